@@ -1,0 +1,1 @@
+"""Retrieval metrics: pure functions on arrays and torchmetrics classes over them."""

@@ -1,0 +1,1 @@
+"""A procedural chest-CT cohort with reports."""
