@@ -1,0 +1,71 @@
+"""The verbs of `python -m bimcvr`. A verb's function is imported only when it is called."""
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from bimcvr import __version__
+from bimcvr.errors import UserError
+
+# verb: (module:function, what it does)
+VERBS = {
+    "fit": ("bimcvr.training:train", "train a retriever on a manifest"),
+    "validate": ("bimcvr.training:train", "score a checkpoint on the split val"),
+    "test": ("bimcvr.training:train", "score a checkpoint on the split test; write embeddings and result"),
+    "predict": ("bimcvr.training:train", "write a checkpoint's embeddings of any manifest"),
+    "phantom": ("bimcvr.phantom.cohort:phantom", "make a synthetic cohort of chest CTs with reports"),
+    "cache": ("bimcvr.data.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),
+    "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
+    "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
+}
+LIGHTNING = ("fit", "validate", "test", "predict")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: the command line without the program's name; sys.argv by default.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 usage, 3 done with items set aside.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+    verb = words[0]
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.4)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        print(f"There is no verb '{verb}'.{hint} `python -m bimcvr --help` lists them all.", file=sys.stderr)
+        return 2
+    try:
+        return _run(verb, words)
+    except UserError as error:
+        print(f"\nbimcvr {verb}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\nbimcvr {verb}: stopped. The same command goes on where it can.", file=sys.stderr)
+        return 130
+
+
+def _run(verb: str, words: list[str]) -> int:
+    module, name = VERBS[verb][0].split(":")
+    function: Callable[..., int] = getattr(importlib.import_module(module), name)
+    if verb in LIGHTNING:
+        return function(words)
+    from jsonargparse import auto_cli, set_parsing_settings
+
+    set_parsing_settings(parse_optionals_as_positionals=False)
+    code = auto_cli(function, args=words[1:], as_positional=True, prog=f"python -m bimcvr {verb}")
+    return int(code or 0)
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
+    return f"usage: python -m bimcvr VERB [options]\n\n{verbs}\n\n`python -m bimcvr VERB --help` lists a verb's options."

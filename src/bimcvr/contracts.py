@@ -1,0 +1,56 @@
+"""What passes between the layers: a batch, an encoder's features, and the rows an evaluation is about."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, NotRequired, TypedDict
+
+import numpy as np
+from torch import Tensor
+
+
+class Batch(TypedDict):
+    """A batch of studies.
+
+    Attributes:
+        views: (B, V, 1, D, H, W) float, HU window scaled to [0, 1]; only in training. V is 2, or 1 where
+            the configuration names no second view.
+        volume: (B, 1, D, H, W) float, the unaugmented volume; only in evaluation.
+        text: B strings, already sampled.
+        index: (B,) int64, the row of the manifest.
+        partner: (B,) int64, only with cutmix: the position in this batch whose box was pasted in.
+        kept: (B,) float, only with cutmix: the share of its own voxels that a study kept.
+    """
+
+    views: NotRequired[Tensor]
+    volume: NotRequired[Tensor]
+    text: list[str]
+    index: Tensor
+    partner: NotRequired[Tensor]
+    kept: NotRequired[Tensor]
+
+
+class Features(NamedTuple):
+    """What a volume encoder returns: `cls` (B, C) and the token map `tokens` (B, N, C)."""
+
+    cls: Tensor
+    tokens: Tensor
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The rows of one evaluation, in the order of the manifest.
+
+    Attributes:
+        rows: (N,) int64, their positions in the manifest, ascending.
+        study_id: N names.
+        group: (N,) int64; rows with the same number share a report and are right answers of each other.
+        patient: N patient ids; where the manifest has none, every study is its own patient.
+        labels: for each row its labels.
+        description: what every result states: split, strategy, manifest, its hash, whether it is synthetic.
+    """
+
+    rows: np.ndarray
+    study_id: list[str]
+    group: np.ndarray
+    patient: list[str]
+    labels: list[frozenset[str]]
+    description: dict[str, object]

@@ -1,0 +1,131 @@
+"""Volumes on the model's grid, kept on disk: one file a study, written whole or not at all.
+
+A file holds the raw little-endian int16 voxels (HU, C order) and behind them one line of JSON (size, spacing, source
+geometry, checksum). Its name is a hash of the source and of every setting that shaped it, so an entry whose source or
+setting has changed is simply never found.
+"""
+
+import hashlib
+import json
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bimcvr.data.manifest import Manifest
+from bimcvr.errors import UserError
+from bimcvr.files import replacing
+
+# raise it whenever reading or resampling gives other voxels than before
+PIPELINE_VERSION = 1
+Grid = tuple[int, int, int]
+
+
+class CachedVolume(NamedTuple):
+    """A volume on the model's grid: `hu` int16 (D, H, W), `spacing` in mm (D, H, W), `geometry` of the source."""
+
+    hu: np.ndarray
+    spacing: tuple[float, float, float]
+    geometry: dict[str, Any]
+
+
+class VolumeCache:
+    """A folder of volumes resized to one grid.
+
+    Args:
+        folder: may be shared between runs and machines; it is made when first written to.
+        size: the grid (D, H, W).
+    """
+
+    def __init__(self, folder: Path, size: Grid) -> None:
+        self.folder = folder
+        self.size = size
+
+    def entry(self, source: Path, sha256: str = "") -> Path:
+        """Return where a source's volume is kept.
+
+        Args:
+            source: a volume file or a DICOM folder.
+            sha256: the source's checksum if it is known; else size, time and the ends of the file stand for it.
+
+        Raises:
+            UserError: there is no such file or folder.
+        """
+        identity = sha256 or _identity(source)
+        key = hashlib.sha256(f"{PIPELINE_VERSION}|{self.size}|{identity}".encode()).hexdigest()
+        return self.folder / key[:2] / f"{key[2:34]}.ct"
+
+    def put(self, source: Path, entry: Path) -> None:
+        """Read a source, resize it to the grid and keep it at `entry`.
+
+        Raises:
+            RefusedVolume: the source is no regular volume in HU.
+        """
+        from bimcvr.data.resample import read_resized
+
+        volume = read_resized(source, self.size)
+        voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
+        record = {"size": self.size, "spacing": volume.spacing, "crc32": zlib.crc32(voxels), "geometry": asdict(volume.geometry)}
+        with replacing(entry) as temporary:
+            temporary.write_bytes(voxels + json.dumps(record).encode())
+
+    def read(self, entry: Path, verify: bool = False) -> CachedVolume:
+        """Return a kept volume, by one plain read.
+
+        Args:
+            entry: from `entry()`.
+            verify: compare the voxels with their checksum.
+
+        Raises:
+            UserError: the file is not what was written.
+        """
+        content = entry.read_bytes()
+        split = 2 * int(np.prod(self.size))
+        try:
+            record = json.loads(content[split:])
+            hu = np.frombuffer(content, dtype="<i2", count=split // 2).reshape(self.size)
+        except ValueError as error:
+            raise UserError(f"The cached volume {entry} is damaged. Delete it: it is made again from its source.") from error
+        if verify and zlib.crc32(content[:split]) != record["crc32"]:
+            raise UserError(f"The cached volume {entry} fails its checksum. Delete it: it is made again from its source.")
+        depth, height, width = record["spacing"]
+        return CachedVolume(hu, (depth, height, width), record["geometry"])
+
+
+def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> tuple[dict[int, Path], dict[int, str]]:
+    """Find where each row's volume is kept.
+
+    Returns:
+        The entry of each row whose source exists, and for each other row what is wrong.
+    """
+    entries: dict[int, Path] = {}
+    missing: dict[int, str] = {}
+    checksums = manifest.column("sha256")
+    for row in rows.tolist():
+        try:
+            entries[row] = cache.entry(manifest.volume_path(row), checksums[row])
+        except UserError as error:
+            missing[row] = f"missing_file: {error}"
+    return entries, missing
+
+
+def _identity(source: Path) -> str:
+    if source.is_dir():
+        files = sorted(path for path in source.iterdir() if path.is_file())
+        if files:
+            stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+            return f"{stats}|{_ends(files[0])}|{_ends(files[-1])}"
+        raise UserError(f"The DICOM folder {source} is empty.")
+    if not source.is_file():
+        raise UserError(f"There is no volume at {source}. Correct the `volume` column, or give the folder that it is relative "
+                        "to as data.root (for verbs: --root).")
+    return f"{source.stat().st_size}|{source.stat().st_mtime_ns}|{_ends(source)}"
+
+
+def _ends(path: Path, length: int = 65536) -> str:
+    with path.open("rb") as stream:
+        head = stream.read(length)
+        stream.seek(max(0, path.stat().st_size - length))
+        return hashlib.sha256(head + stream.read(length)).hexdigest()

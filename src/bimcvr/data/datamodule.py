@@ -1,0 +1,198 @@
+"""From a manifest to loaders: split, cache, views, text."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import SimpleITK
+import torch
+from pytorch_lightning import LightningDataModule
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from torch.utils.data import DataLoader
+
+from bimcvr.contracts import Batch, Gallery
+from bimcvr.data.cache import VolumeCache
+from bimcvr.data.dataset import Collate, StudyDataset, TextSampler
+from bimcvr.data.fill import default_folder, describe_refused, fill_cache
+from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
+from bimcvr.data.sampler import EpochSampler
+from bimcvr.data.splits import Split, Strategy, assign_splits
+from bimcvr.data.text import HeadSampler
+from bimcvr.data.views import View, refuse_left_right_flip
+from bimcvr.errors import UserError
+
+
+class CTReportDataModule(LightningDataModule):
+    """CT volumes and their reports, as a manifest describes them.
+
+    Args:
+        manifest: the CSV file: one row a volume, with study_id, volume and report.
+        root: the folder that the `volume` column is relative to; the manifest's own by default.
+        cache: where volumes on the model's grid are kept; `cache` beside the manifest by default.
+        size: the model's grid: slices, rows, columns.
+        window: the HU that become 0 and 1.
+        split: how studies are divided: patient_hash, exact (the paper's), row_order, shard or column; by default the
+            manifest's `split` column, and patient_hash for what lacks.
+        split_seed: the permutation of exact, the salt of patient_hash.
+        fractions: wanted shares of train, val and test.
+        allow_patient_overlap: let a `split` column put one patient into two splits; every result then says so.
+        skip_refused: set unreadable volumes aside, with their reasons in the run's manifest, instead of stopping.
+        view_1: the first training view A1, a TorchIO transform; none by default.
+        view_2: the second training view A2.
+        two_views: whether training uses two views (the paper) or one.
+        text_sampler: what of a report is read in training; the whole by default. At evaluation it is always the whole.
+        cutmix: how often a training batch is mixed.
+        batch_size: studies a batch and process.
+        eval_batch_size: the same in evaluation.
+        num_workers: processes that load.
+        seed: of shuffling, views, text sampling and cutmix.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        root: str | None = None,
+        cache: str | None = None,
+        size: tuple[int, int, int] = (96, 224, 224),
+        window: tuple[float, float] = (-1000.0, 1000.0),
+        split: Strategy | None = None,
+        split_seed: int = 0,
+        fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+        allow_patient_overlap: bool = False,
+        skip_refused: bool = False,
+        view_1: View | None = None,
+        view_2: View | None = None,
+        two_views: bool = True,
+        text_sampler: TextSampler | None = None,
+        cutmix: float = 0.0,
+        batch_size: int = 4,
+        eval_batch_size: int = 8,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        refuse_left_right_flip("data.view_1", view_1)
+        refuse_left_right_flip("data.view_2", view_2)
+        if not window[0] < window[1]:
+            raise UserError(f"data.window is {list(window)}: the first HU must be below the second, as in [-1000, 1000].")
+        self.window, self.cutmix, self.seed = window, cutmix, seed
+        self.views: list[View | None] = [view_1, view_2] if two_views else [view_1]
+        self.text_sampler: TextSampler = text_sampler or HeadSampler()
+        self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.skip_refused = skip_refused
+        self.manifest = read_manifest(manifest, root)
+        self.split: Split = assign_splits(self.manifest, split, split_seed, fractions, allow_patient_overlap)
+        self.cache = VolumeCache(Path(cache) if cache else default_folder(self.manifest), size)
+        self._source_digest = self.manifest.digest
+        self._entries: dict[int, Path] = {}
+        self._refused: dict[int, str] = {}
+
+    def prepare_data(self) -> None:
+        """Fill the cache, in one process of each machine."""
+        self._fill(jobs=-1)
+
+    def setup(self, stage: str) -> None:
+        """Find the cached volumes, set refused ones aside or stop, and save the split beside the run."""
+        self._fill(jobs=1)
+        if self._refused and not self.skip_refused:
+            raise UserError(f"{len(self._refused)} volumes of {self.manifest.path} cannot be used:\n"
+                            f"{describe_refused(self.manifest, self._refused)}\nMend or remove them, or let the run set them aside with "
+                            "--data.skip_refused true.")
+        self._set_refused_aside()
+        rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
+        if self.split.patient_overlap:
+            rank_zero_warn(f"{self.split.patient_overlap} patients stand in more than one split ({self.split.strategy}).")
+        wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
+        for name in wanted:
+            if not len(self.split.rows(name)):
+                raise UserError(f"The split '{name}' of {self.manifest.path} is empty ({self.split.strategy}: {self.split.shares()}). "
+                                "Add studies, change data.fractions, or fill the `split` column.")
+
+    def save_split(self, folder: Path) -> None:
+        """Write the manifest with its split, and what was set aside, as `manifest.csv` into a run's folder."""
+        table = self.manifest.with_column("split", self.split.name).table
+        write_manifest(table, folder / "manifest.csv")
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled batches of sampled texts and views."""
+        dataset = self._dataset(self.split.rows("train"))
+        world = self.trainer.world_size if self.trainer else 1
+        rank = self.trainer.global_rank if self.trainer else 0
+        if len(dataset) < self.batch_size * world:
+            raise UserError(f"A batch of {self.batch_size} studies for each of {world} processes is larger than the training set "
+                            f"({len(dataset)} studies). Set data.batch_size to {max(1, len(dataset) // world)} or less.")
+        sampler = EpochSampler(dataset, world, rank, self.seed)
+        collate = Collate(self.cutmix, self.seed)
+        return DataLoader(dataset, self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the studies of `val` in the order of the manifest."""
+        return self._eval_dataloader(self.split.rows("val"))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the studies of `test` in the order of the manifest."""
+        return self._eval_dataloader(self.split.rows("test"))
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return all accepted studies, whatever their split, in the order of the manifest."""
+        return self._eval_dataloader(self._usable())
+
+    def gallery(self, split: Literal["val", "test", "all"]) -> Gallery:
+        """Describe the rows of one evaluation."""
+        rows = self._usable() if split == "all" else self.split.rows(split)
+        manifest = self.manifest
+        patients = [patient or study for patient, study in zip(manifest.column("patient_id"), manifest.column("study_id"), strict=True)]
+        return Gallery(
+            rows=rows,
+            study_id=[manifest.column("study_id")[row] for row in rows],
+            group=report_groups(manifest)[rows],
+            patient=[patients[row] for row in rows],
+            labels=[manifest.labels(row) for row in rows],
+            description={
+                "split": split, "split_strategy": self.split.strategy, "split_shares": self.split.shares(),
+                "patient_overlap": self.split.patient_overlap, "manifest": str(manifest.path), "manifest_hash": self._source_digest,
+                "synthetic": manifest.is_phantom, "set_aside": len(self._refused), "grid": list(self.cache.size),
+                "window_hu": list(self.window),
+            },
+        )
+
+    def _usable(self) -> np.ndarray:
+        return np.asarray([row for row in self.manifest.accepted() if row in self._entries], dtype=np.int64)
+
+    def _fill(self, jobs: int) -> None:
+        self._entries, self._refused = fill_cache(self.manifest, self.manifest.accepted(), self.cache, jobs)
+
+    def _set_refused_aside(self) -> None:
+        if not self._refused:
+            return
+        rank_zero_warn(f"{len(self._refused)} volumes are set aside:\n{describe_refused(self.manifest, self._refused)}")
+        names, status, flags = list(self.split.name), self.manifest.column("status"), self.manifest.column("flags")
+        status, flags = list(status), list(flags)
+        for row, reason in self._refused.items():
+            names[row], status[row] = "", "rejected"
+            flags[row] = ";".join(filter(None, [flags[row], reason.split(": ", 1)[0]]))
+        self.split = Split(names, self.split.strategy, self.split.patient_overlap)
+        self.manifest = self.manifest.with_column("status", status).with_column("flags", flags)
+
+    def _dataset(self, rows: np.ndarray) -> StudyDataset:
+        reports = self.manifest.column("report")
+        return StudyDataset(
+            self.cache, rows, [self._entries[row] for row in rows.tolist()], [reports[row] for row in rows], self.window,
+            self.views, self.text_sampler, self.seed,
+        )
+
+    def _eval_dataloader(self, rows: np.ndarray) -> DataLoader[Batch]:
+        return DataLoader(self._dataset(rows), self.eval_batch_size, collate_fn=Collate(), **self._workers())
+
+    def _workers(self) -> dict[str, object]:
+        if not self.num_workers:
+            return {"num_workers": 0}
+        return {"num_workers": self.num_workers, "persistent_workers": True, "worker_init_fn": _one_thread,
+                # SimpleITK in forked workers can hang
+                "multiprocessing_context": "forkserver" if os.name == "posix" else "spawn"}
+
+
+def _one_thread(worker: int) -> None:
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    torch.set_num_threads(1)

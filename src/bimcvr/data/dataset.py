@@ -1,0 +1,96 @@
+"""One study as the model sees it."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from bimcvr.contracts import Batch
+from bimcvr.data.cache import VolumeCache
+from bimcvr.data.cutmix import cutmix
+from bimcvr.data.views import View, Window, apply_view, apply_window
+
+TextSampler = Callable[[str, torch.Generator], str]
+
+
+class StudyDataset(Dataset[dict[str, Any]]):
+    """Studies of one split, from the cache.
+
+    Indexed by a position it gives the unaugmented volume and the whole report; by an (epoch, position) pair the
+    training views and a sampled text, whose random draws depend on (seed, epoch, row) alone.
+
+    Args:
+        cache: where the volumes are kept.
+        rows: (N,) positions in the manifest.
+        entries: N cache files.
+        reports: N texts.
+        window: HU that become 0 and 1.
+        views: one or two TorchIO pipelines for training; None leaves the volume as it is.
+        sampler: the text sampler for training.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self, cache: VolumeCache, rows: np.ndarray, entries: list[Path], reports: list[str], window: Window,
+        views: list[View | None], sampler: TextSampler, seed: int,
+    ) -> None:
+        self.cache, self.rows, self.window, self.views, self.sampler, self.seed = cache, rows, window, views, sampler, seed
+        # arrays, not lists: reference counts in a list of strings copy its pages into every worker
+        self._entries = np.array([str(entry) for entry in entries], dtype=np.str_)
+        self._reports = np.array([report.encode() for report in reports], dtype=object)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, position = item if isinstance(item, tuple) else (None, item)
+        row = int(self.rows[position])
+        kept = self.cache.read(Path(self._entries[position]))
+        volume = apply_window(kept.hu, self.window)
+        report = self._reports[position].decode()
+        if epoch is None:
+            return {"volume": volume[None], "text": report, "index": row}
+        views = [
+            apply_view(volume, kept.spacing, view, derive_seed(self.seed, epoch, row, number))[None]
+            for number, view in enumerate(self.views)
+        ]
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, row, "text"))
+        return {"views": torch.stack(views), "text": self.sampler(report, generator), "index": row}
+
+
+class Collate:
+    """Turn samples into a batch, with cutmix for a share of the training batches.
+
+    Args:
+        cutmix_probability: how often; 0 for never.
+        seed: with the batch's first study and its views it decides the draws.
+    """
+
+    def __init__(self, cutmix_probability: float = 0.0, seed: int = 0) -> None:
+        self.cutmix_probability = cutmix_probability
+        self.seed = seed
+
+    def __call__(self, samples: list[dict[str, Any]]) -> Batch:
+        batch: Batch = {
+            "text": [sample["text"] for sample in samples],
+            "index": torch.tensor([sample["index"] for sample in samples], dtype=torch.int64),
+        }
+        if "volume" in samples[0]:
+            batch["volume"] = torch.stack([sample["volume"] for sample in samples])
+            return batch
+        batch["views"] = torch.stack([sample["views"] for sample in samples])
+        if self.cutmix_probability:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, *batch["index"].tolist()))
+            if float(torch.rand((), generator=generator)) < self.cutmix_probability:
+                return cutmix(batch, generator)
+        return batch
+
+
+def derive_seed(*parts: object) -> int:
+    """Return a 63-bit seed that is a function of `parts` alone, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+

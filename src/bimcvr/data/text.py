@@ -1,0 +1,58 @@
+"""Text samplers: which words of a report one training step reads.
+
+A sampler is called as `sampler(report, generator)` and returns a text; the same state of the generator gives the
+same text. Samplers are for training only: in evaluation the report is read whole, cut at the encoder's context.
+"""
+
+import torch
+
+
+class ContiguousSampler:
+    """A continuous segment of L words, its start drawn uniformly (the paper's method section: L = 100).
+
+    Every segment that fits is equally likely; a report of L words or fewer is taken whole.
+    """
+
+    def __init__(self, words: int = 100) -> None:
+        self.words = _at_least_one(words, type(self).__name__)
+
+    def __call__(self, text: str, generator: torch.Generator) -> str:
+        """Return the segment, its words joined by single blanks."""
+        words = text.split()
+        spare = len(words) - self.words
+        if spare <= 0:
+            return text
+        start = int(torch.randint(spare + 1, (), generator=generator))
+        return " ".join(words[start : start + self.words])
+
+
+class RandomWordsSampler:
+    """M words drawn without replacement, in the report's order (the paper's overview: M = 64).
+
+    A report of M words or fewer is taken whole.
+    """
+
+    def __init__(self, words: int = 64) -> None:
+        self.words = _at_least_one(words, type(self).__name__)
+
+    def __call__(self, text: str, generator: torch.Generator) -> str:
+        """Return the words, joined by single blanks."""
+        words = text.split()
+        if len(words) <= self.words:
+            return text
+        drawn = torch.randperm(len(words), generator=generator)[: self.words].sort().values
+        return " ".join(words[place] for place in drawn.tolist())
+
+
+class HeadSampler:
+    """The report's head ("no sampler" in the paper's Table 4): the whole text, which the encoder's context cuts."""
+
+    def __call__(self, text: str, generator: torch.Generator) -> str:
+        """Return the text as it is; the generator is not used."""
+        return text
+
+
+def _at_least_one(words: int, name: str) -> int:
+    if words < 1:
+        raise ValueError(f"{name}: `words` is {words}; give the number of words to read, 1 or more.")
+    return words

@@ -1,0 +1,96 @@
+"""Views of a volume through TorchIO; the only file that imports it.
+
+TorchIO images are (C, X, Y, Z) with an affine in RAS+ mm. Our volumes are (D, H, W) = (inferior→superior,
+anterior→posterior, right→left), so the axes are reversed to (W, H, D) and the affine says that the first runs
+to the left, the second to the back, the third up. Anatomical names, degrees and mm then mean what they say.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+import torchio
+from torch import Tensor
+
+from bimcvr.errors import UserError
+
+View = torchio.Transform
+Window = tuple[float, float]
+
+
+def apply_window(hu: np.ndarray, window: Window) -> Tensor:
+    """Scale HU linearly so that `window` becomes [0, 1], and clip.
+
+    Args:
+        hu: (D, H, W) int16, HU.
+        window: lower and upper HU.
+
+    Returns:
+        float32 of the same shape, in [0, 1].
+    """
+    low, high = window
+    return ((torch.from_numpy(hu).float() - low) / (high - low)).clamp_(0, 1)
+
+
+def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View | None, seed: int) -> Tensor:
+    """Apply a TorchIO transform to a volume.
+
+    Args:
+        volume: (D, H, W) float, scaled to [0, 1].
+        spacing: mm along D, H, W.
+        view: the transform; None returns the volume as it is.
+        seed: decides the transform's random draws, whatever was drawn before.
+
+    Returns:
+        (D, H, W) float32.
+
+    Raises:
+        UserError: the transform changed the volume's shape or orientation.
+    """
+    if view is None:
+        return volume
+    depth, height, width = spacing
+    image = torchio.ScalarImage(tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        seen = view(image)
+    if seen.shape[1:] != image.shape[1:] or seen.orientation != image.orientation:
+        raise UserError(f"The view {view.__class__.__name__} changed a volume from {image.shape[1:]} {image.orientation_str} to "
+                        f"{seen.shape[1:]} {seen.orientation_str}. A view must keep shape and orientation: drop transforms "
+                        "like Resize, Crop, Pad or ToCanonical; the size is set by data.size.")
+    return seen.data[0].permute(2, 1, 0).float().contiguous()
+
+
+def refuse_left_right_flip(name: str, view: View | None) -> None:
+    """Refuse a pipeline in which any transform can mirror left and right: that would falsify "right" in reports.
+
+    Args:
+        name: the configuration key, for the message.
+        view: the pipeline; None passes.
+
+    Raises:
+        UserError: a flip along the left–right axis is in it.
+    """
+    for transform in _all_transforms(view):
+        flips = isinstance(transform, (torchio.Flip, torchio.RandomFlip))
+        if flips and getattr(transform, "flip_probability", 1) and any(map(_is_left_right, _as_list(transform.axes))):
+            raise UserError(f"{name} holds {transform.__class__.__name__} along the left–right axis ({transform.axes}). It would put a finding that "
+                            "the report calls right on the left. Remove it, or flip along 'Anterior' or 'Superior' only.")
+
+
+def _all_transforms(view: View | None) -> Iterator[View]:
+    if view is None:
+        return
+    yield view
+    for value in vars(view).values():
+        for item in value if isinstance(value, Iterable) and not isinstance(value, str) else [value]:
+            if isinstance(item, torchio.Transform):
+                yield from _all_transforms(item)
+
+
+def _as_list(axes: object) -> list[object]:
+    return list(axes) if isinstance(axes, Iterable) and not isinstance(axes, str) else [axes]
+
+
+def _is_left_right(axis: object) -> bool:
+    return axis == 0 or (isinstance(axis, str) and axis.lower()[:1] in ("l", "r"))

@@ -1,0 +1,170 @@
+"""R@K, MdR and MnR in both directions: pure functions, and the torchmetrics class that gathers embeddings."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from bimcvr.errors import UserError
+from bimcvr.metrics.ranks import Ranks, chance_ranks, rank_both
+
+KS = (1, 5, 10)
+"""The K of R@K in the paper's tables."""
+
+
+def figures(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, float]:
+    """Return R@K in percent, MdR and MnR of one direction; a K above the number of items is left out.
+
+    R@K is the mean probability of a right answer among the first K, MdR and MnR are the median and the mean
+    of the expected ranks.
+
+    Args:
+        ranks: of N queries over a gallery of N items.
+        ks: the K of R@K.
+
+    Example:
+        >>> zero, one = torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
+        >>> figures(Ranks(above=torch.tensor([0, 1, 2]), tied_wrong=zero, tied_right=one), ks=(1, 2, 5))
+        {'R@1': 33.33333333333333, 'R@2': 66.66666666666666, 'MdR': 2.0, 'MnR': 2.0}
+    """
+    expected = ranks.expected.sort().values
+    n = len(expected)
+    recall = {f"R@{k}": 100 * ranks.hit_probability(k).mean().item() for k in ks if k <= n}
+    median = (expected[(n - 1) // 2] + expected[n // 2]).item() / 2
+    return {**recall, "MdR": median, "MnR": expected.mean().item()}
+
+
+def chance(group: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
+    """Return the chance level of every figure under the right answers that `group` (N,) defines.
+
+    R@K is the mean of 1 − C(N−p, K) / C(N, K), MdR and MnR the median and mean of (N + 1) / (p + 1), with p
+    the number of a query's right answers.
+
+    Example:
+        >>> {name: round(value, 6) for name, value in chance(torch.arange(200)).items()}
+        {'R@1': 0.5, 'R@5': 2.5, 'R@10': 5.0, 'MdR': 100.5, 'MnR': 100.5}
+    """
+    return figures(chance_ranks(group), ks)
+
+
+def both_directions(
+    image: Tensor, text: Tensor, group: Tensor, ks: Sequence[int] = KS
+) -> dict[str, dict[str, float]]:
+    """Return the figures of `text_to_image` and `image_to_text`.
+
+    Args:
+        image: (N, E) floating point.
+        text: (N, E), row i belongs to row i of `image`.
+        group: (N,) int64; rows with the same number are right answers of each other.
+        ks: the K of R@K.
+
+    Raises:
+        UserError: An embedding is not finite or has length zero.
+    """
+    text_to_image, image_to_text = rank_both(image, text, group)
+    return {"text_to_image": figures(text_to_image, ks), "image_to_text": figures(image_to_text, ks)}
+
+
+def selection_score(metrics: dict[str, dict[str, float]]) -> float:
+    """Return what a checkpoint is chosen by: the mean of R@1, R@5 and R@10 over both directions, in percent.
+
+    A K above the gallery is absent from `metrics` and from the mean. R@1 always stands.
+
+    Example:
+        >>> selection_score({"text_to_image": {"R@1": 10.0, "MdR": 9.0}, "image_to_text": {"R@1": 20.0}})
+        15.0
+    """
+    recalls = [direction[f"R@{k}"] for direction in metrics.values() for k in KS if f"R@{k}" in direction]
+    return sum(recalls) / len(recalls)
+
+
+class RetrievalMetric(Metric):
+    """R@K, MdR and MnR of a whole split, in both directions, with the same result in every process.
+
+    Every row of the split has its place in the state. So rows that Lightning's sampler repeats to give all
+    processes the same number, the order of batches and processes without a row change nothing.
+
+    Args:
+        size: N, the number of rows of the split.
+        dim: E, the width of the embeddings.
+        group: (N,) int64; rows with the same number are right answers of each other.
+        ks: the K of R@K.
+
+    Example:
+        >>> metric = RetrievalMetric(size=2, dim=2, group=torch.arange(2))
+        >>> metric.update(torch.tensor([1, 0]), torch.eye(2), torch.eye(2))
+        >>> metric.compute()["text_to_image"]
+        {'R@1': 100.0, 'MdR': 1.0, 'MnR': 1.0}
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    higher_is_better = True
+
+    image: Tensor
+    text: Tensor
+    seen: Tensor
+
+    def __init__(self, size: int, dim: int, group: Tensor, ks: Sequence[int] = KS) -> None:
+        super().__init__()
+        if group.shape != (size,):
+            raise ValueError(f"group has shape {tuple(group.shape)}, not ({size},)")
+        # Not a buffer: DDP broadcasts buffers in every forward pass, which hangs on unequal batch counts.
+        self.group = group
+        self.ks = tuple(ks)
+        self.add_state("image", torch.zeros(size, dim), dist_reduce_fx=first_filled)
+        self.add_state("text", torch.zeros(size, dim), dist_reduce_fx=first_filled)
+        self.add_state("seen", torch.zeros(size, dtype=torch.long), dist_reduce_fx="max")
+
+    def update(self, index: Tensor, image: Tensor, text: Tensor) -> None:
+        """Put a batch in its place; a row that was there already is replaced.
+
+        Args:
+            index: (B,) int64, positions in the split, from 0 to N−1.
+            image: (B, E).
+            text: (B, E).
+        """
+        if len(index) and not (0 <= int(index.min()) and int(index.max()) < len(self.seen)):
+            raise ValueError(f"index outside of 0 … {len(self.seen) - 1}")
+        self.image[index] = image.detach().to(self.image)
+        self.text[index] = text.detach().to(self.text)
+        self.seen[index] = 1
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        """Return `{"text_to_image": {"R@1": …, "MdR": …, "MnR": …}, "image_to_text": {…}}`, R@K in percent.
+
+        Raises:
+            UserError: A row was never seen, or an embedding is not finite or has length zero.
+        """
+        self._refuse_gaps()
+        return both_directions(self.image, self.text, self.group, self.ks)
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the embeddings (N, E) of images and texts of all processes; every process has to call it.
+
+        Raises:
+            UserError: A row was never seen.
+        """
+        with self.sync_context():
+            self._refuse_gaps()
+            return self.image.clone(), self.text.clone()
+
+    def _refuse_gaps(self) -> None:
+        missing = (self.seen == 0).nonzero().flatten().tolist()
+        if missing:
+            raise UserError(
+                f"{len(missing)} of {len(self.seen)} rows of the split were never embedded (first: row "
+                f"{missing[0]}), and figures over a part would not be comparable: leave "
+                "--trainer.limit_val_batches and --trainer.limit_test_batches at 1.0"
+            )
+
+
+def first_filled(stacked: Tensor) -> Tensor:
+    """Reduce the processes' tables (P, N, E) to one (N, E): of each row the first that is not all zero.
+
+    Rows that several processes hold are copies. Taking one of them is exact, where a sum divided by their
+    number is not (three times a float32 is rounded).
+    """
+    first = (stacked != 0).any(dim=2).int().argmax(dim=0)
+    return stacked[first, torch.arange(stacked.shape[1], device=stacked.device)]

@@ -1,0 +1,95 @@
+"""What every frozen text encoder shares: its tower stays out of training and checkpoints, features are kept."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from bimcvr.models.sentences import split_sentences
+
+_BATCH = 64
+
+
+class FrozenTextEncoder(nn.Module, ABC):
+    """A text encoder whose weights never change: a list of B strings → (B, E) float32, on the module's device.
+
+    The tower is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser, checkpoint or
+    DDP sees it; it is always in eval mode and in float32, under autocast too, and follows the module from device to
+    device. Features are computed once for each string (or sentence) and kept in memory, so that a string has one vector in
+    a process, whatever stood beside it in a batch.
+
+    Args:
+        tower: the module that holds the weights.
+        dim: E, the length of a feature vector.
+        sentences: read a text sentence by sentence: the mean of its sentences' vectors, each scaled to length 1.
+        cache_size: how many strings' vectors are kept; the longest unused ones go first.
+    """
+
+    def __init__(self, tower: nn.Module, dim: int, sentences: bool, cache_size: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.sentences = sentences
+        self.cache_size = cache_size
+        self._hidden = (tower.float().eval().requires_grad_(False),)  # a tuple: nn.Module does not look into it
+        self._device = torch.device("cpu")
+        self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
+
+    @property
+    def tower(self) -> nn.Module:
+        """The frozen module."""
+        return self._hidden[0]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tower is and where features are returned."""
+        return self._device
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode, whatever is asked for: with dropout a string's features would differ from call to call."""
+        return super().train(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # `to`, `cuda`, `half` … all end here. The tower follows to another device and keeps its precision.
+        device = fn(torch.zeros((), device=self._device)).device
+        if device != self._device:
+            self.tower.to(device)
+            self._device = device
+        return super()._apply(fn, recurse)
+
+    def forward(self, texts: list[str]) -> Tensor:
+        """Encode B texts → (B, E) float32 without gradient."""
+        with torch.inference_mode(False), torch.no_grad():  # vectors kept in inference mode would be unfit for training
+            if not self.sentences:
+                return self._features(texts).to(self._device)
+            parts = [split_sentences(text) for text in texts]
+            vectors = normalize(self._features([sentence for part in parts for sentence in part]), dim=-1)
+            means = [part.mean(dim=0) for part in vectors.split([len(part) for part in parts])]
+            return torch.stack(means).to(self._device)
+
+    def _features(self, texts: list[str]) -> Tensor:
+        """Look up or compute one vector a string → (len(texts), E) on the CPU."""
+        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        found = {key: self._kept[key] for key in keys if key in self._kept}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        order = sorted(missing, key=lambda key: len(missing[key]))  # alike lengths: little padding
+        for start in range(0, len(order), _BATCH):
+            batch = order[start : start + _BATCH]
+            with torch.autocast(self._device.type, enabled=False):
+                vectors = self._encode([missing[key] for key in batch]).float().cpu()
+            # clones, since a row of a batch would keep the whole batch in memory
+            found.update((key, vector.clone()) for key, vector in zip(batch, vectors, strict=True))
+        for key in dict.fromkeys(keys):
+            self._kept[key] = found[key]
+            self._kept.move_to_end(key)
+        while len(self._kept) > self.cache_size:
+            self._kept.popitem(last=False)
+        return torch.stack([found[key] for key in keys])
+
+    @abstractmethod
+    def _encode(self, texts: list[str]) -> Tensor:
+        """Compute the vectors of some texts → (len(texts), E); nothing is kept here."""

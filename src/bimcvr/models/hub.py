@@ -1,0 +1,83 @@
+"""Finding a published model: a local folder, the hub's cache on this machine, or one download."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bimcvr.errors import UserError
+
+_HUB_ID = re.compile(r"^(?!\.)[\w.-]+(/[\w.-]+)?$")
+_PATIENCE = 10.0  # seconds to wait for the hub's first answer
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
+                   "sentencepiece.bpe.model")
+
+
+def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
+    """Return the folder of a published model.
+
+    Args:
+        model: a folder as it was downloaded, or a hub id (`ORGANISATION/NAME`, with or without `hf-hub:`).
+        config: the file that describes the model.
+        weights: names that the file of weights may have, the best first.
+
+    Raises:
+        UserError: there is no such folder, it lacks the config or the weights, or the model is not in the hub's
+            cache and cannot be downloaded. It is raised at once: the network is asked one time.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        pick(folder, (config,))
+        pick(folder, weights)
+        return folder
+    hub_id = model.removeprefix("hf-hub:")
+    if not _HUB_ID.match(hub_id):
+        raise UserError(f"There is no model folder {model}. {_remedy('ORGANISATION/NAME')}")
+    return _cached(hub_id, config, weights) or _downloaded(hub_id, config, weights)
+
+
+def pick(folder: Path, names: Sequence[str]) -> Path:
+    """Return the first of some files that a model folder holds.
+
+    Raises:
+        UserError: it holds none of them.
+    """
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"The model folder {folder} has no {' or '.join(names)}, so it is not whole. {_remedy('ORGANISATION/NAME')}")
+
+
+def _cached(hub_id: str, config: str, weights: Sequence[str]) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = [try_to_load_from_cache(hub_id, name) for name in (config, *weights)]
+    paths = [Path(path) if isinstance(path, str) else None for path in found]
+    return paths[0].parent if paths[0] is not None and any(paths[1:]) else None
+
+
+def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        # asked first, since it fails at once where the download itself would try again for a minute
+        published = {file.rfilename for file in HfApi().model_info(hub_id, timeout=_PATIENCE).siblings or []}
+        wanted = [name for name in weights if name in published][:1]
+        folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", *wanted]))
+    except Exception as error:  # the hub's client lets through what its HTTP library raises
+        reason = "HF_HUB_OFFLINE is set" if _offline() else f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise UserError(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it cannot be "
+                        f"downloaded ({reason}). {_remedy(hub_id)}") from error
+    pick(folder, (config,))
+    pick(folder, weights)
+    return folder
+
+
+def _offline() -> bool:
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
+               for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+
+
+def _remedy(hub_id: str) -> str:
+    return (f"Where there is a network run `hf download {hub_id} --local-dir DIR`, bring DIR here as it is, and give "
+            "its path as `model`.")

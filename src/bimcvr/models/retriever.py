@@ -1,0 +1,258 @@
+"""The one LightningModule: two streams to embeddings, objective and retrieval metrics (paper, section 3)."""
+
+import math
+import os
+import time
+import warnings
+from typing import Any, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+
+from bimcvr.contracts import Batch, Features, Gallery
+from bimcvr.errors import UserError
+from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
+from bimcvr.models.evaluation import Outputs, write_outputs
+from bimcvr.models.fusion import ChannelGate
+from bimcvr.models.objectives import Objective, soft_target
+
+
+class Retriever(LightningModule):
+    """Two streams that meet in one space: volumes and reports.
+
+    Volume: views → encoder → fusion → mean over tokens → linear map without bias (the channel gate scales Z by 1/D, so a
+    bias would swamp it). Text: frozen encoder, and optionally a linear map.
+
+    Args:
+        volume_encoder: (B, 1, D, H, W) → Features, with an int attribute `dim`.
+        text_encoder: list of B strings → (B, E), with an int attribute `dim`; frozen, its weights stay out of checkpoints.
+        fusion: two Features → tokens (B, N, C); equations 5 and 6 as printed by default.
+        objective: the losses; equation 8 as printed by default.
+        embed_dim: size of the common space, to which both streams are mapped linearly; None maps volumes to the text
+            encoder's own space (the paper).
+        optimizer: gets the trainable parameters.
+        warmup: share of all steps over which the learning rate rises, before it falls as a cosine to zero.
+        keywords: labels that are asked for by prompts in `test` and `predict`.
+        prompts: sentences that ask for a keyword; a query is the mean of their vectors.
+        eval_autocast: evaluate in the trainer's precision instead of float32.
+    """
+
+    def __init__(
+        self,
+        volume_encoder: nn.Module,
+        text_encoder: nn.Module,
+        fusion: nn.Module | None = None,
+        objective: Objective | None = None,
+        embed_dim: int | None = None,
+        optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-4),
+        warmup: float = 0.0,
+        keywords: tuple[str, ...] = ("atelectasis", "consolidation", "adenopathy"),
+        prompts: tuple[str, ...] = ("There is {}.", "{} is seen.", "Findings of {}."),
+        eval_autocast: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.volume_encoder = volume_encoder
+        self.text_encoder = text_encoder
+        self.fusion = fusion or ChannelGate()
+        self.objective = objective or Objective()
+        text_dim = cast(int, text_encoder.dim)
+        self.embed_dim = embed_dim or text_dim
+        self.project_image = nn.Linear(cast(int, volume_encoder.dim), self.embed_dim, bias=False)
+        self.project_text = nn.Linear(text_dim, embed_dim, bias=False) if embed_dim else nn.Identity()
+        self.optimizer, self.warmup = optimizer, warmup
+        self.keywords, self.prompts, self.eval_autocast = keywords, prompts, eval_autocast
+        self.register_buffer("first_sd", torch.tensor(math.nan))
+        self.first_sd: Tensor
+        self._warned = False
+        self._started = 0.0
+        self._gallery: Gallery | None = None
+        self._metric: RetrievalMetric | None = None
+
+    def embed_volume(self, volume: Tensor) -> Tensor:
+        """Embed unaugmented volumes (B, 1, D, H, W): the volume stands for both views. Returns float32 (B, E)."""
+        with self._eval_precision():
+            features = self.volume_encoder(volume)
+            return self._pool(features, features).float()
+
+    def embed_text(self, texts: list[str]) -> Tensor:
+        """Embed whole texts. Returns float32 (B, E)."""
+        with self._eval_precision():
+            return cast(Tensor, self.project_text(self.text_encoder(texts))).float()
+
+    def forward(self, volume: Tensor, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Embed volumes (B, 1, D, H, W) and B texts; returns two float32 (B, E)."""
+        return self.embed_volume(volume), self.embed_text(texts)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Compute equation 8 on a batch of views and sampled texts."""
+        views = batch["views"]
+        features: Features = self.volume_encoder(views.transpose(0, 1).flatten(0, 1))
+        first, second = (_part(features, views, place) for place in (0, views.shape[1] - 1))
+        image = self._pool(first, second)
+        text = self.project_text(self.text_encoder(batch["text"]))
+        target = soft_target(batch["partner"], batch["kept"]) if "partner" in batch else None
+        losses = self.objective(first.cls, second.cls, image, text, target)
+        if not torch.isfinite(losses["loss"]):
+            self._refuse_non_finite({name: value.item() for name, value in losses.items()}, batch)
+        self._log_training(losses, first.cls, second.cls)
+        return cast(Tensor, losses["loss"])
+
+    def on_train_epoch_start(self) -> None:
+        """Let dropout depend on seed, epoch and rank alone, so that a resumed run equals an undisturbed one."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        torch.manual_seed((seed * 1_000_003 + self.current_epoch) * 65_537 + self.global_rank)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Keep the temperature in its bounds."""
+        self.objective.clamp_temperature()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before a gradient that is not finite reaches the weights."""
+        if self.trainer.precision == "16-mixed":
+            return  # its scaler expects infinities and skips the step
+        for name, parameter in self.named_parameters():
+            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
+                raise UserError(f"The gradient of model.{name} is not finite at step {self.global_step}. Lower the learning rate, set "
+                                "trainer.gradient_clip_val to 1.0, or train with trainer.precision 32-true.")
+
+    def configure_optimizers(self) -> Any:
+        """AdamW (or what is configured) with warm-up and cosine; the temperature does not decay."""
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        groups = [{"params": [p for name, p in trained if name != "objective.log_scale"]}]
+        temperature = [p for name, p in trained if name == "objective.log_scale"]
+        if temperature:
+            groups.append({"params": temperature, "weight_decay": 0.0})  # type: ignore[dict-item]
+        optimizer = self.optimizer(groups)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+        rise = int(self.warmup * total)
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / rise
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_validation_epoch_start(self) -> None:
+        """Start an empty metric over the rows of `val`."""
+        self._start("val")
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Embed a batch of `val`."""
+        self._embed(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the figures of `val`, and the score by which a checkpoint is chosen."""
+        if self.trainer.sanity_checking:
+            return
+        self._log_figures("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Start an empty metric over the rows of `test`."""
+        self._start("test")
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Embed a batch of `test`."""
+        self._embed(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the figures of `test` and write embeddings and result into the run folder."""
+        self._log_figures("test")
+        self._write(self._facts())
+
+    def on_predict_epoch_start(self) -> None:
+        """Start an empty metric over all rows."""
+        self._start("all")
+
+    def predict_step(self, batch: Batch, batch_index: int) -> None:
+        """Embed a batch of any manifest."""
+        self._embed(batch)
+
+    def on_predict_epoch_end(self) -> None:
+        """Write the embeddings of all rows into the run folder."""
+        self._write(None)
+
+    def _pool(self, first: Features, second: Features) -> Tensor:
+        return cast(Tensor, self.project_image(self.fusion(first, second).mean(1)))
+
+    def _eval_precision(self) -> torch.autocast:
+        return torch.autocast(self.device.type, enabled=self.eval_autocast and torch.is_autocast_enabled(self.device.type))
+
+    def _start(self, split: str) -> None:
+        self._started = time.perf_counter()
+        self._gallery = cast(Any, self.trainer).datamodule.gallery(split)
+        gallery = cast(Gallery, self._gallery)
+        group = torch.as_tensor(gallery.group)
+        self._metric = RetrievalMetric(len(gallery.rows), self.embed_dim, group).to(self.device)
+
+    def _embed(self, batch: Batch) -> None:
+        gallery, metric = cast(Gallery, self._gallery), cast(RetrievalMetric, self._metric)
+        image, text = self(batch["volume"], batch["text"])
+        rows = torch.as_tensor(gallery.rows, device=batch["index"].device)
+        metric.update(torch.searchsorted(rows, batch["index"]), image, text)
+
+    def _log_figures(self, split: str) -> None:
+        figures = cast(RetrievalMetric, self._metric).compute()
+        flat = {f"{split}/{way}/{name}": value for way, part in figures.items() for name, value in part.items()}
+        self.log_dict(flat, rank_zero_only=False)
+        self.log(f"{split}/score", selection_score(figures), prog_bar=True)
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "checkpoint": str(self.trainer.ckpt_path), "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "seconds": round(time.perf_counter() - self._started, 2),
+            "dtype": str(self.trainer.precision) if self.eval_autocast else "float32",
+            "volume_encoder": _name(self.volume_encoder), "text_encoder": _name(self.text_encoder),
+            "fusion": _name(self.fusion), "embed_dim": self.embed_dim,
+        }
+
+    def _write(self, facts: dict[str, object] | None) -> None:
+        metric = cast(RetrievalMetric, self._metric)
+        image, text = metric.embeddings()
+        prompts = [(label, template.format(label)) for label in self.keywords for template in self.prompts]
+        embedded = self.embed_text([sentence for _, sentence in prompts]) if prompts else None
+        if self.trainer.is_global_zero:
+            outputs = Outputs(cast(Gallery, self._gallery), image.cpu(), text.cpu(), prompts, None if embedded is None else embedded.cpu())
+            write_outputs(outputs, self.trainer, facts)
+
+    def _log_training(self, losses: dict[str, Tensor], z1: Tensor, z2: Tensor) -> None:
+        z1, z2 = z1.detach().float(), z2.detach().float()
+        sd = z1.std(0).mean() if len(z1) > 1 else z1.new_tensor(math.nan)
+        watched = {
+            "norm": z1.norm(dim=-1).mean(),
+            "view_cosine": torch.cosine_similarity(z1, z2).mean(),
+            "dimension_sd": sd,
+            "temperature": 1 / self.objective.scale.detach(),
+        }
+        if self.fusion.entropy is not None:
+            watched["gate_entropy"] = cast(Tensor, self.fusion.entropy)
+        self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=len(z1))
+        self.log_dict({f"train/{name}": value.detach() for name, value in {**losses, **watched}.items() if name != "loss"}, batch_size=len(z1))
+        if torch.isnan(self.first_sd):
+            self.first_sd.copy_(sd)
+        elif sd < 0.01 * self.first_sd and not self._warned:
+            self._warned = True
+            warnings.warn(f"The features collapse: at step {self.global_step} their sd over a batch is under 1 % of its start "
+                          f"({sd.item():.2e} of {self.first_sd.item():.2e}). L_mse is met by shrinking Z: set "
+                          "model.objective.normalise_views to true, or lower model.objective.consistency.", stacklevel=2)
+
+    def _refuse_non_finite(self, losses: dict[str, float], batch: Batch) -> None:
+        rows = batch["index"].tolist()
+        raise UserError(f"The loss is not finite at step {self.global_step} ({losses}; manifest rows {rows}). Lower the learning rate, "
+                        "set trainer.gradient_clip_val to 1.0, or train with trainer.precision 32-true.")
+
+
+def _part(features: Features, views: Tensor, place: int) -> Features:
+    """Take one view's share of features that were computed for all views in one pass."""
+    size = len(views)
+    return Features(*(part[place * size : (place + 1) * size] for part in features))
+
+
+def _name(module: nn.Module) -> str:
+    """Name a part by its class, and the text encoder by the model it really holds."""
+    source = getattr(module, "source", "")
+    return f"{type(module).__name__}({source})" if source else type(module).__name__

@@ -1,0 +1,98 @@
+"""3D encoders of a CT volume, over MONAI's networks.
+
+The contract: an `nn.Module` with an int attribute `dim` = C that maps (B, 1, D, H, W) to
+`Features(cls=(B, C), tokens=(B, N, C))`. Any such class can be named as `model.volume_encoder.class_path`.
+"""
+
+from typing import Any, Literal, cast
+
+import torch
+from monai.networks.nets import ViT
+from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
+from torch import Tensor, nn
+
+from bimcvr.contracts import Features
+from bimcvr.errors import UserError
+
+LAYERS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
+
+
+class ResNet3D(nn.Module):
+    """3D ResNet; its CLS feature is the global average pool.
+
+    Args:
+        depth: 10, 18 or 50 layers.
+        width: channels of the first stage; 64 as published, 16 trains on a CPU.
+        stem_stride: stride of the first convolution along slices, rows and columns.
+        max_pool: whether a max pool of stride 2 follows the first convolution.
+    """
+
+    def __init__(
+        self, depth: Literal[10, 18, 50] = 50, width: int = 64, stem_stride: tuple[int, int, int] = (2, 2, 2),
+        max_pool: bool = True,
+    ) -> None:
+        super().__init__()
+        block = ResNetBottleneck if depth == 50 else ResNetBlock
+        planes = [width, 2 * width, 4 * width, 8 * width]
+        net = ResNet(block, LAYERS[depth], planes, spatial_dims=3, n_input_channels=1, conv1_t_stride=stem_stride,
+                     no_max_pool=not max_pool, feed_forward=False)
+        self.dim = planes[-1] * block.expansion
+        pool = [net.maxpool] if max_pool else []
+        stem = nn.Sequential(net.conv1, net.bn1, net.act, *pool)
+        self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
+        self.to(memory_format=cast(Any, torch.channels_last_3d))
+
+    def forward(self, volume: Tensor) -> Features:
+        """Encode (B, 1, D, H, W) into cls (B, C) and tokens (B, D'·H'·W', C)."""
+        x = volume.to(memory_format=torch.channels_last_3d)
+        for stage in self.stages:
+            # torch's bf16 Conv3d backward on the CPU gives NaN where the map is 2 × 2 × 2
+            if x.device.type == "cpu" and max(x.shape[-3:]) <= 4:
+                with torch.autocast("cpu", enabled=False):
+                    x = stage(x.float())
+            else:
+                x = stage(x)
+        tokens = x.flatten(2).transpose(1, 2)
+        return Features(cls=tokens.mean(1), tokens=tokens)
+
+
+class ViT3D(nn.Module):
+    """3D vision transformer with a class token.
+
+    Args:
+        size: the grid (D, H, W) it is made for; the same as data.size.
+        patch: voxels of a token along D, H, W.
+        dim: width of a token; 768 is ViT-Base.
+        depth: number of blocks.
+        heads: attention heads.
+    """
+
+    def __init__(
+        self, size: tuple[int, int, int] = (96, 224, 224), patch: tuple[int, int, int] = (8, 16, 16), dim: int = 768,
+        depth: int = 12, heads: int = 12,
+    ) -> None:
+        super().__init__()
+        self.size = tuple(size)
+        self.dim = dim
+        vit = ViT(1, self.size, tuple(patch), hidden_size=dim, mlp_dim=4 * dim, num_layers=depth, num_heads=heads,
+                  classification=True, post_activation=None, spatial_dims=3)
+        # MONAI's blocks carry a cross-attention norm, and the classifier a head, that no gradient would ever reach
+        for block in vit.blocks:
+            block.norm_cross_attn.requires_grad_(False)
+        self.patches, self.cls_token, self.blocks, self.norm = vit.patch_embedding, vit.cls_token, vit.blocks, vit.norm
+
+    def forward(self, volume: Tensor) -> Features:
+        """Encode (B, 1, D, H, W) into cls (B, C) and one token a patch (B, N, C).
+
+        Raises:
+            UserError: the volume is not on the grid that the encoder was made for.
+        """
+        if tuple(volume.shape[-3:]) != self.size:
+            raise UserError(f"ViT3D was made for volumes of {self.size} but got {tuple(volume.shape[-3:])}: "
+                            "set model.volume_encoder.init_args.size to data.size.")
+        x = self.patches(volume)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return Features(cls=x[:, 0], tokens=x[:, 1:])

@@ -1,0 +1,70 @@
+"""A study's report: what is there, what is not, in varying words and order."""
+
+import dataclasses
+
+from bimcvr.phantom.findings import KINDS, Finding, Rng
+from bimcvr.phantom.vocabulary import FILLERS, NORMAL, PHRASES
+
+SIZE_LEFT_OUT = 0.15
+FEWEST_WORDS, MOST_WORDS = 50, 105
+
+
+def write_report(findings: tuple[Finding, ...], rng: Rng) -> tuple[str, tuple[Finding, ...]]:
+    """Write a report.
+
+    Args:
+        findings: what the study shows.
+        rng: the source of chance.
+
+    Returns:
+        The text, and the findings as it states them: a size that it leaves out is None.
+    """
+    stated = tuple(dataclasses.replace(finding, size=None) if rng.random() < SIZE_LEFT_OUT else finding
+                   for finding in findings)
+    sentences = [_state(finding, rng) for finding in stated]
+    sentences += _fill(sentences, {finding.finding for finding in findings}, rng)
+    return " ".join(sentences[i] for i in rng.permutation(len(sentences))), stated
+
+
+def _state(finding: Finding, rng: Rng) -> str:
+    phrases = PHRASES[finding.finding]
+    template = _choose(phrases.plain if finding.size is None else phrases.sized, rng)
+    site = phrases.sites.get(finding.site, finding.site)
+    return _capital(template.format(site=site, size=_size(finding, rng)))
+
+
+def _size(finding: Finding, rng: Rng) -> str:
+    if finding.size is None:
+        return ""
+    if isinstance(finding.size, str):
+        return _choose(PHRASES[finding.finding].grades[finding.size], rng)
+    if finding.size >= 30 and rng.random() < 0.3:
+        return f"{finding.size / 10:g} cm"
+    return f"{finding.size} mm"
+
+
+def _fill(sentences: list[str], present: set[str], rng: Rng) -> list[str]:
+    """Return negations, normal statements and fillers until the report has a drawn number of words."""
+    absent = [_choose(PHRASES[name].negations, rng) for name in KINDS if name not in present]
+    normal = [_choose(said, rng) for names, said in NORMAL if not present & set(names)]
+    order = [absent[i] for i in rng.permutation(len(absent))]
+    others = [*normal, *FILLERS]
+    others = [others[i] for i in rng.permutation(len(others))]
+    goal = int(rng.integers(FEWEST_WORDS, MOST_WORDS))
+    # two of each first: every report denies something and calls something normal
+    pool = [*order[:2], *others[:2], *(order[2:7] + others[2:])]
+    tail = [pool[4 + i] for i in rng.permutation(len(pool) - 4)]
+    said: list[str] = []
+    for sentence in [*pool[:4], *tail]:
+        if len(said) >= 4 and sum(len(s.split()) for s in sentences + said) >= goal:
+            break
+        said.append(sentence)
+    return said
+
+
+def _choose(options: tuple[str, ...], rng: Rng) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]

@@ -1,0 +1,129 @@
+"""From a study's findings to a volume: painting, the scanner's blur and noise, and the file."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bimcvr.files import replacing
+from bimcvr.phantom import chest_lesions, lesions
+from bimcvr.phantom.anatomy import paint_chest
+from bimcvr.phantom.body import adapt, draw_body
+from bimcvr.phantom.canvas import Canvas, Grid, make_grid
+from bimcvr.phantom.findings import Finding, Rng
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One volume to be made.
+
+    Attributes:
+        study_id: its name.
+        patient: the patient's number.
+        key: the seeds its chance is drawn from, beyond the patient's: session and run.
+        findings: what it shows.
+        seed: the cohort's seed.
+    """
+
+    study_id: str
+    patient: int
+    key: tuple[int, int]
+    findings: tuple[Finding, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume as it goes into a file.
+
+    Attributes:
+        hu: int16 (D, H, W) in storage order, Hounsfield units.
+        grid: the voxel centres in patient mm, ascending.
+        flips: which of (z, y, x) are stored in descending order.
+    """
+
+    hu: np.ndarray
+    grid: Grid
+    flips: tuple[bool, bool, bool]
+
+
+def make_volume(scan: Scan) -> Volume:
+    """Paint a scan: the same scan gives the same voxels, bit by bit, whatever else is made."""
+    chance = np.random.default_rng([scan.seed, scan.patient, 7, *scan.key])
+    grid = draw_grid(scan, chance)
+    canvas = paint(scan, grid)
+    hu = expose(canvas.hu, chance)
+    flips = tuple(bool(chance.random() < 0.3) for _ in range(3))
+    stored = hu[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    return Volume(np.ascontiguousarray(stored), grid, flips)  # type: ignore[arg-type]
+
+
+def paint(scan: Scan, grid: Grid) -> Canvas:
+    """Paint a scan's patient and findings without blur and noise, in HU."""
+    build = draw_body(np.random.default_rng([scan.seed, scan.patient, 1]))
+    body = adapt(build, scan.findings)
+    canvas = paint_chest(body, grid, np.random.default_rng([scan.seed, scan.patient, 2]))
+    found = sorted(scan.findings, key=lambda finding: ORDER.get(finding.finding, -1))
+    for finding in found:
+        if finding.finding in ORDER:
+            # chance by name, so that a finding that is still there at a follow-up stands where it stood
+            place = zlib.crc32(f"{finding.finding} {finding.site}".encode())
+            PAINTERS[finding.finding](canvas, body, finding, np.random.default_rng([scan.seed, scan.patient, 3, place]))
+    return canvas
+
+
+def draw_grid(scan: Scan, chance: Rng) -> Grid:
+    """Draw a scan's matrix, spacing and position on the table; at least 96 voxels in each direction."""
+    body = draw_body(np.random.default_rng([scan.seed, scan.patient, 1]))
+    across = int(chance.integers(48, 53)) * 2
+    slices = int(chance.integers(96, 111))
+    pixel = (2 * (body.width + body.fat + 24) + chance.uniform(14, 40)) / across
+    high = chance.uniform(298, 318) * body.height / slices
+    centre = (chance.uniform(-6, 6), 4 + chance.uniform(-6, 6), -8 + chance.uniform(-7, 7))
+    return make_grid((slices, across, across), (round(pixel, 3), round(pixel, 3), round(high, 3)), centre)
+
+
+def expose(hu: np.ndarray, chance: Rng) -> np.ndarray:
+    """Blur and add noise as a reconstruction kernel does; returns int16 HU in [-1024, 3071]."""
+    noise = chance.standard_normal(hu.shape, dtype=np.float32)
+    noise *= chance.uniform(12, 40)
+    noise += hu
+    soft = chance.uniform(0.10, 0.22)
+    for axis in (1, 2):
+        noise = _smooth(noise, axis, soft)
+    return np.clip(np.rint(noise), -1024, 3071).astype(np.int16)
+
+
+def write_volume(volume: Volume, path: Path) -> None:
+    """Write a volume as compressed NIfTI, whole or not at all; its geometry says where the patient's sides are."""
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(volume.hu)
+    axes = (volume.grid.x, volume.grid.y, volume.grid.z)
+    flips = volume.flips[::-1]
+    image.SetSpacing(volume.grid.spacing)
+    image.SetOrigin([float(axis[-1] if flip else axis[0]) for axis, flip in zip(axes, flips, strict=True)])
+    image.SetDirection(np.diag([-1.0 if flip else 1.0 for flip in flips]).ravel().tolist())
+    with replacing(path) as temporary:
+        sitk.WriteImage(image, str(temporary), True, 1)
+
+
+def _smooth(values: np.ndarray, axis: int, weight: float) -> np.ndarray:
+    """Average each voxel with its two neighbours along an axis, which get `weight` each."""
+    out = values * np.float32(1 - 2 * weight)
+    here = [slice(None)] * 3
+    there = [slice(None)] * 3
+    for low, high in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+        here[axis], there[axis] = low, high
+        out[tuple(here)] += np.float32(weight) * values[tuple(there)]
+    ends = values.shape[axis] - 1
+    for end in (0, ends):
+        here[axis] = slice(end, end + 1)
+        out[tuple(here)] += np.float32(weight) * values[tuple(here)]
+    return out
+
+
+PAINTERS = {**lesions.PAINTERS, **chest_lesions.PAINTERS}
+# later findings are painted over earlier ones: fluid and gas first, then what lies in the lung, then the mediastinum
+ORDER = {name: position for position, name in enumerate(PAINTERS)}

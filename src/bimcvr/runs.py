@@ -1,0 +1,73 @@
+"""The folder of a run: where config, checkpoints, logs, embeddings and result lie together."""
+
+import os
+import time
+from pathlib import Path
+
+from bimcvr.errors import UserError
+
+_FOLDER = "BIMCVR_RUN_FOLDER"
+
+
+def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, seed: int) -> tuple[Path, str | None]:
+    """Decide in which folder a verb works, and with which checkpoint.
+
+    A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and seed;
+    `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
+    by path belongs to the run folder around it.
+
+    Args:
+        verb: fit, validate, test or predict.
+        ckpt_path: a path, `last`, `best` or None.
+        runs: the folder of all runs.
+        experiment: the name of the question.
+        seed: of the run.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    inherited = os.environ.get(_FOLDER)
+    if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
+        folder, checkpoint = inherited.split("|", 1)  # a process that the first one launched
+        return Path(folder), checkpoint or None
+    chosen, checkpoint = _choose(verb, ckpt_path, runs / experiment, seed)
+    os.environ[_FOLDER] = f"{chosen}|{checkpoint or ''}"
+    return chosen, checkpoint
+
+
+def config_beside(ckpt_path: str) -> Path | None:
+    """Return the config of the run that a checkpoint file belongs to, if it lies in a run folder."""
+    config = Path(ckpt_path).parent.parent / "config.yaml"
+    return config if Path(ckpt_path).is_file() and config.is_file() else None
+
+
+def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tuple[Path, str | None]:
+    if ckpt_path in ("last", "best"):
+        found = sorted(experiment.glob(f"*-{seed}/checkpoints/{ckpt_path}.ckpt"), key=lambda path: path.parent.parent.name)
+        if found:
+            return found[-1].parent.parent, str(found[-1])
+        if verb == "fit" and ckpt_path == "last":
+            print(f"No checkpoint of seed {seed} in {experiment} yet: starting from the beginning.")
+            return _new(experiment, seed), None
+        raise UserError(f"There is no run of seed {seed} with checkpoints/{ckpt_path}.ckpt in {experiment}. Train one with fit, or "
+                        "give the file as --ckpt_path.")
+    if ckpt_path:
+        if not Path(ckpt_path).is_file():
+            raise UserError(f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run.")
+        folder = Path(ckpt_path).parent.parent
+        return (folder if (folder / "config.yaml").is_file() else _new(experiment, seed)), ckpt_path
+    if verb != "fit":
+        raise UserError(f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run.")
+    return _new(experiment, seed), None
+
+
+def _new(experiment: Path, seed: int) -> Path:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for attempt in range(100):
+        folder = experiment / f"{stamp}{f'.{attempt}' if attempt else ''}-{seed}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise UserError(f"No new run folder can be made in {experiment}: 100 runs began in this second.")

@@ -1,0 +1,140 @@
+"""The verbs fit, validate, test and predict: LightningCLI over Retriever and CTReportDataModule."""
+
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from bimcvr.config_errors import explain
+from bimcvr.data.datamodule import CTReportDataModule
+from bimcvr.errors import UserError
+from bimcvr.files import replacing, write_text
+from bimcvr.models.retriever import Retriever
+from bimcvr.runs import choose_run, config_beside
+
+
+def train(arguments: list[str]) -> int:
+    """Run one of fit, validate, test and predict with LightningCLI's options."""
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    _quieten()
+    RetrieverCLI(
+        Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
+        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
+        parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
+    )
+    return 0
+
+
+class RetrieverCLI(LightningCLI):
+    """LightningCLI with one folder a run, and flags that beat a checkpoint's hyper-parameters."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's place and the checkpoint's choice."""
+        parser.add_argument("--experiment", type=str, default="run", help="Name of the experiment: its folder in `runs`.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.set_defaults({
+            "checkpoint.monitor": "val/score", "checkpoint.mode": "max", "checkpoint.save_last": True,
+            "checkpoint.filename": "best", "checkpoint.enable_version_counter": False,
+        })
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning lets the checkpoint's hyper-parameters beat the flags. Here the config and the flags decide.
+        pass
+
+    def before_instantiate_classes(self) -> None:
+        """Decide the run folder."""
+        verb = str(self.subcommand)
+        config = self.config[verb]
+        self.run, config.ckpt_path = choose_run(
+            verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
+        )
+        config.checkpoint.dirpath = str(self.run / "checkpoints")
+        self.started = time.perf_counter()
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
+        config = self._get(self.config_init, "trainer")
+        plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
+        trainer = super().instantiate_trainer(
+            default_root_dir=str(self.run), logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
+        )
+        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+            print(f"run folder: {self.run}")
+        return trainer
+
+    def _loggers(self, configured: Any) -> list[Logger]:
+        # every start has its own CSV file: a resumed run must not wipe what the first wrote
+        csv = CSVLogger(self.run, name="logs")
+        if configured is False:
+            return [csv]
+        if configured in (None, True):
+            name = f"{self.run.parent.name}-{self.run.name}"
+            return [csv, WandbLogger(project="bimcvr", name=name, id=name, save_dir=self.run, resume="allow")]
+        return [csv, *(configured if isinstance(configured, list) else [configured])]
+
+
+class _SaveConfig(SaveConfigCallback):
+    """Writes the resolved config and the split into the run folder, and the config to W&B."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        run = Path(trainer.default_root_dir)
+        text = self.parser.dump(self.config, skip_none=False)
+        write_text(run / ("config.yaml" if stage == "fit" else f"config_{stage}.yaml"), text)
+        if stage != "predict":
+            trainer.datamodule.save_split(run)  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
+
+
+class _SafeCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames: Lightning's own way passes through /tmp, maybe another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+
+class _Parser(LightningArgumentParser):
+    """Ends a wrong configuration in one paragraph."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        raise UserError(explain(message, self)) from ex
+
+
+def _with_own_config(arguments: list[str]) -> list[str]:
+    """Start validate, test and predict from the config beside the checkpoint where none is named."""
+    verb, *rest = arguments
+    named = [word for word in rest if word in ("-c", "--config") or word.startswith("--config=")]
+    path = _value_of("--ckpt_path", rest)
+    own = config_beside(path) if path and verb != "fit" and not named else None
+    return [verb, "--config", str(own), *rest] if own else arguments
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    for place, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return word.split("=", 1)[1]
+        if word == flag and place + 1 < len(words):
+            return words[place + 1]
+    return None
+
+
+def _quieten() -> None:
+    # advice of Lightning that does not apply here
+    for text in (".*is an instance of `nn.Module` and is already saved.*", ".*does not have many workers.*",
+                 ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*number of training batches.*smaller than the logging.*",
+                 ".*Checkpoint directory.*exists and is not empty.*", ".*args parameter is intended to run from within Python.*"):
+        warnings.filterwarnings("ignore", message=text)
