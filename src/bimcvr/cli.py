@@ -59,9 +59,8 @@ def _run(verb: str, words: list[str]) -> int:
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
     if verb in LIGHTNING:
         return function(words)
-    from jsonargparse import auto_cli, set_parsing_settings
+    from jsonargparse import auto_cli
 
-    set_parsing_settings(parse_optionals_as_positionals=False)
     code = auto_cli(function, args=words[1:], as_positional=True, prog=f"python -m bimcvr {verb}")
     return int(code or 0)
 

@@ -1,7 +1,7 @@
 """The verbs fit, validate, test and predict: LightningCLI over Retriever and CTReportDataModule."""
 
+import json
 import os
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from bimcvr.config_errors import explain
 from bimcvr.data.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.files import replacing, write_text
+from bimcvr.files import replacing, write_json, write_text
+from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
 from bimcvr.runs import choose_run, config_beside
 
@@ -61,7 +62,8 @@ class RetrieverCLI(LightningCLI):
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )
         config.checkpoint.dirpath = str(self.run / "checkpoints")
-        self.started = time.perf_counter()
+        if verb == "test":
+            config.verbose = False  # the result is printed as a table of our own
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
@@ -73,6 +75,20 @@ class RetrieverCLI(LightningCLI):
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             print(f"run folder: {self.run}")
         return trainer
+
+    def after_test(self) -> None:
+        """Print the result; on a phantom put the oracle's ceiling beside it."""
+        if not self.trainer.is_global_zero:
+            return
+        path = self.run / "result.json"
+        result = json.loads(path.read_text(encoding="utf-8"))
+        data = self.datamodule
+        if "planted" in data.manifest.table:
+            from bimcvr.phantom.oracle import report_ceiling
+
+            result["ceiling"] = report_ceiling(data.manifest, data.split.rows("test"))
+            write_json(path, result)
+        print(f"\n{format_result(result)}\n\nresult: {path}")
 
     def _loggers(self, configured: Any) -> list[Logger]:
         # every start has its own CSV file: a resumed run must not wipe what the first wrote

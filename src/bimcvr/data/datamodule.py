@@ -82,7 +82,8 @@ class CTReportDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.skip_refused = skip_refused
         self.manifest = read_manifest(manifest, root)
-        self.split: Split = assign_splits(self.manifest, split, split_seed, fractions, allow_patient_overlap)
+        self._split_arguments = (split, split_seed, fractions, allow_patient_overlap)
+        self.split = Split([""] * len(self.manifest), "none", None)
         self.cache = VolumeCache(Path(cache) if cache else default_folder(self.manifest), size)
         self._source_digest = self.manifest.digest
         self._entries: dict[int, Path] = {}
@@ -93,13 +94,17 @@ class CTReportDataModule(LightningDataModule):
         self._fill(jobs=-1)
 
     def setup(self, stage: str) -> None:
-        """Find the cached volumes, set refused ones aside or stop, and save the split beside the run."""
+        """Divide the manifest, find the cached volumes, and set refused ones aside or stop."""
+        if stage != "predict":
+            self.split = assign_splits(self.manifest, *self._split_arguments)
         self._fill(jobs=1)
         if self._refused and not self.skip_refused:
             raise UserError(f"{len(self._refused)} volumes of {self.manifest.path} cannot be used:\n"
                             f"{describe_refused(self.manifest, self._refused)}\nMend or remove them, or let the run set them aside with "
                             "--data.skip_refused true.")
         self._set_refused_aside()
+        if stage == "predict":
+            return
         rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
         if self.split.patient_overlap:
             rank_zero_warn(f"{self.split.patient_overlap} patients stand in more than one split ({self.split.strategy}).")
@@ -114,9 +119,13 @@ class CTReportDataModule(LightningDataModule):
         table = self.manifest.with_column("split", self.split.name).table
         write_manifest(table, folder / "manifest.csv")
 
+    def train_dataset(self) -> StudyDataset:
+        """Return the studies of `train` in the order of the manifest."""
+        return self._dataset(self.split.rows("train"))
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled batches of sampled texts and views."""
-        dataset = self._dataset(self.split.rows("train"))
+        dataset = self.train_dataset()
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         if len(dataset) < self.batch_size * world:

@@ -46,6 +46,10 @@ class StudyDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def spacing(self, position: int) -> tuple[float, float, float]:
+        """Return the mm of a voxel along D, H, W."""
+        return self.cache.read(Path(self._entries[position])).spacing
+
     def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
         epoch, position = item if isinstance(item, tuple) else (None, item)
         row = int(self.rows[position])

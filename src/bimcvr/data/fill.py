@@ -15,7 +15,7 @@ from bimcvr.files import replacing
 
 def cache(
     manifest: Path,
-    size: tuple[int, int, int],
+    size: tuple[int, int, int] = (96, 224, 224),
     root: Path | None = None,
     folder: Path | None = None,
     jobs: int = -1,
@@ -28,7 +28,7 @@ def cache(
 
     Args:
         manifest: the CSV file.
-        size: the model's grid, slices × rows × columns: `--size '[96, 224, 224]'`.
+        size: the model's grid, slices, rows, columns: `--size '[96, 224, 224]'`.
         root: the folder that the `volume` column is relative to; the manifest's own by default.
         folder: where to keep the volumes; `cache` beside the manifest by default.
         jobs: processes to use; -1 for one a core.

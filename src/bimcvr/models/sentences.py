@@ -3,10 +3,10 @@
 import re
 
 # a full stop after one of these ends no sentence
-_ABBREVIATIONS = {"dr", "dra", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "fig", "figs", "ca", "cf", "resp",
-                  "e.g", "i.e", "al", "incl", "max", "min", "aprox", "ej"}
-# a full stop after one of these ends a sentence only if a capital or a mark follows: "of 5 mm. in the left lobe"
-_MAYBE = {"mm", "cm", "ml", "cc", "no", "nos", "im", "se", "inf", "sup", "ant", "post", "lat", "seg", "etc", "hu"}
+_ABBREVIATIONS = {"dr", "dra", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "fig", "figs", "ca", "cf",
+                  "resp", "e.g", "i.e", "al", "incl", "max", "min", "aprox", "ej"}
+# after one of these it ends one only if no small letter follows: "a nodule of 5 mm. in the left lobe"
+_MAYBE = {"mm", "cm", "ml", "cc", "im", "se", "inf", "sup", "ant", "post", "lat", "seg", "etc", "hu", "no"}
 _END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|(?<=[a-zà-ÿ)])\.(?=[A-ZÀ-Ý][a-zà-ÿ])")
 _BULLET = re.compile(r"^\s*(?:[-*•·–—]\s*|\(?\d{1,2}[.)]\s+)")
 
@@ -14,9 +14,9 @@ _BULLET = re.compile(r"^\s*(?:[-*•·–—]\s*|\(?\d{1,2}[.)]\s+)")
 def split_sentences(text: str) -> list[str]:
     """Cut a report into its sentences, in order; at least one is returned.
 
-    A sentence ends at a full stop, an exclamation or a question mark, and at a line break unless the line was merely
-    wrapped. Decimal numbers ("1.5 cm"), abbreviations ("Dr.", "e.g."), initials and list numbers do not end one.
-    Pieces without a single letter are left out, unless nothing else is there.
+    A sentence ends at a full stop, an exclamation or a question mark, and at a line break unless the line was
+    merely wrapped. Decimal numbers ("1.5 cm"), abbreviations ("Dr.", "e.g.") and initials do not end one.
+    Pieces without a single letter (list numbers, rules) are left out, unless nothing else is there.
     """
     sentences = [sentence for paragraph in _paragraphs(text) for sentence in _cut(paragraph)]
     return [sentence for sentence in sentences if any(map(str.isalpha, sentence))] or [" ".join(text.split())]

@@ -7,6 +7,7 @@ from bimcvr.phantom.canvas import Canvas, Grid, Point
 from bimcvr.phantom.findings import Rng
 
 AIR, FAT, SOFT, BONE = -1000.0, -100.0, 45.0, 420.0
+HEART_FAT = 5.0
 # where the air of each lobe's bronchi enters: the hila, in the standard body
 HILA = {"right": (-38.0, 12.0, 12.0), "left": (36.0, 14.0, 16.0)}
 
@@ -41,6 +42,19 @@ def aorta(body: Body) -> list[tuple[str, Point, Point, float]]:
     parts = ["ascending", "ascending", "arch", "arch", "arch", "descending", "descending", "descending"]
     radius = {"ascending": body.ascending, "arch": 0.5 * (min(body.ascending, 18.0) + thin), "descending": body.descending}
     return [(part, start, end, radius[part]) for part, start, end in zip(parts, spots, spots[1:], strict=False)]
+
+
+def heart(body: Body) -> list[tuple[Point, Point]]:
+    """Return the heart as three ellipsoids (centre, radii): left ventricle, right heart, left atrium."""
+    grow = (body.heart - 1) * 40
+    nominal = (((20, -22, -38), (46, 34, 42)), ((-14, -12, -24), (34, 32, 36)), ((4, 10, -14), (34, 24, 26)))
+    return [(body.at(x + grow * 0.5, y - grow * 0.2, z), (a * body.heart, b * body.heart, c * body.heart))
+            for (x, y, z), (a, b, c) in nominal]
+
+
+def widened(radii: Point, margin: float) -> Point:
+    """Return the radii of an ellipsoid that is larger by a margin all round, in mm."""
+    return radii[0] + margin, radii[1] + margin, radii[2] + margin
 
 
 def chest_radius(body: Body, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -198,15 +212,14 @@ def _mediastinum(canvas: Canvas, body: Body) -> None:
 
 
 def _heart(canvas: Canvas, body: Body) -> None:
-    scale, fat = body.heart, 5.0
-    grow = (scale - 1) * 40
-    for centre, radii in (((20, -22, -38), (46, 34, 42)), ((-14, -12, -24), (34, 32, 36)), ((4, 10, -14), (34, 24, 26))):
-        middle = body.at(centre[0] + grow * 0.5, centre[1] - grow * 0.2, centre[2])
-        canvas.paint(canvas.ellipsoid(middle, tuple(r * scale + fat for r in radii)), FAT)  # type: ignore[arg-type]
-    for centre, radii, hu in (((20, -22, -38), (46, 34, 42), SOFT + 10), ((22, -20, -38), (32, 20, 28), body.blood_hu),
-                              ((-14, -12, -24), (34, 32, 36), body.blood_hu), ((4, 10, -14), (34, 24, 26), body.blood_hu)):
-        middle = body.at(centre[0] + grow * 0.5, centre[1] - grow * 0.2, centre[2])
-        canvas.paint(canvas.ellipsoid(middle, tuple(r * scale for r in radii)), hu)  # type: ignore[arg-type]
+    chambers = heart(body)
+    for centre, radii in chambers:
+        canvas.paint(canvas.ellipsoid(centre, widened(radii, HEART_FAT)), FAT)
+    for (centre, radii), hu in zip(chambers, (SOFT + 10, body.blood_hu, body.blood_hu), strict=True):
+        canvas.paint(canvas.ellipsoid(centre, radii), hu)
+    # the hollow of the left ventricle
+    centre, radii = chambers[0]
+    canvas.paint(canvas.ellipsoid(centre, widened(radii, -13)), body.blood_hu)
 
 
 def _vessels(canvas: Canvas, body: Body) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bimcvr.phantom.anatomy import AIR, FAT, aorta
+from bimcvr.phantom.anatomy import AIR, FAT, HEART_FAT, aorta, heart, widened
 from bimcvr.phantom.body import Body
 from bimcvr.phantom.canvas import Canvas
 from bimcvr.phantom.findings import Finding, Rng
@@ -32,21 +32,15 @@ def adenopathy(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
 
 def pericardial_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
     """Put a layer of fluid around the heart, outside its fat."""
-    # the heart's own fat and muscle stay inside: only fat and lung become fluid
-    width = finding.millimetres
-    grow = (body.heart - 1) * 40
-    for centre, radii in (((20, -22, -38), (46, 34, 42)), ((-14, -12, -24), (34, 32, 36))):
-        middle = body.at(centre[0] + grow * 0.5, centre[1] - grow * 0.2, centre[2])
-        inner = [r * body.heart + 4 for r in radii]
-        outer = tuple(r + width for r in inner)
-        box, share = canvas.ellipsoid(middle, outer)  # type: ignore[arg-type]
-        part, lung = canvas.hu[box], canvas.lung[box]
-        open_space = (lung > 0) | ((part < -20) & (part > -200))
-        z, y, x = canvas.grid.within(box)
-        hull = sum(((a - m) / r) ** 2 for a, m, r in zip((x, y, z), middle, inner, strict=True))
-        share = share * open_space * (hull > 1)
-        part += share * (14 - part)
-        lung[share > 0.5] = 0
+    chambers = heart(body)
+    outer = [canvas.ellipsoid(centre, widened(radii, HEART_FAT + finding.millimetres)) for centre, radii in chambers]
+    # what the pericardium may hold: neither the heart with its fat nor vessels, airways and bone
+    free = (canvas.lung > 0) | ((canvas.hu > -130) & (canvas.hu < -40))
+    for centre, radii in chambers:
+        box, share = canvas.ellipsoid(centre, widened(radii, HEART_FAT))
+        free[box] &= share < 0.5
+    for shape in outer:
+        canvas.paint(canvas.only(shape, free), 14)
 
 
 def aortic_calcification(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:

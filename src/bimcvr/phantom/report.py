@@ -45,21 +45,23 @@ def _size(finding: Finding, rng: Rng) -> str:
 
 def _fill(sentences: list[str], present: set[str], rng: Rng) -> list[str]:
     """Return negations, normal statements and fillers until the report has a drawn number of words."""
-    absent = [_choose(PHRASES[name].negations, rng) for name in KINDS if name not in present]
-    normal = [_choose(said, rng) for names, said in NORMAL if not present & set(names)]
-    order = [absent[i] for i in rng.permutation(len(absent))]
-    others = [*normal, *FILLERS]
-    others = [others[i] for i in rng.permutation(len(others))]
+    absent = _shuffled([_choose(PHRASES[name].negations, rng) for name in KINDS if name not in present], rng)
+    normal = _shuffled([_choose(said, rng) for names, said in NORMAL if not present & set(names)], rng)
+    fillers = _shuffled(list(FILLERS), rng)
     goal = int(rng.integers(FEWEST_WORDS, MOST_WORDS))
-    # two of each first: every report denies something and calls something normal
-    pool = [*order[:2], *others[:2], *(order[2:7] + others[2:])]
-    tail = [pool[4 + i] for i in rng.permutation(len(pool) - 4)]
+    # every report denies something and, where it can, calls something normal
+    first = [*absent[:2], *normal[:1], *fillers[:1]]
+    pool = first + _shuffled([*absent[2:], *normal[1:], *fillers[1:]], rng)
     said: list[str] = []
-    for sentence in [*pool[:4], *tail]:
-        if len(said) >= 4 and sum(len(s.split()) for s in sentences + said) >= goal:
+    for sentence in pool:
+        if len(said) >= len(first) and sum(len(s.split()) for s in sentences + said) >= goal:
             break
         said.append(sentence)
     return said
+
+
+def _shuffled(sentences: list[str], rng: Rng) -> list[str]:
+    return [sentences[i] for i in rng.permutation(len(sentences))]
 
 
 def _choose(options: tuple[str, ...], rng: Rng) -> str:

@@ -1,0 +1,205 @@
+"""Which files of a DICOM folder are the slices of its one volume, in order, judged by their headers.
+
+SimpleITK builds a volume from any list of files; only the headers tell whether the slices lie on a regular grid.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+
+from bimcvr.data.headers import SUFFIXES, file_head
+from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.slices import SlicePositions, check_positions
+
+_NEEDED = "Fetch the series again from its source, or set the row aside."
+_ONE = "Put each series into a folder of its own and name that folder."
+
+
+@dataclass(frozen=True)
+class DicomStack:
+    """The slices of one series that form a regular volume.
+
+    Attributes:
+        files: in the order of their positions along the slice normal.
+        gap: mm between slices along the normal.
+        tilt: angle in degrees between the stack and the normal; less than a pixel's drift.
+        jitter: largest distance in mm of a slice from the regular grid.
+        padding: the declared padding value in HU, None if there is none or it differs among the slices.
+        rescale_varies: whether slope or intercept differ among the slices.
+        notes: what was left aside, in words.
+    """
+
+    files: tuple[Path, ...]
+    gap: float
+    tilt: float
+    jitter: float
+    padding: float | None
+    rescale_varies: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Slice:
+    file: Path
+    header: Dataset
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether a file bears DICOM's mark after its preamble."""
+    with path.open("rb") as stream:
+        return stream.read(132)[128:] == b"DICM"
+
+
+def find_stack(path: Path) -> DicomStack:
+    """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
+
+    Files that are not DICOM are passed over, and so are objects of other modalities, localisers, colour images and stacks
+    of a single position, as long as one proper series remains: the notes name them.
+
+    Args:
+        path: a folder (its sub-folders are not searched), or one DICOM file.
+
+    Raises:
+        RefusedVolume: with the reason `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`, `localizer`, `colour`,
+            `monochrome1`, `no_rescale`, `multi_frame`, `several_series`, `no_position`, `not_a_volume`,
+            `duplicate_positions`, `gantry_tilt`, `shifted_slices`, `missing_slices` or `variable_gaps`.
+    """
+    groups = defaultdict(list)
+    for item in _headers(path):
+        groups[_series_key(item.header)].append(item)
+    series = sorted(groups.values(), key=len, reverse=True)
+    sound = []
+    faults = []
+    for members in series:
+        fault = _fault(members)
+        if fault is None:
+            sound.append(members)
+        else:
+            faults.append(fault)
+    if not sound:
+        # the largest series is what the folder was meant to be
+        reason, wrong, remedy = faults[0]
+        raise RefusedVolume(reason, path, wrong, remedy)
+    stacks = [members for members in sound if _is_spread(members)] or sound
+    if len(stacks) > 1:
+        listing = "; ".join(_describe(members) for members in stacks[:5])
+        raise RefusedVolume("several_series", path, f"holds {len(stacks)} series: {listing}.", _ONE)
+    notes = tuple(f"left aside: {_describe(members)}" for members in series if members is not stacks[0])
+    return _stack(path, stacks[0], notes)
+
+
+def _headers(path: Path) -> list[_Slice]:
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    found = []
+    for file in files:
+        claims = file.suffix.lower() in (".dcm", ".ima") or not path.is_dir()
+        if file.name.upper() == "DICOMDIR" or file.name.startswith(".") or not (claims or is_dicom(file)):
+            continue
+        file_head(file)
+        try:
+            header = pydicom.dcmread(file, stop_before_pixels=True)
+        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
+            raise RefusedVolume("unreadable", file, f"cannot be read as DICOM ({error}).", _NEEDED) from error
+        found.append(_Slice(file, header))
+    if not found:
+        raise RefusedVolume("no_dicom", path, "holds no DICOM file.", "Name the folder in which the slices themselves lie, "
+                            f"or a file that ends in {', '.join(SUFFIXES)}.")
+    return found
+
+
+def _series_key(header: Dataset) -> tuple[object, ...]:
+    return (
+        str(header.get("SeriesInstanceUID", "")),
+        str(header.get("Modality", "")),
+        "LOCALIZER" in _image_type(header),
+        header.get("SamplesPerPixel", 1),
+        header.get("Rows"),
+        header.get("Columns"),
+    )
+
+
+def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
+    """Return reason, wrong and remedy of the first thing that keeps a series from being a stack of HU slices."""
+    headers = [member.header for member in members]
+    first = headers[0]
+    if first.get("Modality") != "CT":
+        return "not_ct", f"is of modality {first.get('Modality') or 'unknown'}, not CT.", "Name the folder of the CT series."
+    if "LOCALIZER" in _image_type(first):
+        return "localizer", "holds a localiser (scout) only.", "Name the folder of the CT series that was planned on it."
+    if first.get("SamplesPerPixel", 1) != 1 or first.get("PhotometricInterpretation", "") == "PALETTE COLOR":
+        return "colour", "holds colour images, which are no HU.", "Name the folder of the original series."
+    if any(header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers):
+        return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", "Name the folder of the original series."
+    lacking = next((member.file.name for member in members if not _has_rescale(member.header)), None)
+    if lacking:
+        return "no_rescale", f"cannot be turned into HU: {lacking} has no RescaleSlope and RescaleIntercept to HU.", _NEEDED
+    if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
+        return "multi_frame", "holds a multi-frame object.", "Convert it to NIfTI, or to one file a slice, first."
+    if len(members) < 2:
+        return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
+    for member in members:
+        if not all(member.header.get(tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
+            return "no_position", f"does not say where {member.file.name} lies in the patient.", _NEEDED
+    return None
+
+
+def _stack(path: Path, members: list[_Slice], notes: tuple[str, ...]) -> DicomStack:
+    headers = [member.header for member in members]
+    found = _positions(path, members)
+    rescales = {(float(header.RescaleSlope), float(header.RescaleIntercept)) for header in headers}
+    paddings = {_padding(header) for header in headers}
+    return DicomStack(
+        files=tuple(members[index].file for index in found.order),
+        gap=found.gap,
+        tilt=found.tilt,
+        jitter=found.jitter,
+        padding=paddings.pop() if len(paddings) == 1 else None,
+        rescale_varies=len(rescales) > 1,
+        notes=notes,
+    )
+
+
+def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
+    def numbers(tag: str) -> np.ndarray:
+        return np.array([[float(value) for value in member.header[tag].value] for member in members])
+
+    return check_positions(path, numbers("ImagePositionPatient"), numbers("ImageOrientationPatient"), numbers("PixelSpacing"))
+
+
+def _is_spread(members: list[_Slice]) -> bool:
+    return len({tuple(member.header.ImagePositionPatient) for member in members}) > 1
+
+
+def _has_rescale(header: Dataset) -> bool:
+    """Tell whether stored values become HU; enhanced objects keep the rescale in their functional groups."""
+    groups = [*header.get("SharedFunctionalGroupsSequence", []), *header.get("PerFrameFunctionalGroupsSequence", [])]
+    places = [header, *(item for group in groups for item in group.get("PixelValueTransformationSequence", []))]
+    return any(
+        place.get("RescaleSlope") is not None
+        and place.get("RescaleIntercept") is not None
+        and place.get("RescaleType", "HU") in ("HU", "US", "", None)
+        for place in places
+    )
+
+
+def _padding(header: Dataset) -> float | None:
+    value = header.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    return float(value) * float(header.RescaleSlope) + float(header.RescaleIntercept)
+
+
+def _image_type(header: Dataset) -> list[str]:
+    return [str(kind).strip().upper() for kind in header.get("ImageType") or []]
+
+
+def _describe(members: list[_Slice]) -> str:
+    header = members[0].header
+    kind = "localiser" if "LOCALIZER" in _image_type(header) else str(header.get("Modality") or "unknown modality")
+    return (f"{len(members)} {kind} images of {header.get('Columns')} × {header.get('Rows')} in series "
+            f"'{header.get('SeriesInstanceUID', '')}' ({members[0].file.name} …)")

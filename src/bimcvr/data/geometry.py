@@ -1,0 +1,82 @@
+"""How a volume's native axes lie in the patient, and what is known of its source grid."""
+
+from dataclasses import dataclass
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+
+_LETTERS = ("RL", "AP", "IS")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The source's grid, in the canonical order of axes; `dataclasses.asdict` of it can be written as JSON.
+
+    Attributes:
+        native_size: (D, H, W) voxels before any resize.
+        native_spacing: (D, H, W) in mm.
+        orientation: where the file's own x, y and z axes point (`LPS`: no flip was needed).
+        obliquity: largest angle in degrees between an axis and the patient's axis that it stands for. The axes are
+            permuted and flipped, never rotated.
+        tilt: angle in degrees between the stack of DICOM slices and their normal (0 for other formats).
+        jitter: largest distance in mm of a DICOM slice from the regular grid (0 for other formats).
+        padding_inside: share of the voxels inside the reconstruction circle (the ellipse that touches the slice's four
+            sides) that were padding.
+        padding_outside: the same outside of it.
+        not_finite: number of NaN and infinite voxels, which became air.
+        notes: what was left out or is unusual, in words.
+    """
+
+    native_size: tuple[int, int, int]
+    native_spacing: tuple[float, float, float]
+    orientation: str
+    obliquity: float
+    tilt: float
+    jitter: float
+    padding_inside: float
+    padding_outside: float
+    not_finite: int
+    notes: tuple[str, ...] = ()
+
+
+class Axes(NamedTuple):
+    """The way from a native array to canonical axes: transpose by `order`, then flip where `flipped`.
+
+    Canonical is (D, H, W) = (inferior to superior, anterior to posterior, right to left).
+
+    Attributes:
+        order: for each canonical axis, the native array axis.
+        flipped: for each canonical axis, whether it runs the other way.
+        letters: where the file's own x, y and z axes point.
+        obliquity: largest angle in degrees between a native axis and the patient's axis that it stands for.
+    """
+
+    order: tuple[int, int, int]
+    flipped: tuple[bool, bool, bool]
+    letters: str
+    obliquity: float
+
+    def canonical(self, array: np.ndarray) -> np.ndarray:
+        """Return a native array (any three axes) as a canonical (D, H, W) view of it."""
+        flips = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
+        return array.transpose(self.order)[flips]
+
+
+def axes_of(direction: tuple[float, ...]) -> Axes:
+    """Find the permutation and flips that bring an image nearest to canonical axes.
+
+    Args:
+        direction: ITK's direction cosines, nine numbers by row; column k is where image axis k (x, y, z) points in
+            LPS. The array has its axes the other way round: (z, y, x). Left-handed (improper) matrices are fine.
+    """
+    matrix = np.asarray(direction, dtype=np.float64).reshape(3, 3)
+    best = max(permutations(range(3)), key=lambda axes: float(sum(abs(matrix[w, axes[w]]) for w in range(3))))
+    cosines = [float(matrix[world, axis]) for world, axis in enumerate(best)]
+    letters = [""] * 3
+    for world, axis in enumerate(best):
+        letters[axis] = _LETTERS[world][int(cosines[world] > 0)]
+    across, back, up = (2 - axis for axis in best)
+    right, front, down = (cosine < 0 for cosine in cosines)
+    obliquity = float(np.degrees(np.arccos(min(1.0, min(abs(cosine) for cosine in cosines)))))
+    return Axes((up, back, across), (down, front, right), "".join(letters), round(obliquity, 3))

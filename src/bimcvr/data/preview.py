@@ -1,0 +1,94 @@
+"""A picture sheet of what the model sees: cached volume and training views, before anything is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bimcvr.errors import UserError
+from bimcvr.files import replacing
+
+if TYPE_CHECKING:
+    from bimcvr.data.datamodule import CTReportDataModule
+
+
+def preview(
+    manifest: Path, experiment: Sequence[Path] = (), out: Path = Path("preview.png"), studies: int = 6, root: Path | None = None,
+) -> int:
+    """Draw what the model sees: for each study the volume on the model's grid and its training views.
+
+    Rows are studies; columns are middle slices (axial, coronal, sagittal) of the unaugmented volume and of each view,
+    in radiological convention: the patient's right is on the left of the picture.
+
+    Args:
+        manifest: the CSV file.
+        experiment: YAML files as given to fit, of which only `data` is used: `--experiment '[base.yaml, mine.yaml]'`.
+        out: the PNG file.
+        studies: how many studies, taken from `train` at equal steps.
+        root: the folder that the `volume` column is relative to; the manifest's own by default.
+    """
+    data = _data_of(experiment, {"manifest": str(manifest)} | ({"root": str(root)} if root else {}))
+    data.prepare_data()
+    data.setup("fit")
+    dataset = data.train_dataset()
+    places = np.linspace(0, len(dataset) - 1, min(studies, len(dataset)), dtype=int)
+    ids = data.manifest.column("study_id")
+    rows = [(ids[dataset.rows[place]], dataset[int(place)]["volume"], dataset[(0, int(place))]["views"]) for place in places]
+    spacing = [dataset.spacing(int(place)) for place in places]
+    _draw(rows, spacing, out, data.manifest.is_phantom)
+    print(f"{len(rows)} studies of the split train, grid {data.cache.size}, window {list(data.window)} HU: {out}")
+    return 0
+
+
+def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportDataModule":
+    import yaml
+    from jsonargparse import ArgumentParser
+
+    from bimcvr.data.datamodule import CTReportDataModule
+
+    merged: dict[str, Any] = {}
+    for path in experiment:
+        if not path.is_file():
+            raise UserError(f"There is no configuration at {path}.")
+        merged |= (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("data", {})
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(CTReportDataModule, "data")
+    data: CTReportDataModule = parser.instantiate(parser.parse_object({"data": merged | given})).data
+    return data
+
+
+def _draw(rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, float]], out: Path, phantom: bool) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    columns = 3 * (1 + len(rows[0][2]))
+    figure, axes = plt.subplots(len(rows), columns, figsize=(1.6 * columns, 1.75 * len(rows)), squeeze=False)
+    names = ["unaugmented", *(f"view A{number + 1}" for number in range(len(rows[0][2])))]
+    for line, ((study, volume, views), mm) in enumerate(zip(rows, spacing, strict=True)):
+        for block, seen in enumerate([volume, *views]):
+            for plane, (image, aspect) in enumerate(middle_slices(seen[0].numpy(), mm)):
+                axis = axes[line, 3 * block + plane]
+                axis.imshow(image, cmap="gray", vmin=0, vmax=1, aspect=aspect, interpolation="nearest")
+                axis.set_axis_off()
+                if line == 0:
+                    axis.set_title(f"{names[block]}\n{('axial', 'coronal', 'sagittal')[plane]}", fontsize=7)
+        axes[line, 0].text(0, -0.02, study, fontsize=6, va="top", transform=axes[line, 0].transAxes)
+    figure.suptitle("What the model sees" + (" (phantom: synthetic data)" if phantom else "") + "; left of picture = patient's right", fontsize=8)
+    figure.tight_layout(pad=0.3)
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=110)
+    plt.close(figure)
+
+
+def middle_slices(volume: np.ndarray, spacing: tuple[float, float, float]) -> list[tuple[np.ndarray, float]]:
+    """Cut a volume (D, H, W) through its middle: axial, coronal and sagittal, each with its pixel aspect.
+
+    Rows run from the front to the back or from the top down, and in axial and coronal slices the patient's right is
+    on the left (radiological convention), in the sagittal one the front is.
+    """
+    depth, height, width = (size // 2 for size in volume.shape)
+    mm_d, mm_h, mm_w = spacing
+    return [(volume[depth], mm_h / mm_w), (volume[::-1, height], mm_d / mm_w), (volume[::-1, :, width], mm_d / mm_h)]

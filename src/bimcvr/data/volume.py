@@ -1,0 +1,150 @@
+"""The only reader of image files: NIfTI, MetaImage, NRRD and DICOM folders become int16 HU in canonical orientation.
+
+SimpleITK decodes the voxels; what it would let pass with a warning, or make up, is checked in the headers beforehand and
+refused by name.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+from bimcvr.data.dicom import DicomStack, find_stack, is_dicom
+from bimcvr.data.geometry import Axes, Geometry, axes_of
+from bimcvr.data.headers import SUFFIXES, check_file, refuse_unusable
+from bimcvr.data.intensity import HUSlabs
+from bimcvr.data.refused import RefusedVolume
+
+__all__ = ["Geometry", "NativeImage", "RefusedVolume", "Volume", "geometry_of", "read_image", "read_volume"]
+
+SLAB = 8
+_INT16_MAX = 32767.0
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A CT in HU.
+
+    Attributes:
+        hu: int16 (D, H, W) = (inferior to superior, anterior to posterior, right to left).
+        spacing: mm between voxels along (D, H, W).
+        geometry: what is known of the source grid.
+    """
+
+    hu: np.ndarray
+    spacing: tuple[float, float, float]
+    geometry: Geometry
+
+
+class NativeImage(NamedTuple):
+    """A decoded image in the file's own axes.
+
+    Attributes:
+        image: owns the voxels: keep it as long as `array` is used.
+        array: read-only view of them, in HU, axes (z, y, x) of the file.
+        axes: how they lie in the patient.
+        stack: what the DICOM headers say; None for other formats.
+    """
+
+    image: Any
+    array: np.ndarray
+    axes: Axes
+    stack: DicomStack | None
+
+    def slabs(self, highest: float) -> HUSlabs:
+        """Return the voxels as clean HU, to be read slab by slab; clipped above `highest` HU."""
+        return HUSlabs(self.array, self.axes, self.stack.padding if self.stack else None, highest)
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a volume at full resolution.
+
+    Args:
+        path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
+
+    Raises:
+        RefusedVolume: it is no regular volume in HU; `reason` says why.
+    """
+    native = read_image(path)
+    slabs = native.slabs(_INT16_MAX)
+    hu = np.empty(native.array.shape, dtype=np.int16)
+    buffer = np.empty((SLAB, *hu.shape[1:]), dtype=np.float32)
+    for start in range(0, len(hu), SLAB):
+        stop = min(start + SLAB, len(hu))
+        hu[start:stop] = np.rint(slabs.read(start, stop, buffer))
+    geometry = geometry_of(native, slabs)
+    return Volume(np.ascontiguousarray(native.axes.canonical(hu)), geometry.native_spacing, geometry)
+
+
+def read_image(path: Path) -> NativeImage:
+    """Check a source's headers and decode it, leaving its axes as they are.
+
+    Raises:
+        RefusedVolume: it is no regular volume in HU; `reason` says why.
+    """
+    path = Path(path)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    stack = None
+    if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
+        stack = find_stack(path)
+        image = _decode_stack(path, stack)
+    else:
+        check_file(path)
+        image = _decode_file(path)
+    axes = axes_of(image.GetDirection())
+    return NativeImage(image, sitk.GetArrayViewFromImage(image), axes, stack)
+
+
+def geometry_of(native: NativeImage, slabs: HUSlabs) -> Geometry:
+    """Return the record of a source whose slabs have all been read."""
+    spacing = native.image.GetSpacing()[::-1]
+    inside, outside = slabs.padding_shares()
+    stack = native.stack
+    depth, height, width = native.axes.order
+    return Geometry(
+        native_size=(native.array.shape[depth], native.array.shape[height], native.array.shape[width]),
+        native_spacing=(spacing[depth], spacing[height], spacing[width]),
+        orientation=native.axes.letters,
+        obliquity=native.axes.obliquity,
+        tilt=stack.tilt if stack else 0.0,
+        jitter=stack.jitter if stack else 0.0,
+        padding_inside=inside,
+        padding_outside=outside,
+        not_finite=slabs.not_finite,
+        notes=stack.notes if stack else (),
+    )
+
+
+def _decode_file(path: Path) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        refuse_unusable(path, reader)
+        if reader.GetDimension() == 4:
+            reader.SetExtractSize([*reader.GetSize()[:3], 0])
+        return reader.Execute()
+    except RuntimeError as error:
+        raise _undecodable(path, error) from error
+
+
+def _decode_stack(path: Path, stack: DicomStack) -> Any:
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(file) for file in stack.files])
+    if stack.rescale_varies:
+        # the first slice's type is taken for all: a later one with a fractional slope would be cut to integers
+        reader.SetOutputPixelType(sitk.sitkFloat32)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _undecodable(path, error) from error
+    image.SetSpacing([*image.GetSpacing()[:2], stack.gap])
+    return image
+
+
+def _undecodable(path: Path, error: RuntimeError) -> RefusedVolume:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return RefusedVolume("unreadable", path, f"cannot be decoded ({lines[-1] if lines else 'no reason given'}).",
+                         "Fetch it again from its source, or set the row aside.")

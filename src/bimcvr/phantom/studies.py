@@ -1,0 +1,82 @@
+"""The plan of a cohort: who is scanned how often, what each study shows and what its report says. No voxels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bimcvr.phantom.findings import Finding, draw_findings, follow_up, to_json
+from bimcvr.phantom.report import write_report
+from bimcvr.phantom.scan import Scan
+from bimcvr.phantom.vocabulary import LABELS
+
+TWO_STUDIES, TWO_VOLUMES = 0.08, 0.06
+
+
+@dataclass(frozen=True)
+class Study:
+    """One examination.
+
+    Attributes:
+        patient: the patient's number.
+        session: the number of the examination, from 1.
+        runs: how many volumes it has, all under one report.
+        findings: what it shows.
+        report: its text.
+        facts: the findings as the report states them.
+        seed: the cohort's seed.
+    """
+
+    patient: int
+    session: int
+    runs: int
+    findings: tuple[Finding, ...]
+    report: str
+    facts: tuple[Finding, ...]
+    seed: int
+
+    @property
+    def patient_id(self) -> str:
+        """The patient's name, like `sub-P0001`."""
+        return f"sub-P{self.patient + 1:04d}"
+
+    @property
+    def report_id(self) -> str:
+        """The examination's name, like `sub-P0001_ses-1`."""
+        return f"{self.patient_id}_ses-{self.session}"
+
+    def scans(self) -> list[Scan]:
+        """Return its volumes."""
+        return [Scan(f"{self.report_id}_run-{run}", self.patient, (self.session, run), self.findings, self.seed)
+                for run in range(1, self.runs + 1)]
+
+
+def plan_patient(seed: int, patient: int) -> list[Study]:
+    """Draw a patient's studies; they depend on the seed and the patient's number alone."""
+    rng = np.random.default_rng([seed, patient, 0])
+    count = 2 if rng.random() < TWO_STUDIES else 1
+    studies: list[Study] = []
+    for session in range(1, count + 1):
+        findings = follow_up(studies[-1].findings, rng) if studies else draw_findings(rng)
+        report, facts = write_report(findings, rng)
+        runs = 2 if rng.random() < TWO_VOLUMES else 1
+        studies.append(Study(patient, session, runs, findings, report, facts, seed))
+    return studies
+
+
+def manifest_table(studies: list[Study]) -> pd.DataFrame:
+    """Return the manifest of a cohort: one row a volume, see the manifest's contract.
+
+    Two columns are a phantom's own, both JSON as `findings.to_json` writes it: `facts`, the findings as the report
+    states them, and `planted`, the findings with all their sizes.
+    """
+    rows = []
+    for study in studies:
+        names = dict.fromkeys(LABELS.get(f.finding, f.finding) for f in study.findings)
+        for scan in study.scans():
+            rows.append({
+                "study_id": scan.study_id, "volume": f"volumes/{study.patient_id}/{scan.study_id}.nii.gz",
+                "report": study.report, "patient_id": study.patient_id, "report_id": study.report_id,
+                "labels": ";".join(names) or "normal", "labels_source": "phantom", "source": "phantom", "language": "en",
+                "facts": to_json(study.facts), "planted": to_json(study.findings)})
+    return pd.DataFrame(rows)

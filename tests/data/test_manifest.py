@@ -1,0 +1,82 @@
+"""Reading manifests, and which rows share a report."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
+from bimcvr.errors import UserError
+
+
+def manifest_of(**columns: list[str]) -> Manifest:
+    count = len(next(iter(columns.values())))
+    base = {"study_id": [f"s{i}" for i in range(count)], "volume": ["v"] * count, "report": [f"text {i}" for i in range(count)]}
+    return Manifest(pd.DataFrame({**base, **columns}, dtype=str), Path("m.csv"), Path("."))
+
+
+def written(tmp_path: Path, **columns: list[str]) -> Path:
+    write_manifest(manifest_of(**columns).table, tmp_path / "m.csv")
+    return tmp_path / "m.csv"
+
+
+def test_three_columns_suffice(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, report=["a, b", 'quoted "x"\nline']))
+    assert manifest.column("report") == ["a, b", 'quoted "x"\nline']
+    assert manifest.column("patient_id") == ["", ""]
+    assert manifest.volume_path(0) == tmp_path / "v"
+
+
+def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, study_id=["001", "NA"], report=["NaN", "1.0"]))
+    assert manifest.column("study_id") == ["001", "NA"]
+    assert manifest.column("report") == ["NaN", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "culprit"),
+    [
+        ("study_id,volume,raport\na,b,c\n", "'report'.*'raport'"),
+        ("study_id,volume,report\n", "no rows"),
+        ("study_id,volume,report\na,b,c\na,d,e\n", "'a' stands in lines 2, 3"),
+        ("study_id,volume,report\na,,c\n", "line 2: 'volume' is empty"),
+        ("study_id,volume,report,split\na,b,c,training\n", "line 2: the split 'training' is unknown"),
+        ("", "cannot be read"),
+    ],
+)
+def test_a_bad_manifest_names_the_culprit(tmp_path: Path, text: str, culprit: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(UserError, match=culprit):
+        read_manifest(path)
+
+
+def test_a_missing_manifest_names_its_path(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.csv"):
+        read_manifest(tmp_path / "nowhere.csv")
+
+
+def test_the_digest_follows_the_content_not_the_place(tmp_path: Path) -> None:
+    first = read_manifest(written(tmp_path, report=["a", "b"]))
+    (tmp_path / "other").mkdir()
+    assert read_manifest(written(tmp_path / "other", report=["a", "b"])).digest == first.digest
+    assert read_manifest(written(tmp_path, report=["a", "c"])).digest != first.digest
+
+
+def test_rows_share_a_report_by_id_or_by_sound_text() -> None:
+    same = "The lungs are clear and expanded."
+    manifest = manifest_of(
+        report=[same, same.upper(), "too short", "too short", "x", "y"],
+        report_id=["", "r1", "", "", "r1", ""],
+    )
+    group = report_groups(manifest)
+    assert group[0] == group[1] == group[4]  # text joins 0 and 1, the id joins 1 and 4
+    assert group[2] != group[3]
+
+
+def test_a_flagged_placeholder_proves_nothing() -> None:
+    text = "Something wrong with the data ####"
+    free = manifest_of(report=[text, text])
+    flagged = manifest_of(report=[text, text], flags=["placeholder", "placeholder"])
+    assert len(set(report_groups(free))) == 1
+    assert len(set(report_groups(flagged))) == 2

@@ -1,0 +1,112 @@
+"""The losses against slow formulas, and their gradients over two processes against one."""
+
+import math
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from bimcvr.models.gather import gather
+from bimcvr.models.objectives import Objective, similarity, soft_target, view_consistency
+
+
+def features(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(a @ b / a.norm() / b.norm())
+
+
+def test_equation_7_as_printed() -> None:
+    image, text = features(0, 5, 7), features(1, 5, 7)
+    slow = 0.0
+    for i in range(5):
+        scores = [math.exp(cosine(image[i], text[k])) for k in range(5)]
+        slow -= math.log(scores[i] / sum(scores)) / 5
+    assert similarity(image, text, 1.0).item() == pytest.approx(slow, rel=1e-6)
+    assert Objective(consistency=0)(image, image, image, text)["loss"].item() == pytest.approx(slow, rel=1e-6)
+
+
+def test_equation_4_sums_over_features_and_means_over_the_batch() -> None:
+    z1, z2 = features(2, 3, 4), features(3, 3, 4)
+    slow = sum(0.5 * float(((z1[i] - z2[i]) ** 2).sum()) for i in range(3)) / 3
+    assert view_consistency(z1, z2).item() == pytest.approx(slow, rel=1e-6)
+    assert view_consistency(z1 / 100, z2 / 100) < view_consistency(z1, z2) / 1000  # shrinking Z meets it
+    assert view_consistency(z1 / 100, z2 / 100, normalise=True).item() == pytest.approx(
+        view_consistency(z1, z2, normalise=True).item(), rel=1e-4)
+
+
+def test_equation_8_weighs_its_parts() -> None:
+    z1, z2, image, text = (features(seed, 4, 6) for seed in range(4))
+    parts = Objective(consistency=0.3, alpha=2.0, discrimination=0.5, symmetric=True, temperature=0.2)(z1, z2, image, text)
+    expected = 2.0 * parts["L_sim"] + 0.3 * parts["L_mse"] + 0.5 * parts["L_dis"]
+    assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+    both = (similarity(image, text, 5.0) + similarity(text, image, 5.0)) / 2
+    assert parts["L_sim"].item() == pytest.approx(both.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("weights", "absent"), [({"consistency": 0.0}, "L_mse"), ({"discrimination": 0.0}, "L_dis")])
+def test_a_loss_without_weight_gives_no_gradient(weights: dict[str, float], absent: str) -> None:
+    z1, z2 = features(0, 4, 6).requires_grad_(), features(1, 4, 6).requires_grad_()
+    losses = Objective(**{"consistency": 0.0, **weights})(z1, z2, features(2, 4, 6).requires_grad_(), features(3, 4, 6))
+    assert absent not in losses
+    losses["loss"].backward()
+    assert z1.grad is None
+
+
+def test_cutmix_targets() -> None:
+    target = soft_target(torch.tensor([1, 2, 2]), torch.tensor([0.75, 0.5, 1.0]))
+    assert target.tolist() == [[0.75, 0.25, 0], [0, 0.5, 0.5], [0, 0, 1]]
+    image, text = features(0, 3, 5), features(1, 3, 5)
+    plain = [similarity(image, text, 1.0, torch.eye(3)), similarity(image, text, 1.0)]
+    assert plain[0].item() == pytest.approx(plain[1].item())
+    logits = (torch.nn.functional.normalize(image, dim=-1) @ torch.nn.functional.normalize(text, dim=-1).T).log_softmax(-1)
+    slow = -(0.75 * logits[0, 0] + 0.25 * logits[0, 1] + 0.5 * logits[1, 1] + 0.5 * logits[1, 2] + logits[2, 2]) / 3
+    assert similarity(image, text, 1.0, target).item() == pytest.approx(slow.item(), rel=1e-6)
+
+
+def test_the_temperature_stays_in_its_bounds() -> None:
+    objective = Objective(temperature=0.07, learn_temperature=True)
+    assert objective.scale.item() == pytest.approx(1 / 0.07)
+    objective.log_scale.data.fill_(9.0)
+    objective.clamp_temperature()
+    assert objective.scale.item() == pytest.approx(100)
+    assert not Objective().log_scale.requires_grad
+
+
+def losses_of(objective: Objective, tower: Tensor, image: Tensor, text: Tensor) -> Tensor:
+    # pairs (0, 1) and (2, 3) are mixed, each within its own process
+    partner = torch.arange(len(image)) ^ 1
+    target = soft_target(partner, torch.full((len(image),), 0.7))
+    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target)["loss"]
+
+
+def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    objective = Objective(symmetric=True, temperature=0.1, learn_temperature=True, discrimination=0.3)
+    tower = features(9, 5, 5).requires_grad_()
+    half = slice(2 * rank, 2 * rank + 2)
+    losses_of(objective, tower, features(0, 4, 5)[half], features(1, 4, 5)[half]).backward()
+    grads = [tower.grad, objective.log_scale.grad]
+    for grad in grads:
+        torch.distributed.all_reduce(grad)
+        grad /= 2
+    assert gather(torch.full((1, 2), float(rank))).tolist() == [[0, 0], [1, 1]]
+    if rank == 0:
+        queue.put([grad.tolist() for grad in grads])
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_have_one_processs_gradient(unused_port: int) -> None:
+    queue: mp.Queue[list[Tensor]] = mp.get_context("spawn").Queue()
+    context = mp.spawn(_worker, args=(unused_port, queue), nprocs=2, join=False)
+    tower_grad, scale_grad = queue.get(timeout=120)
+    context.join()
+    objective = Objective(symmetric=True, temperature=0.1, learn_temperature=True, discrimination=0.3)
+    tower = features(9, 5, 5).requires_grad_()
+    losses_of(objective, tower, features(0, 4, 5), features(1, 4, 5)).backward()
+    assert tower.grad is not None
+    torch.testing.assert_close(torch.tensor(tower_grad), tower.grad, rtol=0, atol=1e-6)
+    torch.testing.assert_close(torch.tensor(scale_grad), objective.log_scale.grad, rtol=0, atol=1e-6)

@@ -1,0 +1,44 @@
+"""Small parts that meet the contracts, named by class_path in tests as a user's own would be."""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from bimcvr.contracts import Features
+
+
+class HashText(nn.Module):
+    """A bag of words: each word a fixed pseudo-random vector, the text their mean."""
+
+    def __init__(self, dim: int = 16) -> None:
+        super().__init__()
+        self.dim = dim
+        self.where = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    def forward(self, texts: list[str]) -> Tensor:
+        return torch.stack([torch.stack([self._word(word) for word in text.split()]).mean(0) for text in texts])
+
+    def _word(self, word: str) -> Tensor:
+        seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:6], "big")
+        return torch.randn(self.dim, generator=torch.Generator().manual_seed(seed))
+
+
+class PlainConv(nn.Module):
+    """Two convolutions without batch statistics."""
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.dim = dim
+        self.layers = nn.Sequential(nn.Conv3d(1, 4, 3, stride=2), nn.GELU(), nn.Conv3d(4, dim, 3, stride=2))
+
+    def forward(self, volume: Tensor) -> Features:
+        tokens = self.layers(volume).flatten(2).transpose(1, 2)
+        return Features(cls=tokens.mean(1), tokens=tokens)
+
+
+class NaNText(HashText):
+    """A text encoder that has diverged."""
+
+    def forward(self, texts: list[str]) -> Tensor:
+        return super().forward(texts) * float("nan")
