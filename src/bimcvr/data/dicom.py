@@ -12,11 +12,10 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from bimcvr.data.headers import SUFFIXES, file_head
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.headers import SUFFIXES, check_present
+from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.slices import SlicePositions, check_positions
 
-_NEEDED = "Fetch the series again from its source, or set the row aside."
 _ONE = "Put each series into a folder of its own and name that folder."
 
 
@@ -100,11 +99,11 @@ def _headers(path: Path) -> list[_Slice]:
         claims = file.suffix.lower() in (".dcm", ".ima") or not path.is_dir()
         if file.name.upper() == "DICOMDIR" or file.name.startswith(".") or not (claims or is_dicom(file)):
             continue
-        file_head(file)
+        check_present(file)
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True)
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
-            raise RefusedVolume("unreadable", file, f"cannot be read as DICOM ({error}).", _NEEDED) from error
+            raise RefusedVolume("unreadable", file, f"cannot be read as DICOM ({error}).", FETCH_AGAIN) from error
         found.append(_Slice(file, header))
     if not found:
         raise RefusedVolume("no_dicom", path, "holds no DICOM file.", "Name the folder in which the slices themselves lie, "
@@ -137,14 +136,14 @@ def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
         return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", "Name the folder of the original series."
     lacking = next((member.file.name for member in members if not _has_rescale(member.header)), None)
     if lacking:
-        return "no_rescale", f"cannot be turned into HU: {lacking} has no RescaleSlope and RescaleIntercept to HU.", _NEEDED
+        return "no_rescale", f"cannot be turned into HU: {lacking} has no RescaleSlope and RescaleIntercept to HU.", FETCH_AGAIN
     if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
         return "multi_frame", "holds a multi-frame object.", "Convert it to NIfTI, or to one file a slice, first."
     if len(members) < 2:
         return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
     for member in members:
         if not all(member.header.get(tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
-            return "no_position", f"does not say where {member.file.name} lies in the patient.", _NEEDED
+            return "no_position", f"does not say where {member.file.name} lies in the patient.", FETCH_AGAIN
     return None
 
 

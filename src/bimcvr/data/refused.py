@@ -4,6 +4,8 @@ from pathlib import Path
 
 from bimcvr.errors import UserError
 
+FETCH_AGAIN = "Fetch it again from its source, or set the row aside."
+
 
 class RefusedVolume(UserError):
     """A source that cannot be turned into HU on a regular grid.
@@ -26,3 +28,15 @@ class RefusedVolume(UserError):
     def __str__(self) -> str:
         _, path, wrong, remedy = self.args
         return f"{path} {wrong} {remedy}"
+
+
+def no_spacing(path: Path, spacing: tuple[float, ...]) -> RefusedVolume:
+    """Return the refusal of a file whose voxels have no size."""
+    return RefusedVolume("no_spacing", path, f"has the voxel spacing {' × '.join(f'{mm:g}' for mm in spacing)} mm.",
+                         "Convert it again from DICOM, or write the right spacing into its header.")
+
+
+def sheared_grid(path: Path) -> RefusedVolume:
+    """Return the refusal of a file whose axes are not at right angles."""
+    return RefusedVolume("sheared_grid", path, "has axes that are not at right angles (an uncorrected gantry tilt, or "
+                         "a registration kept in the header).", "Resample it to a rectangular grid first.")

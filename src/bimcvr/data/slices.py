@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
 
-_SET_ASIDE = "Fetch the series again from its source, or set the row aside."
 _RESAMPLE = "Correct it while converting to NIfTI (dcm2niix does), or set the row aside."
 # two slices nearer than this are at one position
 _SAME = 0.01
@@ -46,7 +45,7 @@ def check_positions(path: Path, positions: np.ndarray, orientations: np.ndarray,
             `missing_slices` or `variable_gaps`.
     """
     if not np.all(np.isfinite(positions)) or not np.all(spacings > 0):
-        raise RefusedVolume("no_position", path, "has positions or pixel spacings that are no usable numbers.", _SET_ASIDE)
+        raise RefusedVolume("no_position", path, "has positions or pixel spacings that are no usable numbers.", FETCH_AGAIN)
     _check_same(path, orientations, spacings)
     normal = np.cross(orientations[0, :3], orientations[0, 3:])
     along = positions @ (normal / np.linalg.norm(normal))
@@ -80,7 +79,7 @@ def _check_drift(path: Path, positions: np.ndarray, normal: np.ndarray, pixel: f
     slope = sideways[-1] / along[-1]
     tilt = float(np.degrees(np.arctan(np.linalg.norm(slope))))
     if np.linalg.norm(sideways - along[:, None] * slope, axis=1).max() > pixel:
-        raise RefusedVolume("shifted_slices", path, "has slices that are shifted sideways against each other.", _SET_ASIDE)
+        raise RefusedVolume("shifted_slices", path, "has slices that are shifted sideways against each other.", FETCH_AGAIN)
     if np.linalg.norm(sideways[-1]) > pixel:
         raise RefusedVolume("gantry_tilt", path, f"was scanned with a gantry tilt of {tilt:.1f}° that is not corrected: its slices "
                             "do not stack up to a box.", _RESAMPLE)
@@ -92,5 +91,5 @@ def _irregular(path: Path, gaps: np.ndarray) -> RefusedVolume:
     multiples = np.round(gaps / smallest)
     if np.all(np.abs(gaps - multiples * smallest) <= 0.05 * smallest) and multiples.max() > 1:
         return RefusedVolume("missing_slices", path, f"lacks {int((multiples - 1).sum())} slices: the gap is {smallest:g} mm, but "
-                             f"{gaps.max():g} mm at the widest.", _SET_ASIDE)
+                             f"{gaps.max():g} mm at the widest.", FETCH_AGAIN)
     return RefusedVolume("variable_gaps", path, f"has gaps between slices from {smallest:g} to {gaps.max():g} mm.", _RESAMPLE)

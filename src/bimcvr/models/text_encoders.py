@@ -83,21 +83,23 @@ def _modules(folder: Path) -> dict[str, Path]:
                for module in _json(folder / "modules.json", [])}
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
-        raise UserError(f"The model in {folder} has a module of the kind {unknown[0]}, which is not supported here. "
-                        "Choose one made of Transformer, Pooling and Normalize only.")
+        raise UserError(f"The model in {folder} has a module of the kind {unknown[0]}, which is not supported "
+                        "here. Choose one made of Transformer, Pooling and Normalize only.")
     return modules
 
 
 def _published_pooling(pooling_folder: Path) -> Pooling:
     config: dict[str, Any] = _json(pooling_folder / "config.json", {})
     if "pooling_mode" in config:
-        modes = config["pooling_mode"] if isinstance(config["pooling_mode"], list) else [config["pooling_mode"]]
-    else:  # as it was written before sentence-transformers 5.5: one switch a mode
+        mode = config["pooling_mode"]
+        modes = mode if isinstance(mode, list) else [mode]
+    else:  # as older versions of sentence-transformers wrote it: one switch a mode
         switches = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-        modes = [switches.get(key, key) for key, on in config.items() if key.startswith("pooling_mode_") and on]
+        chosen = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
+        modes = [switches.get(key, key) for key in chosen]
     if modes and modes not in (["mean"], ["cls"]):
-        raise UserError(f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(map(str, modes))}, "
-                        "which is not supported here. Choose a model that pools by mean or cls, or set `pooling`.")
+        raise UserError(f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(modes)}, which is "
+                        "not supported here. Choose a model that pools by mean or cls, or set `pooling`.")
     return cast(Pooling, modes[0] if modes else "mean")
 
 

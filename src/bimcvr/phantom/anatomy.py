@@ -37,11 +37,14 @@ def paint_chest(body: Body, grid: Grid, rng: Rng) -> Canvas:
 def aorta(body: Body) -> list[tuple[str, Point, Point, float]]:
     """Return the aorta as tubes: (part, start, end, radius); parts are ascending, arch and descending."""
     thin = min(body.descending, 16.0)
-    spots = [body.at(-2, -14, -6), body.at(-12, -22, 22), body.at(-10, -18, 52), body.at(2, 0, 72), body.at(16, 22, 74),
+    spots = [body.at(-2, -14, -6), body.at(-12, -22, 22), body.at(-10, -18, 52), body.at(2, 0, 72),
+             body.at(16, 22, 74),
              body.at(24, 40, 58), body.at(26, 50, 30), body.at(24, 52, -40), body.at(10, 54, -170)]
     parts = ["ascending", "ascending", "arch", "arch", "arch", "descending", "descending", "descending"]
-    radius = {"ascending": body.ascending, "arch": 0.5 * (min(body.ascending, 18.0) + thin), "descending": body.descending}
-    return [(part, start, end, radius[part]) for part, start, end in zip(parts, spots, spots[1:], strict=False)]
+    radius = {"ascending": body.ascending, "arch": 0.5 * (min(body.ascending, 18.0) + thin),
+              "descending": body.descending}
+    return [(part, start, end, radius[part]) for part, start,
+            end in zip(parts, spots, spots[1:], strict=False)]
 
 
 def heart(body: Body) -> list[tuple[Point, Point]]:
@@ -61,8 +64,8 @@ def chest_radius(body: Body, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Return the rib cage as a surface.
 
     Returns:
-        (H, W) squared distances from the axis in units of the cage's radius at its widest, and (D,) the squared
-        radius at each height: a voxel is inside where the first is below the second.
+        (H, W) squared distances from the axis in units of the cage's radius at its widest, and (D,) the
+        squared radius at each height: a voxel is inside where the first is below the second.
     """
     flat = (grid.y[:, None] / body.depth) ** 2 + (grid.x[None, :] / body.width) ** 2
     top = np.clip((grid.z / body.height + 40) / 168, 0, 1.2)
@@ -89,7 +92,7 @@ def _wall(canvas: Canvas, body: Body) -> None:
     for side in (-1, 1):
         canvas.paint(canvas.ellipsoid((side * 62, -body.depth - 16, 55 * body.height), (52, 9, 52)), SOFT + 8)
         # the armpit is fat, with the edge of the back's muscle behind it
-        canvas.paint(canvas.ellipsoid((side * (body.width + 4), -8, 74 * body.height), (24, 34, 44)), FAT)
+        canvas.paint(canvas.ellipsoid((side * (body.width + 4), -8, 74 * body.height), (27, 38, 46)), FAT)
     table = 0.00045 * grid.x[None, :] ** 2
     lower = grid.y[:, None] + table - (body.depth + skin + 14)
     hu[:, (np.abs(lower) < 3.5) & (np.abs(grid.x[None, :]) < 190) & (outer > 1)] = -300

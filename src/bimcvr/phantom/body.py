@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,8 @@ def draw_body(rng: Rng) -> Body:
     """Draw a patient's build."""
     return Body(width=rng.uniform(120, 138), depth=rng.uniform(80, 96), height=rng.uniform(0.93, 1.07),
                 fat=rng.uniform(8, 30), domes=(rng.uniform(-68, -54), rng.uniform(-78, -64)),
-                heart=rng.uniform(0.93, 1.05), ascending=rng.uniform(14, 17), descending=rng.uniform(11, 13.5),
+                heart=rng.uniform(0.93, 1.05), ascending=rng.uniform(14, 17),
+                descending=rng.uniform(11, 13.5),
                 lung_hu=rng.uniform(-862, -842), liver_hu=rng.uniform(52, 64),
                 blood_hu=rng.uniform(38, 46) if rng.random() < 0.7 else rng.uniform(100, 160))
 
@@ -74,7 +76,7 @@ def adapt(body: Body, findings: tuple[Finding, ...]) -> Body:
     return body
 
 
-def _changes(body: Body, finding: Finding) -> dict[str, object]:
+def _changes(body: Body, finding: Finding) -> dict[str, Any]:
     # towards the patient's left is positive
     towards = {"right": -1.0, "left": 1.0}.get(finding.side, 0.0)
     size = str(finding.size)

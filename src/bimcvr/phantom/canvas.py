@@ -26,7 +26,8 @@ class Grid:
     @property
     def spacing(self) -> Point:
         """The voxel size (x, y, z) in mm."""
-        return tuple(float(axis[1] - axis[0]) for axis in (self.x, self.y, self.z))  # type: ignore[return-value]
+        return tuple(float(axis[1] - axis[0]) for axis in (self.x, self.y,
+                                                           self.z))  # type: ignore[return-value]
 
     @property
     def shape(self) -> tuple[int, int, int]:

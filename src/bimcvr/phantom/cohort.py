@@ -12,12 +12,14 @@ if TYPE_CHECKING:
 RECIPE = 1
 
 
-def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False, jobs: int = -1) -> int:
+def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False,
+            jobs: int = -1) -> int:
     """Make a cohort of synthetic chest CTs with reports, to try everything on without patient data.
 
-    It writes `volumes/<patient>/<study>.nii.gz` (int16 HU) and `manifest.csv`. The same seed gives the same cohort;
-    more patients leave the earlier ones as they are, and what already lies there is not made again. At the end it
-    prints the test split's ceiling: the figures of an oracle that knows the findings as the reports state them.
+    It writes `volumes/<patient>/<study>.nii.gz` (int16 HU) and `manifest.csv`. The same seed gives the same
+    cohort; more patients leave the earlier ones as they are, and what already lies there is not made again.
+    At the end it prints the test split's ceiling: the figures of an oracle that knows the findings as the
+    reports state them.
 
     Args:
         directory: the folder to write to.

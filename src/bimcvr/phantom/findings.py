@@ -20,7 +20,8 @@ class Finding:
 
     Attributes:
         finding: its name, as in the label column.
-        site: where it is: a lobe, a lymph node station, a side, a part of the aorta, or "" if there is only one place.
+        site: where it is: a lobe, a lymph node station, a side, a part of the aorta, or "" if there is
+            only one place.
         size: millimetres in steps of five, or a grade ("small", "severe"), or None where the report leaves it out.
     """
 
@@ -81,7 +82,7 @@ KINDS: dict[str, Kind] = {
     "mass": Kind(0.09, LOBES, (40, 45, 50, 55, 60, 65, 70), fills_lobe=True),
     "bronchiectasis": Kind(0.09, LOBES, ("mild", "severe"), (0.8, 0.2), fills_lobe=True),
     "ground glass": Kind(0.31, LOBES, ("patchy", "extensive"), (0.45, 0.35, 0.2), fills_lobe=True),
-    "nodule": Kind(0.22, LOBES, (15, 20, 25, 30), (0.75, 0.25), fills_lobe=True),
+    "nodule": Kind(0.22, LOBES, (20, 25, 30), (0.75, 0.25), fills_lobe=True),
     "adenopathy": Kind(0.21, STATIONS, (25, 30, 35, 40, 45, 50, 55, 60), (0.7, 0.3)),
     "emphysema": Kind(0.16, ("upper lobe predominant", "diffuse"), ("mild", "moderate", "severe")),
     "cardiomegaly": Kind(0.16, ("",), ("mild", "moderate", "severe")),

@@ -18,15 +18,15 @@ CENTRES = {"right upper lobe": (-72.0, -14.0, 56.0), "right middle lobe": (-78.0
 
 
 def ground_glass(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
-    """Raise the density of a lobe to about -560 HU, in patches or nearly everywhere."""
+    """Raise the density of a lobe to about -520 HU, in patches or nearly everywhere."""
     lobe = _lobe(canvas, finding)
     spread = {"patchy": 10.0, "extensive": 0.0}[str(finding.size)]
-    radius = {"patchy": 26.0, "extensive": 62.0}[str(finding.size)]
+    radius = {"patchy": 30.0, "extensive": 66.0}[str(finding.size)]
     for _ in range({"patchy": 4, "extensive": 1}[str(finding.size)]):
         centre = _jitter(_centre(body, finding), rng, 14 + spread)
         box, share = canvas.only(canvas.ellipsoid(centre, (radius, radius, radius)), lobe)
         part = canvas.hu[box]
-        goal = rng.uniform(-580, -520) + 50 * rng.standard_normal(share.shape, dtype=np.float32)
+        goal = rng.uniform(-550, -490) + 50 * rng.standard_normal(share.shape, dtype=np.float32)
         part += 0.92 * share * np.maximum(goal - part, 0)
 
 
@@ -44,12 +44,13 @@ def consolidation(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> Non
     hilum = body.in_lung(*HILA[finding.side])
     for _ in range(5):
         tip = _jitter(centre, rng, 0.55 * radius)
-        canvas.paint(canvas.only(canvas.tube(hilum, tip, 3.2, 2.2), lobe & (canvas.hu > -400)), AIR + 180, solid=False)
+        canvas.paint(canvas.only(canvas.tube(hilum, tip, 3.2, 2.2), lobe & (canvas.hu > -400)), AIR + 180,
+                     solid=False)
     canvas.lung[box][share > 0.5] = 0
 
 
 def atelectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
-    """Draw a lobe together into a sharp dense wedge at the hilum; the dome and the mediastinum follow (`adapt`)."""
+    """Draw a lobe together into a dense wedge at the hilum; dome and mediastinum follow (`adapt`)."""
     lobe = _lobe(canvas, finding)
     radius = {"partial": 42.0, "complete": 62.0}[str(finding.size)]
     hilum, centre = np.array(body.in_lung(*HILA[finding.side])), np.array(_centre(body, finding))
@@ -85,7 +86,7 @@ def bronchiectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> No
     lobe = _lobe(canvas, finding)
     centre = np.array(_centre(body, finding))
     hilum = np.array(body.in_lung(*HILA[finding.side]))
-    count, radius = {"mild": (9, 4.5), "severe": (16, 6.0)}[str(finding.size)]
+    count, radius = {"mild": (12, 5.0), "severe": (20, 6.5)}[str(finding.size)]
     tubes = []
     for _ in range(count):
         start = _jitter(tuple(centre), rng, 26)
@@ -93,7 +94,7 @@ def bronchiectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> No
         end = np.array(start) + 24 * along / np.linalg.norm(along)
         tubes.append((start, tuple(end)))
     for start, end in tubes:
-        canvas.paint(canvas.only(canvas.tube(start, end, radius + 3.6), lobe), 20, solid=False)
+        canvas.paint(canvas.only(canvas.tube(start, end, radius + 4.5), lobe), 40, solid=False)
     for start, end in tubes:
         canvas.paint(canvas.only(canvas.tube(start, end, radius), lobe), AIR + 20, solid=False)
 
@@ -186,7 +187,7 @@ def _inside(canvas: Canvas, body: Body, finding: Finding, rng: Rng, radius: floa
     lobe = _lobe(canvas, finding)
     best, most = _centre(body, finding), -1.0
     for _ in range(6):
-        centre = _jitter(_centre(body, finding), rng, 16)
+        centre = _jitter(_centre(body, finding), rng, 12)
         shape: tuple[Box, Array] = canvas.ellipsoid(centre, (radius, radius, radius))
         share = float(canvas.only(shape, lobe)[1].sum())
         if share > most:

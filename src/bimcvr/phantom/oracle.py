@@ -1,4 +1,4 @@
-"""The ceiling of a phantom cohort: how well an oracle retrieves that knows the findings, but only as reported."""
+"""The ceiling of a phantom cohort: an oracle that knows the findings, but only as reported."""
 
 import math
 from collections.abc import Sequence

@@ -69,7 +69,8 @@ def paint(scan: Scan, grid: Grid) -> Canvas:
         if finding.finding in ORDER:
             # chance by name, so that a finding that is still there at a follow-up stands where it stood
             place = zlib.crc32(f"{finding.finding} {finding.site}".encode())
-            PAINTERS[finding.finding](canvas, body, finding, np.random.default_rng([scan.seed, scan.patient, 3, place]))
+            PAINTERS[finding.finding](canvas, body, finding,
+                                      np.random.default_rng([scan.seed, scan.patient, 3, place]))
     return canvas
 
 
@@ -96,7 +97,7 @@ def expose(hu: np.ndarray, chance: Rng) -> np.ndarray:
 
 
 def write_volume(volume: Volume, path: Path) -> None:
-    """Write a volume as compressed NIfTI, whole or not at all; its geometry says where the patient's sides are."""
+    """Write a volume as compressed NIfTI, whole or not at all; its geometry names the patient's sides."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(volume.hu)

@@ -1,4 +1,4 @@
-"""The plan of a cohort: who is scanned how often, what each study shows and what its report says. No voxels."""
+"""The plan of a cohort: who is scanned how often, what is there and what the report says. No voxels."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,8 @@ class Study:
 
     def scans(self) -> list[Scan]:
         """Return its volumes."""
-        return [Scan(f"{self.report_id}_run-{run}", self.patient, (self.session, run), self.findings, self.seed)
+        return [Scan(f"{self.report_id}_run-{run}", self.patient, (self.session, run), self.findings,
+                     self.seed)
                 for run in range(1, self.runs + 1)]
 
 

@@ -1,8 +1,8 @@
 """The words of the reports, as data: sentences by finding, negations, normal statements and fillers.
 
-`{site}` stands for the lobe, side or station, `{size}` for a length or a graded word. A finding has sentences with
-its size and sentences without. None says anything that is constant for a patient, and apart from `{site}` none
-names a side of the body.
+`{site}` stands for the lobe, side or station, `{size}` for a length or a graded word. A finding has
+sentences with its size and sentences without. None says anything that is constant for a patient, and apart
+from `{site}` none names a side of the body.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ class Phrases:
 
 
 def _phrases(sized: tuple[str, ...], plain: tuple[str, ...], negations: tuple[str, ...],
-             grades: dict[str, tuple[str, ...]] | None = None, sites: dict[str, str] | None = None) -> Phrases:
+             grades: dict[str, tuple[str, ...]] | None = None,
+             sites: dict[str, str] | None = None) -> Phrases:
     return Phrases(sized, plain, negations, grades or {}, sites or {})
 
 
@@ -39,7 +40,8 @@ PHRASES: dict[str, Phrases] = {
         ("There is a {site} pleural effusion.", "Pleural fluid is seen on the {site}.",
          "Free fluid lies in the {site} pleural space."),
         ("No pleural effusion.", "There is no pleural fluid.", "The pleural spaces are free of fluid."),
-        {"small": ("small", "minor"), "moderate": ("moderate", "medium-sized"), "large": ("large", "massive")}),
+        {"small": ("small", "minor"), "moderate": ("moderate", "medium-sized"),
+         "large": ("large", "massive")}),
     "pneumothorax": _phrases(
         ("There is a {size} {site} pneumothorax.", "A {size} {site}-sided pneumothorax is present.",
          "A {size} amount of free air lies in the {site} pleural space."),
@@ -55,9 +57,11 @@ PHRASES: dict[str, Phrases] = {
         ("No atelectasis.", "There is no collapse of lung tissue.", "No evidence of atelectasis."),
         {"partial": ("partial", "incomplete"), "complete": ("complete", "total")}),
     "consolidation": _phrases(
-        ("There is {size} consolidation in the {site}.", "A {size} consolidation with air bronchograms is seen in the {site}.",
+        ("There is {size} consolidation in the {site}.",
+         "A {size} consolidation with air bronchograms is seen in the {site}.",
          "The {site} shows {size} air space consolidation."),
-        ("There is consolidation in the {site}.", "The {site} contains a consolidation with air bronchograms.",
+        ("There is consolidation in the {site}.",
+         "The {site} contains a consolidation with air bronchograms.",
          "Air space consolidation is seen in the {site}."),
         ("No consolidation.", "There are no areas of consolidation.", "No air space consolidation is seen."),
         {"segmental": ("segmental", "limited"), "lobar": ("lobar", "confluent")}),
@@ -66,29 +70,35 @@ PHRASES: dict[str, Phrases] = {
          "The {site} contains a spiculated mass that measures {size}."),
         ("There is a mass in the {site}.", "A large spiculated mass is seen in the {site}.",
          "The {site} contains a lobulated mass."),
-        ("No pulmonary mass.", "There is no mass in the lungs.", "No suspicious pulmonary mass is identified.")),
+        ("No pulmonary mass.", "There is no mass in the lungs.",
+         "No suspicious pulmonary mass is identified.")),
     "bronchiectasis": _phrases(
         ("There is {size} bronchiectasis in the {site}.", "The bronchi of the {site} show {size} dilatation.",
          "A cluster of {size} bronchiectasis is seen in the {site}."),
-        ("There is bronchiectasis in the {site}.", "The bronchi of the {site} are dilated with thickened walls.",
+        ("There is bronchiectasis in the {site}.",
+         "The bronchi of the {site} are dilated with thickened walls.",
          "Bronchiectatic changes are seen in the {site}."),
         ("No bronchiectasis.", "The bronchi are of normal calibre.", "There is no bronchial dilatation."),
         {"mild": ("mild", "slight"), "severe": ("severe", "marked")}),
     "ground glass": _phrases(
-        ("There is {size} ground glass opacity in the {site}.", "The {site} shows {size} ground glass attenuation.",
+        ("There is {size} ground glass opacity in the {site}.",
+         "The {site} shows {size} ground glass attenuation.",
          "A {size} ground glass pattern is seen in the {site}."),
         ("There is ground glass opacity in the {site}.", "The {site} shows ground glass attenuation.",
          "A ground glass pattern is seen in the {site}."),
-        ("No ground glass opacities.", "There is no ground glass pattern.", "No areas of ground glass attenuation."),
+        ("No ground glass opacities.", "There is no ground glass pattern.",
+         "No areas of ground glass attenuation."),
         {"patchy": ("patchy", "scattered"), "extensive": ("widespread", "diffuse")}),
     "nodule": _phrases(
         ("There is a {size} nodule in the {site}.", "A solid nodule of {size} is seen in the {site}.",
          "The {site} contains a pulmonary nodule that measures {size}."),
         ("There is a nodule in the {site}.", "A solid pulmonary nodule is seen in the {site}.",
          "The {site} contains a round nodule."),
-        ("No pulmonary nodules.", "There are no nodules in the lungs.", "No nodular lesions are identified.")),
+        ("No pulmonary nodules.", "There are no nodules in the lungs.",
+         "No nodular lesions are identified.")),
     "adenopathy": _phrases(
-        ("There is {site} adenopathy of {size}.", "An enlarged {site} lymph node conglomerate measures {size}.",
+        ("There is {site} adenopathy of {size}.",
+         "An enlarged {site} lymph node conglomerate measures {size}.",
          "Enlarged {site} lymph nodes reach {size} in size."),
         ("There is {site} adenopathy.", "Enlarged {site} lymph nodes are seen.",
          "A conglomerate of {site} lymph nodes is present."),
@@ -101,12 +111,14 @@ PHRASES: dict[str, Phrases] = {
         ("No emphysema.", "There are no signs of emphysema.", "No emphysema or bullae."),
         {"mild": ("mild", "slight"), "moderate": ("moderate",), "severe": ("severe", "advanced")}),
     "cardiomegaly": _phrases(
-        ("There is {size} cardiomegaly.", "The heart shows {size} enlargement.", "There is {size} enlargement of the heart."),
+        ("There is {size} cardiomegaly.", "The heart shows {size} enlargement.",
+         "There is {size} enlargement of the heart."),
         ("There is cardiomegaly.", "The heart is enlarged.", "The cardiac silhouette is increased."),
         ("No cardiomegaly.", "The heart is of normal size.", "Heart size is within normal limits."),
         {"mild": ("mild", "slight"), "moderate": ("moderate",), "severe": ("severe", "marked")}),
     "pericardial effusion": _phrases(
-        ("There is a pericardial effusion of {size}.", "Pericardial fluid measures up to {size} in thickness.",
+        ("There is a pericardial effusion of {size}.",
+         "Pericardial fluid measures up to {size} in thickness.",
          "A pericardial effusion with a thickness of {size} is seen."),
         ("There is a pericardial effusion.", "Fluid surrounds the heart within the pericardium.",
          "A collection of pericardial fluid is seen."),
@@ -118,13 +130,15 @@ PHRASES: dict[str, Phrases] = {
          "Calcified plaques are seen in the {site}."),
         ("No aortic calcification.", "The aorta shows no calcified plaques.", "No calcified atheromatosis."),
         {"mild": ("mild", "slight"), "severe": ("severe", "marked")},
-        {"arch": "aortic arch", "descending": "descending aorta", "arch and descending": "aortic arch and descending aorta"}),
+        {"arch": "aortic arch", "descending": "descending aorta",
+         "arch and descending": "aortic arch and descending aorta"}),
     "aortic aneurysm": _phrases(
         ("There is a {size} aneurysm of the {site} aorta.", "The {site} aorta is dilated to {size}.",
          "Aneurysmal dilatation of the {site} aorta measures {size}."),
         ("There is an aneurysm of the {site} aorta.", "The {site} aorta is dilated.",
          "Aneurysmal dilatation of the {site} aorta is seen."),
-        ("No aortic aneurysm.", "The thoracic aorta is of normal calibre.", "There is no aortic dilatation.")),
+        ("No aortic aneurysm.", "The thoracic aorta is of normal calibre.",
+         "There is no aortic dilatation.")),
     "hiatal hernia": _phrases(
         ("There is a hiatal hernia of {size}.", "A {size} hiatal hernia lies behind the heart.",
          "A hiatal hernia that measures {size} is seen."),
@@ -142,7 +156,8 @@ PHRASES: dict[str, Phrases] = {
              "A pacemaker generator lies in the {site} pectoral region."),
         ("No pacemaker.", "There are no implanted devices.")),
     "scoliosis": _phrases(
-        ("There is {size} scoliosis, convex to the {site}.", "The thoracic spine shows {size} {site} convex scoliosis."),
+        ("There is {size} scoliosis, convex to the {site}.",
+         "The thoracic spine shows {size} {site} convex scoliosis."),
         ("There is scoliosis, convex to the {site}.", "The thoracic spine shows {site} convex scoliosis.",
          "The thoracic spine is curved, convex to the {site}."),
         ("No scoliosis.", "The thoracic spine is straight.", "Normal alignment of the thoracic spine."),
@@ -151,7 +166,8 @@ PHRASES: dict[str, Phrases] = {
         ("There is {size} hepatic steatosis.", "The liver shows {size} fatty infiltration."),
         ("There is hepatic steatosis.", "The liver shows low attenuation due to fatty infiltration.",
          "Fatty infiltration of the liver is seen."),
-        ("No hepatic steatosis.", "The liver is of normal density.", "There is no fatty infiltration of the liver."),
+        ("No hepatic steatosis.", "The liver is of normal density.",
+         "There is no fatty infiltration of the liver."),
         {"mild": ("mild", "slight"), "severe": ("severe", "marked")}),
 }
 
@@ -159,20 +175,29 @@ PHRASES: dict[str, Phrases] = {
 NORMAL: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("atelectasis", "consolidation", "mass", "bronchiectasis", "ground glass", "nodule", "emphysema"),
      ("The lung parenchyma is normal.", "Both lungs are clear.", "The lungs show no abnormality.")),
-    (("pleural effusion", "pneumothorax"), ("The pleura is normal.", "Pleural spaces without abnormalities.")),
+    (("pleural effusion", "pneumothorax"),
+     ("The pleura is normal.", "Pleural spaces without abnormalities.")),
     (("adenopathy", "goiter", "hiatal hernia", "aortic aneurysm"),
      ("The mediastinum is unremarkable.", "Mediastinal structures are normal.")),
-    (("cardiomegaly", "pericardial effusion"), ("The heart is unremarkable.", "Heart and pericardium are normal.")),
-    (("aortic calcification", "aortic aneurysm"), ("The great vessels are normal.", "The aorta is unremarkable.")),
-    (("hepatic steatosis",), ("The upper abdomen is unremarkable.", "No abnormality in the visible upper abdomen.")),
+    (("cardiomegaly", "pericardial effusion"),
+     ("The heart is unremarkable.", "Heart and pericardium are normal.")),
+    (("aortic calcification", "aortic aneurysm"),
+     ("The great vessels are normal.", "The aorta is unremarkable.")),
+    (("hepatic steatosis",),
+     ("The upper abdomen is unremarkable.", "No abnormality in the visible upper abdomen.")),
     (("scoliosis",), ("The bony thorax is normal.", "The skeleton is unremarkable.")),
 )
 
-FILLERS = ("Chest CT is reviewed in lung and mediastinal windows.", "Axial and coronal reconstructions were read.",
-           "The trachea and the main bronchi are patent.", "No bone lesions of aggressive appearance are seen.",
-           "No rib fractures are identified.", "The adrenal glands are not enlarged.", "The chest wall is preserved.",
-           "No other relevant findings.", "Clinical correlation is recommended.", "The oesophagus is not dilated.",
-           "No signs of pulmonary embolism in the central branches.", "The gallbladder is not included in full.")
+FILLERS = ("Chest CT is reviewed in lung and mediastinal windows.",
+           "Axial and coronal reconstructions were read.",
+           "The trachea and the main bronchi are patent.",
+           "No bone lesions of aggressive appearance are seen.",
+           "No rib fractures are identified.", "The adrenal glands are not enlarged.",
+           "The chest wall is preserved.",
+           "No other relevant findings.", "Clinical correlation is recommended.",
+           "The oesophagus is not dilated.",
+           "No signs of pulmonary embolism in the central branches.",
+           "The gallbladder is not included in full.")
 
 # words by which a real archive's label column calls the findings; the others keep their own
 LABELS = {"ground glass": "ground glass pattern"}

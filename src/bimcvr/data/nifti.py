@@ -1,0 +1,102 @@
+"""Checks of a NIfTI file's header: is the file as long as it says, and does it say how it lies in the patient?"""
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
+
+_RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known to be right."
+# (type, offset) of: bits a voxel, dim, pixdim, vox_offset, qform_code and sform_code, the rows of the sform
+_NIFTI_1 = (("h", 72), ("8h", 40), ("8f", 76), ("f", 108), ("2h", 252), ("12f", 280))
+_NIFTI_2 = (("h", 14), ("8q", 16), ("8d", 104), ("q", 168), ("2i", 344), ("12d", 400))
+
+
+class _Header(NamedTuple):
+    """What is needed of a header; `length` is the whole file's in bytes, uncompressed."""
+
+    length: int
+    spacing: tuple[float, ...]
+    qform: int
+    sform: int
+    affine: np.ndarray
+
+
+def check_nifti(path: Path) -> None:
+    """Refuse a NIfTI file that is cut short, or whose header does not place its voxels in the patient.
+
+    A damaged byte within the compressed data is not looked for: it would cost a second decode of every file.
+
+    Raises:
+        RefusedVolume: with the reason `unreadable`, `truncated`, `no_spacing`, `no_orientation` or `sheared_grid`.
+    """
+    with path.open("rb") as stream:
+        compressed = stream.read(2) == b"\x1f\x8b"
+    header = _read_header(path, compressed)
+    whole = _gzip_is_whole(path, header.length) if compressed else path.stat().st_size >= header.length
+    if not whole:
+        raise RefusedVolume("truncated", path,
+                            f"ends before the {header.length} bytes that its header promises.", FETCH_AGAIN)
+    _check_placing(path, header)
+
+
+def _read_header(path: Path, compressed: bool) -> _Header:
+    try:
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            raw = stream.read(540)
+    except (OSError, EOFError, zlib.error) as error:
+        raise RefusedVolume("truncated", path, f"cannot be decompressed ({error}).", FETCH_AGAIN) from error
+    for order in "<>":
+        if len(raw) >= 348 and struct.unpack_from(order + "i", raw)[0] == 348:
+            return _parse(order, raw, _NIFTI_1)
+        if len(raw) >= 540 and struct.unpack_from(order + "i", raw)[0] == 540:
+            return _parse(order, raw, _NIFTI_2)
+    if len(raw) < 348:
+        raise RefusedVolume("truncated", path, "ends within its header.", FETCH_AGAIN)
+    raise RefusedVolume("unreadable", path, "does not begin with a NIfTI header.", FETCH_AGAIN)
+
+
+def _parse(order: str, raw: bytes, layout: tuple[tuple[str, int], ...]) -> _Header:
+    fields: list[Any] = [struct.unpack_from(order + kind, raw, offset) for kind, offset in layout]
+    (bits,), dim, pixdim, (offset,), (qform, sform), rows = fields
+    voxels = int(np.prod(dim[1 : 1 + min(max(dim[0], 0), 7)], dtype=object))
+    return _Header(int(offset) + voxels * bits // 8, pixdim[1:4], qform, sform,
+                   np.array(rows, dtype=np.float64).reshape(3, 4))
+
+
+def _gzip_is_whole(path: Path, length: int) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(-4, 2)
+        stated = struct.unpack("<I", stream.read(4))[0]
+    # the trailer counts the last gzip member only, modulo 4 GiB: a mismatch is settled by decoding
+    if stated == length % 2**32:
+        return True
+    decoded = 0
+    try:
+        with gzip.open(path) as stream:
+            while chunk := stream.read(1 << 22):
+                decoded += len(chunk)
+    except (OSError, EOFError, zlib.error):
+        return False
+    return decoded >= length
+
+
+def _check_placing(path: Path, header: _Header) -> None:
+    spacing = np.abs(np.asarray(header.spacing))
+    if not np.all(np.isfinite(spacing) & (spacing > 0)):
+        raise no_spacing(path, header.spacing)
+    if header.qform <= 0 and header.sform <= 0:
+        raise RefusedVolume("no_orientation", path, "does not say how it lies in the patient (its qform and sform "
+                            "codes are 0), so left could be taken for right.", _RIGHT_AFFINE)
+    if header.sform > 0:
+        columns = header.affine[:, :3]
+        lengths = np.linalg.norm(columns, axis=0)
+        if not np.all(np.isfinite(header.affine)) or not np.all(lengths > 0):
+            raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.", _RIGHT_AFFINE)
+        cosines = columns / lengths
+        if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
+            raise sheared_grid(path)
