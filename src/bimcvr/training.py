@@ -1,6 +1,7 @@
 """The verbs fit, validate, test and predict: LightningCLI over Retriever and CTReportDataModule."""
 
 import json
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -107,8 +108,8 @@ class _SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         run = Path(trainer.default_root_dir)
         text = self.parser.dump(self.config, skip_none=False)
-        write_text(run / ("config.yaml" if stage == "fit" else f"config_{stage}.yaml"), text)
-        if stage != "predict":
+        write_text(run / ("config.yaml" if trainer.state.fn == "fit" else f"config_{trainer.state.fn}.yaml"), text)
+        if trainer.state.fn != "predict":
             trainer.datamodule.save_split(run)  # type: ignore[attr-defined]
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -150,7 +151,9 @@ def _value_of(flag: str, words: list[str]) -> str | None:
 
 def _quieten() -> None:
     # advice of Lightning that does not apply here
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     for text in (".*is an instance of `nn.Module` and is already saved.*", ".*does not have many workers.*",
                  ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*number of training batches.*smaller than the logging.*",
-                 ".*Checkpoint directory.*exists and is not empty.*", ".*args parameter is intended to run from within Python.*"):
+                 ".*Checkpoint directory.*exists and is not empty.*", ".*args parameter is intended to run from within Python.*",
+                 ".*is not supported by the model summary.*"):
         warnings.filterwarnings("ignore", message=text)

@@ -23,7 +23,7 @@ def test_exact_gives_the_papers_sizes() -> None:
     manifest = manifest_of([f"p{i}" for i in range(8069)])
     split = assign_splits(manifest, "exact", seed=3)
     assert [len(split.rows(name)) for name in ("train", "val", "test")] == [5648, 807, 1614]
-    assert split.strategy == "exact(seed 3)"
+    assert split.strategy == "exact, seed 3"
     assert split.name != assign_splits(manifest, "exact", seed=4).name
 
 
@@ -64,7 +64,7 @@ def test_a_filled_column_is_taken_and_what_lacks_is_filled_in() -> None:
     part = manifest_of(["a", "b", "a"], split=["test", "train", ""])
     assert assign_splits(part).name == ["test", "train", "test"]  # the patient's other study decides
     assert "patient_hash" in assign_splits(part).strategy
-    assert assign_splits(manifest_of(["a"], split=[""])).strategy == "patient_hash(salt 0)"
+    assert assign_splits(manifest_of(["a"], split=[""])).strategy == "patient_hash, salt 0"
     with pytest.raises(UserError, match="no filled `split`"):
         assign_splits(manifest_of(["a"]), "column")
 

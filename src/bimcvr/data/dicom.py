@@ -1,6 +1,7 @@
 """Which files of a DICOM folder are the slices of its one volume, in order, judged by their headers.
 
-SimpleITK builds a volume from any list of files; only the headers tell whether the slices lie on a regular grid.
+SimpleITK builds a volume from any list of files; only the headers tell whether these are the
+slices of one regular grid.
 """
 
 from collections import defaultdict
@@ -17,6 +18,8 @@ from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.slices import SlicePositions, check_positions
 
 _ONE = "Put each series into a folder of its own and name that folder."
+_CT_SERIES = "Name the folder of the original CT series."
+_PLACING = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,16 @@ def is_dicom(path: Path) -> bool:
 def find_stack(path: Path) -> DicomStack:
     """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
 
-    Files that are not DICOM are passed over, and so are objects of other modalities, localisers, colour images and stacks
-    of a single position, as long as one proper series remains: the notes name them.
+    Files that are not DICOM are passed over, and so are objects of other modalities, localisers, colour
+    images, single slices and stacks at a single position, as long as one proper series remains: the notes name them.
 
     Args:
         path: a folder (its sub-folders are not searched), or one DICOM file.
 
     Raises:
-        RefusedVolume: with the reason `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`, `localizer`, `colour`,
-            `monochrome1`, `no_rescale`, `multi_frame`, `several_series`, `no_position`, `not_a_volume`,
-            `duplicate_positions`, `gantry_tilt`, `shifted_slices`, `missing_slices` or `variable_gaps`.
+        RefusedVolume: with the reason `no_dicom`, `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`,
+            `localizer`, `colour`, `monochrome1`, `no_rescale`, `multi_frame`, `several_series`,
+            `no_position`, `not_a_volume`, or one of `check_positions`.
     """
     groups = defaultdict(list)
     for item in _headers(path):
@@ -106,8 +109,8 @@ def _headers(path: Path) -> list[_Slice]:
             raise RefusedVolume("unreadable", file, f"cannot be read as DICOM ({error}).", FETCH_AGAIN) from error
         found.append(_Slice(file, header))
     if not found:
-        raise RefusedVolume("no_dicom", path, "holds no DICOM file.", "Name the folder in which the slices themselves lie, "
-                            f"or a file that ends in {', '.join(SUFFIXES)}.")
+        raise RefusedVolume("no_dicom", path, "holds no DICOM file.",
+                            f"Name the folder in which the slices lie, or a file that ends in {', '.join(SUFFIXES)}.")
     return found
 
 
@@ -123,26 +126,26 @@ def _series_key(header: Dataset) -> tuple[object, ...]:
 
 
 def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
-    """Return reason, wrong and remedy of the first thing that keeps a series from being a stack of HU slices."""
+    """Return reason, wrong and remedy of the first thing that keeps a series from being slices in HU."""
     headers = [member.header for member in members]
     first = headers[0]
     if first.get("Modality") != "CT":
-        return "not_ct", f"is of modality {first.get('Modality') or 'unknown'}, not CT.", "Name the folder of the CT series."
+        return "not_ct", f"is of modality {first.get('Modality') or 'unknown'}, not CT.", _CT_SERIES
     if "LOCALIZER" in _image_type(first):
-        return "localizer", "holds a localiser (scout) only.", "Name the folder of the CT series that was planned on it."
+        return "localizer", "holds a localiser (scout) only.", _CT_SERIES
     if first.get("SamplesPerPixel", 1) != 1 or first.get("PhotometricInterpretation", "") == "PALETTE COLOR":
-        return "colour", "holds colour images, which are no HU.", "Name the folder of the original series."
+        return "colour", "holds colour images, which are no HU.", _CT_SERIES
     if any(header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers):
-        return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", "Name the folder of the original series."
+        return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
     lacking = next((member.file.name for member in members if not _has_rescale(member.header)), None)
     if lacking:
-        return "no_rescale", f"cannot be turned into HU: {lacking} has no RescaleSlope and RescaleIntercept to HU.", FETCH_AGAIN
+        return "no_rescale", f"cannot be turned into HU: {lacking} has no rescale slope and intercept.", FETCH_AGAIN
     if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
-        return "multi_frame", "holds a multi-frame object.", "Convert it to NIfTI, or to one file a slice, first."
+        return "multi_frame", "is a multi-frame object.", "Convert it to NIfTI, or to one file a slice."
     if len(members) < 2:
         return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
     for member in members:
-        if not all(member.header.get(tag) for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")):
+        if not all(member.header.get(tag) for tag in _PLACING):
             return "no_position", f"does not say where {member.file.name} lies in the patient.", FETCH_AGAIN
     return None
 
@@ -167,7 +170,8 @@ def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
     def numbers(tag: str) -> np.ndarray:
         return np.array([[float(value) for value in member.header[tag].value] for member in members])
 
-    return check_positions(path, numbers("ImagePositionPatient"), numbers("ImageOrientationPatient"), numbers("PixelSpacing"))
+    positions, orientations, spacings = (numbers(tag) for tag in _PLACING)
+    return check_positions(path, positions, orientations, spacings)
 
 
 def _is_spread(members: list[_Slice]) -> bool:
@@ -176,13 +180,15 @@ def _is_spread(members: list[_Slice]) -> bool:
 
 def _has_rescale(header: Dataset) -> bool:
     """Tell whether stored values become HU; enhanced objects keep the rescale in their functional groups."""
-    groups = [*header.get("SharedFunctionalGroupsSequence", []), *header.get("PerFrameFunctionalGroupsSequence", [])]
-    places = [header, *(item for group in groups for item in group.get("PixelValueTransformationSequence", []))]
+    names = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    groups = [group for name in names for group in header.get(name) or []]
+    nested = [item for group in groups for item in group.get("PixelValueTransformationSequence") or []]
+    # the type `US` is DICOM's "unspecified"
     return any(
         place.get("RescaleSlope") is not None
         and place.get("RescaleIntercept") is not None
-        and place.get("RescaleType", "HU") in ("HU", "US", "", None)
-        for place in places
+        and place.get("RescaleType", "HU") in ("HU", "", None)
+        for place in (header, *nested)
     )
 
 
@@ -199,6 +205,6 @@ def _image_type(header: Dataset) -> list[str]:
 
 def _describe(members: list[_Slice]) -> str:
     header = members[0].header
-    kind = "localiser" if "LOCALIZER" in _image_type(header) else str(header.get("Modality") or "unknown modality")
+    kind = "localiser" if "LOCALIZER" in _image_type(header) else header.get("Modality") or "unknown"
     return (f"{len(members)} {kind} images of {header.get('Columns')} × {header.get('Rows')} in series "
             f"'{header.get('SeriesInstanceUID', '')}' ({members[0].file.name} …)")

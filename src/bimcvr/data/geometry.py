@@ -17,12 +17,12 @@ class Geometry:
         native_size: (D, H, W) voxels before any resize.
         native_spacing: (D, H, W) in mm.
         orientation: where the file's own x, y and z axes point (`LPS`: no flip was needed).
-        obliquity: largest angle in degrees between an axis and the patient's axis that it stands for. The axes are
-            permuted and flipped, never rotated.
+        obliquity: largest angle in degrees between an axis and the patient's axis that it stands for. The
+            axes are permuted and flipped, never rotated.
         tilt: angle in degrees between the stack of DICOM slices and their normal (0 for other formats).
         jitter: largest distance in mm of a DICOM slice from the regular grid (0 for other formats).
-        padding_inside: share of the voxels inside the reconstruction circle (the ellipse that touches the slice's four
-            sides) that were padding.
+        padding_inside: share of the voxels inside the reconstruction circle (the ellipse that touches the
+            slice's four sides) that were padding.
         padding_outside: the same outside of it.
         not_finite: number of NaN and infinite voxels, which became air.
         notes: what was left out or is unusual, in words.
@@ -67,8 +67,8 @@ def axes_of(direction: tuple[float, ...]) -> Axes:
     """Find the permutation and flips that bring an image nearest to canonical axes.
 
     Args:
-        direction: ITK's direction cosines, nine numbers by row; column k is where image axis k (x, y, z) points in
-            LPS. The array has its axes the other way round: (z, y, x). Left-handed (improper) matrices are fine.
+        direction: ITK's direction cosines, nine numbers by row; column k is where image axis k (x, y, z)
+            points in LPS. The array has its axes the other way round: (z, y, x). Left-handed matrices are fine.
     """
     matrix = np.asarray(direction, dtype=np.float64).reshape(3, 3)
     best = max(permutations(range(3)), key=lambda axes: float(sum(abs(matrix[w, axes[w]]) for w in range(3))))

@@ -86,12 +86,14 @@ def _check_metaimage(path: Path) -> None:
         body = path.stat().st_size - stream.tell()
     data = fields.get("ElementDataFile", "")
     if not data:
-        raise RefusedVolume("unreadable", path, "has no ElementDataFile: it is no MetaImage header.", FETCH_AGAIN)
+        raise RefusedVolume("unreadable", path, "is no MetaImage header: it has no ElementDataFile.",
+                            FETCH_AGAIN)
     if data.upper() == "LOCAL":
         promised = fields.get("CompressedDataSize", "0")
         if promised.isdigit() and body < int(promised):
             raise RefusedVolume("truncated", path,
-                                f"ends before the {promised} bytes of voxels that its header promises.", FETCH_AGAIN)
+                                f"ends before the {promised} bytes of voxels that its header promises.",
+                                FETCH_AGAIN)
     elif data.upper() != "LIST" and "%" not in data:
         voxels = path.parent / data
         if not voxels.is_file():

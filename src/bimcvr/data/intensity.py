@@ -17,9 +17,9 @@ _PADDING = -1500.0
 class HUSlabs:
     """Hands out slabs of an array as clean float32 HU, and counts what it cleaned.
 
-    Padding is what lies below −1500 HU, or equals the value that the file declares as padding (heeded at or below −1000 HU
-    only: some files declare 0, which is also water). It becomes −1000 HU, and so does what is not finite. What is left
-    below −1024 HU is undershoot of noise or filters and is clipped to −1024.
+    Padding is what lies below −1500 HU, or equals the value that the file declares as padding (heeded at or
+    below −1000 HU only: some files declare 0, which is also water). It becomes −1000 HU, and so does what is
+    not finite. What is left below −1024 HU is undershoot of noise or filters and is clipped to −1024.
 
     Args:
         array: (A, B, C) native voxels in HU, any numeric type; only read.
@@ -28,7 +28,7 @@ class HUSlabs:
         highest: clip above this many HU.
     """
 
-    def __init__(self, array: np.ndarray, axes: Axes, padding: float | None, highest: float = HIGHEST) -> None:
+    def __init__(self, array: np.ndarray, axes: Axes, padding: float | None, highest: float) -> None:
         self._array = array
         self._highest = highest
         self._declared = padding if padding is not None and _PADDING <= padding <= AIR else None
@@ -57,7 +57,7 @@ class HUSlabs:
         return hu
 
     def padding_shares(self) -> tuple[float, float]:
-        """Return the shares of padding inside and outside the reconstruction circle, of what was read so far."""
+        """Return the shares of padding inside and outside the reconstruction circle, once all is read."""
         inside = int(np.count_nonzero(np.broadcast_to(_in_circle(self._radii), self._array.shape)))
         outside = self._array.size - inside
         return self._inside / max(inside, 1), self._outside / max(outside, 1)

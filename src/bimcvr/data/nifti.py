@@ -1,4 +1,4 @@
-"""Checks of a NIfTI file's header: is the file as long as it says, and does it say how it lies in the patient?"""
+"""Checks of a NIfTI file's header: is the file whole, and does it say how it lies in the patient?"""
 
 import gzip
 import struct
@@ -32,7 +32,8 @@ def check_nifti(path: Path) -> None:
     A damaged byte within the compressed data is not looked for: it would cost a second decode of every file.
 
     Raises:
-        RefusedVolume: with the reason `unreadable`, `truncated`, `no_spacing`, `no_orientation` or `sheared_grid`.
+        RefusedVolume: with the reason `unreadable`, `truncated`, `no_spacing`, `no_orientation` or
+            `sheared_grid`.
     """
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
@@ -90,13 +91,14 @@ def _check_placing(path: Path, header: _Header) -> None:
     if not np.all(np.isfinite(spacing) & (spacing > 0)):
         raise no_spacing(path, header.spacing)
     if header.qform <= 0 and header.sform <= 0:
-        raise RefusedVolume("no_orientation", path, "does not say how it lies in the patient (its qform and sform "
-                            "codes are 0), so left could be taken for right.", _RIGHT_AFFINE)
+        raise RefusedVolume("no_orientation", path, "does not say how it lies in the patient (its qform and "
+                            "sform codes are 0), so left could be taken for right.", _RIGHT_AFFINE)
     if header.sform > 0:
         columns = header.affine[:, :3]
         lengths = np.linalg.norm(columns, axis=0)
         if not np.all(np.isfinite(header.affine)) or not np.all(lengths > 0):
-            raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.", _RIGHT_AFFINE)
+            raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.",
+                                _RIGHT_AFFINE)
         cosines = columns / lengths
         if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
             raise sheared_grid(path)

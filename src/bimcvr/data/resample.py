@@ -1,8 +1,8 @@
 """Anti-aliased resize of a volume to the model's grid, without a float copy of the whole.
 
 Each axis is filtered with a triangle whose support grows with the down-sampling factor: what torch's
-`F.interpolate(mode="bilinear", antialias=True, align_corners=False)` does to two axes, done to three. Up-sampling is linear
-interpolation.
+`F.interpolate(mode="bilinear", antialias=True, align_corners=False)` does to two axes, done to three.
+Up-sampling is linear interpolation.
 """
 
 from pathlib import Path
@@ -18,8 +18,8 @@ from bimcvr.data.volume import SLAB, Volume, geometry_of, read_image
 def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     """Read a volume and resize it to a grid that covers the same field of view.
 
-    Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor metal bleeds into
-    tissue. Flips and permutations commute with the filter, so they are left to the end, where they are small.
+    Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor metal
+    bleeds into tissue. Flips and permutations commute with the filter: they come last, where they are small.
 
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.

@@ -1,4 +1,4 @@
-"""Do the slices of a DICOM series lie on a regular grid? Judged from their positions alone, never from a tag."""
+"""Do the slices of a DICOM series lie on a regular grid? Judged from their positions, never from a tag."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -28,11 +28,14 @@ class SlicePositions(NamedTuple):
     jitter: float
 
 
-def check_positions(path: Path, positions: np.ndarray, orientations: np.ndarray, spacings: np.ndarray) -> SlicePositions:
+def check_positions(
+    path: Path, positions: np.ndarray, orientations: np.ndarray, spacings: np.ndarray
+) -> SlicePositions:
     """Order slices along their normal and refuse an irregular stack.
 
-    Rounded positions are harmless, a wrong grid is not: so every slice is compared with its place on the grid between the
-    first and the last, and may be off by 0.05 mm or 1 % of the gap. Sideways the stack may drift by one pixel.
+    Rounded positions are harmless, a wrong grid is not: so every slice is compared with its place on the grid
+    between the first and the last, and may be off by 0.05 mm or 1 % of the gap. Sideways the stack may drift by
+    one pixel.
 
     Args:
         path: the folder, for the message.
@@ -41,22 +44,24 @@ def check_positions(path: Path, positions: np.ndarray, orientations: np.ndarray,
         spacings: (N, 2) PixelSpacing in mm.
 
     Raises:
-        RefusedVolume: with the reason `mixed_geometry`, `duplicate_positions`, `gantry_tilt`, `shifted_slices`,
-            `missing_slices` or `variable_gaps`.
+        RefusedVolume: with the reason `no_position`, `mixed_geometry`, `duplicate_positions`, `gantry_tilt`,
+            `shifted_slices`, `missing_slices` or `variable_gaps`.
     """
     if not np.all(np.isfinite(positions)) or not np.all(spacings > 0):
-        raise RefusedVolume("no_position", path, "has positions or pixel spacings that are no usable numbers.", FETCH_AGAIN)
+        raise RefusedVolume("no_position", path, "has positions or spacings that are not usable.", FETCH_AGAIN)
     _check_same(path, orientations, spacings)
     normal = np.cross(orientations[0, :3], orientations[0, 3:])
-    along = positions @ (normal / np.linalg.norm(normal))
+    normal /= np.linalg.norm(normal)
+    along = positions @ normal
     order = np.argsort(along, kind="stable")
     along = along[order]
     gaps = np.diff(along)
     if gaps.min() < _SAME:
         same = int(np.count_nonzero(gaps < _SAME))
-        raise RefusedVolume("duplicate_positions", path, f"has {same} of {len(order)} slices at the position of another: a "
-                            "repeated or dynamic scan.", "Keep one slice a position, or set the row aside.")
-    tilt = _check_drift(path, positions[order], normal / np.linalg.norm(normal), float(spacings.min()))
+        raise RefusedVolume("duplicate_positions", path, f"has {same} of {len(order)} slices at the position of "
+                            "another: a repeated or dynamic scan.",
+                            "Keep one slice a position, or set the row aside.")
+    tilt = _check_drift(path, positions[order], normal, float(spacings.min()))
     mean = float((along[-1] - along[0]) / len(gaps))
     jitter = float(np.abs(along - (along[0] + mean * np.arange(len(along)))).max())
     if jitter > max(0.05, 0.01 * mean):
@@ -79,10 +84,10 @@ def _check_drift(path: Path, positions: np.ndarray, normal: np.ndarray, pixel: f
     slope = sideways[-1] / along[-1]
     tilt = float(np.degrees(np.arctan(np.linalg.norm(slope))))
     if np.linalg.norm(sideways - along[:, None] * slope, axis=1).max() > pixel:
-        raise RefusedVolume("shifted_slices", path, "has slices that are shifted sideways against each other.", FETCH_AGAIN)
+        raise RefusedVolume("shifted_slices", path, "has slices shifted against each other.", FETCH_AGAIN)
     if np.linalg.norm(sideways[-1]) > pixel:
-        raise RefusedVolume("gantry_tilt", path, f"was scanned with a gantry tilt of {tilt:.1f}° that is not corrected: its slices "
-                            "do not stack up to a box.", _RESAMPLE)
+        raise RefusedVolume("gantry_tilt", path, f"was scanned with a gantry tilt of {tilt:.1f}° that is not "
+                            "corrected: its slices do not stack up to a box.", _RESAMPLE)
     return tilt
 
 
@@ -90,6 +95,7 @@ def _irregular(path: Path, gaps: np.ndarray) -> RefusedVolume:
     smallest = float(gaps.min())
     multiples = np.round(gaps / smallest)
     if np.all(np.abs(gaps - multiples * smallest) <= 0.05 * smallest) and multiples.max() > 1:
-        return RefusedVolume("missing_slices", path, f"lacks {int((multiples - 1).sum())} slices: the gap is {smallest:g} mm, but "
-                             f"{gaps.max():g} mm at the widest.", FETCH_AGAIN)
-    return RefusedVolume("variable_gaps", path, f"has gaps between slices from {smallest:g} to {gaps.max():g} mm.", _RESAMPLE)
+        return RefusedVolume("missing_slices", path, f"lacks {int((multiples - 1).sum())} slices: they lie "
+                             f"{smallest:g} mm apart, but {gaps.max():g} mm at the widest.", FETCH_AGAIN)
+    return RefusedVolume("variable_gaps", path, f"has slices from {smallest:g} to {gaps.max():g} mm apart.",
+                         _RESAMPLE)

@@ -72,7 +72,7 @@ def assign_splits(
         raise UserError(f"{manifest.path}: {overlap[0]} has studies in more than one split ({len(overlap)} such patients), "
                         "so test figures would be too high. Mend the `split` column, set data.split to patient_hash, "
                         "or set data.allow_patient_overlap to true: every result will then say so.")
-    parameters = {"patient_hash": f"(salt {seed})", "exact": f"(seed {seed})"}.get(chosen, "")
+    parameters = {"patient_hash": f", salt {seed}", "exact": f", seed {seed}"}.get(chosen, "")
     known = any(manifest.column("patient_id"))
     return Split(name, chosen + parameters, len(overlap) if known else None)
 

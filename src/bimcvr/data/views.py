@@ -29,7 +29,7 @@ def apply_window(hu: np.ndarray, window: Window) -> Tensor:
         float32 of the same shape, in [0, 1].
     """
     low, high = window
-    return ((torch.from_numpy(hu).float() - low) / (high - low)).clamp_(0, 1)
+    return ((torch.from_numpy(hu.astype(np.float32)) - low) / (high - low)).clamp_(0, 1)
 
 
 def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View | None, seed: int) -> Tensor:

@@ -1,7 +1,7 @@
-"""The only reader of image files: NIfTI, MetaImage, NRRD and DICOM folders become int16 HU in canonical orientation.
+"""The only reader of image files: NIfTI, MetaImage, NRRD and DICOM become int16 HU, canonically oriented.
 
-SimpleITK decodes the voxels; what it would let pass with a warning, or make up, is checked in the headers beforehand and
-refused by name.
+SimpleITK decodes the voxels; what it would let pass with a warning, or make up, is checked in the headers
+beforehand and refused by name.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from bimcvr.data.dicom import DicomStack, find_stack, is_dicom
 from bimcvr.data.geometry import Axes, Geometry, axes_of
 from bimcvr.data.headers import SUFFIXES, check_file, check_grid
 from bimcvr.data.intensity import HUSlabs
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
 
 __all__ = ["Geometry", "NativeImage", "RefusedVolume", "Volume", "geometry_of", "read_image", "read_volume"]
 
@@ -134,7 +134,7 @@ def _decode_stack(path: Path, stack: DicomStack) -> Any:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in stack.files])
     if stack.rescale_varies:
-        # the first slice's type is taken for all: a later one with a fractional slope would be cut to integers
+        # else the first slice's type is taken for all: a later, fractional slope would be cut to integers
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
@@ -146,5 +146,5 @@ def _decode_stack(path: Path, stack: DicomStack) -> Any:
 
 def _undecodable(path: Path, error: RuntimeError) -> RefusedVolume:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return RefusedVolume("unreadable", path, f"cannot be decoded ({lines[-1] if lines else 'no reason given'}).",
-                         "Fetch it again from its source, or set the row aside.")
+    why = lines[-1] if lines else "no reason given"
+    return RefusedVolume("unreadable", path, f"cannot be decoded ({why}).", FETCH_AGAIN)

@@ -15,7 +15,7 @@ def format_result(result: dict[str, Any]) -> str:
     about, ceiling = result["about"], result.get("ceiling")
     kind = "PHANTOM (synthetic data)" if about["synthetic"] else "data"
     head = [
-        f"{kind}: split {about['split']} ({about['split_strategy']}), {result['n_queries']} queries = gallery, "
+        f"{kind}: split {about['split']} by {about['split_strategy']}; {result['n_queries']} queries = gallery, "
         f"{result['n_patients']} patients, manifest {about['manifest_hash']}, seed {about['seed']}",
         f"encoders: {about['volume_encoder']}, {about['text_encoder']}; 95 % intervals by patient",
     ]
@@ -43,6 +43,6 @@ def _keyword_lines(result: dict[str, Any]) -> list[str]:
         return ["", result["keyword_note"]]
     lines = [""]
     for label, figures in keyword.items():
-        shown = ", ".join(f"{name} {value:.1f} %" for name, value in figures.items() if name.startswith("P@"))
+        shown = ", ".join(f"{name} {value:.1f} %" for name, value in figures.items() if name.startswith("P@")) or "gallery too small"
         lines.append(f"keyword {label}: {shown} (chance = prevalence {figures['prevalence']:.1f} %)")
     return lines

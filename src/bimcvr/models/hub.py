@@ -1,6 +1,5 @@
 """Finding a published model: a local folder, the hub's cache on this machine, or one download."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +62,7 @@ def _cached(hub_id: str, config: str, weights: Sequence[str]) -> Path | None:
 
 
 def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
 
     try:
         # asked first, since it fails at once where the download itself would try again for a minute
@@ -71,17 +70,13 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
         wanted = [name for name in weights if name in published][:1]
         folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", *wanted]))
     except Exception as error:  # the hub's client lets through what its HTTP library raises
-        reason = "HF_HUB_OFFLINE is set" if _offline() else f"{type(error).__name__}: {first_line(error)}"
+        said = f"{type(error).__name__}: {first_line(error)}"
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else said
         raise UserError(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
                         f"cannot be downloaded ({reason}). {_remedy(hub_id)}") from error
     pick(folder, (config,))
     pick(folder, weights)
     return folder
-
-
-def _offline() -> bool:
-    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-               for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
 
 
 def _remedy(hub_id: str) -> str:

@@ -83,8 +83,8 @@ def _modules(folder: Path) -> dict[str, Path]:
                for module in _json(folder / "modules.json", [])}
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
-        raise UserError(f"The model in {folder} has a module of the kind {unknown[0]}, which is not supported "
-                        "here. Choose one made of Transformer, Pooling and Normalize only.")
+        raise UserError(f"The model in {folder} has a module of the kind {unknown[0]}, which is not "
+                        "supported here. Choose one made of Transformer, Pooling and Normalize only.")
     return modules
 
 
@@ -98,8 +98,8 @@ def _published_pooling(pooling_folder: Path) -> Pooling:
         chosen = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
         modes = [switches.get(key, key) for key in chosen]
     if modes and modes not in (["mean"], ["cls"]):
-        raise UserError(f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(modes)}, which is "
-                        "not supported here. Choose a model that pools by mean or cls, or set `pooling`.")
+        raise UserError(f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(modes)}, which "
+                        "is not supported here. Choose a model that pools by mean or cls, or set `pooling`.")
     return cast(Pooling, modes[0] if modes else "mean")
 
 

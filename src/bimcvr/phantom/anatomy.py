@@ -104,14 +104,14 @@ def _ribs(canvas: Canvas, body: Body, wall: np.ndarray) -> None:
     z, y, x = grid.z[iz], grid.y[iy], grid.x[ix]
     phase = np.cos(2 * np.pi * (z + 0.55 * y) / (25 * body.height))
     near = (x / (body.width + 10)) ** 2 + (y / (body.depth + 10)) ** 2
-    flat, inside = chest_radius(body, grid)
-    cage = inside[iz]
+    cage = chest_radius(body, grid)[1][iz]
     rib = (phase > 0.25) & (near < 0.04 + cage) & (cage > 0.12) & ~((np.abs(x) < 42) & (y < 0))
     hu = canvas.hu
     hu[iz[rib], iy[rib], ix[rib]] = 200 + 330 * (phase[rib] - 0.25)
-    cartilage = (np.abs(x) < 42) & (np.abs(x) > 17) & (y < 0) & (phase > 0.2) & (near < 0.04 + cage) & (z < 60)
+    front = (y < 0) & (near < 0.05 + cage)
+    cartilage = front & (np.abs(x) < 42) & (np.abs(x) > 17) & (phase > 0.2) & (z < 60)
     hu[iz[cartilage], iy[cartilage], ix[cartilage]] = 110
-    sternum = (np.abs(x) < 17) & (y < 0) & (near < 0.06 + cage) & (z > -70) & (z < 75)
+    sternum = front & (np.abs(x) < 17) & (z > -70) & (z < 75)
     hu[iz[sternum], iy[sternum], ix[sternum]] = 210
 
 
@@ -129,7 +129,8 @@ def _lungs(canvas: Canvas, body: Body) -> None:
     oblique = (tall > -8 + 1.1 * y)[:, :, None]
     horizontal = (tall > 4 + 0 * y)[:, :, None]
     right = (offset < 0)[None, None, :]
-    lobe = np.where(right, np.where(oblique, np.where(horizontal, 1, 2), 3), np.where(oblique, 4, 5)).astype(np.uint8)
+    lobe = np.where(right, np.where(oblique, np.where(horizontal, 1, 2), 3),
+                    np.where(oblique, 4, 5)).astype(np.uint8)
     canvas.lung[:] = lobe * air
     canvas.hu[air] = body.lung_hu
     fissure = (np.abs(tall + 8 - 1.1 * y) < 2.2)[:, :, None] & air
@@ -150,7 +151,7 @@ def _diaphragm(body: Body, grid: Grid) -> np.ndarray:
 
 def _abdomen(canvas: Canvas, body: Body) -> None:
     grid = canvas.grid
-    flat, inside = chest_radius(body, grid)
+    flat, _ = chest_radius(body, grid)
     shell = grid.z[:, None, None] - _diaphragm(body, grid)[None]
     below = (flat < 0.98) & (shell <= 0)
     muscle = below & (shell > -5)

@@ -50,7 +50,8 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
     _make_all(dict(zip((directory / name for name in table["volume"]), scans, strict=True)), jobs)
     write_manifest(table, directory / "manifest.csv")
     manifest = read_manifest(directory / "manifest.csv")
-    print(f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, all synthetic.")
+    print(f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, "
+          "all synthetic.")
     _print_ceiling(manifest)
     if preview:
         from bimcvr.phantom.sheet import draw_sheet

@@ -22,7 +22,8 @@ class Finding:
         finding: its name, as in the label column.
         site: where it is: a lobe, a lymph node station, a side, a part of the aorta, or "" if there is
             only one place.
-        size: millimetres in steps of five, or a grade ("small", "severe"), or None where the report leaves it out.
+        size: millimetres in steps of five, or a grade ("small", "severe"), or None where the report leaves it
+            out.
     """
 
     finding: str
@@ -71,9 +72,9 @@ class Kind:
     fills_lobe: bool = False
 
 
-# Prevalences of atelectasis, consolidation, adenopathy, effusion, ground glass and nodule follow the label column
-# of BIMCV-R; the others are set so that a cohort of some hundreds has enough of each to learn from. Lengths are
-# generous: at the small grids of a CPU run a voxel is 11 mm wide.
+# Prevalences of atelectasis, consolidation, adenopathy, effusion, ground glass and nodule follow the label
+# column of BIMCV-R; the others are set so that a cohort of some hundreds has enough of each to learn from.
+# Lengths are generous: at the small grids of a CPU run a voxel is 11 mm wide.
 KINDS: dict[str, Kind] = {
     "pleural effusion": Kind(0.20, SIDES, ("small", "moderate", "large"), (0.65, 0.35)),
     "pneumothorax": Kind(0.07, SIDES, ("small", "moderate", "large")),
@@ -126,7 +127,7 @@ def draw_findings(rng: Rng, kept: tuple[Finding, ...] = ()) -> tuple[Finding, ..
 
 
 def follow_up(findings: tuple[Finding, ...], rng: Rng) -> tuple[Finding, ...]:
-    """Draw a later study of the same patient: some findings stay, some change their size, some go, some come."""
+    """Draw a later study of the same patient: findings stay, change their size, go or come."""
     kept = []
     for finding in findings:
         chance = rng.random()

@@ -100,7 +100,7 @@ def bronchiectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> No
 
 
 def emphysema(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
-    """Lower the density of the lungs and set bullae, at the top or everywhere; the domes flatten (`adapt`)."""
+    """Lower the density of the lungs and set bullae, at the top or everywhere; domes flatten (`adapt`)."""
     grade = {"mild": 1, "moderate": 2, "severe": 3}[str(finding.size)]
     air = canvas.lung > 0
     weight = np.ones(len(canvas.grid.z), np.float32)
@@ -140,7 +140,9 @@ def pneumothorax(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None
     flat, inside = chest_radius(body, grid)
     side = _side(canvas, finding)
     rim = flat[None] / np.maximum(inside, 0.05)[:, None, None]
-    front = -(grid.y / body.depth)[None, :, None] + 0.25 * np.clip(grid.z / body.height / 100, 0, 1.2)[:, None, None]
+    front = -(grid.y / body.depth)[None, :, None] + 0.25 * np.clip(grid.z / body.height / 100, 0, 1.2)[:,
+                                                                                                       None,
+                                                                                                       None]
     depth = 0.55 * front + 0.75 * rim
     level = {"small": 0.84, "moderate": 0.62, "large": 0.36}[str(finding.size)] + rng.uniform(-0.02, 0.02)
     gas = side & (depth > level)

@@ -16,24 +16,25 @@ Told = dict[tuple[str, str], int | str | None]
 def report_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
     """Rank volumes by what each report states, and reports by what each volume shows.
 
-    A report and a volume either agree or not: they agree if the report states just the volume's findings, each at
-    its site, and every size that it states is true. All that agree are tied at the top, so a report that leaves
-    out sizes is tied with more volumes. Right answers share a report.
+    A report and a volume either agree or not: they agree if the report states just the volume's findings,
+    each at its site, and every size that it states is true. All that agree are tied at the top, so a report
+    that leaves out sizes is tied with more volumes. Right answers share a report.
 
     Args:
         manifest: a phantom's manifest, with the columns `facts` (as the report states them) and `planted`.
         rows: the gallery, as positions in the manifest.
 
     Returns:
-        `text_to_image` and `image_to_text`, each with R@1, R@5, R@10 (percent) and MdR, in expectation over ties.
+        `text_to_image` and `image_to_text`, each with R@1, R@5, R@10 (percent) and MdR, in expectation over
+        ties.
 
     Raises:
         UserError: the manifest is no phantom's.
     """
     for name in ("facts", "planted"):
         if name not in manifest.table:
-            raise UserError(f"{manifest.path} has no column '{name}': a ceiling is known only for the manifest of a "
-                            "phantom, as `python -m bimcvr phantom DIR` writes it.")
+            raise UserError(f"{manifest.path} has no column '{name}': a ceiling is known only for a "
+                            "phantom's manifest, as `python -m bimcvr phantom DIR` writes it.")
     facts, planted = manifest.column("facts"), manifest.column("planted")
     told = [_told(from_json(facts[row])) for row in rows]
     true = [_told(from_json(planted[row])) for row in rows]

@@ -126,5 +126,5 @@ def _smooth(values: np.ndarray, axis: int, weight: float) -> np.ndarray:
 
 
 PAINTERS = {**lesions.PAINTERS, **chest_lesions.PAINTERS}
-# later findings are painted over earlier ones: fluid and gas first, then what lies in the lung, then the mediastinum
+# later findings are painted over earlier ones: fluid and gas, then the lungs', then the mediastinum's
 ORDER = {name: position for position, name in enumerate(PAINTERS)}

@@ -68,8 +68,8 @@ def plan_patient(seed: int, patient: int) -> list[Study]:
 def manifest_table(studies: list[Study]) -> pd.DataFrame:
     """Return the manifest of a cohort: one row a volume, see the manifest's contract.
 
-    Two columns are a phantom's own, both JSON as `findings.to_json` writes it: `facts`, the findings as the report
-    states them, and `planted`, the findings with all their sizes.
+    Two columns are a phantom's own, both JSON as `findings.to_json` writes it: `facts`, the findings as the
+    report states them, and `planted`, the findings with all their sizes.
     """
     rows = []
     for study in studies:
@@ -78,6 +78,7 @@ def manifest_table(studies: list[Study]) -> pd.DataFrame:
             rows.append({
                 "study_id": scan.study_id, "volume": f"volumes/{study.patient_id}/{scan.study_id}.nii.gz",
                 "report": study.report, "patient_id": study.patient_id, "report_id": study.report_id,
-                "labels": ";".join(names) or "normal", "labels_source": "phantom", "source": "phantom", "language": "en",
+                "labels": ";".join(names) or "normal", "labels_source": "phantom", "source": "phantom",
+                         "language": "en",
                 "facts": to_json(study.facts), "planted": to_json(study.findings)})
     return pd.DataFrame(rows)

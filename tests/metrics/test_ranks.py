@@ -1,0 +1,244 @@
+"""The rank engine against slow, obvious references."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import combinations
+from math import comb
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bimcvr.errors import UserError
+from bimcvr.metrics import ranks as engine
+from bimcvr.metrics.ranks import Ranks, chance_ranks, rank_both
+
+Case = tuple[Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def equal(one: Ranks, other: Ranks) -> bool:
+    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in vars(one))
+
+
+# --- exact reference: vectors of small integers, whose cosines tie exactly or differ by more than 7e-6
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    n = draw(st.integers(1, 7))
+    width = draw(st.integers(1, 4))
+    row = st.lists(st.integers(-2, 2), min_size=width, max_size=width).filter(any)
+    table = st.lists(row, min_size=n, max_size=n)
+    group = draw(st.lists(st.integers(0, n - 1), min_size=n, max_size=n))
+    return torch.tensor(draw(table)).float(), torch.tensor(draw(table)).float(), torch.tensor(group)
+
+
+def signed_square(u: Tensor, v: Tensor) -> Fraction:
+    """cos·|cos|, which orders as the cosine does and is rational."""
+    dot = int(u @ v)
+    return Fraction(dot * abs(dot), int(u @ u) * int(v @ v))
+
+
+def slow_query(scores: list[Fraction], right: list[bool], ks: range) -> tuple[Fraction, list[Fraction]]:
+    """Expected rank of the first right item and P(hit@k), over all places that tied right items can take."""
+    best = max(s for s, r in zip(scores, right, strict=True) if r)
+    above = sum(s > best for s in scores)
+    tied, tied_right = scores.count(best), sum(r and s == best for s, r in zip(scores, right, strict=True))
+    first = [above + 1 + min(places) for places in combinations(range(tied), tied_right)]
+    return Fraction(sum(first), len(first)), [Fraction(sum(f <= k for f in first), len(first)) for k in ks]
+
+
+@settings(max_examples=200, deadline=None)
+@given(cases(), st.integers(1, 8))
+def test_equals_fractions(case: Case, tile: int) -> None:
+    image, text, group = case
+    ks = range(1, len(group) + 1)
+    for ranks, query, gallery in zip(rank_both(image, text, group, tile), (text, image), (image, text), strict=True):
+        hits = [ranks.hit_probability(k) for k in ks]
+        for i in range(len(group)):
+            scores = [signed_square(query[i], item) for item in gallery]
+            expected, probabilities = slow_query(scores, (group == group[i]).tolist(), ks)
+            assert ranks.expected[i].item() == pytest.approx(float(expected), abs=1e-12)
+            assert [hit[i].item() for hit in hits] == pytest.approx([float(p) for p in probabilities], abs=1e-12)
+            assert ranks.optimistic[i] <= ranks.expected[i] <= ranks.pessimistic[i]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(1, 100))
+def test_hit_probability_is_the_formula(a: int, t: int, p: int, k: int) -> None:
+    ranks = Ranks(torch.tensor([a]), torch.tensor([t]), torch.tensor([p]))
+    if k <= a:
+        expected = Fraction(0)
+    elif k - a > t:
+        expected = Fraction(1)
+    else:
+        expected = 1 - Fraction(comb(t, k - a), comb(t + p, k - a))
+    assert ranks.hit_probability(k).item() == pytest.approx(float(expected), abs=1e-13)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.randoms(use_true_random=False))
+def test_row_order_moves_ranks_with_their_rows(case: Case, random: object) -> None:
+    image, text, group = case
+    order = torch.tensor(random.sample(range(len(group)), len(group)))  # type: ignore[attr-defined]
+    for plain, shuffled in zip(
+        rank_both(image, text, group), rank_both(image[order], text[order], group[order], tile=3), strict=True
+    ):
+        assert equal(Ranks(plain.above[order], plain.tied_wrong[order], plain.tied_right[order]), shuffled)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases(), st.integers(-100, 100), st.integers(-100, 100))
+def test_lengths_do_not_matter(case: Case, one: int, other: int) -> None:
+    image, text, group = case
+    scaled = rank_both(image * 2.0**one, text * 2.0**other, group)
+    assert all(map(equal, rank_both(image, text, group), scaled))
+
+
+# --- float64 reference: realistic widths, near pairs that float32 cannot decide
+
+
+def slow_float64(query: Tensor, gallery: Tensor, group: Tensor) -> Ranks:
+    q, g = (x.double() / x.double().norm(dim=1, keepdim=True) for x in (query, gallery))
+    score = (q[:, None, :] * g[None, :, :]).sum(-1)
+    right = group[:, None] == group[None, :]
+    best = score.masked_fill(~right, -2).amax(1, keepdim=True)
+    tie = (score - best).abs() <= 1e-6
+    return Ranks(((score - best > 1e-6) & ~right).sum(1), (tie & ~right).sum(1), (tie & right).sum(1))
+
+
+def crowd(n: int, spread: float, seed: int) -> Case:
+    """Studies whose cosines lie within about `spread` of each other, with copies and groups among them."""
+    random = torch.Generator().manual_seed(seed)
+    image = torch.randn(1, 48, generator=random) + spread * torch.randn(n, 48, generator=random)
+    text = image + 2 * spread * torch.randn(n, 48, generator=random)
+    text[5:9], image[20:24] = text[5], image[20]
+    group = torch.arange(n)
+    group[torch.randint(n, (n // 10,), generator=random)] = 3
+    group[n // 2 : n // 2 + 20] = torch.arange(20) // 2
+    return image, text, group
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1, 0.01, 0.001, 0.0001])
+@pytest.mark.parametrize("tile", [97, 256, 1024])
+def test_equals_float64(spread: float, tile: int) -> None:
+    image, text, group = crowd(500, spread, seed=7)
+    text_to_image, image_to_text = rank_both(image, text, group, tile)
+    assert equal(text_to_image, slow_float64(text, image, group))
+    assert equal(image_to_text, slow_float64(image, text, group))
+
+
+def test_near_pairs_alone_are_decided_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The road of a healthy model: no whole tile in float64, and float32 alone would be wrong."""
+    image, text, group = crowd(500, 0.02, seed=1)
+    reference = slow_float64(text, image, group)
+    monkeypatch.setattr(engine, "DENSE", 1.0)
+    assert equal(rank_both(image, text, group)[0], reference)
+    monkeypatch.setattr(engine._Tally, "add_open", lambda *_: None)
+    assert not equal(rank_both(image, text, group)[0], reference)
+
+
+def test_a_tie_ends_at_one_millionth() -> None:
+    """Wrong items 0.9e-6 and 1.1e-6 above and below the right one: two are tied, one is above, one below."""
+    cosine = 0.5 + torch.tensor([0.0, 0.9e-6, 1.1e-6, -0.9e-6, -1.1e-6], dtype=torch.float64)
+    image = torch.stack([cosine, (1 - cosine**2).sqrt()], dim=1).float()
+    exact = image[:, 0].double() / image.double().norm(dim=1)
+    assert ((exact - exact[0])[1:] / 1e-6).tolist() == pytest.approx([0.9, 1.1, -0.9, -1.1], abs=0.09)
+    ranks, _ = rank_both(image, torch.tensor([[1.0, 0.0]]).repeat(5, 1), torch.arange(5))
+    assert (ranks.above[0], ranks.tied_wrong[0], ranks.tied_right[0]) == (1, 2, 1)
+
+
+def test_rounding_never_puts_an_item_above_itself() -> None:
+    """Own scores from another product than the others' once cost 186 of 512 queries a rank."""
+    random = torch.Generator().manual_seed(0)
+    image = torch.randn(512, 512, generator=random)
+    text = image + torch.randn(512, 512, generator=random)
+    for ranks in rank_both(image, text, torch.arange(512)):
+        assert ranks.pessimistic.tolist() == [1.0] * 512
+
+
+def test_half_precision_is_cast_up() -> None:
+    image, text, group = crowd(60, 1.0, seed=3)
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        rounded = rank_both(image.to(dtype), text.to(dtype), group)
+        assert all(map(equal, rounded, rank_both(image.to(dtype).float(), text.to(dtype).float(), group)))
+
+
+def test_settings_for_training_do_not_reach_the_product() -> None:
+    image, text, group = crowd(500, 0.05, seed=5)
+    plain = rank_both(image, text, group)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            hurried = rank_both(image, text, group)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert all(map(equal, plain, hurried))
+
+
+# --- what is known beforehand
+
+
+def test_worked_by_hand() -> None:
+    """Four studies; the reports of 2 and 3 are the same, volumes 1 and 3 are the same."""
+    image = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    text = torch.tensor([[0.0, 5.0, 0.0], [3.0, 4.0, 0.0], [0.0, 0.0, 2.0], [0.0, 0.0, 2.0]])
+    text_to_image, image_to_text = rank_both(image, text, torch.tensor([0, 1, 2, 2]))
+    # Report 0: volumes 1 and 3 score 1, its own 0 like volume 2. Report 1: .8 for 1 and 3. Report 2: 1 for 2.
+    assert text_to_image.above.tolist() == [2, 0, 0, 0]
+    assert text_to_image.tied_wrong.tolist() == [1, 1, 0, 0]
+    assert text_to_image.tied_right.tolist() == [1, 1, 1, 1]
+    assert text_to_image.expected.tolist() == [3.5, 1.5, 1.0, 1.0]
+    # Volume 0: .6 for report 1, 0 for the rest. 1: 1 for report 0, .8 for its own. 2: both of its reports 1.
+    # Volume 3: its reports 2 and 3 score 0, report 0 scores 1 and report 1 .8.
+    assert image_to_text.above.tolist() == [1, 1, 0, 2]
+    assert image_to_text.tied_wrong.tolist() == [2, 0, 0, 0]
+    assert image_to_text.tied_right.tolist() == [1, 1, 2, 2]
+    assert image_to_text.expected.tolist() == [3.0, 2.0, 1.0, 3.0]
+    assert image_to_text.hit_probability(3).tolist() == pytest.approx([2 / 3, 1.0, 1.0, 1.0])
+
+
+def test_a_collapsed_model_is_at_chance() -> None:
+    group = torch.arange(300) // 3
+    same = torch.full((300, 20), 0.37)
+    for ranks in rank_both(same, same * 5, group, tile=128):
+        assert equal(ranks, chance_ranks(group))
+
+
+def test_one_report_for_all_is_always_found() -> None:
+    image, text, _ = crowd(300, 1.0, seed=2)
+    for ranks in rank_both(image, text, torch.zeros(300, dtype=torch.long), tile=100):
+        assert ranks.pessimistic.tolist() == [1.0] * 300
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(float("nan"), "not finite"), (float("inf"), "not finite"), (-float("inf"), "not finite"), (0.0, "all zero")],
+)
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_has_no_rank_is_refused(value: float, words: str, side: int) -> None:
+    tables = [torch.ones(4, 3), torch.ones(4, 3)]
+    tables[side][2] = value
+    with pytest.raises(UserError, match=rf"1 of 4 {('image', 'text')[side]} embeddings are {words} \(row 2\)"):
+        rank_both(*tables, torch.arange(4))
+
+
+def test_integers_are_refused() -> None:
+    with pytest.raises(UserError, match="int64.*float32"):
+        rank_both(torch.ones(2, 2, dtype=torch.long), torch.ones(2, 2), torch.arange(2))
+
+
+def test_shapes_have_to_match() -> None:
+    with pytest.raises(ValueError, match="shapes do not match"):
+        rank_both(torch.ones(2, 2), torch.ones(2, 3), torch.arange(2))

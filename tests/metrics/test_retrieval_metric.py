@@ -1,0 +1,181 @@
+"""Figures of both directions, and the torchmetrics class in one process and in two."""
+
+import queue
+import socket
+from math import nan
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+from torch import Tensor
+
+from bimcvr.errors import UserError
+from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.retrieval import (
+    RetrievalMetric,
+    both_directions,
+    chance,
+    figures,
+    first_filled,
+    selection_score,
+)
+
+SIZE, WIDTH = 11, 6
+GROUP = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1])
+
+
+def tables() -> tuple[Tensor, Tensor]:
+    """Embeddings that tie here and there, and whose thirds float32 cannot hold."""
+    random = torch.Generator().manual_seed(3)
+    image = torch.randint(-2, 3, (SIZE, WIDTH), generator=random) / 3 + 0.1
+    return image, image + torch.randint(-2, 3, (SIZE, WIDTH), generator=random) / 3
+
+
+def filled(*batches: list[int]) -> RetrievalMetric:
+    metric, (image, text) = RetrievalMetric(SIZE, WIDTH, GROUP), tables()
+    for batch in batches:
+        metric.update(torch.tensor(batch), image[batch], text[batch])
+    return metric
+
+
+def test_figures_worked_by_hand() -> None:
+    """Expected ranks 1, 2.5, 3 and 5; hits at 1: 1 0 0 0, at 2: 1 ½ 0 0, at 4: 1 1 1 0."""
+    ranks = Ranks(torch.tensor([0, 1, 2, 4]), torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 1, 1]))
+    assert figures(ranks, ks=(1, 2, 4)) == {"R@1": 25.0, "R@2": 37.5, "R@4": 75.0, "MdR": 2.75, "MnR": 2.875}
+
+
+def test_a_k_above_the_gallery_is_left_out() -> None:
+    assert list(both_directions(*tables(), GROUP, ks=(1, 11, 12))["image_to_text"]) == ["R@1", "R@11", "MdR", "MnR"]
+
+
+def test_chance_of_the_paper_s_gallery() -> None:
+    level = chance(torch.arange(1614))
+    assert level == pytest.approx(
+        {"R@1": 100 / 1614, "R@5": 500 / 1614, "R@10": 1000 / 1614, "MdR": 807.5, "MnR": 807.5}
+    )
+
+
+def test_chance_with_several_right_answers() -> None:
+    """Of 5 items, 3 share a report: 1 − C(2,2)/C(5,2) = .9 for them, 2/5 for the others; MnR 6/4 and 6/2."""
+    level = chance(torch.tensor([7, 7, 7, 1, 2]), ks=(2,))
+    assert level == pytest.approx({"R@2": 100 * (3 * 0.9 + 2 * 0.4) / 5, "MdR": 1.5, "MnR": (3 * 1.5 + 2 * 3) / 5})
+
+
+def test_selection_score_is_the_mean_of_what_is_there() -> None:
+    one, other = {"R@1": 1.0, "R@5": 2.0, "MdR": 50.0}, {"R@1": 3.0, "R@5": 6.0, "MdR": 60.0}
+    assert selection_score({"text_to_image": one, "image_to_text": other}) == 3.0
+    assert selection_score(both_directions(torch.eye(12), torch.eye(12), torch.arange(12))) == 100.0
+
+
+# --- one process
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [list(range(SIZE))],
+        [[i] for i in reversed(range(SIZE))],
+        [[3, 1, 4], [1, 5, 9, 2, 6], [], [10, 8, 7, 0], [3, 3]],
+    ],
+)
+def test_batches_do_not_matter(batches: list[list[int]]) -> None:
+    assert filled(*batches).compute() == both_directions(*tables(), GROUP)
+
+
+def test_a_row_seen_again_is_replaced() -> None:
+    metric = filled(list(range(SIZE)))
+    metric.compute()
+    image, text = tables()
+    metric.update(torch.tensor([4]), -image[4:5], text[4:5])
+    image[4] *= -1
+    assert metric.compute() == both_directions(image, text, GROUP)
+
+
+def test_reset_forgets_all_rows() -> None:
+    metric = filled(list(range(SIZE)))
+    metric.reset()
+    assert not metric.image.any()
+    metric.update(torch.tensor([2]), torch.ones(1, WIDTH), torch.ones(1, WIDTH))
+    with pytest.raises(UserError, match=r"10 of 11 rows .* row 0.*limit_val_batches"):
+        metric.compute()
+    with pytest.raises(UserError, match="10 of 11 rows"):
+        metric.embeddings()
+
+
+def test_not_a_number_is_not_a_rank() -> None:
+    metric = filled(list(range(SIZE)))
+    metric.update(torch.tensor([5]), torch.full((1, WIDTH), nan), torch.ones(1, WIDTH))
+    with pytest.raises(UserError, match=r"image embeddings are not finite \(row 5\)"):
+        metric.compute()
+
+
+@pytest.mark.parametrize("index", [-1, SIZE])
+def test_an_index_outside_is_refused(index: int) -> None:
+    with pytest.raises(ValueError, match="index outside of 0 … 10"):
+        RetrievalMetric(SIZE, WIDTH, GROUP).update(torch.tensor([index]), torch.ones(1, WIDTH), torch.ones(1, WIDTH))
+
+
+def test_ddp_finds_no_buffer_to_broadcast() -> None:
+    """Validation goes through DDP's forward, and processes with unequal batch counts would wait for ever."""
+    metric = RetrievalMetric(SIZE, WIDTH, GROUP)
+    assert not list(metric.buffers())
+    assert not metric.state_dict()
+
+
+def test_copies_of_three_processes_are_taken_as_they_are() -> None:
+    """A sum of three copies divided by three is off by a bit for some of these."""
+    row = torch.rand(1, 5, 64, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal((row + row + row) / 3, row)
+    assert torch.equal(first_filled(torch.cat([row, row, torch.zeros_like(row), row])), row[0])
+    assert first_filled(torch.stack([torch.zeros(2, 3), torch.full((2, 3), nan)])).isnan().all()
+
+
+# --- two processes
+
+SHARES: dict[str, tuple[list[list[int]], list[list[int]]]] = {
+    "an odd number, padded as Lightning does": ([[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]),
+    "a process without a row": ([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10]], []),
+    "the other process without a row": ([], [[10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]]),
+    "unequal batch counts, all rows twice": ([list(range(SIZE))], [[i] for i in range(SIZE)]),
+}
+
+
+def _work(rank: int, port: int, answers: Any) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    image, text = tables()
+    metric = RetrievalMetric(SIZE, WIDTH, GROUP)
+    for name, shares in SHARES.items():
+        metric.reset()
+        for batch in shares[rank]:
+            metric.update(torch.tensor(batch), image[batch], text[batch])
+        metrics, together = metric.compute(), metric.embeddings()
+        own = sorted({row for batch in shares[rank] for row in batch})
+        back = metric.seen.nonzero().flatten().tolist() == own
+        exact = torch.equal(together[0], image) and torch.equal(together[1], text)
+        answers.put((rank, name, metrics, exact, back))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_figures_of_one() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = torch.multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    torch.multiprocessing.spawn(_work, (port, answers), nprocs=2)
+    got = []
+    while len(got) < 2 * len(SHARES):
+        try:
+            got.append(answers.get(timeout=10))
+        except queue.Empty:
+            break
+    assert sorted((rank, name) for rank, name, *_ in got) == sorted((r, name) for r in (0, 1) for name in SHARES)
+    one = filled(list(range(SIZE))).compute()
+    for rank, name, metrics, exact, back in got:
+        assert metrics == one, (rank, name)
+        assert exact, (rank, name)
+        assert back, (rank, name)
