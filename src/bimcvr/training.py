@@ -5,7 +5,7 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import torch
 import yaml
@@ -29,6 +29,7 @@ def train(arguments: list[str]) -> int:
     os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
+    _Parser.made.clear()
     RetrieverCLI(
         Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
@@ -108,8 +109,9 @@ class _SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         run = Path(trainer.default_root_dir)
         text = self.parser.dump(self.config, skip_none=False)
-        write_text(run / ("config.yaml" if trainer.state.fn == "fit" else f"config_{trainer.state.fn}.yaml"), text)
-        if trainer.state.fn != "predict":
+        verb = trainer.state.fn.value if trainer.state.fn else stage
+        write_text(run / ("config.yaml" if verb == "fit" else f"config_{verb}.yaml"), text)
+        if verb != "predict":
             trainer.datamodule.save_split(run)  # type: ignore[attr-defined]
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -127,8 +129,16 @@ class _SafeCheckpointIO(TorchCheckpointIO):
 class _Parser(LightningArgumentParser):
     """Ends a wrong configuration in one paragraph."""
 
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        raise UserError(explain(message, self)) from ex
+    made: ClassVar[list["_Parser"]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.made.append(self)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)  # a trial inside a union of types: not the last word
+        raise UserError(explain(message, {action.dest for parser in self.made for action in parser._actions})) from ex
 
 
 def _with_own_config(arguments: list[str]) -> list[str]:

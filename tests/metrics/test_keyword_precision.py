@@ -1,7 +1,7 @@
 """P@K against an average over every order of tied images."""
 
 from fractions import Fraction
-from itertools import permutations
+from itertools import pairwise, permutations
 from math import nan
 
 import pytest
@@ -18,7 +18,9 @@ VECTOR = st.tuples(st.integers(-1, 1), st.integers(-1, 1)).filter(any)
 
 @settings(max_examples=150, deadline=None)
 @given(VECTOR, st.lists(st.tuples(VECTOR, st.booleans()), min_size=1, max_size=6))
-def test_equals_the_mean_over_all_orders(prompt: tuple[int, int], items: list[tuple[tuple[int, int], bool]]) -> None:
+def test_equals_the_mean_over_all_orders(
+    prompt: tuple[int, int], items: list[tuple[tuple[int, int], bool]]
+) -> None:
     """A best-first order is any order of the images in which no score rises."""
     image = torch.tensor([vector for vector, _ in items]).float()
     relevant = torch.tensor([[is_relevant for _, is_relevant in items]])
@@ -26,7 +28,7 @@ def test_equals_the_mean_over_all_orders(prompt: tuple[int, int], items: list[tu
     orders = [
         [items[i][1] for i in order]
         for order in permutations(range(len(items)))
-        if all(score[i] > score[j] - 1e-9 for i, j in zip(order, order[1:], strict=False))
+        if all(score[i] > score[j] - 1e-9 for i, j in pairwise(order))
     ]
     ks = range(1, len(items) + 1)
     [found] = keyword_precision(torch.tensor([prompt]).float(), image, relevant, list(ks))
@@ -71,7 +73,8 @@ def test_order_of_images_does_not_matter() -> None:
 
 def test_a_k_above_the_gallery_is_left_out() -> None:
     prompt, image, relevant = cohort()
-    assert list(keyword_precision(prompt[:1], image[:50], relevant[:1, :50])[0]) == ["P@20", "P@50", "prevalence"]
+    [found] = keyword_precision(prompt[:1], image[:50], relevant[:1, :50])
+    assert list(found) == ["P@20", "P@50", "prevalence"]
 
 
 def test_a_prompt_that_is_not_a_number_is_refused() -> None:

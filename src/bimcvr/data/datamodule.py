@@ -133,7 +133,7 @@ class CTReportDataModule(LightningDataModule):
                             f"({len(dataset)} studies). Set data.batch_size to {max(1, len(dataset) // world)} or less.")
         sampler = EpochSampler(dataset, world, rank, self.seed)
         collate = Collate(self.cutmix, self.seed)
-        return DataLoader(dataset, self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
+        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the studies of `val` in the order of the manifest."""
@@ -192,7 +192,7 @@ class CTReportDataModule(LightningDataModule):
         )
 
     def _eval_dataloader(self, rows: np.ndarray) -> DataLoader[Batch]:
-        return DataLoader(self._dataset(rows), self.eval_batch_size, collate_fn=Collate(), **self._workers())
+        return DataLoader(self._dataset(rows), batch_size=self.eval_batch_size, collate_fn=Collate(), **self._workers())
 
     def _workers(self) -> dict[str, object]:
         if not self.num_workers:

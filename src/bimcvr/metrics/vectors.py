@@ -27,7 +27,7 @@ class UnitVectors:
 
     def __init__(self, values: Tensor, name: str, device: torch.device) -> None:
         if not values.is_floating_point():
-            raise UserError(f"the {name} embeddings are {values.dtype}, not real numbers: save them as float32")
+            raise UserError(f"the {name} embeddings are {values.dtype}, not floats: save them as float32")
         self.values = values.to(device, torch.float32)
         self.length = torch.empty(len(values), dtype=torch.float64, device=device)
         for part in self._parts():

@@ -77,8 +77,9 @@ def _published_as(model: str, pretrained: str) -> str:
     published = str(get_pretrained_cfg(model, pretrained).get("hf_hub", ""))
     if not published:
         known = f"has the tags {', '.join(tags)}" if tags else "is not one of its names"
-        raise UserError(f"open_clip publishes no weights '{pretrained}' of '{model}' on the hub ('{model}' {known})."
-                        " Choose another `pretrained`, or leave it out and give a hub id or folder as `model`.")
+        raise UserError(f"open_clip publishes no weights '{pretrained}' of '{model}' on the hub: '{model}' "
+                        f"{known}. Choose another `pretrained`, or leave it out and give a hub id or a "
+                        "folder as `model`.")
     return "/".join(published.split("/")[:2])
 
 

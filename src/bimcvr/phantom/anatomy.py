@@ -87,12 +87,12 @@ def _wall(canvas: Canvas, body: Body) -> None:
     wall = shape < reach[:, None, None]
     hu[wall] = SOFT + 8
     cage = flat < inside[:, None, None]
-    _ribs(canvas, body, wall & ~cage & (z > -125 * body.height))
-    hu[cage] = FAT
     for side in (-1, 1):
         canvas.paint(canvas.ellipsoid((side * 62, -body.depth - 16, 55 * body.height), (52, 9, 52)), SOFT + 8)
         # the armpit is fat, with the edge of the back's muscle behind it
         canvas.paint(canvas.ellipsoid((side * (body.width + 4), -8, 74 * body.height), (27, 38, 46)), FAT)
+    _ribs(canvas, body, wall & ~cage & (z > -125 * body.height))
+    hu[cage] = FAT
     table = 0.00045 * grid.x[None, :] ** 2
     lower = grid.y[:, None] + table - (body.depth + skin + 14)
     hu[:, (np.abs(lower) < 3.5) & (np.abs(grid.x[None, :]) < 190) & (outer > 1)] = -300
@@ -144,7 +144,8 @@ def _diaphragm(body: Body, grid: Grid) -> np.ndarray:
     y, x = grid.y[:, None], grid.x[None, :]
     domes = []
     for side, peak in zip((-1, 1), body.domes, strict=True):
-        radius = ((x - side * 0.5 * body.width) / (0.62 * body.width)) ** 2 + ((y + 4) / (1.02 * body.depth)) ** 2
+        across = (x - side * 0.5 * body.width) / (0.62 * body.width)
+        radius = across ** 2 + ((y + 4) / (1.02 * body.depth)) ** 2
         domes.append(np.where(x * side > 0, peak * body.height - 58 * radius, -200))
     return np.maximum(domes[0], domes[1])
 
@@ -199,17 +200,18 @@ def _splat(canvas: Canvas, points: np.ndarray, radius: np.ndarray, hu: float, ba
         valid = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index, grid.shape, strict=True)])
         z, y, x = (i[valid] for i in index)
         share = np.clip((radius[valid] / 3.6) ** 2 * 1.5, 0, 1)
-        value = (background + share * (hu - background)) * (canvas.lung[z, y, x] > 0) + AIR * (canvas.lung[z, y, x] == 0)
+        value = np.where(canvas.lung[z, y, x] > 0, background + share * (hu - background), AIR)
         np.maximum.at(canvas.hu, (z, y, x), value.astype(np.float32))
 
 
 def _mediastinum(canvas: Canvas, body: Body) -> None:
     """The hila and small structures in the fat: oesophagus, thyroid, great veins."""
     at = body.at
+    blood, muscle = body.blood_hu, SOFT - 8
     for start, end, radius, hu in (
-            (at(8, 32, 110), at(10, 40, -20), 6.5, SOFT - 8), (at(10, 40, -20), at(22, 30, -100), 7.0, SOFT - 8),
-            (at(-24, -16, 96), at(-26, -10, 20), 8.0, body.blood_hu), (at(26, -20, 92), at(-20, -22, 74), 6.0, body.blood_hu),
-            (at(-18, 0, 118), at(-14, -6, 78), 6.0, body.blood_hu), (at(18, 6, 118), at(10, 4, 78), 5.0, body.blood_hu)):
+            (at(8, 32, 110), at(10, 40, -20), 6.5, muscle), (at(10, 40, -20), at(22, 30, -100), 7.0, muscle),
+            (at(-24, -16, 96), at(-26, -10, 20), 8.0, blood), (at(26, -20, 92), at(-20, -22, 74), 6.0, blood),
+            (at(-18, 0, 118), at(-14, -6, 78), 6.0, blood), (at(18, 6, 118), at(10, 4, 78), 5.0, blood)):
         canvas.paint(canvas.tube(start, end, radius), hu)
     for side in (-1, 1):
         canvas.paint(canvas.ellipsoid(at(side * 17 + body.windpipe, -2, 116), (9, 11, 18)), 100)
@@ -243,8 +245,9 @@ def _airways(canvas: Canvas, body: Body) -> None:
     upper = at(0, 6, 130)
     upper = (upper[0] + body.windpipe, upper[1], upper[2])
     right, left = at(-36, 22, 20), at(40, 24, 18)
-    branches = ((upper, carina, 8.0), (carina, right, 6.5), (carina, left, 6.0), (right, at(-50, 26, -14), 4.5),
-                (left, at(52, 30, -14), 4.5), (at(-26, 22, 26), at(-54, 16, 46), 4.5), (left, at(58, 8, 44), 4.5))
+    branches = ((upper, carina, 8.0), (carina, right, 6.5), (carina, left, 6.0),
+                (right, at(-50, 26, -14), 4.5), (at(-26, 22, 26), at(-54, 16, 46), 4.5),
+                (left, at(52, 30, -14), 4.5), (left, at(58, 8, 44), 4.5))
     for start, end, radius in branches:
         canvas.paint(canvas.tube(start, end, radius + 1.6), 0, solid=False)
     for start, end, radius in branches:
@@ -283,6 +286,8 @@ def _shoulders(canvas: Canvas, body: Body) -> None:
     """Scapulae and clavicles."""
     for side in (-1, 1):
         wide, deep = body.width, body.depth
-        canvas.paint(canvas.tube((side * (wide - 52), deep + 9, 40), (side * (wide + 8), deep - 26, 105), 4.5), BONE - 60)
-        canvas.paint(canvas.tube((side * (wide - 66), deep + 10, 66), (side * (wide - 6), deep - 8, 84), 4.5), BONE - 100)
-        canvas.paint(canvas.tube((side * 16, -deep * 0.72, 92), (side * (wide - 12), -deep * 0.45, 124), 5.5), BONE - 60)
+        for start, end, radius in (((wide - 52, deep + 9, 40), (wide + 8, deep - 26, 105), 4.5),
+                                   ((wide - 66, deep + 10, 66), (wide - 6, deep - 8, 84), 4.5),
+                                   ((16, -deep * 0.72, 92), (wide - 12, -deep * 0.45, 124), 5.5)):
+            ends = (side * start[0], *start[1:]), (side * end[0], *end[1:])
+            canvas.paint(canvas.tube(*ends, radius), BONE - 70)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bimcvr.phantom.scan import Scan
 
 # counts up whenever the same seed would give other volumes or reports
-RECIPE = 1
+RECIPE = 2
 
 
 def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False,
@@ -73,8 +73,8 @@ def _claim(directory: Path, seed: int) -> None:
         theirs = json.loads(note.read_text(encoding="utf-8"))
         if theirs != mine:
             raise UserError(f"{directory} holds another phantom cohort (seed {theirs.get('seed')}, recipe "
-                            f"{theirs.get('recipe')}; wanted: seed {seed}, recipe {RECIPE}). Choose another folder, "
-                            "or delete that one.")
+                            f"{theirs.get('recipe')}; wanted: seed {seed}, recipe {RECIPE}). Choose another "
+                            "folder, or delete that one.")
     elif (directory / "manifest.csv").exists():
         raise UserError(f"{directory} has a manifest.csv that is no phantom's. Choose another folder.")
     write_json(note, mine)
@@ -112,7 +112,7 @@ def _print_ceiling(manifest: "Manifest") -> None:
     if len(rows) < 2:
         print("Ceiling: the test split (by patient_hash) has fewer than two volumes; make more patients.")
         return
-    print(f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings as the "
-          "reports state them")
+    print(f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings "
+          "as the reports state them")
     for direction, figures in report_ceiling(manifest, rows).items():
         print(f"  {direction:14} " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))

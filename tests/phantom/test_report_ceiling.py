@@ -1,0 +1,83 @@
+"""The ceiling's oracle on cases worked out by hand."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bimcvr.data.manifest import Manifest
+from bimcvr.errors import UserError
+from bimcvr.phantom.findings import Finding, to_json
+from bimcvr.phantom.oracle import expected_hit, report_ceiling
+from bimcvr.phantom.studies import manifest_table, plan_patient
+
+SMALL, LARGE = Finding("pleural effusion", "right", "small"), Finding("pleural effusion", "right", "large")
+UNSIZED = Finding("pleural effusion", "right")
+OTHER = Finding("pleural effusion", "left", "small")
+
+
+def manifest_of(rows: list[tuple[str, tuple[Finding, ...], tuple[Finding, ...]]]) -> Manifest:
+    table = pd.DataFrame([{"study_id": f"s{i}", "volume": f"s{i}.nii.gz", "report": "x", "report_id": report,
+                           "facts": to_json(told), "planted": to_json(true)}
+                          for i, (report, told, true) in enumerate(rows)])
+    return Manifest(table, Path("m.csv"), Path())
+
+
+def test_reports_that_tell_all_apart_reach_100() -> None:
+    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("b", (LARGE,), (LARGE,)), ("c", (OTHER,), (OTHER,)), ("d", (), ())])
+    for figures in report_ceiling(manifest, range(4)).values():
+        assert figures == {"R@1": 100, "R@5": 100, "R@10": 100, "MdR": 1}
+
+
+def test_same_facts_are_tied() -> None:
+    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("b", (SMALL,), (SMALL,)), ("c", (OTHER,), (OTHER,))])
+    figures = report_ceiling(manifest, range(3))["text_to_image"]
+    # two of the three queries have one wrong item tied with the right one: 1/2, 1/2, 1; ranks 1.5, 1.5, 1
+    assert figures["R@1"] == pytest.approx(100 * 2 / 3)
+    assert figures["R@5"] == 100
+    assert figures["MdR"] == 1.5
+
+
+def test_a_size_left_out_ties_with_all_sizes_one_way_and_misses_none_the_other() -> None:
+    manifest = manifest_of([("a", (UNSIZED,), (SMALL,)), ("b", (LARGE,), (LARGE,))])
+    figures = report_ceiling(manifest, [0, 1])
+    # report a fits both volumes, report b only its own; volume a fits only report a, volume b fits both
+    assert figures["text_to_image"]["R@1"] == pytest.approx(75)
+    assert figures["image_to_text"]["R@1"] == pytest.approx(75)
+    assert figures["text_to_image"]["MdR"] == pytest.approx(1.25)
+
+
+def test_two_volumes_of_one_report_are_both_right() -> None:
+    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("a", (SMALL,), (SMALL,)), ("b", (SMALL,), (SMALL,))])
+    figures = report_ceiling(manifest, range(3))["text_to_image"]
+    # a: two right and one wrong tied: 2/3 and rank 4/3, twice; b: one right, two wrong: 1/3 and rank 2
+    assert figures["R@1"] == pytest.approx(100 * (2 / 3 + 2 / 3 + 1 / 3) / 3)
+    assert figures["MdR"] == pytest.approx(4 / 3)
+
+
+def test_rows_choose_the_gallery() -> None:
+    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("b", (SMALL,), (SMALL,)), ("c", (OTHER,), (OTHER,))])
+    assert report_ceiling(manifest, np.array([1, 2]))["text_to_image"]["R@1"] == 100
+
+
+def test_expected_hit_is_the_mean_over_random_orders() -> None:
+    rng = np.random.default_rng(0)
+    for above, wrong, right, cut in ((0, 5, 1, 3), (2, 4, 2, 5), (0, 3, 3, 5), (6, 2, 1, 5), (1, 0, 1, 1)):
+        hits = [above + 1 + rng.permutation([0] * wrong + [1] * right).argmax() <= cut for _ in range(4000)]
+        assert expected_hit(above, wrong, right, cut) == pytest.approx(np.mean(hits), abs=0.03)
+    assert expected_hit(0, 5, 2, 2) == pytest.approx(1 - math.comb(5, 2) / math.comb(7, 2))
+
+
+def test_a_whole_cohorts_ceiling_is_high_but_not_given() -> None:
+    table = manifest_table([study for patient in range(250) for study in plan_patient(8, patient)])
+    for figures in report_ceiling(Manifest(table, Path("m.csv"), Path()), range(len(table))).values():
+        assert 80 < figures["R@1"] < 100
+        assert figures["R@1"] <= figures["R@5"] <= figures["R@10"]
+
+
+def test_a_manifest_without_facts_is_refused() -> None:
+    table = pd.DataFrame([{"study_id": "s", "volume": "v", "report": "r"}])
+    with pytest.raises(UserError, match="no column 'facts'"):
+        report_ceiling(Manifest(table, Path("m.csv"), Path()), [0])
