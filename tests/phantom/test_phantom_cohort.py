@@ -15,12 +15,12 @@ from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
 from bimcvr.phantom.cohort import phantom
 
-PATIENTS, SEED = 7, 21
+PATIENTS, SEED = 5, 21
 
 
 def content(folder: Path) -> dict[str, tuple[bytes, tuple[float, ...]]]:
     """Every volume's voxels and geometry, by its path."""
-    images = {str(path.relative_to(folder)): sitk.ReadImage(str(path)) for path in folder.glob("volumes/*/*.nii.gz")}
+    images = {str(path.relative_to(folder)): sitk.ReadImage(str(path)) for path in folder.glob("volumes/*/[!.]*.nii.gz")}
     return {name: (sitk.GetArrayFromImage(image).tobytes(), (*image.GetDirection(), *image.GetOrigin()))
             for name, image in images.items()}
 
@@ -63,21 +63,19 @@ def test_a_finished_volume_is_not_made_again(cohort: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_set(tmp_path: Path) -> None:
-    folder, command = tmp_path / "killed", ["phantom", str(tmp_path / "killed"), "--patients", "25", "--seed", "5"]
+    folder, command = tmp_path / "killed", ["phantom", str(tmp_path / "killed"), "--patients", "14", "--seed", "5"]
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-m", "bimcvr", *command], start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        there = len(list(folder.glob("volumes/*/*.nii.gz")))
+        there = len(list(folder.glob("volumes/*/[!.]*.nii.gz")))
         deadline = time.monotonic() + 120
-        while len(list(folder.glob("volumes/*/*.nii.gz"))) < there + 4 and time.monotonic() < deadline:
+        while len(list(folder.glob("volumes/*/[!.]*.nii.gz"))) < there + 4 and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    phantom(folder, 25, 5, jobs=1)
-    phantom(tmp_path / "whole", 25, 5, jobs=1)
-    finished = [path for path in folder.rglob("*.nii.gz") if not path.name.startswith(".")]
-    assert len(finished) == len(list((tmp_path / "whole").rglob("*.nii.gz")))
-    assert content(tmp_path / "whole").items() <= content(folder).items()
+    phantom(folder, 14, 5, jobs=1)
+    phantom(tmp_path / "whole", 14, 5, jobs=1)
+    assert content(folder) == content(tmp_path / "whole")
     assert (folder / "manifest.csv").read_bytes() == (tmp_path / "whole" / "manifest.csv").read_bytes()
 
 
