@@ -156,7 +156,7 @@ def test_a_tie_ends_at_one_millionth() -> None:
     exact = image[:, 0].double() / image.double().norm(dim=1)
     assert ((exact - exact[0])[1:] / 1e-6).tolist() == pytest.approx([0.9, 1.1, -0.9, -1.1], abs=0.09)
     ranks, _ = rank_both(image, torch.tensor([[1.0, 0.0]]).repeat(5, 1), torch.arange(5))
-    assert (ranks.above[0], ranks.tied_wrong[0], ranks.tied_right[0]) == (1, 2, 1)
+    assert [counts[0].item() for counts in (ranks.above, ranks.tied_wrong, ranks.tied_right)] == [1, 2, 1]
 
 
 def test_rounding_never_puts_an_item_above_itself() -> None:
@@ -175,17 +175,28 @@ def test_half_precision_is_cast_up() -> None:
         assert all(map(equal, rounded, rank_both(image.to(dtype).float(), text.to(dtype).float(), group)))
 
 
-def test_settings_for_training_do_not_reach_the_product() -> None:
+def test_settings_for_training_do_not_reach_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither autocast nor TF32 or bfloat16 products; and the user's settings stand afterwards."""
     image, text, group = crowd(500, 0.05, seed=5)
     plain = rank_both(image, text, group)
+    switches, product, seen = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul), torch.mm, []
+
+    def watched(*args: Tensor, out: Tensor) -> Tensor:
+        seen.append([switch.fp32_precision for switch in switches])
+        return product(*args, out=out)
+
+    monkeypatch.setattr(torch, "mm", watched)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
+    chosen = [switch.fp32_precision for switch in switches]
     try:
         with torch.autocast("cpu", torch.bfloat16):
             hurried = rank_both(image, text, group)
+        assert [switch.fp32_precision for switch in switches] == chosen
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
+    assert seen == [["ieee", "ieee"]]
     assert all(map(equal, plain, hurried))
 
 

@@ -28,6 +28,7 @@ from bimcvr.models.sentences import split_sentences
      ["no effusion", "nodule in segment 2.", "mass", "cyst"]),
     ("1. Lungs: clear. 2. Heart: normal.", ["Lungs: clear.", "Heart: normal."]),
     ("Stable since image 25. Series 3 is unchanged.", ["Stable since image 25.", "Series 3 is unchanged."]),
+    ("scoliosis is\nunchanged\nimpression: stable", ["scoliosis is unchanged", "impression: stable"]),
     ("-----\nNormal.\n*****", ["Normal."]),
     ("large right pleural effusion", ["large right pleural effusion"]),
     ("12.5", ["12.5"]),

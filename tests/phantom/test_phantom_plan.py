@@ -1,5 +1,6 @@
 """Findings and reports, without voxels."""
 
+import itertools
 import re
 from collections import Counter
 
@@ -11,7 +12,8 @@ from bimcvr.phantom.report import write_report
 from bimcvr.phantom.studies import Study, manifest_table, plan_patient
 from bimcvr.phantom.vocabulary import FILLERS, NORMAL, PHRASES
 
-GRADES = {name: {word for words in phrases.grades.values() for word in words} for name, phrases in PHRASES.items()}
+GRADES = {name: {word for words in phrases.grades.values() for word in words} for name,
+          phrases in PHRASES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_patients_with_two_studies_and_studies_with_two_volumes(studies: list[St
     patients = Counter(study.patient_id for study in studies)
     assert 0.05 < np.mean([count == 2 for count in patients.values()]) < 0.11
     assert 0.04 < np.mean([study.runs == 2 for study in studies]) < 0.08
-    pairs = [(first, second) for first, second in zip(studies, studies[1:], strict=False)
+    pairs = [(first, second) for first, second in itertools.pairwise(studies)
              if first.patient == second.patient and first.findings]
     kept = [len({*first.findings} & {*second.findings}) / len(first.findings) for first, second in pairs]
     assert 0.35 < np.mean(kept) < 0.65
@@ -56,7 +58,8 @@ def test_reports_have_40_to_200_words_and_repeat_their_sentences(studies: list[S
 def test_every_stated_fact_is_planted_and_only_sizes_are_left_out(studies: list[Study]) -> None:
     for study in studies:
         assert [(f.finding, f.site) for f in study.facts] == [(f.finding, f.site) for f in study.findings]
-        assert all(told.size in (None, true.size) for told, true in zip(study.facts, study.findings, strict=True))
+        assert all(told.size in (None, true.size) for told,
+                   true in zip(study.facts, study.findings, strict=True))
     left_out = [fact.size is None for study in studies for fact in study.facts if fact.finding != "pacemaker"]
     assert 0.1 < np.mean(left_out) < 0.2
 

@@ -73,7 +73,8 @@ def test_patients_and_scans_vary() -> None:
     assert all(volume.hu.dtype == np.int16 for volume in volumes)
     again = make_volume(scan(patient=2))
     np.testing.assert_array_equal(again.hu, volumes[2].hu)
-    assert not np.array_equal(make_volume(scan(patient=2, run=2)).hu.ravel()[:1000], volumes[2].hu.ravel()[:1000])
+    assert not np.array_equal(make_volume(scan(patient=2, run=2)).hu.ravel()[:1000],
+                              volumes[2].hu.ravel()[:1000])
 
 
 @pytest.mark.parametrize("finding", [f for f in PLACED if f.finding in PAINTERS],

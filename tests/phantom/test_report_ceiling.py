@@ -26,7 +26,8 @@ def manifest_of(rows: list[tuple[str, tuple[Finding, ...], tuple[Finding, ...]]]
 
 
 def test_reports_that_tell_all_apart_reach_100() -> None:
-    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("b", (LARGE,), (LARGE,)), ("c", (OTHER,), (OTHER,)), ("d", (), ())])
+    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("b", (LARGE,), (LARGE,)), ("c", (OTHER,), (OTHER,)),
+                            ("d", (), ())])
     for figures in report_ceiling(manifest, range(4)).values():
         assert figures == {"R@1": 100, "R@5": 100, "R@10": 100, "MdR": 1}
 

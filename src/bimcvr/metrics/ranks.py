@@ -124,7 +124,7 @@ def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> t
         raise ValueError(f"shapes do not match: {image.shape}, {text.shape}, {group.shape}")
     tile = max(1, min(tile, len(group)))
     device = image.device if image.device.type == "cuda" else torch.device("cpu")  # MPS knows no float64
-    with torch.no_grad(), torch.autocast(device.type, enabled=False), _full_float32():
+    with torch.no_grad(), _full_float32():
         group = group.to(device)
         images, texts = UnitVectors(image, "image", device), UnitVectors(text, "text", device)
         by_text, by_image = _Tally(texts, images, group), _Tally(images, texts, group)
@@ -136,7 +136,7 @@ def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> t
                 columns = slice(j, j + tile)
                 left, right = images32[rows], texts32[columns]
                 score, flag = spare[:, : len(left), : len(right)]
-                torch.mm(left, right.T, out=score)
+                torch.mm(left, right.T, out=score)  # with `out`, autocast leaves it alone
                 tiles = (by_image, score, rows, columns), (by_text, score.T, columns, rows)
                 counts = by_image.certain(score, flag, rows), by_text.certain(score.T, flag.T, columns)
                 if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():

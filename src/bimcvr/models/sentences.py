@@ -8,6 +8,7 @@ _ABBREVIATIONS = {"dr", "dra", "mr", "mrs", "ms", "prof", "st", "vs", "approx", 
 # after one of these it ends one only if no small letter follows: "a nodule of 5 mm. in the left lobe"
 _MAYBE = {"mm", "cm", "ml", "cc", "im", "se", "inf", "sup", "ant", "post", "lat", "seg", "etc", "hu", "no"}
 _END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|(?<=[a-zà-ÿ)])\.(?=[A-ZÀ-Ý][a-zà-ÿ])")
+_TITLE = re.compile(r"^[^\W\d_][\w ]{2,30}:(?:\s|$)")
 _BULLET = re.compile(r"^\s*(?:[-*•·–—]\s*|\(?\d{1,2}[.)]\s+)")
 
 
@@ -23,13 +24,13 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Join wrapped lines: a line goes on if it has no end mark and the next starts in lower case."""
+    """Join wrapped lines: one goes on if it has no end mark and the next, no title, starts in lower case."""
     paragraphs: list[str] = []
     broken = True
     for line in text.splitlines():
         bullet = _BULLET.match(line)
         body = " ".join((line[bullet.end() :] if bullet else line).split())
-        if not broken and bullet is None and body[:1].islower():
+        if not broken and bullet is None and body[:1].islower() and not _TITLE.match(body):
             paragraphs[-1] += f" {body}"
         elif body:
             paragraphs.append(body)
