@@ -31,7 +31,8 @@ def permuted(path: Path, seed: int) -> Path:
     donor = dict(zip(patients[order], patients[np.roll(order, 1)], strict=True))
     first = table[train].drop_duplicates("patient_id").set_index("patient_id")
     for column in ("report", "report_id", "facts", "labels"):
-        table.loc[train, column] = [first.loc[donor[patient], column] for patient in table.loc[train, "patient_id"]]
+        table[column] = [str(first.at[donor[patient], column]) if own else kept for patient, own, kept
+                         in zip(table["patient_id"], train, table[column], strict=True)]
     out = path.with_name("permuted.csv")
     write_manifest(pd.DataFrame(table), out)
     return out
@@ -41,8 +42,8 @@ def run(manifest: Path, runs: Path, name: str, seed: int, extra: list[str]) -> d
     """Train and test once, or read the result if it is there already."""
     found = sorted((runs / name).glob(f"*-{seed}/result.json"))
     if not found:
-        words = [*EXPERIMENT, "--data.manifest", str(manifest), "--runs", str(runs), "--experiment", name, "--seed_everything", str(seed),
-                 "--trainer.logger", "false", *extra]
+        words = [*EXPERIMENT, "--data.manifest", str(manifest), "--runs", str(runs), "--experiment", name,
+                 "--seed_everything", str(seed), "--trainer.logger", "false", *extra]
         for verb, checkpoint in (("fit", "last"), ("test", "best")):
             if main([verb, *words, "--ckpt_path", checkpoint]):
                 raise SystemExit(f"{verb} of {name}, seed {seed}, failed")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+
 from conftest import bimcvr, environment, newest_run
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]

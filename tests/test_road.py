@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import bimcvr, message_of, newest_run
 
 from bimcvr.cli import main
 from bimcvr.metrics.embeddings import load_embeddings
+from conftest import bimcvr, message_of, newest_run
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ def demo(
     began = time.perf_counter()
     cohort, runs = directory / f"phantom-{patients}-{seed}", directory / "runs"
     options = [word for path in experiment for word in ("--config", str(path))]
-    options += ["--data.manifest", str(cohort / "manifest.csv"), "--experiment", "demo", "--runs", str(runs), "--seed_everything", str(seed)]
+    options += ["--data.manifest", str(cohort / "manifest.csv"), "--experiment", "demo", "--runs", str(runs)]
+    options += ["--seed_everything", str(seed)]
     for title, words in (
         ("1/4 a cohort of phantom CTs with reports", ["phantom", str(cohort), "--patients", str(patients), "--seed", str(seed)]),
         ("2/4 train", ["fit", *options, "--ckpt_path", "last"]),

@@ -28,8 +28,8 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
     """
     inherited = os.environ.get(_FOLDER)
     if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
-        folder, checkpoint = inherited.split("|", 1)  # a process that the first one launched
-        return Path(folder), checkpoint or None
+        folder, given = inherited.split("|", 1)  # a process that the first one launched
+        return Path(folder), given or None
     chosen, checkpoint = _choose(verb, ckpt_path, runs / experiment, seed)
     os.environ[_FOLDER] = f"{chosen}|{checkpoint or ''}"
     return chosen, checkpoint

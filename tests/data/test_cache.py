@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import bimcvr, environment
 
 from bimcvr.data.cache import VolumeCache
 from bimcvr.data.fill import fill_cache
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.resample import read_resized
 from bimcvr.errors import UserError
+from conftest import bimcvr, environment
 
 SIZE = (6, 8, 8)
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Reads:
-    """A volume that is read: canonical (D, H, W) voxels and mm; HU range, where None as lowest means 'was padded'."""
+    """A volume that is read: canonical (D, H, W) voxels and mm; HU range, with no lowest if it was padded."""
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
@@ -84,7 +84,7 @@ EXPECTED: dict[str, Reads | str] = {
     "pydicom_small/CT_small.dcm": "not_a_volume",
     # gaps of 1.25, 1.25 and 202.5 mm: the last is 162 times the first
     "pydicom_small/dicomdirtests/77654033/CT2": "missing_slices",
-    # the description has one HU range for this and its sisters (−981 … 1489); pydicom's reading confirms these
+    # the description has one HU range for three folders (−981 … 1489); pydicom's reading confirms these
     "pydicom_small/dicomdirtests/98892001/CT5N": Reads((5, 16, 16), (2.5, 0.488, 0.488), -888, 85),
     "pydicom_small/dicomdirtests/98892001/CT2N": "localizer",
     "ibsi_sts/STS_005_CT_image.nii.gz": Reads((79, 199, 162), (3.27, 0.977, 0.977), -1000, 3071),
@@ -164,7 +164,8 @@ def test_dicom_agrees_with_pydicom(name: str) -> None:
     np.testing.assert_array_equal(volume.hu, np.where(padded, -1000, np.maximum(theirs, -1024)))
     y, x = np.ogrid[:theirs.shape[1], :theirs.shape[2]]
     half = np.array(theirs.shape[1:]) / 2
-    circle = np.broadcast_to(((y + 0.5) / half[0] - 1) ** 2 + ((x + 0.5) / half[1] - 1) ** 2 <= 1, theirs.shape)
+    ellipse = ((y + 0.5) / half[0] - 1) ** 2 + ((x + 0.5) / half[1] - 1) ** 2 <= 1
+    circle = np.broadcast_to(ellipse, theirs.shape)
     assert volume.geometry.padding_inside == pytest.approx(padded[circle].mean(), abs=1e-4)
     assert volume.geometry.padding_outside == pytest.approx(padded[~circle].mean(), abs=1e-4)
 

@@ -256,3 +256,9 @@ def test_integers_are_refused() -> None:
 def test_shapes_have_to_match() -> None:
     with pytest.raises(ValueError, match="shapes do not match"):
         rank_both(torch.ones(2, 2), torch.ones(2, 3), torch.arange(2))
+
+
+def test_embeddings_may_still_want_gradients() -> None:
+    image, text, group = crowd(60, 1.0, seed=4)
+    plain = rank_both(image, text, group)
+    assert all(map(equal, plain, rank_both(image.requires_grad_(), text.requires_grad_(), group)))

@@ -20,7 +20,8 @@ PATIENTS, SEED = 5, 21
 
 def content(folder: Path) -> dict[str, tuple[bytes, tuple[float, ...]]]:
     """Every volume's voxels and geometry, by its path."""
-    images = {str(path.relative_to(folder)): sitk.ReadImage(str(path)) for path in folder.glob("volumes/*/[!.]*.nii.gz")}
+    paths = folder.glob("volumes/*/[!.]*.nii.gz")
+    images = {str(path.relative_to(folder)): sitk.ReadImage(str(path)) for path in paths}
     return {name: (sitk.GetArrayFromImage(image).tobytes(), (*image.GetDirection(), *image.GetOrigin()))
             for name, image in images.items()}
 
@@ -63,7 +64,8 @@ def test_a_finished_volume_is_not_made_again(cohort: Path) -> None:
 
 @pytest.mark.slow
 def test_killed_and_resumed_it_gives_the_same_set(tmp_path: Path) -> None:
-    folder, command = tmp_path / "killed", ["phantom", str(tmp_path / "killed"), "--patients", "14", "--seed", "5"]
+    folder = tmp_path / "killed"
+    command = ["phantom", str(folder), "--patients", "14", "--seed", "5"]
     for _ in range(2):
         process = subprocess.Popen([sys.executable, "-m", "bimcvr", *command], start_new_session=True,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -4,6 +4,8 @@ import torch
 
 from bimcvr.contracts import Batch
 
+Box = tuple[slice, slice, slice]
+
 
 def cutmix(batch: Batch, generator: torch.Generator) -> Batch:
     """Paste the same box of the same partner into every view of each study.
@@ -24,20 +26,20 @@ def cutmix(batch: Batch, generator: torch.Generator) -> Batch:
     mixed, kept = views.clone(), torch.empty(len(views))
     for study in range(len(views)):
         box = _random_box(views.shape[-3:], generator)
-        mixed[(study, ..., *box)] = views[(int(partner[study]), ..., *box)]
+        d, h, w = box
+        mixed[study, ..., d, h, w] = views[int(partner[study]), ..., d, h, w]
         pasted = _voxels(box) if partner[study] != study else 0
         kept[study] = 1 - pasted / views[0, 0].numel()
     return {**batch, "views": mixed, "partner": partner, "kept": kept}
 
 
-def _random_box(shape: torch.Size, generator: torch.Generator) -> tuple[slice, ...]:
+def _random_box(shape: torch.Size, generator: torch.Generator) -> Box:
     side = (1 - float(torch.rand((), generator=generator))) ** (1 / 3)
     centre = torch.rand(3, generator=generator).tolist()
-    return tuple(
-        slice(max(0, round((c - side / 2) * n)), min(n, round((c + side / 2) * n))) for c, n in zip(centre, shape, strict=True)
-    )
+    d, h, w = (slice(max(0, round((c - side / 2) * n)), min(n, round((c + side / 2) * n))) for c, n in zip(centre, shape, strict=True))
+    return d, h, w
 
 
-def _voxels(box: tuple[slice, ...]) -> int:
+def _voxels(box: Box) -> int:
     depth, height, width = (max(0, s.stop - s.start) for s in box)
-    return depth * height * width
+    return int(depth * height * width)

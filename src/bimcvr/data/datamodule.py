@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import SimpleITK
@@ -11,11 +11,11 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from bimcvr.contracts import Batch, Gallery
+from bimcvr.contracts import Gallery
 from bimcvr.data.cache import VolumeCache
 from bimcvr.data.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.fill import default_folder, describe_refused, fill_cache
-from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
+from bimcvr.data.manifest import read_manifest, report_groups, write_manifest
 from bimcvr.data.sampler import EpochSampler
 from bimcvr.data.splits import Split, Strategy, assign_splits
 from bimcvr.data.text import HeadSampler
@@ -123,7 +123,7 @@ class CTReportDataModule(LightningDataModule):
         """Return the studies of `train` in the order of the manifest."""
         return self._dataset(self.split.rows("train"))
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches of sampled texts and views."""
         dataset = self.train_dataset()
         world = self.trainer.world_size if self.trainer else 1
@@ -135,15 +135,15 @@ class CTReportDataModule(LightningDataModule):
         collate = Collate(self.cutmix, self.seed)
         return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Return the studies of `val` in the order of the manifest."""
         return self._eval_dataloader(self.split.rows("val"))
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Return the studies of `test` in the order of the manifest."""
         return self._eval_dataloader(self.split.rows("test"))
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Return all accepted studies, whatever their split, in the order of the manifest."""
         return self._eval_dataloader(self._usable())
 
@@ -191,10 +191,10 @@ class CTReportDataModule(LightningDataModule):
             self.views, self.text_sampler, self.seed,
         )
 
-    def _eval_dataloader(self, rows: np.ndarray) -> DataLoader[Batch]:
+    def _eval_dataloader(self, rows: np.ndarray) -> DataLoader[Any]:
         return DataLoader(self._dataset(rows), batch_size=self.eval_batch_size, collate_fn=Collate(), **self._workers())
 
-    def _workers(self) -> dict[str, object]:
+    def _workers(self) -> dict[str, Any]:
         if not self.num_workers:
             return {"num_workers": 0}
         return {"num_workers": self.num_workers, "persistent_workers": True, "worker_init_fn": _one_thread,

@@ -61,7 +61,8 @@ def find_stack(path: Path) -> DicomStack:
     """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
 
     Files that are not DICOM are passed over, and so are objects of other modalities, localisers, colour
-    images, single slices and stacks at a single position, as long as one proper series remains: the notes name them.
+    images, single slices and stacks at a single position, as long as one proper series remains: the notes name
+    them.
 
     Args:
         path: a folder (its sub-folders are not searched), or one DICOM file.
@@ -106,11 +107,11 @@ def _headers(path: Path) -> list[_Slice]:
         try:
             header = pydicom.dcmread(file, stop_before_pixels=True)
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
-            raise RefusedVolume("unreadable", file, f"cannot be read as DICOM ({error}).", FETCH_AGAIN) from error
+            raise RefusedVolume("unreadable", file, f"is no readable DICOM ({error}).", FETCH_AGAIN) from error
         found.append(_Slice(file, header))
     if not found:
         raise RefusedVolume("no_dicom", path, "holds no DICOM file.",
-                            f"Name the folder in which the slices lie, or a file that ends in {', '.join(SUFFIXES)}.")
+                            f"Name the folder in which the slices lie, or a file in {', '.join(SUFFIXES)}.")
     return found
 
 
@@ -139,7 +140,7 @@ def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
         return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
     lacking = next((member.file.name for member in members if not _has_rescale(member.header)), None)
     if lacking:
-        return "no_rescale", f"cannot be turned into HU: {lacking} has no rescale slope and intercept.", FETCH_AGAIN
+        return "no_rescale", f"is not in HU: {lacking} has no rescale slope and intercept to HU.", FETCH_AGAIN
     if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
         return "multi_frame", "is a multi-frame object.", "Convert it to NIfTI, or to one file a slice."
     if len(members) < 2:

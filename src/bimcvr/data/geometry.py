@@ -63,16 +63,15 @@ class Axes(NamedTuple):
         return array.transpose(self.order)[flips]
 
 
-def axes_of(direction: tuple[float, ...]) -> Axes:
+def axes_of(direction: np.ndarray) -> Axes:
     """Find the permutation and flips that bring an image nearest to canonical axes.
 
     Args:
-        direction: ITK's direction cosines, nine numbers by row; column k is where image axis k (x, y, z)
-            points in LPS. The array has its axes the other way round: (z, y, x). Left-handed matrices are fine.
+        direction: ITK's direction cosines, (3, 3); column k is where image axis k (x, y, z) points in LPS.
+            The array has its axes the other way round: (z, y, x). Left-handed matrices are fine.
     """
-    matrix = np.asarray(direction, dtype=np.float64).reshape(3, 3)
-    best = max(permutations(range(3)), key=lambda axes: float(sum(abs(matrix[w, axes[w]]) for w in range(3))))
-    cosines = [float(matrix[world, axis]) for world, axis in enumerate(best)]
+    best = max(permutations(range(3)), key=lambda axes: float(sum(abs(direction[w, axes[w]]) for w in range(3))))
+    cosines = [float(direction[world, axis]) for world, axis in enumerate(best)]
     letters = [""] * 3
     for world, axis in enumerate(best):
         letters[axis] = _LETTERS[world][int(cosines[world] > 0)]

@@ -7,13 +7,17 @@ import numpy as np
 
 from bimcvr.data.nifti import check_nifti
 from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
+from bimcvr.data.voxels import StreamedVoxels
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 _LFS = b"version https://git-lfs"
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path) -> StreamedVoxels | None:
     """Refuse a file that is absent, empty, a stand-in, cut short, of no known format, or without orientation.
+
+    Returns:
+        The voxels, if the file is one that can be streamed.
 
     Raises:
         RefusedVolume: with the reason `missing_file`, `empty_file`, `git_lfs_pointer`, `unknown_format`,
@@ -25,9 +29,10 @@ def check_file(path: Path) -> None:
         raise RefusedVolume("unknown_format", path, "is of no known format.",
                             f"Give a file that ends in {', '.join(SUFFIXES)}, or a folder with DICOM slices.")
     if name.endswith((".nii", ".nii.gz")):
-        check_nifti(path)
-    elif name.endswith((".mha", ".mhd")):
+        return check_nifti(path)
+    if name.endswith((".mha", ".mhd")):
         _check_metaimage(path)
+    return None
 
 
 def check_present(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Native voxels to clean HU, a slab at a time: padding and broken voxels become air."""
 
-from typing import Any
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,52 +16,54 @@ _PADDING = -1500.0
 
 
 class HUSlabs:
-    """Hands out slabs of an array as clean float32 HU, and counts what it cleaned.
+    """Goes through a volume once, slab by slab, as clean float32 HU, and counts what it cleaned.
 
     Padding is what lies below −1500 HU, or equals the value that the file declares as padding (heeded at or
     below −1000 HU only: some files declare 0, which is also water). It becomes −1000 HU, and so does what is
     not finite. What is left below −1024 HU is undershoot of noise or filters and is clipped to −1024.
 
     Args:
-        array: (A, B, C) native voxels in HU, any numeric type; only read.
+        shape: of the volume in its native axes.
         axes: how they lie in the patient.
         padding: the declared padding value in HU, if there is one.
         highest: clip above this many HU.
     """
 
-    def __init__(self, array: np.ndarray, axes: Axes, padding: float | None, highest: float) -> None:
-        self._array = array
+    def __init__(self, shape: tuple[int, ...], axes: Axes, padding: float | None, highest: float) -> None:
+        self._size = math.prod(shape)
+        self._circle = _Circle(shape, axes)
         self._highest = highest
         self._declared = padding if padding is not None and _PADDING <= padding <= AIR else None
-        self._radii = _squared_radii(array.shape, axes)
         self._inside = 0
         self._outside = 0
         self.not_finite = 0
 
-    def read(self, start: int, stop: int, out: np.ndarray) -> np.ndarray:
-        """Return array[start:stop] as clean HU.
+    def clean(self, slabs: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield each slab's first index and its clean HU, float32; it is overwritten by the next.
 
         Args:
-            start: first index along the first axis.
-            stop: the index after the last.
-            out: float32 (at least stop - start, B, C), overwritten; the result is a view of it.
+            slabs: native voxels in HU, any numeric type, along the first axis in order; only read.
         """
-        hu = out[: stop - start]
-        np.copyto(hu, self._array[start:stop], casting="unsafe")
-        if self._array.dtype.kind == "f":
-            self._mend(hu)
-        if self._declared is not None:
-            self._pad(hu, start, hu == self._declared)
-        if hu.min() < LOWEST:
-            self._pad(hu, start, hu < _PADDING)
-        np.clip(hu, LOWEST, self._highest, out=hu)
-        return hu
+        start = 0
+        buffer = np.empty(0, dtype=np.float32)
+        for slab in slabs:
+            if slab.size > buffer.size:
+                buffer = np.empty(slab.shape, dtype=np.float32)
+            hu = buffer[: len(slab)]
+            np.copyto(hu, slab, casting="unsafe")
+            if slab.dtype.kind == "f":
+                self._mend(hu)
+            if self._declared is not None:
+                self._pad(hu, start, hu == self._declared)
+            if hu.min() < _PADDING:
+                self._pad(hu, start, hu < _PADDING)
+            yield start, np.clip(hu, LOWEST, self._highest, out=hu)
+            start += len(slab)
 
     def padding_shares(self) -> tuple[float, float]:
         """Return the shares of padding inside and outside the reconstruction circle, once all is read."""
-        inside = int(np.count_nonzero(np.broadcast_to(_in_circle(self._radii), self._array.shape)))
-        outside = self._array.size - inside
-        return self._inside / max(inside, 1), self._outside / max(outside, 1)
+        inside = self._circle.voxels()
+        return self._inside / max(inside, 1), self._outside / max(self._size - inside, 1)
 
     def _mend(self, hu: np.ndarray) -> None:
         broken = ~np.isfinite(hu)
@@ -71,22 +74,29 @@ class HUSlabs:
     def _pad(self, hu: np.ndarray, start: int, padding: np.ndarray) -> None:
         count = int(np.count_nonzero(padding))
         if count:
-            circle = _in_circle([r[start : start + len(hu)] if r.shape[0] > 1 else r for r in self._radii])
-            inside = int(np.count_nonzero(padding & circle))
+            inside = int(np.count_nonzero(padding & self._circle.slab(start, start + len(hu))))
             self._inside += inside
             self._outside += count - inside
             hu[padding] = AIR
 
 
-def _squared_radii(shape: tuple[int, ...], axes: Axes) -> list[np.ndarray]:
-    """For the two axes of the slice: squared distance from the centre in half widths, shaped to broadcast."""
-    radii = []
-    for native in axes.order[1:]:
-        length = shape[native]
-        distance = (np.arange(length, dtype=np.float32) + 0.5) / (length / 2) - 1
-        radii.append((distance**2).reshape([length if axis == native else 1 for axis in range(3)]))
-    return radii
+class _Circle:
+    """The reconstruction circle of the slices of a volume, whichever native axes they lie in."""
 
+    def __init__(self, shape: tuple[int, ...], axes: Axes) -> None:
+        self._shape = shape
+        self._radii = []
+        for native in axes.order[1:]:
+            length = shape[native]
+            distance = (np.arange(length, dtype=np.float32) + 0.5) / (length / 2) - 1
+            self._radii.append((distance**2).reshape([length if axis == native else 1 for axis in range(3)]))
 
-def _in_circle(radii: list[np.ndarray]) -> Any:
-    return radii[0] + radii[1] <= 1
+    def slab(self, start: int, stop: int) -> np.ndarray:
+        """Return which voxels of a slab lie inside; broadcasts to its shape."""
+        first, second = (radius[start:stop] if len(radius) > 1 else radius for radius in self._radii)
+        return np.asarray(first + second <= 1)
+
+    def voxels(self) -> int:
+        """Return how many voxels of the volume lie inside."""
+        mask = self.slab(0, self._shape[0])
+        return int(np.count_nonzero(mask)) * (math.prod(self._shape) // mask.size)

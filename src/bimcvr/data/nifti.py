@@ -1,6 +1,7 @@
 """Checks of a NIfTI file's header: is the file whole, and does it say how it lies in the patient?"""
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -9,27 +10,35 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
+from bimcvr.data.voxels import StreamedVoxels
 
 _RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known to be right."
-# (type, offset) of: bits a voxel, dim, pixdim, vox_offset, qform_code and sform_code, the rows of the sform
-_NIFTI_1 = (("h", 72), ("8h", 40), ("8f", 76), ("f", 108), ("2h", 252), ("12f", 280))
-_NIFTI_2 = (("h", 14), ("8q", 16), ("8d", 104), ("q", 168), ("2i", 344), ("12d", 400))
+# (type, offset) of: data type and bits a voxel, dim, pixdim, vox_offset, scl_slope and scl_inter, qform_code and
+# sform_code, the rows of the sform
+_NIFTI_1 = (("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("12f", 280))
+_NIFTI_2 = (("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("12d", 400))
+_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 
 
 class _Header(NamedTuple):
     """What is needed of a header; `length` is the whole file's in bytes, uncompressed."""
 
     length: int
+    stored: str
+    scaling: tuple[float, float]
+    offset: int
+    shape: tuple[int, ...]
     spacing: tuple[float, ...]
     qform: int
     sform: int
     affine: np.ndarray
 
 
-def check_nifti(path: Path) -> None:
+def check_nifti(path: Path) -> StreamedVoxels | None:
     """Refuse a NIfTI file that is cut short, or whose header does not place its voxels in the patient.
 
-    A damaged byte within the compressed data is not looked for: it would cost a second decode of every file.
+    Returns:
+        The voxels, if they are real numbers on three axes; else what they are is left to SimpleITK to say.
 
     Raises:
         RefusedVolume: with the reason `unreadable`, `truncated`, `no_spacing`, `no_orientation` or
@@ -43,6 +52,11 @@ def check_nifti(path: Path) -> None:
         raise RefusedVolume("truncated", path,
                             f"ends before the {header.length} bytes that its header promises.", FETCH_AGAIN)
     _check_placing(path, header)
+    if not header.stored or len(header.shape) < 3 or max(header.shape[3:], default=1) > 1:
+        return None
+    width, height, depth = header.shape[:3]
+    slope, intercept = header.scaling
+    return StreamedVoxels(path, compressed, header.offset, (depth, height, width), np.dtype(header.stored), slope, intercept)
 
 
 def _read_header(path: Path, compressed: bool) -> _Header:
@@ -63,10 +77,14 @@ def _read_header(path: Path, compressed: bool) -> _Header:
 
 def _parse(order: str, raw: bytes, layout: tuple[tuple[str, int], ...]) -> _Header:
     fields: list[Any] = [struct.unpack_from(order + kind, raw, offset) for kind, offset in layout]
-    (bits,), dim, pixdim, (offset,), (qform, sform), rows = fields
-    voxels = int(np.prod(dim[1 : 1 + min(max(dim[0], 0), 7)], dtype=object))
-    return _Header(int(offset) + voxels * bits // 8, pixdim[1:4], qform, sform,
-                   np.array(rows, dtype=np.float64).reshape(3, 4))
+    (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), rows = fields
+    shape = dim[1 : 1 + min(max(dim[0], 0), 7)]
+    # a slope of 0 means that there is none
+    scaling = (slope, intercept) if slope and math.isfinite(slope) and math.isfinite(intercept) else (1.0, 0.0)
+    stored = order + _TYPES[kind] if kind in _TYPES else ""
+    length = int(offset) + int(np.prod(shape, dtype=object)) * bits // 8
+    affine = np.array(rows, dtype=np.float64).reshape(3, 4)
+    return _Header(length, stored, scaling, int(offset), shape, pixdim[1:4], qform, sform, affine)
 
 
 def _gzip_is_whole(path: Path, length: int) -> bool:

@@ -76,7 +76,8 @@ def _draw(rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, fl
                 if line == 0:
                     axis.set_title(f"{names[block]}\n{('axial', 'coronal', 'sagittal')[plane]}", fontsize=7)
         axes[line, 0].text(0, -0.02, study, fontsize=6, va="top", transform=axes[line, 0].transAxes)
-    figure.suptitle("What the model sees" + (" (phantom: synthetic data)" if phantom else "") + "; left of picture = patient's right", fontsize=8)
+    kind = " (phantom: synthetic data)" if phantom else ""
+    figure.suptitle(f"What the model sees{kind}; left of picture = patient's right", fontsize=8)
     figure.tight_layout(pad=0.3)
     with replacing(out) as temporary:
         figure.savefig(temporary, dpi=110)

@@ -40,4 +40,5 @@ def no_spacing(path: Path, spacing: tuple[float, ...]) -> RefusedVolume:
 def sheared_grid(path: Path) -> RefusedVolume:
     """Return the refusal of a file whose axes are not at right angles."""
     return RefusedVolume("sheared_grid", path, "has axes that are not at right angles (an uncorrected gantry "
-                         "tilt, or a registration kept in the header).", "Resample it to a rectangular grid first.")
+                         "tilt, or a registration kept in the header).",
+                         "Resample it to a rectangular grid first.")

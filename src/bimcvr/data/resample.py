@@ -8,18 +8,19 @@ Up-sampling is linear interpolation.
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from bimcvr.data.intensity import HIGHEST
 from bimcvr.data.volume import SLAB, Volume, geometry_of, read_image
+
+_ROWS = 8
 
 
 def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     """Read a volume and resize it to a grid that covers the same field of view.
 
-    Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor metal
-    bleeds into tissue. Flips and permutations commute with the filter: they come last, where they are small.
+    Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor
+    metal bleeds into tissue. Flips and permutations commute with the filter: they come last, where they are
+    small.
 
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
@@ -32,24 +33,42 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
         RefusedVolume: the source is no regular volume in HU; `reason` says why.
     """
     native = read_image(path)
-    slabs = native.slabs(HIGHEST)
-    count, rows, columns = native.array.shape
+    cleaner = native.cleaner(HIGHEST)
     target = [0, 0, 0]
     for axis, length in zip(native.axes.order, size, strict=True):
         target[axis] = length
-    buffer = np.empty((SLAB, rows, columns), dtype=np.float32)
-    planes = torch.empty((count, target[1], target[2]))
-    for start in range(0, count, SLAB):
-        stop = min(start + SLAB, count)
-        slab = torch.from_numpy(slabs.read(start, stop, buffer))
-        planes[start:stop] = F.interpolate(slab[None], target[1:], mode="bilinear", antialias=True)[0]
-    weights = torch.from_numpy(triangle_weights(count, target[0]).astype(np.float32))
-    resized = (weights @ planes.flatten(1)).reshape(target)
-    hu = native.axes.canonical(resized.round_().to(torch.int16).numpy())
-    geometry = geometry_of(native, slabs)
+    rows = _Blocks(native.shape[1], target[1])
+    columns = triangle_weights(native.shape[2], target[2]).T.astype(np.float32)
+    planes = np.empty((native.shape[0], target[1], target[2]), dtype=np.float32)
+    for start, slab in cleaner.clean(native.voxels.slabs(SLAB)):
+        np.matmul(rows.resize(slab), columns, out=planes[start : start + len(slab)])
+    slices = triangle_weights(native.shape[0], target[0]).astype(np.float32)
+    resized = (slices @ planes.reshape(len(planes), -1)).reshape(target)
+    hu = native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
+    geometry = geometry_of(native, cleaner)
     depth, height, width = (mm * old / new for mm, old, new in
                             zip(geometry.native_spacing, geometry.native_size, size, strict=True))
     return Volume(np.ascontiguousarray(hu), (depth, height, width), geometry)
+
+
+class _Blocks:
+    """Resizes the second of three axes. The filter's matrix is nearly all zeros: only blocks beside its band are used."""
+
+    def __init__(self, old: int, new: int) -> None:
+        weights = triangle_weights(old, new).astype(np.float32)
+        self._new = new
+        self._blocks = []
+        for start in range(0, new, _ROWS):
+            used = np.flatnonzero(weights[start : start + _ROWS].any(axis=0))
+            low, high = used[0], used[-1] + 1
+            self._blocks.append((start, low, high, np.ascontiguousarray(weights[start : start + _ROWS, low:high])))
+
+    def resize(self, slab: np.ndarray) -> np.ndarray:
+        """Return float32 (N, new, W) of float32 (N, old, W)."""
+        resized = np.empty((len(slab), self._new, slab.shape[2]), dtype=np.float32)
+        for start, low, high, weights in self._blocks:
+            np.matmul(weights, slab[:, low:high], out=resized[:, start : start + len(weights)])
+        return resized
 
 
 def triangle_weights(old: int, new: int) -> np.ndarray:

@@ -34,8 +34,8 @@ def check_positions(
     """Order slices along their normal and refuse an irregular stack.
 
     Rounded positions are harmless, a wrong grid is not: so every slice is compared with its place on the grid
-    between the first and the last, and may be off by 0.05 mm or 1 % of the gap. Sideways the stack may drift by
-    one pixel.
+    between the first and the last, and may be off by 0.05 mm or 1 % of the gap. Sideways the stack may drift
+    by one pixel.
 
     Args:
         path: the folder, for the message.
@@ -48,7 +48,7 @@ def check_positions(
             `shifted_slices`, `missing_slices` or `variable_gaps`.
     """
     if not np.all(np.isfinite(positions)) or not np.all(spacings > 0):
-        raise RefusedVolume("no_position", path, "has positions or spacings that are not usable.", FETCH_AGAIN)
+        raise RefusedVolume("no_position", path, "has unusable positions or spacings.", FETCH_AGAIN)
     _check_same(path, orientations, spacings)
     normal = np.cross(orientations[0, :3], orientations[0, 3:])
     normal /= np.linalg.norm(normal)
@@ -58,8 +58,8 @@ def check_positions(
     gaps = np.diff(along)
     if gaps.min() < _SAME:
         same = int(np.count_nonzero(gaps < _SAME))
-        raise RefusedVolume("duplicate_positions", path, f"has {same} of {len(order)} slices at the position of "
-                            "another: a repeated or dynamic scan.",
+        raise RefusedVolume("duplicate_positions", path, f"has {same} of {len(order)} slices at the position "
+                            "of another: a repeated or dynamic scan.",
                             "Keep one slice a position, or set the row aside.")
     tilt = _check_drift(path, positions[order], normal, float(spacings.min()))
     mean = float((along[-1] - along[0]) / len(gaps))

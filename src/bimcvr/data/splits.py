@@ -126,8 +126,8 @@ def column_and_patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fra
     patients = manifest.column("patient_id")
     of_patient = {patients[row]: split for row, split in zip(rows, given, strict=True) if split and patients[row]}
     lacking = np.asarray([row for row, split in zip(rows, given, strict=True) if not split], dtype=np.int64)
-    hashed = dict(zip(lacking, patient_hash(manifest, lacking, seed, fractions), strict=True))
-    return [split or of_patient.get(patients[row], hashed.get(row, ""))
+    hashed = dict(zip(lacking.tolist(), patient_hash(manifest, lacking, seed, fractions), strict=True))
+    return [split or of_patient.get(patients[row]) or hashed[row]
             for row, split in zip(rows, given, strict=True)]
 
 

@@ -50,7 +50,8 @@ def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View |
     if view is None:
         return volume
     depth, height, width = spacing
-    image = torchio.ScalarImage(tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0]))
+    image = torchio.ScalarImage(  # type: ignore[no-untyped-call]
+        tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         seen = view(image)
@@ -72,10 +73,12 @@ def refuse_left_right_flip(name: str, view: View | None) -> None:
         UserError: a flip along the left–right axis is in it.
     """
     for transform in _all_transforms(view):
-        flips = isinstance(transform, (torchio.Flip, torchio.RandomFlip))
-        if flips and getattr(transform, "flip_probability", 1) and any(map(_is_left_right, _as_list(transform.axes))):
+        if not isinstance(transform, (torchio.Flip, torchio.RandomFlip)):
+            continue
+        happens = getattr(transform, "flip_probability", 1.0) > 0
+        if happens and any(map(_is_left_right, _as_list(transform.axes))):
             raise UserError(f"{name} holds {transform.__class__.__name__} along the left–right axis ({transform.axes}). It would put a finding that "
-                            "the report calls right on the left. Remove it, or flip along 'Anterior' or 'Superior' only.")
+                            "the report calls right on the left. Remove it, or flip along axis 1 (front–back) or 2 (up–down) only.")
 
 
 def _all_transforms(view: View | None) -> Iterator[View]:

@@ -16,6 +16,7 @@ from bimcvr.data.geometry import Axes, Geometry, axes_of
 from bimcvr.data.headers import SUFFIXES, check_file, check_grid
 from bimcvr.data.intensity import HUSlabs
 from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.voxels import DecodedVoxels, StreamedVoxels
 
 __all__ = ["Geometry", "NativeImage", "RefusedVolume", "Volume", "geometry_of", "read_image", "read_volume"]
 
@@ -39,23 +40,25 @@ class Volume:
 
 
 class NativeImage(NamedTuple):
-    """A decoded image in the file's own axes.
+    """A checked image in the file's own axes, its voxels not yet read or only just decoded.
 
     Attributes:
-        image: owns the voxels: keep it as long as `array` is used.
-        array: read-only view of them, in HU, axes (z, y, x) of the file.
+        voxels: in HU, to be gone through once, slab by slab.
+        shape: of the voxels, axes (z, y, x) of the file.
+        spacing: mm along the same axes.
         axes: how they lie in the patient.
         stack: what the DICOM headers say; None for other formats.
     """
 
-    image: Any
-    array: np.ndarray
+    voxels: DecodedVoxels | StreamedVoxels
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
     axes: Axes
     stack: DicomStack | None
 
-    def slabs(self, highest: float) -> HUSlabs:
-        """Return the voxels as clean HU, to be read slab by slab; clipped above `highest` HU."""
-        return HUSlabs(self.array, self.axes, self.stack.padding if self.stack else None, highest)
+    def cleaner(self, highest: float) -> HUSlabs:
+        """Return what makes clean HU of the voxels; clipped above `highest` HU."""
+        return HUSlabs(self.shape, self.axes, self.stack.padding if self.stack else None, highest)
 
 
 def read_volume(path: Path) -> Volume:
@@ -68,66 +71,68 @@ def read_volume(path: Path) -> Volume:
         RefusedVolume: it is no regular volume in HU; `reason` says why.
     """
     native = read_image(path)
-    slabs = native.slabs(_INT16_MAX)
-    hu = np.empty(native.array.shape, dtype=np.int16)
-    buffer = np.empty((SLAB, *hu.shape[1:]), dtype=np.float32)
-    for start in range(0, len(hu), SLAB):
-        stop = min(start + SLAB, len(hu))
-        hu[start:stop] = np.rint(slabs.read(start, stop, buffer))
-    geometry = geometry_of(native, slabs)
+    cleaner = native.cleaner(_INT16_MAX)
+    hu = np.empty(native.shape, dtype=np.int16)
+    for start, slab in cleaner.clean(native.voxels.slabs(SLAB)):
+        hu[start : start + len(slab)] = np.rint(slab)
+    geometry = geometry_of(native, cleaner)
     return Volume(np.ascontiguousarray(native.axes.canonical(hu)), geometry.native_spacing, geometry)
 
 
 def read_image(path: Path) -> NativeImage:
-    """Check a source's headers and decode it, leaving its axes as they are.
+    """Check a source's headers and open it, leaving its axes as they are.
 
     Raises:
         RefusedVolume: it is no regular volume in HU; `reason` says why.
     """
     path = Path(path)
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    stack = None
     if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
         stack = find_stack(path)
         image = _decode_stack(path, stack)
-    else:
-        check_file(path)
-        image = _decode_file(path)
-    axes = axes_of(image.GetDirection())
-    return NativeImage(image, sitk.GetArrayViewFromImage(image), axes, stack)
+        return _native_of(DecodedVoxels(image), image, stack)
+    streamed = check_file(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        check_grid(path, reader)
+        if streamed:
+            return _native_of(streamed, reader, None)
+        if reader.GetDimension() == 4:
+            reader.SetExtractSize([*reader.GetSize()[:3], 0])
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise _undecodable(path, error) from error
+    return _native_of(DecodedVoxels(image), image, None)
 
 
-def geometry_of(native: NativeImage, slabs: HUSlabs) -> Geometry:
-    """Return the record of a source whose slabs have all been read."""
-    spacing = native.image.GetSpacing()[::-1]
-    inside, outside = slabs.padding_shares()
+def geometry_of(native: NativeImage, cleaner: HUSlabs) -> Geometry:
+    """Return the record of a source whose voxels have all been through `cleaner`."""
+    inside, outside = cleaner.padding_shares()
     stack = native.stack
     depth, height, width = native.axes.order
     return Geometry(
-        native_size=(native.array.shape[depth], native.array.shape[height], native.array.shape[width]),
-        native_spacing=(spacing[depth], spacing[height], spacing[width]),
+        native_size=(native.shape[depth], native.shape[height], native.shape[width]),
+        native_spacing=(native.spacing[depth], native.spacing[height], native.spacing[width]),
         orientation=native.axes.letters,
         obliquity=native.axes.obliquity,
         tilt=stack.tilt if stack else 0.0,
         jitter=stack.jitter if stack else 0.0,
         padding_inside=inside,
         padding_outside=outside,
-        not_finite=slabs.not_finite,
+        not_finite=cleaner.not_finite,
         notes=stack.notes if stack else (),
     )
 
 
-def _decode_file(path: Path) -> Any:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        check_grid(path, reader)
-        if reader.GetDimension() == 4:
-            reader.SetExtractSize([*reader.GetSize()[:3], 0])
-        return reader.Execute()
-    except RuntimeError as error:
-        raise _undecodable(path, error) from error
+def _native_of(voxels: DecodedVoxels | StreamedVoxels, grid: Any, stack: DicomStack | None) -> NativeImage:
+    """`grid` is the SimpleITK image, or the reader that has read its information."""
+    width, height, depth = grid.GetSize()[:3]
+    across, back, up = grid.GetSpacing()[:3]
+    rank = grid.GetDimension()
+    direction = np.asarray(grid.GetDirection()).reshape(rank, rank)[:3, :3]
+    return NativeImage(voxels, (depth, height, width), (up, back, across), axes_of(direction), stack)
 
 
 def _decode_stack(path: Path, stack: DicomStack) -> Any:

@@ -63,16 +63,15 @@ class FrozenTextEncoder(nn.Module, ABC):
             self._device = device
         return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
 
+    @torch.no_grad()
     def forward(self, texts: list[str]) -> Tensor:
         """Encode B texts → (B, E) float32 without gradient."""
-        # vectors computed in inference mode and kept would be unfit for training
-        with torch.inference_mode(False), torch.no_grad():
-            if not self.sentences:
-                return self._features(texts).to(self._device)
-            parts = [split_sentences(text) for text in texts]
-            vectors = normalize(self._features([sentence for part in parts for sentence in part]), dim=-1)
-            means = [part.mean(dim=0) for part in torch.split(vectors, [len(part) for part in parts])]
-            return torch.stack(means).to(self._device)
+        if not self.sentences:
+            return self._features(texts).to(self._device)
+        parts = [split_sentences(text) for text in texts]
+        vectors = normalize(self._features([sentence for part in parts for sentence in part]), dim=-1)
+        means = [part.mean(dim=0) for part in torch.split(vectors, [len(part) for part in parts])]
+        return torch.stack(means).to(self._device)
 
     def _features(self, texts: list[str]) -> Tensor:
         """Look up or compute one vector a string → (len(texts), E) on the CPU."""

@@ -29,8 +29,9 @@ class ChannelGate(nn.Module):
         z1, z2 = first.cls.float(), second.cls.float()
         norms = z1.norm(dim=-1, keepdim=True) * z2.norm(dim=-1, keepdim=True)
         logits = z1 * z2 / (math.sqrt(z1.shape[-1]) * norms.clamp_min(1e-12))
-        self.entropy = _relative_entropy(logits.softmax(-1).detach())
-        return (z1 * logits.softmax(-1)).unsqueeze(1)
+        gate: Tensor = logits.softmax(-1)
+        self.entropy = _relative_entropy(gate.detach())
+        return (z1 * gate).unsqueeze(1)
 
 
 class TokenAttention(nn.Module):
@@ -55,7 +56,8 @@ class TokenAttention(nn.Module):
         logits = (q @ k.transpose(1, 2)).float() / math.sqrt(q.shape[-1])
         attention = logits.softmax(-1)
         self.entropy = _relative_entropy(attention.detach())
-        return first.tokens + (attention.to(v.dtype) @ v)
+        attended: Tensor = attention.to(v.dtype) @ v
+        return first.tokens + attended
 
 
 class FirstView(nn.Module):

@@ -216,7 +216,8 @@ class Retriever(LightningModule):
         prompts = [(label, template.format(label)) for label in self.keywords for template in self.prompts]
         embedded = self.embed_text([sentence for _, sentence in prompts]) if prompts else None
         if self.trainer.is_global_zero:
-            outputs = Outputs(cast(Gallery, self._gallery), image.cpu(), text.cpu(), prompts, None if embedded is None else embedded.cpu())
+            prompt = None if embedded is None else embedded.cpu()
+            outputs = Outputs(cast(Gallery, self._gallery), image.cpu(), text.cpu(), prompts, prompt)
             write_outputs(outputs, self.trainer, facts)
 
     def _log_training(self, losses: dict[str, Tensor], z1: Tensor, z2: Tensor) -> None:
@@ -231,7 +232,8 @@ class Retriever(LightningModule):
         if self.fusion.entropy is not None:
             watched["gate_entropy"] = cast(Tensor, self.fusion.entropy)
         self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=len(z1))
-        self.log_dict({f"train/{name}": value.detach() for name, value in {**losses, **watched}.items() if name != "loss"}, batch_size=len(z1))
+        parts = {f"train/{name}": value.detach() for name, value in {**losses, **watched}.items() if name != "loss"}
+        self.log_dict(parts, batch_size=len(z1))
         if torch.isnan(self.first_sd):
             self.first_sd.copy_(sd)
         elif sd < 0.01 * self.first_sd and not self._warned:

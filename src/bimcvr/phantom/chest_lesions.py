@@ -8,6 +8,8 @@ from bimcvr.phantom.canvas import Canvas
 from bimcvr.phantom.findings import Finding, Rng
 from bimcvr.phantom.lesions import Painter
 
+# enlarged nodes take up contrast medium
+NODE = 95.0
 # the middle of each lymph node station in the standard body
 STATION_CENTRES = {"right paratracheal": (-26.0, 2.0, 74.0), "prevascular": (14.0, -40.0, 54.0),
                    "subcarinal": (0.0, 34.0, 8.0), "right hilar": (-50.0, 14.0, 14.0),
@@ -23,12 +25,17 @@ def adenopathy(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
     else:
         centre = body.at(*STATION_CENTRES[finding.site])
     canvas.paint(canvas.ellipsoid(centre, (radius + 7, radius + 7, radius + 7)), FAT)
+    if finding.site.endswith("axillary"):
+        # nodes of the armpit lie in a chain; alone they would be lost between muscles at a small grid
+        for step in (-1.1, 1.1):
+            above = (centre[0], centre[1], centre[2] + step * radius)
+            canvas.paint(canvas.ellipsoid(above, (radius * 0.8, radius * 0.8, radius * 0.8)), NODE)
     for k in range(5):
-        size = radius * (0.85 if k == 0 else rng.uniform(0.45, 0.6))
+        size = radius * (0.92 if k == 0 else rng.uniform(0.45, 0.6))
         away = rng.normal(size=3)
         away *= (radius - size) / np.linalg.norm(away)
         lump = tuple(float(c + d) for c, d in zip(centre, away, strict=True))
-        canvas.paint(canvas.ellipsoid(lump, (size, size, size)), 62)  # type: ignore[arg-type]
+        canvas.paint(canvas.ellipsoid(lump, (size, size, size)), NODE)  # type: ignore[arg-type]
 
 
 def pericardial_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bimcvr.phantom.scan import Scan
 
 # counts up whenever the same seed would give other volumes or reports
-RECIPE = 2
+RECIPE = 3
 
 
 def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False,

@@ -1,0 +1,75 @@
+"""What README, docs and experiments promise runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TINY, newest_run
+
+from bimcvr.cli import VERBS, main
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+
+
+def commands() -> list[str]:
+    """Every line of a code block that begins with `python -m bimcvr`."""
+    blocks = [block for page in PAGES for block in re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), flags=re.DOTALL)]
+    return sorted({line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("python -m bimcvr")})
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("docs")
+    (folder / "tiny.yaml").write_text(TINY)
+    assert main(["fit", "--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]) == 0
+    return newest_run(folder / "runs") / "checkpoints/best.ckpt"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_documented_command_runs(
+    command: str, checkpoint: Path, tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As written, on the tiny cohort; a fit with encoders that need a hub only resolves its configuration."""
+    command = re.sub(r"runs/\S*…/checkpoints/best\.ckpt", str(checkpoint), command)
+    command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
+    command = command.replace("experiments/", f"{ROOT}/experiments/").replace("[96, 224, 224]", "[12, 16, 16]")
+    words = shlex.split(command)[3:]
+    words = [word.strip() for word in words]
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "phantom":
+        words += ["--patients", "3"]
+    if words[0] == "fit" and "phantom" not in command:
+        words.append("--print_config")
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 0
+        return
+    assert main(words) == 0
+
+
+def test_pages_name_only_what_exists() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for name in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (page.parent / name).exists(), f"{page.name} links to {name}"
+        for name in re.findall(r"experiments/\w+\.yaml", text):
+            assert (ROOT / name).is_file(), f"{page.name} names {name}"
+        for verb in re.findall(r"python -m bimcvr (\w+)", text):
+            assert verb in VERBS or verb == "VERB", f"{page.name} names the verb {verb}"
+
+
+@pytest.mark.parametrize("path", [path for path in EXPERIMENTS if path.stem != "base"], ids=lambda path: path.stem)
+def test_every_experiment_resolves(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# "), "its first line says which question it answers"
+    files = [ROOT / "experiments/base.yaml", *([ROOT / "experiments/medfinder_paper.yaml"] if "vit" in path.stem else []), path]
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *[word for file in files for word in ("--config", str(file))], "--data.manifest", "m.csv", "--print_config"])
+    assert ended.value.code == 0
+    resolved = yaml.safe_load(capsys.readouterr().out)
+    assert resolved["experiment"] == path.stem
+    assert resolved["trainer"]["gradient_clip_val"] == 1.0
