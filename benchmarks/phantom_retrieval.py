@@ -75,13 +75,14 @@ def benchmark() -> None:
     results = [run(cohort / "manifest.csv", arguments.folder, "strong", seed, extra) for seed in range(arguments.seeds)]
     control = run(permuted(cohort / "manifest.csv", 0), arguments.folder, "permuted", 0, extra)
     print(f"\nPHANTOM (synthetic data), cohort seed {arguments.cohort_seed}, {arguments.patients} patients; test: "
-          f"{results[0]['n_queries']} volumes of {results[0]['n_patients']} patients, split {results[0]['about']['split_strategy']}")  # type: ignore[index]
+          f"{results[0]['n_queries']} volumes of {results[0]['n_patients']} patients, "
+          f"split {results[0]['about']['split_strategy']}")  # type: ignore[index]
     print(f"chance {results[0]['chance']}\nceiling {results[0]['ceiling']}")
     for seed, result in enumerate(results):
         print(line(f"seed {seed}", result))
     for way in ("text_to_image", "image_to_text"):
         values = [result["metrics"][way]["R@10"] for result in results]  # type: ignore[index]
-        print(f"mean of {len(values)} seeds, {way}: R@10 {np.mean(values):.1f} % (sd {np.std(values, ddof=1) if len(values) > 1 else 0:.1f})")
+        print(f"mean of {len(values)} seeds, {way}: R@10 {np.mean(values):.1f} % (sd {np.std(values):.1f})")
     print(line("permuted", control))
 
 

@@ -8,11 +8,6 @@ medians of the runs' ratios. Memory is the peak resident size of a fresh process
 
 import argparse
 import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    # read once, when numpy is imported
-    os.environ[_name] = "1"
-
 import platform
 import statistics
 import subprocess
@@ -22,6 +17,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# numpy's BLAS reads it once, on import
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 
 SHAPE = (280, 512, 512)
@@ -87,13 +84,13 @@ def _torchio(path: Path) -> Callable[[], object]:
     """The pipeline of the same meaning: canonical axes, clipped HU, the same grid, aliasing kept out."""
     import torchio
 
-    spacing = tuple(float(mm * old / new) for mm, old, new in zip(SPACING, SHAPE[::-1], SIZE[::-1], strict=True))
+    across, along, up = (mm * old / new for mm, old, new in zip(SPACING, SHAPE[::-1], SIZE[::-1], strict=True))
     pipeline = torchio.Compose([
         torchio.ToCanonical(),
         torchio.Clamp(-1024, 3071),
-        torchio.Resample(spacing, antialias=True),
+        torchio.Resample((across, along, up), antialias=True),
     ])
-    return lambda: pipeline(torchio.ScalarImage(path)).data
+    return lambda: pipeline(torchio.ScalarImage(path)).data  # type: ignore[no-untyped-call]
 
 
 def _write_chest(path: Path) -> None:

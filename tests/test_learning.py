@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from conftest import bimcvr, newest_run
 
 ROOT = Path(__file__).parents[1]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import newest_run
 
 from bimcvr.cli import main
+from conftest import newest_run
 
 DATA = os.environ.get("BIMCVR_REAL_DATA", "")
 pytestmark = pytest.mark.skipif(not DATA, reason="BIMCVR_REAL_DATA names no folder of real volumes")
@@ -33,7 +33,7 @@ def lidc_report(patient: str) -> str:
     nodules = reads[patient]["readings"][0]["nodules"]
     seen = [nodule for nodule in nodules if nodule["in_kept_slices"]]
     return f"Chest CT. {len(nodules)} pulmonary nodules are marked, {len(seen)} of them in the slices at hand. " + " ".join(
-        f"A nodule spans {nodule['n_slices']} slices with a malignancy rating of {(nodule['characteristics'] or {}).get('malignancy', 'none')}."
+        f"A nodule spans {nodule['n_slices']} slices, malignancy {(nodule['characteristics'] or {}).get('malignancy', 'not rated')}."
         for nodule in nodules)
 
 

@@ -109,7 +109,9 @@ MISTAKES = {
     "a wrong value": (["--model.embed_dim", "six"], "'model.embed_dim' cannot be used. Its value is six"),
     "a wrong class_path": (["--model.volume_encoder", "toys.PlainConf"], "PlainConf"),
     "a module that is absent": (["--model.volume_encoder", "no_such.Thing"], "no_such"),
-    "a batch above the training set": (["--data.batch_size", "17"], r"batch of 17 .* larger than the training set \(16 studies\).*16 or less"),
+    "a batch above the training set": (
+        ["--data.batch_size", "17"], r"batch of 17 .* larger than the training set \(16 studies\).*16 or less",
+    ),
     "an unknown strategy": (["--data.split", "random"], "random"),
     "a split by patient without patients": (["--data.split", "patient_hash"], "patient_id"),
     "a manifest that is absent": (["--data.manifest", "nowhere.csv"], r"nowhere\.csv"),

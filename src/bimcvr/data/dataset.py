@@ -79,6 +79,7 @@ class Collate:
         self.seed = seed
 
     def __call__(self, samples: list[dict[str, Any]]) -> Batch:
+        """Collate samples that are all of training or all of evaluation."""
         batch: Batch = {
             "text": [sample["text"] for sample in samples],
             "index": torch.tensor([sample["index"] for sample in samples], dtype=torch.int64),

@@ -53,11 +53,16 @@ class HUSlabs:
             np.copyto(hu, slab, casting="unsafe")
             if slab.dtype.kind == "f":
                 self._mend(hu)
+                slab = hu
+            # integers are half as wide: their extremes cost less than clipping what needs no clip
+            lowest, highest = slab.min(), slab.max()
             if self._declared is not None:
                 self._pad(hu, start, hu == self._declared)
-            if hu.min() < _PADDING:
+            if lowest < _PADDING:
                 self._pad(hu, start, hu < _PADDING)
-            yield start, np.clip(hu, LOWEST, self._highest, out=hu)
+            if lowest < LOWEST or highest > self._highest:
+                np.clip(hu, LOWEST, self._highest, out=hu)
+            yield start, hu
             start += len(slab)
 
     def padding_shares(self) -> tuple[float, float]:

@@ -6,12 +6,14 @@ Up-sampling is linear interpolation.
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from bimcvr.data.intensity import HIGHEST
 from bimcvr.data.volume import SLAB, Volume, geometry_of, read_image
 
+# of the filter's matrix at a time: fewer make more calls, more drag zeros along
 _ROWS = 8
 
 
@@ -37,11 +39,11 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     target = [0, 0, 0]
     for axis, length in zip(native.axes.order, size, strict=True):
         target[axis] = length
-    rows = _Blocks(native.shape[1], target[1])
-    columns = triangle_weights(native.shape[2], target[2]).T.astype(np.float32)
+    rows = _bands(native.shape[1], target[1])
+    columns = _bands(native.shape[2], target[2])
     planes = np.empty((native.shape[0], target[1], target[2]), dtype=np.float32)
     for start, slab in cleaner.clean(native.voxels.slabs(SLAB)):
-        np.matmul(rows.resize(slab), columns, out=planes[start : start + len(slab)])
+        planes[start : start + len(slab)] = _resize_columns(_resize_rows(slab, rows, target[1]), columns, target[2])
     slices = triangle_weights(native.shape[0], target[0]).astype(np.float32)
     resized = (slices @ planes.reshape(len(planes), -1)).reshape(target)
     hu = native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
@@ -51,24 +53,41 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     return Volume(np.ascontiguousarray(hu), (depth, height, width), geometry)
 
 
-class _Blocks:
-    """Resizes the second of three axes. The filter's matrix is nearly all zeros: only blocks beside its band are used."""
+class _Band(NamedTuple):
+    """A few rows of a filter's matrix, without the zeros on either side: most of the matrix is zeros."""
 
-    def __init__(self, old: int, new: int) -> None:
-        weights = triangle_weights(old, new).astype(np.float32)
-        self._new = new
-        self._blocks = []
-        for start in range(0, new, _ROWS):
-            used = np.flatnonzero(weights[start : start + _ROWS].any(axis=0))
-            low, high = used[0], used[-1] + 1
-            self._blocks.append((start, low, high, np.ascontiguousarray(weights[start : start + _ROWS, low:high])))
+    start: int
+    low: int
+    high: int
+    weights: np.ndarray
 
-    def resize(self, slab: np.ndarray) -> np.ndarray:
-        """Return float32 (N, new, W) of float32 (N, old, W)."""
-        resized = np.empty((len(slab), self._new, slab.shape[2]), dtype=np.float32)
-        for start, low, high, weights in self._blocks:
-            np.matmul(weights, slab[:, low:high], out=resized[:, start : start + len(weights)])
-        return resized
+
+def _bands(old: int, new: int) -> list[_Band]:
+    matrix = triangle_weights(old, new).astype(np.float32)
+    bands = []
+    for start in range(0, new, _ROWS):
+        rows = matrix[start : start + _ROWS]
+        used = np.flatnonzero(rows.any(axis=0))
+        low, high = int(used[0]), int(used[-1]) + 1
+        bands.append(_Band(start, low, high, np.ascontiguousarray(rows[:, low:high])))
+    return bands
+
+
+def _resize_rows(slab: np.ndarray, bands: list[_Band], new: int) -> np.ndarray:
+    """Return float32 (N, new, W) of float32 (N, old, W)."""
+    resized = np.empty((len(slab), new, slab.shape[2]), dtype=np.float32)
+    for start, low, high, weights in bands:
+        np.matmul(weights, slab[:, low:high], out=resized[:, start : start + len(weights)])
+    return resized
+
+
+def _resize_columns(slab: np.ndarray, bands: list[_Band], new: int) -> np.ndarray:
+    """Return float32 (N, H, new) of float32 (N, H, old)."""
+    lines = slab.reshape(-1, slab.shape[2])
+    resized = np.empty((len(lines), new), dtype=np.float32)
+    for start, low, high, weights in bands:
+        np.matmul(lines[:, low:high], weights.T, out=resized[:, start : start + len(weights)])
+    return resized.reshape(*slab.shape[:2], new)
 
 
 def triangle_weights(old: int, new: int) -> np.ndarray:

@@ -77,8 +77,9 @@ def refuse_left_right_flip(name: str, view: View | None) -> None:
             continue
         happens = getattr(transform, "flip_probability", 1.0) > 0
         if happens and any(map(_is_left_right, _as_list(transform.axes))):
-            raise UserError(f"{name} holds {transform.__class__.__name__} along the left–right axis ({transform.axes}). It would put a finding that "
-                            "the report calls right on the left. Remove it, or flip along axis 1 (front–back) or 2 (up–down) only.")
+            flip = f"{transform.__class__.__name__}({transform.axes})"
+            raise UserError(f"{name} holds {flip}, along the left–right axis. It would put a finding that the report "
+                            "calls right on the left. Remove it, or flip along axis 1 (front–back) or 2 (up–down) only.")
 
 
 def _all_transforms(view: View | None) -> Iterator[View]:

@@ -1,6 +1,5 @@
 """Where native voxels come from, a slab at a time: a decoded image, or a compressed file while it is decoded."""
 
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import SimpleITK as sitk
 from isal import igzip
+from isal.igzip_lib import IsalError
 
 from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
 
@@ -57,18 +57,19 @@ class StreamedVoxels(NamedTuple):
         buffer = np.empty((thickness, *self.shape[1:]), dtype=self.dtype)
         raw = (self.slope, self.intercept) == (1, 0)
         try:
-            with igzip.open(self.path) if self.compressed else self.path.open("rb") as stream:
+            with igzip.IGzipFile(self.path) if self.compressed else self.path.open("rb") as stream:
                 stream.read(self.offset)
                 for start in range(0, self.shape[0], thickness):
                     slab = buffer[: self.shape[0] - start]
-                    _fill(stream, memoryview(slab.view(np.uint8)).cast("B"))
+                    _fill(stream, slab.view(np.uint8).data.cast("B"))
                     yield slab if raw else slab * np.float32(self.slope) + np.float32(self.intercept)
                 # only at its end is a gzip stream compared with its checksum
                 while stream.read(1 << 16):
                     pass
         except EOFError as error:
             raise RefusedVolume("truncated", self.path, "ends before its last voxel.", FETCH_AGAIN) from error
-        except (igzip.BadGzipFile, igzip.isal_zlib.error, zlib.error) as error:
+        # isal declares the class as an instance
+        except (igzip.BadGzipFile, IsalError) as error:  # type: ignore[misc]
             raise RefusedVolume("damaged", self.path, f"fails to decompress ({error}).", FETCH_AGAIN) from error
 
 
