@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bimcvr.cli import VERBS, main
-from conftest import TINY, newest_run
+from calls import TINY, newest_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

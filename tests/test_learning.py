@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import bimcvr, newest_run
+from calls import bimcvr, newest_run
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import torch
 
-from conftest import bimcvr, environment, newest_run
+from calls import bimcvr, environment, newest_run
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 ONE_STEP = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0", "--checkpoint.monitor", "null",
-            "--checkpoint.save_on_train_epoch_end", "true",
+            "--checkpoint.save_top_k", "0", "--trainer.precision", "64-true",
             "--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "1.0", "--model.objective.discrimination", "0.5"]
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bimcvr.cli import main
-from conftest import newest_run
+from calls import newest_run
 
 DATA = os.environ.get("BIMCVR_REAL_DATA", "")
 pytestmark = pytest.mark.skipif(not DATA, reason="BIMCVR_REAL_DATA names no folder of real volumes")

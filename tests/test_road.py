@@ -11,14 +11,12 @@ import yaml
 
 from bimcvr.cli import main
 from bimcvr.metrics.embeddings import load_embeddings
-from conftest import bimcvr, message_of, newest_run
+from calls import TINY, bimcvr, message_of, newest_run
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Path:
     """The run folder of a finished fit and test."""
-    from conftest import TINY
-
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(TINY)
     options = ["--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]

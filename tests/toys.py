@@ -14,7 +14,6 @@ class HashText(nn.Module):
     def __init__(self, dim: int = 16) -> None:
         super().__init__()
         self.dim = dim
-        self.where = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     def forward(self, texts: list[str]) -> Tensor:
         return torch.stack([torch.stack([self._word(word) for word in text.split()]).mean(0) for text in texts])

@@ -47,8 +47,8 @@ class RetrieverCLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({
-            "checkpoint.monitor": "val/score", "checkpoint.mode": "max", "checkpoint.save_last": True,
-            "checkpoint.filename": "best", "checkpoint.enable_version_counter": False,
+            "checkpoint.monitor": "val/score", "checkpoint.mode": "max", "checkpoint.filename": "best",
+            "checkpoint.enable_version_counter": False,
         })
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
@@ -71,8 +71,11 @@ class RetrieverCLI(LightningCLI):
         """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
         config = self._get(self.config_init, "trainer")
         plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
+        # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
+        last = ModelCheckpoint(self.run / "checkpoints", filename="last", enable_version_counter=False)
         trainer = super().instantiate_trainer(
-            default_root_dir=str(self.run), logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
+            callbacks=[*(config.callbacks or []), last], default_root_dir=str(self.run),
+            logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
         )
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
             print(f"run folder: {self.run}")

@@ -17,7 +17,7 @@ from bimcvr.data.fill import fill_cache
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.resample import read_resized
 from bimcvr.errors import UserError
-from conftest import bimcvr, environment
+from calls import bimcvr, environment
 
 SIZE = (6, 8, 8)
 

@@ -132,6 +132,9 @@ class CTReportDataModule(LightningDataModule):
             raise UserError(f"A batch of {self.batch_size} studies for each of {world} processes is larger than the training set "
                             f"({len(dataset)} studies). Set data.batch_size to {max(1, len(dataset) // world)} or less.")
         sampler = EpochSampler(dataset, world, rank, self.seed)
+        if self.trainer:
+            # Lightning tells a resumed run's epoch only after its workers have begun to fetch
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         collate = Collate(self.cutmix, self.seed)
         return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
 

@@ -26,7 +26,8 @@ class ChannelGate(nn.Module):
 
     def forward(self, first: Features, second: Features) -> Tensor:
         """Fuse two CLS features (B, C) into one token (B, 1, C)."""
-        z1, z2 = first.cls.float(), second.cls.float()
+        with torch.autocast(first.cls.device.type, enabled=False):
+            z1, z2 = (z if z.dtype == torch.float64 else z.float() for z in (first.cls, second.cls))
         norms = z1.norm(dim=-1, keepdim=True) * z2.norm(dim=-1, keepdim=True)
         logits = z1 * z2 / (math.sqrt(z1.shape[-1]) * norms.clamp_min(1e-12))
         gate: Tensor = logits.softmax(-1)

@@ -20,7 +20,7 @@ def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:
     >>> view_consistency(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])).item()
     12.5
     """
-    z1, z2 = z1.float(), z2.float()
+    z1, z2 = _full_precision(z1), _full_precision(z2)
     if normalise:
         z1, z2 = F.normalize(z1, dim=-1), F.normalize(z2, dim=-1)
     return 0.5 * (z1 - z2).square().sum(-1).mean()
@@ -37,7 +37,8 @@ def similarity(rows: Tensor, columns: Tensor, scale: Tensor | float, target: Ten
         scale: 1 / temperature; 1 in the paper.
         target: (B, B) soft targets over the local columns, rows summing to 1; the diagonal by default.
     """
-    logits = scale * F.normalize(rows.float(), dim=-1) @ F.normalize(columns.float(), dim=-1).T
+    rows, columns = _full_precision(rows), _full_precision(columns)
+    logits = scale * F.normalize(rows, dim=-1) @ F.normalize(columns, dim=-1).T
     start = rank() * len(rows) if len(columns) > len(rows) else 0
     log_share = logits.log_softmax(dim=-1)[:, start : start + len(rows)]
     if target is None:
@@ -58,9 +59,14 @@ def soft_target(partner: Tensor, kept: Tensor) -> Tensor:
     >>> soft_target(torch.tensor([1, 1]), torch.tensor([0.75, 1.0])).tolist()
     [[0.75, 0.25], [0.0, 1.0]]
     """
-    target = torch.diag(kept.float())
-    target[torch.arange(len(partner), device=partner.device), partner] += 1 - kept.float()
+    target = torch.diag(kept)
+    target[torch.arange(len(partner), device=partner.device), partner] += 1 - kept
     return target
+
+
+def _full_precision(features: Tensor) -> Tensor:
+    """Lift half precision to float32; float64 stays."""
+    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
 
 
 class Objective(nn.Module):
