@@ -90,7 +90,7 @@ def _torchio(path: Path) -> Callable[[], object]:
         torchio.Clamp(-1024, 3071),
         torchio.Resample((across, along, up), antialias=True),
     ])
-    return lambda: pipeline(torchio.ScalarImage(path)).data  # type: ignore[no-untyped-call]  # type: ignore[no-untyped-call]
+    return lambda: pipeline(torchio.ScalarImage(path)).data  # type: ignore[no-untyped-call]
 
 
 def _write_chest(path: Path) -> None:

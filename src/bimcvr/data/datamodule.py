@@ -88,6 +88,7 @@ class CTReportDataModule(LightningDataModule):
         self._source_digest = self.manifest.digest
         self._entries: dict[int, Path] = {}
         self._refused: dict[int, str] = {}
+        self._epochs_done = 0
 
     def prepare_data(self) -> None:
         """Fill the cache, in one process of each machine."""
@@ -114,6 +115,14 @@ class CTReportDataModule(LightningDataModule):
                 raise UserError(f"The split '{name}' of {self.manifest.path} is empty ({self.split.strategy}: {self.split.shares()}). "
                                 "Add studies, change data.fractions, or fill the `split` column.")
 
+    def state_dict(self) -> dict[str, Any]:
+        """Note in the checkpoint how many epochs are done."""
+        return {"epochs_done": self.trainer.current_epoch + 1 if self.trainer else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin after the epochs that are done: Lightning tells the sampler only once workers have begun to fetch."""
+        self._epochs_done = int(state_dict["epochs_done"])
+
     def save_split(self, folder: Path) -> None:
         """Write the manifest with its split, and what was set aside, as `manifest.csv` into a run's folder."""
         table = self.manifest.with_column("split", self.split.name).table
@@ -132,9 +141,7 @@ class CTReportDataModule(LightningDataModule):
             raise UserError(f"A batch of {self.batch_size} studies for each of {world} processes is larger than the training set "
                             f"({len(dataset)} studies). Set data.batch_size to {max(1, len(dataset) // world)} or less.")
         sampler = EpochSampler(dataset, world, rank, self.seed)
-        if self.trainer:
-            # Lightning tells a resumed run's epoch only after its workers have begun to fetch
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+        sampler.set_epoch(self._epochs_done)
         collate = Collate(self.cutmix, self.seed)
         return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
 
