@@ -75,10 +75,10 @@ def _draw(rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, fl
                 axis.set_axis_off()
                 if line == 0:
                     axis.set_title(f"{names[block]}\n{('axial', 'coronal', 'sagittal')[plane]}", fontsize=7)
-        axes[line, 0].text(0, -0.02, study, fontsize=6, va="top", transform=axes[line, 0].transAxes)
+        axes[line, 0].text(0.02, 0.02, study, fontsize=6, color="yellow", transform=axes[line, 0].transAxes)
     kind = " (phantom: synthetic data)" if phantom else ""
     figure.suptitle(f"What the model sees{kind}; left of picture = patient's right", fontsize=8)
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
     with replacing(out) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
