@@ -30,11 +30,14 @@ def train(arguments: list[str]) -> int:
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
     _Parser.made.clear()
-    RetrieverCLI(
+    cli = RetrieverCLI(
         Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
         parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
     )
+    for logger in cli.trainer.loggers:
+        if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
+            logger.experiment.finish()  # else a second verb in this process would go on in the first one's run
     return 0
 
 
