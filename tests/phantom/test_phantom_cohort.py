@@ -40,7 +40,7 @@ def test_the_manifest_keeps_the_contract(cohort: Path) -> None:
     assert all(manifest.volume_path(row).is_file() for row in range(len(manifest)))
     assert set(manifest.column("language")) == {"en"}
     assert "split" not in manifest.table
-    assert all(manifest.labels(row) for row in range(len(manifest)))
+    assert all(manifest.column("labels"))
 
 
 def test_same_cohort_by_two_processes_and_with_more_patients(cohort: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.data.cache import VolumeCache
 from bimcvr.data.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.fill import default_folder, describe_refused, fill_cache
-from bimcvr.data.manifest import read_manifest, report_groups, write_manifest
+from bimcvr.data.manifest import read_manifest, report_groups, split_list, write_manifest
 from bimcvr.data.sampler import EpochSampler
 from bimcvr.data.splits import Split, Strategy, assign_splits
 from bimcvr.data.text import HeadSampler
@@ -89,6 +89,7 @@ class CTReportDataModule(LightningDataModule):
         self._entries: dict[int, Path] = {}
         self._refused: dict[int, str] = {}
         self._epochs_done = 0
+        self._filled = False
 
     def prepare_data(self) -> None:
         """Fill the cache, in one process of each machine."""
@@ -161,13 +162,14 @@ class CTReportDataModule(LightningDataModule):
         """Describe the rows of one evaluation."""
         rows = self._usable() if split == "all" else self.split.rows(split)
         manifest = self.manifest
-        patients = [patient or study for patient, study in zip(manifest.column("patient_id"), manifest.column("study_id"), strict=True)]
+        studies, patients = manifest.column("study_id"), manifest.column("patient_id")
+        labels = manifest.column("labels")
         return Gallery(
             rows=rows,
-            study_id=[manifest.column("study_id")[row] for row in rows],
+            study_id=[studies[row] for row in rows],
             group=report_groups(manifest)[rows],
-            patient=[patients[row] for row in rows],
-            labels=[manifest.labels(row) for row in rows],
+            patient=[patients[row] or studies[row] for row in rows],
+            labels=[split_list(labels[row]) for row in rows],
             description={
                 "split": split, "split_strategy": self.split.strategy, "split_shares": self.split.shares(),
                 "patient_overlap": self.split.patient_overlap, "manifest": str(manifest.path), "manifest_hash": self._source_digest,
@@ -180,6 +182,9 @@ class CTReportDataModule(LightningDataModule):
         return np.asarray([row for row in self.manifest.accepted() if row in self._entries], dtype=np.int64)
 
     def _fill(self, jobs: int) -> None:
+        if self._filled:  # in the process that prepared the data: identifying every source file twice is slow
+            return
+        self._filled = True
         self._entries, self._refused = fill_cache(self.manifest, self.manifest.accepted(), self.cache, jobs)
 
     def _set_refused_aside(self) -> None:

@@ -71,7 +71,7 @@ class Collate:
 
     Args:
         cutmix_probability: how often; 0 for never.
-        seed: with the batch's first study and its views it decides the draws.
+        seed: with the rows of the batch's studies it decides the draws.
     """
 
     def __init__(self, cutmix_probability: float = 0.0, seed: int = 0) -> None:

@@ -57,10 +57,6 @@ class Manifest:
         """Return the path of a row's volume: a file or a DICOM folder."""
         return self.root / str(self.table["volume"].iloc[row])
 
-    def labels(self, row: int) -> frozenset[str]:
-        """Return a row's labels (`;`-separated in the file)."""
-        return split_list(self.column("labels")[row])
-
     def accepted(self) -> np.ndarray:
         """Return the positions of the rows that are not set aside (`status` empty or `ok`)."""
         return np.flatnonzero([status in ("", "ok") for status in self.column("status")])

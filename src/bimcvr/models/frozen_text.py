@@ -29,10 +29,12 @@ class FrozenTextEncoder(nn.Module, ABC):
         sentences: read a text sentence by sentence: the mean of its sentences' vectors, each scaled to
             length 1.
         cache_size: how many strings' vectors are kept; the longest unused ones go first.
+        source: the model's name, as a result states it.
     """
 
-    def __init__(self, tower: nn.Module, dim: int, sentences: bool, cache_size: int) -> None:
+    def __init__(self, tower: nn.Module, dim: int, sentences: bool, cache_size: int, source: str) -> None:
         super().__init__()
+        self.source = source
         self.dim = dim
         self.sentences = sentences
         self.cache_size = cache_size

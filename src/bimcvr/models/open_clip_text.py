@@ -55,7 +55,7 @@ class OpenClipText(FrozenTextEncoder):
             raise UserError(f"The text tower or the tokenizer of the model folder {folder} cannot be made: "
                             f"{type(error).__name__}: {first_line(error)}. {REPAIR}") from error
         _fill(tower, pick(folder, _WEIGHTS))
-        super().__init__(tower, config["embed_dim"], sentences, cache_size)
+        super().__init__(tower, config["embed_dim"], sentences, cache_size, source=f"{model} {pretrained}".strip())
         self._tokenizer = tokenizer
         # a tower of transformers masks its padding, so it may be cut off
         shape = cast(Any, tower).config if text.get("hf_model_name") else None

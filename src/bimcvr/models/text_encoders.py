@@ -35,7 +35,7 @@ class SentenceEncoder(FrozenTextEncoder):
         folder = model_folder(model, "config.json", _WEIGHTS)
         modules = _modules(folder)
         tower, tokenizer = _load(folder)
-        super().__init__(tower, int(cast(Any, tower).config.hidden_size), sentences, cache_size)
+        super().__init__(tower, int(cast(Any, tower).config.hidden_size), sentences, cache_size, source=model)
         self.pooling = pooling or _published_pooling(modules.get("Pooling", folder / "1_Pooling"))
         self.max_tokens = max_tokens or _published_length(folder, tokenizer, tower)
         self._tokenizer = tokenizer
