@@ -1,0 +1,1 @@
+"""From an archive to a manifest: sources, audit, anonymising, translating, labels, review, statistics."""
