@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from bimcvr.models.sentences import split_sentences
+from bimcvr.data.sentences import split_sentences
 
 _BATCH = 64
 
