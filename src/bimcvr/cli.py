@@ -17,6 +17,8 @@ VERBS = {
     "phantom": ("bimcvr.phantom.cohort:phantom", "make a synthetic cohort of chest CTs with reports"),
     "cache": ("bimcvr.data.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),
     "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
+    "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
+    "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
 LIGHTNING = ("fit", "validate", "test", "predict")

@@ -1,7 +1,8 @@
 """What passes between the layers: a batch, an encoder's features, and the rows an evaluation is about."""
 
-from dataclasses import dataclass
-from typing import NamedTuple, NotRequired, TypedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from torch import Tensor
@@ -43,6 +44,9 @@ class Gallery:
         rows: (N,) int64, their positions in the manifest, ascending.
         study_id: N names.
         group: (N,) int64; rows with the same number share a report and are right answers of each other.
+        same_text: (N,) int64; rows with the same number have the same normalised report.
+        elsewhere: (N,) bool, rows whose report is flagged as belonging elsewhere.
+        flagged: (N,) bool, rows with any flag.
         patient: N patient ids; where the manifest has none, every study is its own patient.
         labels: for each row its labels.
         description: what every result states: split, strategy, manifest, its hash, whether it is synthetic.
@@ -51,6 +55,23 @@ class Gallery:
     rows: np.ndarray
     study_id: list[str]
     group: np.ndarray
+    same_text: np.ndarray
+    elsewhere: np.ndarray
+    flagged: np.ndarray
     patient: list[str]
     labels: list[frozenset[str]]
     description: dict[str, object]
+
+    def only(self, places: Sequence[int]) -> "Gallery":
+        """Return some of the rows, as positions in this gallery."""
+        part: dict[str, Any] = {name: [getattr(self, name)[place] for place in places] for name in ("study_id", "patient", "labels")}
+        part |= {name: getattr(self, name)[list(places)] for name in ("rows", "group", "same_text", "elsewhere", "flagged")}
+        return replace(self, **part)
+
+
+class Probe(NamedTuple):
+    """A report with one thing changed: whose it was, what kind of change it is, and the changed text."""
+
+    study_id: str
+    kind: str
+    text: str

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bimcvr.errors import UserError
-from bimcvr.metrics import ranks as engine
-from bimcvr.metrics.ranks import Ranks, chance_ranks, rank_both
+from bimcvr.metrics import engine
+from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.ranks import Ranks, chance_ranks
 
 Case = tuple[Tensor, Tensor, Tensor]
 

@@ -1,6 +1,7 @@
 """From a manifest to loaders: split, cache, views, text."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,12 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from bimcvr.contracts import Gallery
+from bimcvr.contracts import Gallery, Probe
 from bimcvr.data.cache import VolumeCache
 from bimcvr.data.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.fill import default_folder, describe_refused, fill_cache
-from bimcvr.data.manifest import read_manifest, report_groups, split_list, write_manifest
+from bimcvr.data.gallery import make_gallery, make_probes
+from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.sampler import EpochSampler
 from bimcvr.data.splits import Split, Strategy, assign_splits
 from bimcvr.data.text import HeadSampler
@@ -160,23 +162,18 @@ class CTReportDataModule(LightningDataModule):
 
     def gallery(self, split: Literal["val", "test", "all"]) -> Gallery:
         """Describe the rows of one evaluation."""
-        rows = self._usable() if split == "all" else self.split.rows(split)
-        manifest = self.manifest
-        studies, patients = manifest.column("study_id"), manifest.column("patient_id")
-        labels = manifest.column("labels")
-        return Gallery(
-            rows=rows,
-            study_id=[studies[row] for row in rows],
-            group=report_groups(manifest)[rows],
-            patient=[patients[row] or studies[row] for row in rows],
-            labels=[split_list(labels[row]) for row in rows],
-            description={
-                "split": split, "split_strategy": self.split.strategy, "split_shares": self.split.shares(),
-                "patient_overlap": self.split.patient_overlap, "manifest": str(manifest.path), "manifest_hash": self._source_digest,
-                "synthetic": manifest.is_phantom, "set_aside": len(self._refused), "grid": list(self.cache.size),
-                "window_hu": list(self.window),
-            },
-        )
+        gallery = make_gallery(self.manifest, self._rows(split), self.split, split)
+        # what was set aside in this run has changed the table: the manifest's identity is that of its file
+        facts = {"manifest_hash": self._source_digest, "set_aside": len(self._refused), "grid": list(self.cache.size),
+                 "window_hu": list(self.window)}
+        return replace(gallery, description={**gallery.description, **facts})
+
+    def probes(self, split: Literal["val", "test", "all"]) -> list[Probe]:
+        """Return the reports of one evaluation with one thing changed, for counterfactual probes."""
+        return make_probes(self.manifest, self._rows(split))
+
+    def _rows(self, split: Literal["val", "test", "all"]) -> np.ndarray:
+        return self._usable() if split == "all" else self.split.rows(split)
 
     def _usable(self) -> np.ndarray:
         return np.asarray([row for row in self.manifest.accepted() if row in self._entries], dtype=np.int64)

@@ -16,6 +16,8 @@ REQUIRED = ("study_id", "volume", "report")
 SPLITS = ("train", "val", "test")
 # flags that say something against a row's report: its text then proves nothing about another row
 REPORT_FLAGS = ("report", "placeholder", "mismatch", "duplicate_report", "untranslated", "wrong_modality")
+# those of them by which a row's report is not its volume's at all
+ELSEWHERE_FLAGS = ("placeholder", "mismatch", "wrong_modality")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ def split_list(cell: str) -> frozenset[str]:
     return frozenset(item.strip() for item in cell.split(";") if item.strip())
 
 
+def normalised_text(report: str) -> str:
+    """Return a report in lower case with single spaces: how two reports are compared."""
+    return " ".join(report.lower().split())
+
+
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     """Read and check a manifest.
 
@@ -119,10 +126,10 @@ def report_groups(manifest: Manifest) -> np.ndarray:
     first: dict[tuple[str, str], int] = {}
     rows = zip(manifest.column("report_id"), manifest.column("report"), manifest.column("flags"), strict=True)
     for row, (report_id, report, flags) in enumerate(rows):
-        words = report.lower().split()
-        sound = len(words) >= 5 and not any(flag.startswith(REPORT_FLAGS) for flag in split_list(flags))
+        text = normalised_text(report)
+        sound = len(text.split()) >= 5 and not any(flag.startswith(REPORT_FLAGS) for flag in split_list(flags))
         keys = [("id", report_id)] if report_id else []
-        keys += [("text", " ".join(words))] if sound else []
+        keys += [("text", text)] if sound else []
         for key in keys:
             parent[find(row)] = find(first.setdefault(key, row))
     return np.unique([find(row) for row in range(len(manifest))], return_inverse=True)[1].astype(np.int64)

@@ -1,61 +1,220 @@
 """Embeddings on disk: how any model, ours or a peer's, joins the benchmark."""
 
-from dataclasses import dataclass
+import zipfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
+from bimcvr.metrics.vectors import UnitVectors
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Sentences that ask for a label, or deny it, and their vectors.
+
+    Attributes:
+        sentence: P sentences.
+        label: P labels, the one that each is about.
+        denies: P, whether a sentence says that the finding is absent.
+        vector: (P, E) float32.
+    """
+
+    sentence: list[str]
+    label: list[str]
+    denies: list[bool]
+    vector: Tensor
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that some sentence asks for, each once, in the order of the sentences."""
+        return list(dict.fromkeys(label for label, denies in zip(self.label, self.denies, strict=True) if not denies))
+
+    def affirming(self, label: str) -> Tensor:
+        """Return the vectors (p, E) of the sentences that ask for a label."""
+        return self._vectors(label, denies=False)
+
+    def denying(self, label: str) -> Tensor:
+        """Return the vectors (p, E) of the sentences that deny a label."""
+        return self._vectors(label, denies=True)
+
+    def has_pair(self, label: str) -> bool:
+        """Return whether a label is both asked for and denied."""
+        return len(self.affirming(label)) > 0 and len(self.denying(label)) > 0
+
+    def _vectors(self, label: str, denies: bool) -> Tensor:
+        chosen = [of == label and no == denies for of, no in zip(self.label, self.denies, strict=True)]
+        return self.vector[torch.tensor(chosen, dtype=torch.bool)]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Reports with one thing changed, and their vectors.
+
+    Attributes:
+        study_id: M names: whose report was changed.
+        kind: M kinds of change.
+        vector: (M, E) float32.
+    """
+
+    study_id: list[str]
+    kind: list[str]
+    vector: Tensor
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One vector a study and stream, and optionally those of keyword prompts.
+    """One vector a study and stream, and optionally those of prompts and of changed reports.
 
     Attributes:
-        study_id: (N,) names.
+        study_id: N names.
         image: (N, E) float32, of the volumes.
         text: (N, E) float32, of the whole reports.
-        prompt: (P,) sentences that ask for a label, or None.
-        prompt_label: (P,) the label each asks for.
-        prompt_embedding: (P, E) float32.
+        prompts: for keyword and zero-shot figures.
+        probes: for counterfactual probes.
     """
 
-    study_id: np.ndarray
-    image: np.ndarray
-    text: np.ndarray
-    prompt: np.ndarray | None = None
-    prompt_label: np.ndarray | None = None
-    prompt_embedding: np.ndarray | None = None
+    study_id: list[str]
+    image: Tensor
+    text: Tensor
+    prompts: Prompts | None = field(default=None)
+    probes: Probes | None = field(default=None)
+
+    def only(self, rows: list[int]) -> "Embeddings":
+        """Return those of some rows, in their order; prompts and probes as they are."""
+        return replace(self, study_id=[self.study_id[row] for row in rows], image=self.image[rows], text=self.text[rows])
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Write an `.npz` file without pickles, whole or not at all."""
-    present = {name: value for name, value in vars(embeddings).items() if value is not None}
+    arrays = {"study_id": _texts(embeddings.study_id), "image": embeddings.image.numpy(), "text": embeddings.text.numpy()}
+    if embeddings.prompts is not None:
+        prompts = embeddings.prompts
+        arrays |= {"prompt": _texts(prompts.sentence), "prompt_label": _texts(prompts.label),
+                   "prompt_denies": np.array(prompts.denies, dtype=bool), "prompt_embedding": prompts.vector.numpy()}
+    if embeddings.probes is not None:
+        probes = embeddings.probes
+        arrays |= {"probe_study": _texts(probes.study_id), "probe_kind": _texts(probes.kind), "probe_embedding": probes.vector.numpy()}
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **present)
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
 def load_embeddings(path: Path) -> Embeddings:
     """Read an `.npz` file; pickled content is refused.
 
     Raises:
-        UserError: the file is missing, or lacks or contradicts a needed array.
+        UserError: the file is missing, is no .npz of plain arrays, lacks or contradicts a needed array, names a study
+            twice, or holds vectors that cannot be scored (not finite, all zero, no floats).
     """
     if not path.is_file():
         raise UserError(f"There are no embeddings at {path}. `python -m bimcvr test` and `predict` write them.")
     try:
         with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in Embeddings.__dataclass_fields__ if name in content}
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path} is not an .npz file of plain arrays: {error}") from error
+            arrays = {name: content[name] for name in content.files}
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+        raise UserError(f"{path} is not an .npz file of plain arrays ({type(error).__name__}: {error}). Write it with numpy.savez, "
+                        "names as fixed-width text (dtype str), nothing as objects: pickles are refused.") from error
     for name in ("study_id", "image", "text"):
         if name not in arrays:
             raise UserError(f"{path} has no array '{name}'. Embeddings need study_id (N,), image (N, E) and text (N, E).")
-    embeddings = Embeddings(**arrays)
-    count = len(embeddings.study_id)
-    if embeddings.image.shape != embeddings.text.shape or len(embeddings.image) != count or embeddings.image.ndim != 2:
-        raise UserError(f"{path}: image {embeddings.image.shape} and text {embeddings.text.shape} are not both ({count}, E) for its "
-                        f"{count} study_id.")
-    return embeddings
+    embeddings = checked(arrays["study_id"].astype(str).tolist(), arrays["image"], arrays["text"], str(path))
+    width = embeddings.image.shape[1]
+    return replace(embeddings, prompts=_prompts(arrays, width, path), probes=_probes(arrays, width, path))
+
+
+def load_arrays(image: Path, text: Path, ids: Path) -> Embeddings:
+    """Read two `.npy` arrays and a list of study ids (`.csv` with a column study_id, `.txt` with one a line, or `.npy`).
+
+    Raises:
+        UserError: as `load_embeddings`.
+    """
+    tables = []
+    for path in (image, text):
+        try:
+            tables.append(np.load(path, allow_pickle=False))
+        except (ValueError, OSError, EOFError) as error:
+            raise UserError(f"{path} is not an .npy file of numbers ({type(error).__name__}: {error}).") from error
+    return checked(_ids(ids), tables[0], tables[1], f"{image}, {text}, {ids}")
+
+
+def checked(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str) -> Embeddings:
+    """Return embeddings that can be scored.
+
+    Raises:
+        UserError: shapes do not match, a study stands twice, or vectors are not finite, all zero or no floats.
+    """
+    count = len(study_id)
+    if image.ndim != 2 or image.shape != text.shape or len(image) != count:
+        raise UserError(f"{where}: image {image.shape} and text {text.shape} are not both ({count}, E) for its {count} study_id. Both "
+                        "streams need one vector a study, of one width.")
+    if not count:
+        raise UserError(f"{where} holds no study.")
+    if len(set(study_id)) < count:
+        twice = next(name for place, name in enumerate(study_id) if name in study_id[:place])
+        raise UserError(f"{where}: the study_id '{twice}' stands more than once ({count - len(set(study_id))} repeated in all). Keep one "
+                        "row a study: repeated rows would be scored as ties.")
+    vectors = [torch.from_numpy(np.ascontiguousarray(table)) for table in (image, text)]
+    for name, of in zip(("image", "text"), vectors, strict=True):
+        try:
+            UnitVectors(of, name, torch.device("cpu"), lambda row: f"study {study_id[row]}")
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+    return Embeddings(study_id, vectors[0].float(), vectors[1].float())
+
+
+def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts | None:
+    if "prompt_embedding" not in arrays:
+        return None
+    vector = _vectors(arrays, "prompt_embedding", ("prompt", "prompt_label"), width, path)
+    denies = arrays.get("prompt_denies", np.zeros(len(vector), dtype=bool))
+    if denies.shape != (len(vector),):
+        raise UserError(f"{path}: prompt_denies has the shape {denies.shape}, not ({len(vector)},).")
+    return Prompts(arrays["prompt"].astype(str).tolist(), arrays["prompt_label"].astype(str).tolist(), denies.astype(bool).tolist(), vector)
+
+
+def _probes(arrays: dict[str, np.ndarray], width: int, path: Path) -> Probes | None:
+    if "probe_embedding" not in arrays:
+        return None
+    vector = _vectors(arrays, "probe_embedding", ("probe_study", "probe_kind"), width, path)
+    return Probes(arrays["probe_study"].astype(str).tolist(), arrays["probe_kind"].astype(str).tolist(), vector)
+
+
+def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], width: int, path: Path) -> Tensor:
+    table = arrays[name]
+    for other in beside:
+        if other not in arrays or arrays[other].shape != table.shape[:1]:
+            raise UserError(f"{path}: '{name}' {table.shape} needs '{other}' beside it, one a row.")
+    if table.ndim != 2 or table.shape[1] != width:
+        raise UserError(f"{path}: '{name}' has the shape {table.shape}, not (…, {width}): prompts, reports and volumes share one space.")
+    vectors = torch.from_numpy(np.ascontiguousarray(table))
+    try:
+        UnitVectors(vectors, name.split("_")[0], torch.device("cpu"))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return vectors.float()
+
+
+def _ids(path: Path) -> list[str]:
+    if not path.is_file():
+        raise UserError(f"There is no list of study ids at {path}: a .csv with a column study_id, a .txt with one a line, or an .npy.")
+    if path.suffix == ".npy":
+        try:
+            return [str(name) for name in np.load(path, allow_pickle=False).tolist()]
+        except (ValueError, OSError, EOFError) as error:
+            raise UserError(f"{path} is not an .npy file of plain text ({type(error).__name__}: {error}).") from error
+    if path.suffix == ".csv":
+        import pandas as pd
+
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        if "study_id" not in table:
+            raise UserError(f"{path} has no column 'study_id'; it has {', '.join(map(str, table.columns))}.")
+        return [str(name) for name in table["study_id"]]
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _texts(values: list[str]) -> np.ndarray:
+    return np.array(values, dtype=np.str_)

@@ -1,12 +1,12 @@
 """Percentile intervals by a bootstrap over patients, the gallery fixed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.outcomes import Outcomes
 
 RESAMPLES = 10_000
 BOUNDS = (0.025, 0.975)
@@ -16,18 +16,15 @@ CHUNK = 250
 """Resamples at a time: a table of 250 × N weights stays in the cache."""
 
 
-def intervals(
-    ranks: Ranks, patients: Sequence[str], ks: Sequence[int], seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, list[float]]:
-    """Return the 95 % interval of every figure of one direction, as `figures` names them.
+def intervals(of: Outcomes, patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES) -> dict[str, list[float]]:
+    """Return the 95 % interval of every figure of one direction, as `summary` names them.
 
     Patients are drawn with replacement, as many as there are, each with all its queries; the gallery stays
-    as it is. The same patients and seed give the same draws, so that two models' figures can be paired.
+    as it is.
 
     Args:
-        ranks: of N queries.
-        patients: N patient ids.
-        ks: the K of R@K; a K above N is left out.
+        of: the outcomes of Q queries.
+        patients: Q patient ids.
         seed: of the draws.
         resamples: their number.
 
@@ -35,26 +32,41 @@ def intervals(
         `{"R@1": [low, high], …, "MdR": [low, high], "MnR": [low, high]}`, R@K in percent.
 
     Example:
-        >>> one = torch.ones(4, dtype=torch.long)
-        >>> ranks = Ranks(above=torch.tensor([0, 0, 1, 1]), tied_wrong=0 * one, tied_right=one)
-        >>> intervals(ranks, ["a", "b", "c", "d"], ks=(1, 2), resamples=1000)
-        {'R@1': [0.0, 100.0], 'R@2': [100.0, 100.0], 'MdR': [1.0, 2.0], 'MnR': [1.0, 2.0]}
+        >>> rank = torch.tensor([1.0, 1.0, 2.0, 2.0], dtype=torch.float64)
+        >>> intervals({"R@1": 100 * (rank == 1).double(), "MnR": rank}, ["a", "b", "c", "d"], resamples=1000)
+        {'R@1': [0.0, 100.0], 'MdR': [1.0, 2.0], 'MnR': [1.0, 2.0]}
     """
-    expected = ranks.expected
-    if len(patients) != len(expected):
-        raise ValueError(f"{len(patients)} patients for {len(expected)} queries")
-    recall = {f"R@{k}": 100 * ranks.hit_probability(k) for k in ks if k <= len(expected)}
-    means = {**recall, "MnR": expected}
+    return quantiles(bootstrap(of, patients, seed, resamples))
+
+
+def bootstrap(of: Outcomes, patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Tensor]:
+    """Return every figure of one direction in each resample, (R,) float64 by name; MdR only where there is MnR.
+
+    The same patients and seed give the same draws, so that the figures of two methods can be subtracted.
+    """
+    if any(len(patients) != len(values) for values in of.values()):
+        raise ValueError(f"{len(patients)} patients for {len(next(iter(of.values())))} queries")
     patient = patient_numbers(patients)
-    values = torch.stack(list(means.values()), dim=1)
-    drawn_means, drawn_medians = [], []
+    values = torch.stack(list(of.values()), dim=1)
+    means, medians = [], []
     for times in draws(int(patient.max()) + 1, seed, resamples):
-        drawn_means.append(weighted_means(values, patient, times))
-        drawn_medians.append(weighted_medians(expected, times[:, patient]))
-    drawn = dict(zip(means, torch.cat(drawn_means).unbind(1), strict=True))
-    drawn["MdR"] = torch.cat(drawn_medians)
+        means.append(weighted_means(values, patient, times))
+        if "MnR" in of:
+            medians.append(weighted_medians(of["MnR"], times, patient))
+    drawn = dict(zip(of, torch.cat(means).unbind(1), strict=True))
+    if "MnR" not in of:
+        return drawn
+    last = drawn.pop("MnR")
+    return {**drawn, "MdR": torch.cat(medians), "MnR": last}
+
+
+def quantiles(drawn: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Return the 95 % interval of each figure from its values in all resamples.
+
+    A resample in which the figure is not defined (NaN) is passed over, and a figure that no resample defines.
+    """
     bounds = torch.tensor(BOUNDS, dtype=torch.float64)
-    return {name: torch.quantile(drawn[name], bounds).tolist() for name in (*recall, "MdR", "MnR")}
+    return {name: torch.nanquantile(values, bounds).tolist() for name, values in drawn.items() if not values.isnan().all()}
 
 
 def patient_numbers(patients: Sequence[str]) -> Tensor:
@@ -63,13 +75,13 @@ def patient_numbers(patients: Sequence[str]) -> Tensor:
 
 
 def draws(patients: int, seed: int, resamples: int) -> Iterator[Tensor]:
-    """Yield (R, patients) int64 tables: how often each patient stands in each of R resamples."""
+    """Yield (R, patients) int32 tables: how often each patient stands in each of R resamples."""
     generator = np.random.default_rng(seed)
     for first in range(0, resamples, CHUNK):
         rows = min(CHUNK, resamples - first)
         drawn = generator.integers(patients, size=(rows, patients)) + patients * np.arange(rows)[:, None]
         times = np.bincount(drawn.ravel(), minlength=rows * patients)
-        yield torch.from_numpy(times.reshape(rows, patients))
+        yield torch.from_numpy(times.reshape(rows, patients).astype(np.int32))
 
 
 def weighted_means(values: Tensor, patient: Tensor, times: Tensor) -> Tensor:
@@ -78,7 +90,7 @@ def weighted_means(values: Tensor, patient: Tensor, times: Tensor) -> Tensor:
     Args:
         values: (N, M) float64, M values a query.
         patient: (N,) int64, each query's patient.
-        times: (R, patients) int64, how often each patient was drawn.
+        times: (R, patients), how often each patient was drawn.
     """
     with_count = torch.cat([values, torch.ones(len(values), 1, dtype=values.dtype)], dim=1)
     per_patient = with_count.new_zeros(times.shape[1], with_count.shape[1]).index_add_(0, patient, with_count)
@@ -86,13 +98,18 @@ def weighted_means(values: Tensor, patient: Tensor, times: Tensor) -> Tensor:
     return total[:, :-1] / total[:, -1:]
 
 
-def weighted_medians(values: Tensor, times: Tensor) -> Tensor:
-    """Return the medians (R,) of values (N,) that stand `times` (R, N) in R resamples.
+def weighted_medians(values: Tensor, times: Tensor, patient: Tensor) -> Tensor:
+    """Return the medians (R,) of values (N,) in R resamples.
 
     The median of an even number of values is the mean of the middle two.
+
+    Args:
+        values: (N,) float64.
+        times: (R, patients) int32, how often each patient was drawn.
+        patient: (N,) int64, each value's patient.
     """
     values, order = values.sort()
-    upto = times[:, order].cumsum(1)
+    upto = times[:, patient[order]].cumsum(1, dtype=torch.int32)
     total = upto[:, -1:]
     middle = torch.cat([(total - 1) // 2, total // 2], dim=1)
     return values[torch.searchsorted(upto, middle, right=True)].mean(1)

@@ -1,63 +1,114 @@
-"""Precision at K for keyword queries, ties in expectation."""
+"""Prompts as queries: P@K, AP and lift of a keyword, AUROC of a zero-shot finding; ties in expectation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from bimcvr.metrics.ranks import TIE
-from bimcvr.metrics.vectors import CHUNK, UnitVectors
+from bimcvr.metrics.embeddings import Prompts
+from bimcvr.metrics.intervals import RESAMPLES, draws, patient_numbers
+from bimcvr.metrics.ordering import Blocks, blocks, random_order, resampled
+from bimcvr.metrics.scored import Scored
+from bimcvr.metrics.vectors import UnitVectors
 
 KS = (20, 50, 100)
 """The K of P@K in the paper's keyword table."""
 
 
-def keyword_precision(
-    prompt: Tensor, image: Tensor, relevant: Tensor, ks: Sequence[int] = KS
-) -> list[dict[str, float]]:
-    """Return for each prompt P@K and the prevalence, in percent; a K above the gallery is left out.
-
-    P@K is the share of relevant images among the K best, in expectation over a random order of ties: images
-    within 1e-6 of the K-th best score (float64 cosines) share the places that the better ones leave.
+def keyword_figures(
+    image: Tensor, prompts: Prompts, relevant: Mapping[str, Tensor], patients: Sequence[str],
+    ks: Sequence[int] = KS, seed: int = 0, resamples: int = RESAMPLES,
+) -> Scored:
+    """Score every label's query: the mean of its sentences' unit vectors, with the images as gallery.
 
     Args:
-        prompt: (P, E) floating point, one embedding a keyword.
         image: (N, E) floating point.
-        relevant: (P, N) bool, which images bear the keyword.
-        ks: the K of P@K.
+        prompts: the sentences; those that deny a label are left out.
+        relevant: for each label (N,) bool, which images bear it.
+        patients: N patient ids; the intervals resample the gallery's patients.
+        ks: the K of P@K; a K above N is left out.
+        seed: of the draws.
+        resamples: their number.
 
     Returns:
-        P times `{"P@20": …, "P@50": …, "prevalence": …}`.
+        For each label that a prompt asks for and an image bears: P@K and AP in percent, lift@K (P@K / prevalence), the
+        `prevalence` in percent, which is the chance level of P@K, and `chance_AP`, that of AP.
 
     Raises:
         UserError: An embedding is not finite or has length zero.
-
-    Example:
-        >>> image = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 2.0], [-1.0, 0.0]])
-        >>> keyword_precision(image[:1], image, torch.tensor([[True, True, False, False]]), ks=(1, 2, 9))
-        [{'P@1': 100.0, 'P@2': 75.0, 'prevalence': 50.0}]
     """
-    if relevant.shape != (len(prompt), len(image)):
-        raise ValueError(f"relevant has shape {tuple(relevant.shape)}, not ({len(prompt)}, {len(image)})")
-    score = _cosines(prompt.detach(), image.detach())
-    share = relevant.cpu().double()
-    best = score.sort(descending=True).values
-    figures = {f"P@{k}": _precision(score, share, best[:, k - 1 : k], k) for k in ks if k <= len(image)}
-    figures["prevalence"] = share.mean(1)
-    return [{name: 100 * value[i].item() for name, value in figures.items()} for i in range(len(prompt))]
+    ks = [k for k in ks if k <= len(image)]
+    scores = _scores(image, {label: _mean(prompts.affirming(label)) for label in prompts.labels if bool(relevant[label].any())})
+
+    def measure(order: Blocks) -> dict[str, Tensor]:
+        share = order.relevant.sum(1) / order.size.sum(1)
+        precision = {k: order.precision(k) for k in ks}
+        return {
+            **{f"P@{k}": 100 * value for k, value in precision.items()}, "AP": 100 * order.average_precision(),
+            **{f"lift@{k}": value / share for k, value in precision.items()},
+        }
+
+    scored = _with_draws(scores, relevant, patients, measure, seed, resamples)
+    for label, figures in scored.figures.items():
+        count = relevant[label].sum()[None]
+        figures["prevalence"] = 100 * count.item() / len(image)
+        figures["chance_AP"] = 100 * random_order(torch.tensor([len(image)]), count).average_precision().item()
+    return scored
 
 
-def _precision(score: Tensor, share: Tensor, last: Tensor, k: int) -> Tensor:
-    """Return P@k (P,) from scores and relevance (P, N) and the k-th best score `last` (P, 1)."""
-    above = score - last > TIE
-    tied = (score - last).abs() <= TIE
-    places = (k - above.sum(1)).double()
-    return ((share * above).sum(1) + places * (share * tied).sum(1) / tied.sum(1)) / k
+def zero_shot_figures(
+    image: Tensor, prompts: Prompts, relevant: Mapping[str, Tensor], patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES
+) -> Scored:
+    """Classify every finding by a pair of prompts: the score is cos(image, "there is") − cos(image, "there is no").
+
+    Returns:
+        For each label with prompts of both kinds that some but not all images bear: AUROC (0 to 1, chance 0.5). A
+        resample of the gallery's patients without both kinds of images is left out of the interval.
+
+    Raises:
+        UserError: An embedding is not finite or has length zero.
+    """
+    paired = [label for label in prompts.labels if prompts.has_pair(label) and 0 < int(relevant[label].sum()) < len(image)]
+    yes = _scores(image, {label: _mean(prompts.affirming(label)) for label in paired})
+    no = _scores(image, {label: _mean(prompts.denying(label)) for label in paired})
+    margins = {label: yes[label] - no[label] for label in paired}
+    return _with_draws(margins, relevant, patients, lambda order: {"AUROC": order.auroc()}, seed, resamples)
 
 
-def _cosines(prompt: Tensor, image: Tensor) -> Tensor:
-    """Return all cosines (P, N) in float64, on the CPU."""
+def _with_draws(
+    scores: Mapping[str, Tensor], relevant: Mapping[str, Tensor], patients: Sequence[str],
+    measure: Callable[[Blocks], dict[str, Tensor]], seed: int, resamples: int,
+) -> Scored:
+    patient = patient_numbers(patients)
+    found = {label: {name: value.item() for name, value in measure(blocks(score[None], relevant[label][None])).items()}
+             for label, score in scores.items()}
+    drawn: dict[str, list[dict[str, Tensor]]] = {label: [] for label in scores}
+    for times in draws(int(patient.max()) + 1, seed, resamples) if scores else ():
+        of_items = times[:, patient]
+        for label, score in scores.items():
+            drawn[label].append(measure(resampled(score, relevant[label], of_items)))
+    return Scored(found, {label: _joined(parts) for label, parts in drawn.items()})
+
+
+def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def _mean(vectors: Tensor) -> Tensor:
+    return normalize(vectors.double(), dim=-1).mean(0)
+
+
+def _scores(image: Tensor, queries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return for each query its cosines (N,) with all images, in float64 on the CPU."""
+    if not queries:
+        return {}
     cpu = torch.device("cpu")
-    asked, images = UnitVectors(prompt, "prompt", cpu), UnitVectors(image, "image", cpu)
-    parts = [slice(i, i + CHUNK) for i in range(0, len(image), CHUNK)]
-    return torch.cat([asked.exact(slice(None)) @ images.exact(part).T for part in parts], dim=1)
+    images = UnitVectors(image.detach(), "image", cpu).exact(slice(None))
+    asked = UnitVectors(torch.stack(list(queries.values())), "prompt", cpu)
+    return dict(zip(queries, asked.exact(slice(None)) @ images.T, strict=True))
+
+
+def relevance(labels: Sequence[frozenset[str]], wanted: Sequence[str]) -> dict[str, Tensor]:
+    """Return for each wanted label which rows bear it, (N,) bool."""
+    return {label: torch.tensor([label in row for row in labels], dtype=torch.bool) for label in wanted}

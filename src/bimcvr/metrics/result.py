@@ -1,75 +1,143 @@
-"""From embeddings to the figures of a result: metrics, intervals, chance, ties."""
+"""From embeddings to a result: metrics, intervals, chance, ties, by one function for every model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.intervals import intervals
-from bimcvr.metrics.keyword import keyword_precision
-from bimcvr.metrics.ranks import Ranks, rank_both
-from bimcvr.metrics.retrieval import chance, figures
+from bimcvr.errors import UserError
+from bimcvr.metrics.embeddings import Embeddings
+from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.intervals import RESAMPLES, intervals
+from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
+from bimcvr.metrics.label_relevance import DEFINITION, label_relevance
+from bimcvr.metrics.outcomes import chance, outcomes, over_seeds, summary
+from bimcvr.metrics.probes import probe_figures
+from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.scored import Scored, mean_over_seeds, spread_over_seeds
 
-RECALL_AT = (1, 5, 10)
-PRECISION_AT = (20, 50, 100)
-RULE = ("one right answer for all rows of a report: same report_id, or same normalised text of at least five words "
-        "without a flag against it; ties in expectation over a random order")
+RECALL_AT = (1, 5, 10, 50, 100)
+WAYS = ("text_to_image", "image_to_text")
+RULES = {
+    "report": "one right answer for all rows of a report: same report_id, or same normalised text of at least five words without a flag "
+              "against it; ties in expectation over a random order",
+    "diagonal": "the query's own row alone is right, whatever the reports say; ties in expectation over a random order",
+}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How intervals are drawn.
+
+    Attributes:
+        seed: of the draws.
+        resamples: their number.
+    """
+
+    seed: int = 0
+    resamples: int = RESAMPLES
 
 
 def build_result(
-    image: Tensor, text: Tensor, gallery: Gallery, prompts: Sequence[tuple[str, str]] = (), prompt: Tensor | None = None,
+    runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int] = RECALL_AT, draws: Draws = Draws(), rule: str = "report"
 ) -> dict[str, Any]:
-    """Score both directions and the keywords.
+    """Score both directions, keywords, zero-shot findings, label relevance and probes.
 
     Args:
-        image: (N, E) float32.
-        text: (N, E) float32.
+        runs: the embeddings of one method in one or several runs (seeds), each with just the gallery's rows in its order.
         gallery: the N rows.
-        prompts: P pairs of a label and the sentence that asks for it.
-        prompt: (P, E) float32; without it keyword figures are absent, and a line says why.
+        ks: the K of R@K; a K above N is left out.
+        draws: of the intervals.
+        rule: which answers are right: a key of `RULES`.
 
     Returns:
-        `metrics`, `intervals` (95 %, by patient) and `chance` by direction; counts of queries, ties and several right
-        answers; the rule. R@K and P@K are in percent.
+        `metrics`, `intervals` (95 %, by patient) and `chance`; counts of queries, ties and several right answers; the rule
+        and definitions; with several runs the standard deviation over them, `seeds_sd`. R@K, P@K, AP and mAP@K are in
+        percent, MRR and AUROC between 0 and 1.
 
     Raises:
         UserError: an embedding is not finite.
     """
-    group = torch.as_tensor(gallery.group)
-    ks = [k for k in RECALL_AT if k <= len(group)]
-    ways = dict(zip(("text_to_image", "image_to_text"), rank_both(image, text, group), strict=True))
-    keyword, note = _keywords(image, gallery, prompts, prompt)
-    return {
-        "metrics": {**{way: figures(ranks, ks) for way, ranks in ways.items()}, "keyword": keyword},
-        "intervals": {way: intervals(ranks, gallery.patient, ks) for way, ranks in ways.items()},
+    group = right_answers(gallery, rule)
+    ranked = [dict(zip(WAYS, rank_both(run.image, run.text, group), strict=True)) for run in runs]
+    per_run = [{way: outcomes(ranks, ks) for way, ranks in ways.items()} for ways in ranked]
+    mean = {way: over_seeds([run[way] for run in per_run]) for way in WAYS}
+    families, notes = _families(runs, gallery, draws)
+    joined = {name: mean_over_seeds(scored) for name, scored in families.items()}
+    result = {
+        "metrics": {**{way: summary(mean[way]) for way in WAYS}, **{name: scored.figures for name, scored in joined.items()}},
+        "intervals": {
+            **{way: intervals(mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS},
+            **{name: scored.intervals() for name, scored in joined.items()},
+        },
         "chance": chance(group, ks),
         "n_queries": len(group),
         "n_gallery": len(group),
         "n_patients": len(set(gallery.patient)),
         "queries_with_several_right_answers": int((torch.bincount(group)[group] > 1).sum()),
-        "queries_with_ties": {way: _tied(ranks) for way, ranks in ways.items()},
-        "rule": RULE,
-        "keyword_note": note,
+        "queries_with_ties": {way: max(_tied(ways[way]) for ways in ranked) for way in WAYS},
+        "rule": RULES[rule],
+        "interval": f"95 %, percentile bootstrap over patients, {draws.resamples} resamples, seed {draws.seed}",
+        "label_relevance_definition": DEFINITION,
+        "notes": notes,
     }
+    if len(runs) > 1:
+        result["runs"] = len(runs)
+        result["seeds_sd"] = {
+            **spread_over_seeds([{way: summary(run[way]) for way in WAYS} for run in per_run]),
+            **{name: spread_over_seeds([scored.figures for scored in of]) for name, of in families.items()},
+        }
+    return result
 
 
-def _keywords(
-    image: Tensor, gallery: Gallery, prompts: Sequence[tuple[str, str]], prompt: Tensor | None
-) -> tuple[dict[str, dict[str, float]], str]:
-    if prompt is None:
-        return {}, "keyword figures are absent: the embeddings hold no prompts"
-    if not any(gallery.labels):
-        return {}, "keyword figures are absent: the manifest has no labels"
-    labels = list(dict.fromkeys(label for label, _ in prompts))
-    unit = torch.nn.functional.normalize(prompt.double(), dim=-1)
-    asked = np.array([label for label, _ in prompts])
-    query = torch.stack([unit[torch.from_numpy(asked == label)].mean(0) for label in labels])
-    relevant = torch.tensor([[label in row for row in gallery.labels] for label in labels])
-    ks = [k for k in PRECISION_AT if k <= len(image)]
-    return dict(zip(labels, keyword_precision(query, image, relevant, ks), strict=True)), ""
+def right_answers(gallery: Gallery, rule: str) -> Tensor:
+    """Return the group (N,) of each row: rows with the same number are right answers of each other.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    if rule not in RULES:
+        raise UserError(f"There is no rule of right answers '{rule}': choose {' or '.join(RULES)}.")
+    return torch.arange(len(gallery.group)) if rule == "diagonal" else torch.as_tensor(gallery.group)
+
+
+def mean_outcomes(runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int], rule: str) -> dict[str, dict[str, Tensor]]:
+    """Return each query's mean outcomes over the runs of a method, by direction."""
+    group = right_answers(gallery, rule)
+    per_run = [rank_both(run.image, run.text, group) for run in runs]
+    return {way: over_seeds([outcomes(ranks[i], ks) for ranks in per_run]) for i, way in enumerate(WAYS)}
+
+
+def _families(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tuple[dict[str, list[Scored]], list[str]]:
+    """Score what needs labels, prompts or probes; say why where something is absent."""
+    families: dict[str, list[Scored]] = {"keyword": [], "zero_shot": [], "label_relevance": [], "probes": []}
+    notes = []
+    patients, (seed, resamples) = gallery.patient, (draws.seed, draws.resamples)
+    labelled, prompted, probed = any(gallery.labels), all(run.prompts for run in runs), all(run.probes for run in runs)
+    place = {name: i for i, name in enumerate(gallery.study_id)}
+    for run in runs:
+        if labelled:
+            families["label_relevance"].append(
+                label_relevance(run.image, run.text, gallery.labels, patients, seed=seed, resamples=resamples))
+        if labelled and run.prompts is not None and prompted:
+            of = relevance(gallery.labels, run.prompts.labels)
+            families["keyword"].append(keyword_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples))
+            families["zero_shot"].append(zero_shot_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples))
+        if run.probes is not None and probed:
+            here = [i for i, name in enumerate(run.probes.study_id) if name in place]
+            families["probes"].append(probe_figures(
+                run.image, run.text, run.probes.vector[here], [place[run.probes.study_id[i]] for i in here],
+                [run.probes.kind[i] for i in here], patients, seed, resamples))
+    if not labelled:
+        notes.append("keyword, zero-shot and label figures are absent: the manifest has no labels")
+    elif not prompted:
+        notes.append("keyword and zero-shot figures are absent: the embeddings hold no prompts (`python -m bimcvr probes` lists them)")
+    if not probed:
+        notes.append("counterfactual probes are absent: the embeddings hold no changed reports (`python -m bimcvr probes` lists them)")
+    return {name: scored for name, scored in families.items() if scored}, notes
 
 
 def _tied(ranks: Ranks) -> int:

@@ -1,4 +1,4 @@
-"""R@K, MdR and MnR in both directions: pure functions, and the torchmetrics class that gathers embeddings."""
+"""The torchmetrics class that gathers the embeddings of a split in every process, and what a checkpoint is chosen by."""
 
 from collections.abc import Sequence
 
@@ -7,45 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from bimcvr.errors import UserError
-from bimcvr.metrics.ranks import Ranks, chance_ranks, rank_both
-
-KS = (1, 5, 10)
-"""The K of R@K in the paper's tables."""
-
-
-def figures(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, float]:
-    """Return R@K in percent, MdR and MnR of one direction; a K above the number of items is left out.
-
-    R@K is the mean probability of a right answer among the first K, MdR and MnR are the median and the mean
-    of the expected ranks.
-
-    Args:
-        ranks: of N queries over a gallery of N items.
-        ks: the K of R@K.
-
-    Example:
-        >>> zero, one = torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
-        >>> figures(Ranks(above=torch.tensor([0, 1, 2]), tied_wrong=zero, tied_right=one), ks=(1, 2, 5))
-        {'R@1': 33.33333333333333, 'R@2': 66.66666666666666, 'MdR': 2.0, 'MnR': 2.0}
-    """
-    expected = ranks.expected.sort().values
-    n = len(expected)
-    recall = {f"R@{k}": 100 * ranks.hit_probability(k).mean().item() for k in ks if k <= n}
-    median = (expected[(n - 1) // 2] + expected[n // 2]).item() / 2
-    return {**recall, "MdR": median, "MnR": expected.mean().item()}
-
-
-def chance(group: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
-    """Return the chance level of every figure under the right answers that `group` (N,) defines.
-
-    R@K is the mean of 1 − C(N−p, K) / C(N, K), MdR and MnR the median and mean of (N + 1) / (p + 1), with p
-    the number of a query's right answers.
-
-    Example:
-        >>> {name: round(value, 6) for name, value in chance(torch.arange(200)).items()}
-        {'R@1': 0.5, 'R@5': 2.5, 'R@10': 5.0, 'MdR': 100.5, 'MnR': 100.5}
-    """
-    return figures(chance_ranks(group), ks)
+from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.outcomes import KS, figures
 
 
 def both_directions(
@@ -80,7 +43,7 @@ def selection_score(metrics: dict[str, dict[str, float]]) -> float:
 
 
 class RetrievalMetric(Metric):
-    """R@K, MdR and MnR of a whole split, in both directions, with the same result in every process.
+    """R@K, MRR, MdR and MnR of a whole split, in both directions, with the same result in every process.
 
     Every row of the split has its place in the state. So rows that Lightning's sampler repeats to give all
     processes the same number, the order of batches and processes without a row change nothing.
@@ -95,7 +58,7 @@ class RetrievalMetric(Metric):
         >>> metric = RetrievalMetric(size=2, dim=2, group=torch.arange(2))
         >>> metric.update(torch.tensor([1, 0]), torch.eye(2), torch.eye(2))
         >>> metric.compute()["text_to_image"]
-        {'R@1': 100.0, 'MdR': 1.0, 'MnR': 1.0}
+        {'R@1': 100.0, 'MRR': 1.0, 'MdR': 1.0, 'MnR': 1.0}
     """
 
     full_state_update = False

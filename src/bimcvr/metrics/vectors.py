@@ -1,5 +1,7 @@
 """Embeddings that are fit to be scored: checked once, normalised in float64 on demand."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ class UnitVectors:
         values: (N, E) floating point, used as float32.
         name: what an error calls them.
         device: where they are needed.
+        row_name: names a row in an error; its position by default.
 
     Raises:
         UserError: A row is not finite or has length zero, or the dtype is not floating point.
@@ -25,37 +28,31 @@ class UnitVectors:
         tensor([[0.6000, 0.8000]], dtype=torch.float64)
     """
 
-    def __init__(self, values: Tensor, name: str, device: torch.device) -> None:
+    def __init__(self, values: Tensor, name: str, device: torch.device, row_name: Callable[[int], str] = "row {}".format) -> None:
         if not values.is_floating_point():
             raise UserError(f"the {name} embeddings are {values.dtype}, not floats: save them as float32")
         self.values = values.to(device, torch.float32)
-        self.length = torch.empty(len(values), dtype=torch.float64, device=device)
-        for part in self._parts():
-            self.length[part] = self.values[part].double().norm(dim=1)
+        self.length = torch.linalg.vector_norm(self.values, dim=1, dtype=torch.float64)
         for bad, what in ((~self.length.isfinite(), "not finite"), (self.length == 0, "all zero")):
             if bad.any():
-                raise UserError(_complaint(name, what, bad))
+                raise UserError(_complaint(name, what, bad, row_name))
 
     def exact(self, rows: slice | Tensor) -> Tensor:
         """Return the rows in float64, (..., E) for indices (...)."""
-        return self.values[rows].double() / self.length[rows].unsqueeze(-1)
+        exact: Tensor = self.values[rows].double() / self.length[rows].unsqueeze(-1)
+        return exact
 
     def rounded(self) -> Tensor:
-        """Return all rows (N, E), rounded to float32 from float64."""
-        rounded = torch.empty_like(self.values)
-        for part in self._parts():
-            rounded[part] = self.exact(part)
+        """Return all rows (N, E) in float32, each number off by at most two roundings (2⁻²³ of itself)."""
+        rounded: Tensor = self.values / self.length.float().unsqueeze(-1)
         return rounded
 
-    def _parts(self) -> list[slice]:
-        return [slice(i, i + CHUNK) for i in range(0, len(self.values), CHUNK)]
 
-
-def _complaint(name: str, what: str, bad: Tensor) -> str:
+def _complaint(name: str, what: str, bad: Tensor, row_name: Callable[[int], str]) -> str:
     rows = bad.nonzero().flatten().tolist()
-    named = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
+    named = ", ".join(map(row_name, rows[:5])) + (", …" if len(rows) > 5 else "")
     return (
-        f"{len(rows)} of {len(bad)} {name} embeddings are {what} (row {named}), so no score of theirs means "
+        f"{len(rows)} of {len(bad)} {name} embeddings are {what} ({named}), so no score of theirs means "
         "anything: training has diverged or the file is damaged. Go back to an earlier checkpoint, lower the "
         "learning rate, or train with --trainer.precision 32-true"
     )

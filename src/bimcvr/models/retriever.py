@@ -13,10 +13,15 @@ from torch import Tensor, nn
 
 from bimcvr.contracts import Batch, Features, Gallery
 from bimcvr.errors import UserError
+from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
+from bimcvr.metrics.prompts import AFFIRM, DENY, asked_labels, prompt_sentences
 from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
-from bimcvr.models.evaluation import Outputs, write_outputs
+from bimcvr.models.evaluation import write_outputs
 from bimcvr.models.fusion import ChannelGate
 from bimcvr.models.objectives import Objective, soft_target
+
+TEXTS = 256
+"""Prompts and changed reports that are embedded at a time."""
 
 
 class Retriever(LightningModule):
@@ -34,8 +39,11 @@ class Retriever(LightningModule):
             encoder's own space (the paper).
         optimizer: gets the trainable parameters.
         warmup: share of all steps over which the learning rate rises, before it falls as a cosine to zero.
-        keywords: labels that are asked for by prompts in `test` and `predict`.
+        keywords: labels that are asked for by prompts in `test` and `predict`; the paper's three and every label of the rows
+            by default.
         prompts: sentences that ask for a keyword; a query is the mean of their vectors.
+        denials: sentences that deny it, for zero-shot pairs.
+        probes: whether `test` also embeds each report with one thing changed.
         eval_autocast: evaluate in the trainer's precision instead of float32.
     """
 
@@ -48,8 +56,10 @@ class Retriever(LightningModule):
         embed_dim: int | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-4),
         warmup: float = 0.0,
-        keywords: tuple[str, ...] = ("atelectasis", "consolidation", "adenopathy"),
-        prompts: tuple[str, ...] = ("There is {}.", "{} is seen.", "Findings of {}."),
+        keywords: tuple[str, ...] | None = None,
+        prompts: tuple[str, ...] = AFFIRM,
+        denials: tuple[str, ...] = DENY,
+        probes: bool = True,
         eval_autocast: bool = False,
     ) -> None:
         super().__init__()
@@ -63,7 +73,8 @@ class Retriever(LightningModule):
         self.project_image = nn.Linear(cast(int, volume_encoder.dim), self.embed_dim, bias=False)
         self.project_text = nn.Linear(text_dim, embed_dim, bias=False) if embed_dim else nn.Identity()
         self.optimizer, self.warmup = optimizer, warmup
-        self.keywords, self.prompts, self.eval_autocast = keywords, prompts, eval_autocast
+        self.keywords, self.prompts, self.denials, self.probes = keywords, prompts, denials, probes
+        self.eval_autocast = eval_autocast
         self.register_buffer("first_sd", torch.tensor(math.nan))
         self.first_sd: Tensor
         self._warned = False
@@ -211,14 +222,28 @@ class Retriever(LightningModule):
         }
 
     def _write(self, facts: dict[str, object] | None) -> None:
-        metric = cast(RetrievalMetric, self._metric)
-        image, text = metric.embeddings()
-        prompts = [(label, template.format(label)) for label in self.keywords for template in self.prompts]
-        embedded = self.embed_text([sentence for _, sentence in prompts]) if prompts else None
+        image, text = cast(RetrievalMetric, self._metric).embeddings()
         if self.trainer.is_global_zero:
-            prompt = None if embedded is None else embedded.cpu()
-            outputs = Outputs(cast(Gallery, self._gallery), image.cpu(), text.cpu(), prompts, prompt)
-            write_outputs(outputs, self.trainer, facts)
+            gallery = cast(Gallery, self._gallery)
+            embeddings = Embeddings(gallery.study_id, image.cpu(), text.cpu(), self._embed_prompts(gallery),
+                                    self._embed_probes() if self.probes and facts is not None else None)
+            write_outputs(embeddings, gallery, self.trainer, facts)
+
+    def _embed_prompts(self, gallery: Gallery) -> Prompts | None:
+        labels = asked_labels(gallery.labels) if self.keywords is None else list(self.keywords)
+        sentences, of, denies = prompt_sentences(labels, self.prompts, self.denials)
+        return Prompts(sentences, of, denies, self._embed_texts(sentences)) if sentences else None
+
+    def _embed_probes(self) -> Probes | None:
+        changed = cast(Any, self.trainer).datamodule.probes("test")
+        if not changed:
+            return None
+        studies, kinds, texts = (list(column) for column in zip(*changed, strict=True))
+        return Probes(studies, kinds, self._embed_texts(texts))
+
+    def _embed_texts(self, texts: list[str]) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([self.embed_text(texts[i : i + TEXTS]).cpu() for i in range(0, len(texts), TEXTS)])
 
     def _log_training(self, losses: dict[str, Tensor], z1: Tensor, z2: Tensor) -> None:
         z1, z2 = z1.detach().float(), z2.detach().float()

@@ -1,0 +1,67 @@
+"""The rows of an evaluation: who they are, which answers are right, what is held against them."""
+
+import numpy as np
+
+from bimcvr.contracts import Gallery, Probe
+from bimcvr.data.counterfactual import changed_reports
+from bimcvr.data.counterfactual_rules import FINDING_SYNONYMS
+from bimcvr.data.manifest import ELSEWHERE_FLAGS, Manifest, normalised_text, report_groups, split_list
+from bimcvr.data.splits import Fractions, Split, Strategy, assign_splits
+from bimcvr.errors import UserError
+
+
+def rows_of(
+    manifest: Manifest, split: str, strategy: Strategy | None = None, seed: int = 0, fractions: Fractions = (0.7, 0.1, 0.2)
+) -> tuple[np.ndarray, Split]:
+    """Return the accepted rows of a split (N,), or of the whole manifest for `all`, and how it was divided.
+
+    Whether patients stand in two splits is said beside every figure; here it is no reason to stop.
+
+    Raises:
+        UserError: the split is empty, or cannot be made.
+    """
+    if split == "all":
+        return manifest.accepted(), Split([""] * len(manifest), "none", None)
+    division = assign_splits(manifest, strategy, seed, fractions, allow_patient_overlap=True)
+    rows = division.rows(split)
+    if not len(rows):
+        raise UserError(f"The split '{split}' of {manifest.path} is empty ({division.strategy}: {division.shares()}).")
+    return rows, division
+
+
+def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: str) -> Gallery:
+    """Describe some rows of a manifest as an evaluation sees them.
+
+    Args:
+        manifest: the dataset.
+        rows: (N,) positions in it, ascending.
+        division: how the manifest was divided.
+        split: the rows' name: train, val, test or all.
+    """
+    studies, patients, labels = (manifest.column(name) for name in ("study_id", "patient_id", "labels"))
+    flags = [split_list(cell) for cell in manifest.column("flags")]
+    texts = [normalised_text(report) for report in manifest.column("report")]
+    return Gallery(
+        rows=rows,
+        study_id=[studies[row] for row in rows],
+        group=report_groups(manifest)[rows],
+        same_text=np.unique([texts[row] for row in rows], return_inverse=True)[1] if len(rows) else np.empty(0, dtype=np.int64),
+        elsewhere=np.array([any(flag.startswith(ELSEWHERE_FLAGS) for flag in flags[row]) for row in rows], dtype=bool),
+        flagged=np.array([bool(flags[row]) for row in rows], dtype=bool),
+        patient=[patients[row] or studies[row] for row in rows],
+        labels=[split_list(labels[row]) for row in rows],
+        description={
+            "split": split, "split_strategy": division.strategy, "split_shares": division.shares(),
+            "patient_overlap": division.patient_overlap, "manifest": str(manifest.path), "manifest_hash": manifest.digest,
+            "synthetic": manifest.is_phantom,
+        },
+    )
+
+
+def make_probes(manifest: Manifest, rows: np.ndarray) -> list[Probe]:
+    """Return every report of some rows with one thing changed, in each kind that applies to it."""
+    studies, reports, languages = (manifest.column(name) for name in ("study_id", "report", "language"))
+    return [
+        Probe(studies[row], f"{change.kind}: {change.finding}" if change.finding else change.kind, change.text)
+        for row in rows for change in changed_reports(reports[row], languages[row], FINDING_SYNONYMS)
+    ]

@@ -1,0 +1,1 @@
+"""Scoring anybody's embeddings against a manifest."""

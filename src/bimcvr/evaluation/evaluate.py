@@ -1,0 +1,169 @@
+"""The verb `evaluate`: any model's embeddings in, a result out."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bimcvr.data.splits import Strategy
+from bimcvr.errors import UserError
+
+if TYPE_CHECKING:
+    from bimcvr.contracts import Gallery
+    from bimcvr.metrics.embeddings import Embeddings
+    from bimcvr.metrics.result import Draws
+
+
+def evaluate(
+    embeddings: str = "",
+    manifest: Path | None = None,
+    split: Literal["train", "val", "test", "all"] = "test",
+    out: Path | None = None,
+    page: Path | None = None,
+    compare: Sequence[str] = (),
+    audited: bool = False,
+    image: Path | None = None,
+    text: Path | None = None,
+    ids: Path | None = None,
+    root: Path | None = None,
+    strategy: Strategy | None = None,
+    split_seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+    ks: Sequence[int] | None = None,
+    right: Literal["report", "diagonal"] = "report",
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> int:
+    """Score embeddings of any model: exact ranks in both directions, intervals over patients, keywords, probes.
+
+    The same function scores `test`. Studies of the split without an embedding are an error, further ones are ignored
+    with a count. Several runs (seeds) of a method are given as files with commas between: a query's outcome is then
+    its mean over them, and their standard deviation stands apart.
+
+    Args:
+        embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas between.
+        manifest: the CSV file that names reports, patients and labels.
+        split: the rows that are scored.
+        out: where the result goes, as JSON.
+        page: where a page for people goes, as one HTML file; it shows reports and slices of volumes.
+        compare: further methods, each given as `embeddings`: differences with intervals and p-values.
+        audited: also score the rows without flags, and the whole split cut to their number; and the noise ceiling.
+        image: instead of `embeddings`: an .npy array (N, E) of the volumes,
+        text: one of the reports,
+        ids: and the list of their studies (.csv with study_id, .txt or .npy).
+        root: the folder that the manifest's `volume` column is relative to, for the page.
+        strategy: how the manifest is divided; its `split` column by default, and patient_hash for what lacks.
+        split_seed: the permutation of exact, the salt of patient_hash.
+        fractions: wanted shares of train, val and test.
+        ks: the K of R@K; one above the gallery is refused. 1, 5, 10, 50 and 100 by default, as far as they fit.
+        right: all rows of a report are right answers (report), or the query's own alone (diagonal, as many papers count).
+        resamples: bootstrap resamples, and rounds of the randomisation test.
+        seed: of both.
+    """
+    from bimcvr.data.gallery import make_gallery, rows_of
+    from bimcvr.data.manifest import read_manifest
+    from bimcvr.files import write_json
+    from bimcvr.metrics.result import RECALL_AT, Draws, build_result
+    from bimcvr.metrics.table import format_result
+
+    began = time.perf_counter()
+    if manifest is None:
+        raise UserError("evaluate needs --manifest: the CSV file that names the studies' reports, patients and labels.")
+    table = read_manifest(manifest, root)
+    gallery = make_gallery(table, *rows_of(table, split, strategy, split_seed, fractions), split)
+    size = len(gallery.rows)
+    if ks and max(ks) > size:
+        raise UserError(f"R@{max(ks)} has no meaning in a gallery of {size}: leave that K out.")
+    names = _files(embeddings, (image, text, ids))
+    runs = [_aligned(_load(name, (image, text, ids)), gallery, name) for name in names]
+    draws = Draws(seed, resamples)
+    result = build_result(runs, gallery, ks or RECALL_AT, draws, right)
+    if compare:
+        result["compared_with"] = _compared(runs, compare, gallery, ks or RECALL_AT, draws, right)
+    if audited:
+        from bimcvr.evaluation.audited import raw_against_audited
+
+        result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right)
+    result["about"] = {**gallery.description, **_facts(names, seed, began)}
+    if "planted" in table.table:
+        from bimcvr.phantom.oracle import report_ceiling
+
+        result["ceiling"] = report_ceiling(table, gallery.rows)
+    print(format_result(result))
+    if out is not None:
+        write_json(out, result)
+        print(f"\nresult: {out}")
+    if page is not None:
+        from bimcvr.evaluation.page import write_page
+
+        write_page(page, result, runs[0], gallery, table)
+        print(f"page: {page}")
+    return 0
+
+
+def _files(embeddings: str, arrays: "tuple[Path | None, Path | None, Path | None]") -> list[str]:
+    given = [path is not None for path in arrays]
+    if embeddings and any(given):
+        raise UserError("Give either one .npz file of embeddings, or --image, --text and --ids.")
+    if any(given) and not all(given):
+        raise UserError("--image, --text and --ids belong together: two .npy arrays and the list of their studies.")
+    if all(given):
+        return [f"{arrays[0]}, {arrays[1]}"]
+    if not embeddings:
+        raise UserError("evaluate needs embeddings: an .npz file as `test` and `predict` write it, or --image, --text and --ids.")
+    return embeddings.split(",")
+
+
+def _load(name: str, arrays: "tuple[Path | None, Path | None, Path | None]" = (None, None, None)) -> "Embeddings":
+    from bimcvr.metrics.embeddings import load_arrays, load_embeddings
+
+    image, text, ids = arrays
+    return load_embeddings(Path(name)) if image is None or text is None or ids is None else load_arrays(image, text, ids)
+
+
+def _aligned(embeddings: "Embeddings", gallery: "Gallery", name: str) -> "Embeddings":
+    """Return the gallery's rows of some embeddings, in its order; what lacks is an error, what is over is counted."""
+    place = {study: row for row, study in enumerate(embeddings.study_id)}
+    missing = [study for study in gallery.study_id if study not in place]
+    if missing:
+        named = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+        raise UserError(f"{name} has no embedding of {len(missing)} of the {len(gallery.study_id)} studies of the split: {named}. Figures "
+                        "over a part would not be comparable: embed them, or set them aside in the manifest (status `rejected`).")
+    extra = len(place) - len(gallery.study_id)
+    if extra:
+        print(f"{name}: {extra} studies are not in the split '{gallery.description['split']}' and are ignored.")
+    return embeddings.only([place[study] for study in gallery.study_id])
+
+
+def _compared(
+    runs: "list[Embeddings]", others: Sequence[str], gallery: "Gallery", ks: Sequence[int], draws: "Draws", right: str
+) -> list[dict[str, Any]]:
+    from bimcvr.metrics.compare import compare, holm
+    from bimcvr.metrics.outcomes import summary
+    from bimcvr.metrics.result import WAYS, mean_outcomes
+
+    mine = mean_outcomes(runs, gallery, ks, right)
+    rows: list[dict[str, Any]] = []
+    for files in others:
+        mean = mean_outcomes([_aligned(_load(name), gallery, name) for name in files.split(",")], gallery, ks, right)
+        rows.append({
+            "embeddings": files.split(","), "metrics": {way: summary(mean[way]) for way in WAYS},
+            "differences": {way: compare(mine[way], mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS},
+        })
+    for way in WAYS if len(rows) > 1 else ():
+        for figure in rows[0]["differences"][way]:
+            corrected = holm({str(i): row["differences"][way][figure]["p"] for i, row in enumerate(rows)})
+            for i, row in enumerate(rows):
+                row["differences"][way][figure]["p_holm"] = corrected[str(i)]
+    return rows
+
+
+def _facts(names: list[str], seed: int, began: float) -> dict[str, Any]:
+    from bimcvr.files import sha256_of
+    from bimcvr.provenance import git_commit, peak_memory_mb, versions
+
+    return {
+        "embeddings": {name: sha256_of(Path(name)) if Path(name).is_file() else "" for name in names}, "seed": seed,
+        "git_commit": git_commit(), "versions": versions(), "seconds": round(time.perf_counter() - began, 2),
+        "peak_memory_mb": peak_memory_mb(),
+    }

@@ -1,0 +1,37 @@
+"""The verb `probes`: the sentences and changed reports that a model has to embed to be scored in full."""
+
+from pathlib import Path
+from typing import Literal
+
+
+def probes(manifest: Path, out: Path, split: Literal["train", "val", "test", "all"] = "test") -> int:
+    """Write the texts behind the figures that need more than volumes and reports, as CSV, for a model of your own.
+
+    Embed the column `text` with your model and add to your .npz, in this order: of the rows whose `array` is `prompt` the
+    arrays prompt (text), prompt_label (about), prompt_denies (denies) and prompt_embedding; of those whose `array` is
+    `probe` the arrays probe_study (study_id), probe_kind (about) and probe_embedding.
+
+    Args:
+        manifest: the CSV file; reports and labels are read from it.
+        out: the CSV file to write. It holds reports: keep it where the reports may be.
+        split: the rows whose reports are changed and whose labels are asked for.
+    """
+    import pandas as pd
+
+    from bimcvr.data.gallery import make_probes, rows_of
+    from bimcvr.data.manifest import read_manifest, split_list
+    from bimcvr.files import replacing
+    from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+
+    table = read_manifest(manifest)
+    rows, _ = rows_of(table, split)
+    labels = table.column("labels")
+    prompts = zip(*prompt_sentences(asked_labels([split_list(labels[row]) for row in rows])), strict=True)
+    texts = [{"array": "prompt", "text": text, "about": label, "denies": denies, "study_id": ""} for text, label, denies in prompts]
+    texts += [{"array": "probe", "text": probe.text, "about": probe.kind, "denies": "", "study_id": probe.study_id}
+              for probe in make_probes(table, rows)]
+    with replacing(out) as temporary:
+        pd.DataFrame(texts).to_csv(temporary, index=False, lineterminator="\n")
+    count = sum(text["array"] == "prompt" for text in texts)
+    print(f"{out}: {count} prompts, {len(texts) - count} changed reports of {len(rows)} studies.")
+    return 0

@@ -1,0 +1,55 @@
+"""The noise ceiling: what an oracle reaches on a split whose rows are not all sound."""
+
+import torch
+from torch import Tensor
+
+from bimcvr.metrics.ranks import Ranks
+
+
+def noise_ceiling(group: Tensor, same_text: Tensor, elsewhere: Tensor) -> tuple[Ranks, Ranks]:
+    """Rank as an oracle would that reads every volume and every report without a fault.
+
+    A row whose report belongs elsewhere (another patient's, a failed translation, an X-ray's) tells nothing of its
+    volume: the oracle is at random on it. On a sound row it finds the right answer, but cannot tell it from the same
+    words elsewhere: a text is tied among the volumes of sound rows with that text, a volume among all reports with
+    that text.
+
+    Args:
+        group: (N,) int64; rows with the same number are right answers of each other.
+        same_text: (N,) int64; rows with the same number have the same normalised text.
+        elsewhere: (N,) bool, rows whose report belongs elsewhere.
+
+    Returns:
+        The ranks of the N texts over images, and of the N images over texts.
+
+    Example:
+        >>> n = torch.arange(4)
+        >>> lost = torch.tensor([False, False, False, True])
+        >>> noise_ceiling(n, n, lost)[0].expected.tolist()
+        [1.0, 1.0, 1.0, 2.5]
+    """
+    _, text_of = torch.unique(same_text, return_inverse=True)
+    _, group_of = torch.unique(group, return_inverse=True)
+    sound = (~elsewhere).long()
+    texts = int(text_of.max()) + 1
+    alike = torch.zeros(texts, dtype=torch.long).index_add_(0, text_of, torch.ones_like(text_of))
+    alike_sound = torch.zeros(texts, dtype=torch.long).index_add_(0, text_of, sound)
+    right = torch.bincount(group_of)[group_of]
+    # right answers with the same text: those that the tie is shared with
+    pair = torch.stack([group_of, text_of], dim=1)
+    _, pair_of = torch.unique(pair, dim=0, return_inverse=True)
+    count = int(pair_of.max()) + 1
+    right_alike = torch.zeros(count, dtype=torch.long).index_add_(0, pair_of, torch.ones_like(pair_of))[pair_of]
+    right_alike_sound = torch.zeros(count, dtype=torch.long).index_add_(0, pair_of, sound)[pair_of]
+    zero, total = torch.zeros_like(right), len(group)
+    by_text = Ranks(
+        above=zero,
+        tied_wrong=torch.where(elsewhere, total - right, alike_sound[text_of] - right_alike_sound),
+        tied_right=torch.where(elsewhere, right, right_alike_sound.clamp(min=1)),
+    )
+    by_image = Ranks(
+        above=zero,
+        tied_wrong=torch.where(elsewhere, total - right, alike[text_of] - right_alike),
+        tied_right=torch.where(elsewhere, right, right_alike),
+    )
+    return by_text, by_image

@@ -1,0 +1,216 @@
+"""The rank engine: where the right answers stand among all scores.
+
+Pure functions on tensors. The matrix of scores is never held: tiles of it are computed once and counted, in both
+directions where both are asked for. Scores are cosines. Float32 only decides what lies clearly apart; whatever lies
+within its rounding error of the best right score is decided again in float64, so that tile size, row order, device
+and process count never decide a rank.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.metrics.vectors import CHUNK, UnitVectors
+
+NEAR = 1e-5
+"""Least distance to the best right score at which a float32 score is believed."""
+
+DENSE = 1 / 64
+"""Share of near pairs in a tile above which the whole tile is cheaper in float64 than its pairs."""
+
+
+def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> tuple[Ranks, Ranks]:
+    """Rank every image for every text and every text for every image, in one pass over the scores.
+
+    Memory beside the embeddings is O(N) and a tile. The right answers' scores are taken in float64 and the
+    right answers never counted against themselves, so rounding cannot put an item above itself.
+
+    Args:
+        image: (N, E) floating point, of any length but zero; float16 and bfloat16 are cast up.
+        text: (N, E), row i belongs to row i of `image`.
+        group: (N,) int64; rows with the same number are right answers of each other.
+        tile: rows and columns of a tile of scores; it changes speed and memory, never a result.
+
+    Returns:
+        The ranks of the N texts as queries over images, and of the N images as queries over texts.
+
+    Raises:
+        UserError: An embedding is not finite, has length zero or is not floating point.
+
+    Example:
+        >>> image = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> text = torch.tensor([[2.0, 0.0], [3.0, 0.0], [1.0, 1.0]])
+        >>> text_to_image, image_to_text = rank_both(image, text, torch.arange(3))
+        >>> text_to_image.expected.tolist(), image_to_text.expected.tolist()
+        ([1.0, 3.0, 1.0], [1.5, 2.5, 1.0])
+    """
+    if not image.shape == text.shape == (len(group), *image.shape[1:2]):
+        raise ValueError(f"shapes do not match: {image.shape}, {text.shape}, {group.shape}")
+    device = _device(image)
+    with torch.no_grad():
+        group = group.to(device)
+        images, texts = UnitVectors(image, "image", device), UnitVectors(text, "text", device)
+        by_image, by_text = _Tally(images, texts, group, group), _Tally(texts, images, group, group)
+        _count(images, texts, by_image, by_text, tile)
+    return by_text.ranks(), by_image.ranks()
+
+
+def rank_queries(query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, tile: int = 1024) -> Ranks:
+    """Rank a gallery for some queries, in one direction.
+
+    Args:
+        query: (Q, E) floating point.
+        gallery: (N, E).
+        query_group: (Q,) int64; an item of the same number is a right answer.
+        gallery_group: (N,) int64.
+        tile: rows and columns of a tile of scores.
+
+    Raises:
+        UserError: An embedding is not finite, has length zero or is not floating point.
+        ValueError: A query has no right answer.
+    """
+    if not torch.isin(query_group, gallery_group).all():
+        raise ValueError("a query has no right answer in the gallery")
+    device = _device(gallery)
+    with torch.no_grad():
+        queries, items = UnitVectors(query, "query", device), UnitVectors(gallery, "gallery", device)
+        tally = _Tally(queries, items, query_group.to(device), gallery_group.to(device))
+        _count(queries, items, tally, None, tile)
+    return tally.ranks()
+
+
+def _device(values: Tensor) -> torch.device:
+    return values.device if values.device.type == "cuda" else torch.device("cpu")  # MPS knows no float64
+
+
+def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "_Tally | None", tile: int) -> None:
+    """Count all tiles of scores left × right: `forward` has its queries on the left, `backward` on the right."""
+    with _full_float32():
+        lefts, rights = left.rounded(), right.rounded()
+        heights, widths = min(tile, len(lefts)), min(tile, len(rights))
+        spare = lefts.new_empty(2, heights, widths)  # one memory for all tiles: fresh pages are slow
+        for i in range(0, len(lefts), tile):
+            rows = slice(i, i + tile)
+            for j in range(0, len(rights), tile):
+                columns = slice(j, j + tile)
+                score, flag = spare[:, : len(lefts[rows]), : len(rights[columns])]
+                torch.mm(lefts[rows], rights[columns].T, out=score)  # with `out`, autocast leaves it alone
+                tiles = [(forward, score, flag, rows, columns)]
+                if backward is not None:
+                    tiles.append((backward, score.T, flag.T, columns, rows))
+                counts = [tally.certain(scores, flags, queries) for tally, scores, flags, queries, _ in tiles]
+                if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():
+                    exact = left.exact(rows) @ right.exact(columns).T
+                    forward.add_exact(exact, rows, columns)
+                    if backward is not None:
+                        backward.add_exact(exact.T, columns, rows)
+                    continue
+                for (tally, scores, _, queries, items), (above, open_) in zip(tiles, counts, strict=True):
+                    tally.above[queries] += above
+                    tally.add_open(scores, open_, queries, items)
+
+
+class _Tally:
+    """The counts of one direction: queries in the rows of a tile, gallery in its columns."""
+
+    def __init__(self, query: UnitVectors, gallery: UnitVectors, query_group: Tensor, gallery_group: Tensor) -> None:
+        self.query, self.gallery, self.query_group, self.gallery_group = query, gallery, query_group, gallery_group
+        self.best, self.tied_right = _best_right(query, gallery, query_group, gallery_group)
+        self.above = torch.zeros_like(query_group)
+        self.tied_wrong = torch.zeros_like(query_group)
+        # What a float32 product of unit vectors can be off by (Higham 2002, eq. 3.5) and, twice, its inputs.
+        width = query.values.shape[1]
+        band = max(NEAR, TIE + (width + 8) * 2.0**-24)
+        self.low, self.high = (self.best - band).float(), (self.best + band).float()
+
+    def certain(self, score: Tensor, flag: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
+        """Count a tile (q, g) of float32 scores as far as float32 can.
+
+        Returns:
+            For each query how many items certainly score higher (q,), and how many are left open (q,), int64.
+        """
+        # Comparing into a float32 tensor and adding that up is several times faster than adding up booleans.
+        above = torch.gt(score, self.high[queries, None], out=flag).sum(1)
+        reached = torch.ge(score, self.low[queries, None], out=flag).sum(1)
+        return above.long(), (reached - above).long()
+
+    def add_open(self, score: Tensor, open_: Tensor, queries: slice, items: slice) -> None:
+        """Decide in float64 the pairs of a tile (q, g) that `certain` left open, `open_` (q,) in number."""
+        doubtful = open_.nonzero().flatten()
+        rows = doubtful + queries.start
+        part = score[doubtful]
+        near = (part >= self.low[rows, None]) & (part <= self.high[rows, None])
+        row, column = near.nonzero().unbind(1)
+        query, item = rows[row], column + items.start
+        wrong = self.query_group[query] != self.gallery_group[item]
+        for q, g in zip(torch.split(query[wrong], CHUNK), torch.split(item[wrong], CHUNK), strict=True):
+            gap = (self.query.exact(q) * self.gallery.exact(g)).sum(1) - self.best[q]
+            self.above.index_add_(0, q, (gap > TIE).long())
+            self.tied_wrong.index_add_(0, q, (gap.abs() <= TIE).long())
+
+    def add_exact(self, exact: Tensor, queries: slice, items: slice) -> None:
+        """Count a tile (q, g) of float64 scores."""
+        wrong = self.query_group[queries, None] != self.gallery_group[None, items]
+        gap = exact - self.best[queries, None]
+        self.above[queries] += ((gap > TIE) & wrong).sum(1)
+        self.tied_wrong[queries] += ((gap.abs() <= TIE) & wrong).sum(1)
+
+    def ranks(self) -> Ranks:
+        return Ranks(self.above.cpu(), self.tied_wrong.cpu(), self.tied_right.cpu())
+
+
+def _best_right(query: UnitVectors, gallery: UnitVectors, query_group: Tensor, gallery_group: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each query's best right score (Q,) float64 and how many right items are tied at it (Q,)."""
+    best = torch.empty(len(query_group), dtype=torch.float64, device=query_group.device)
+    tied = torch.empty_like(query_group)
+    for queries, members in _same_group(query_group, gallery_group):
+        score = query.exact(queries) @ gallery.exact(members).mT
+        top = score.amax(-1, keepdim=True)
+        best[queries] = top.squeeze(-1)
+        tied[queries] = (top - score <= TIE).sum(-1)
+    return best, tied
+
+
+def _same_group(query_group: Tensor, gallery_group: Tensor, limit: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield index blocks: queries (G, m) and all members (G, n) of their G groups, every query once.
+
+    Groups that are alike in both sizes go together, so that thousands of small groups cost a few batched products.
+    """
+    names, size = torch.unique(query_group, return_counts=True)
+    order, start = query_group.argsort(stable=True), size.cumsum(0) - size
+    items, (item_names, item_size) = gallery_group.argsort(stable=True), torch.unique(gallery_group, return_counts=True)
+    place = torch.searchsorted(item_names, names)
+    members_of, members_from = item_size[place], (item_size.cumsum(0) - item_size)[place]
+    for m, n in torch.unique(torch.stack([size, members_of], dim=1), dim=0).tolist():
+        alike = ((size == m) & (members_of == n)).nonzero().flatten()
+        for some in torch.split(alike, max(1, limit // n)):
+            members = items[members_from[some, None] + torch.arange(n, device=items.device)]
+            queries = order[start[some, None] + torch.arange(m, device=items.device)]
+            for part in torch.split(queries, max(1, limit * 4096 // members.numel()), dim=1):
+                yield part, members
+
+
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep TF32 (CUDA) and bfloat16 (CPU) out of float32 products, whatever the user set for training."""
+    if not hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.8: one switch for all
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+        return
+    # From 2.9 on the old switch cannot be read once somebody has used the new ones.
+    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    kept = [switch.fp32_precision for switch in switches]
+    try:
+        for switch in switches:
+            switch.fp32_precision = "ieee"
+        yield
+    finally:
+        for switch, value in zip(switches, kept, strict=True):
+            switch.fp32_precision = value
