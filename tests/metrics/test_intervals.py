@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from bimcvr.metrics.intervals import draws, intervals
+from bimcvr.metrics.outcomes import figures, outcomes
 from bimcvr.metrics.ranks import Ranks, chance_ranks
-from bimcvr.metrics.retrieval import figures
 
 KS = (1, 5, 10)
 
@@ -38,8 +38,8 @@ def test_equals_a_naive_loop() -> None:
             ]
             drawn.append(figures(subset(ranks, queries), KS))
     assert len(drawn) == resamples
-    found = intervals(ranks, patients, KS, seed=5, resamples=resamples)
-    assert list(found) == ["R@1", "R@5", "R@10", "MdR", "MnR"]
+    found = intervals(outcomes(ranks, KS), patients, seed=5, resamples=resamples)
+    assert list(found) == ["R@1", "R@5", "R@10", "MRR", "MdR", "MnR"]
     for name, bounds in found.items():
         assert bounds == pytest.approx(np.percentile([d[name] for d in drawn], [2.5, 97.5])), name
 
@@ -56,9 +56,9 @@ def test_draws_take_as_many_patients_as_there_are() -> None:
 
 def test_covers_the_figure_and_depends_on_the_seed_alone() -> None:
     ranks, patients = ranks_of(200, seed=2), [str(i) for i in range(200)]
-    found = intervals(ranks, patients, KS, seed=1, resamples=1000)
-    assert found == intervals(ranks, patients, KS, seed=1, resamples=1000)
-    assert found != intervals(ranks, patients, KS, seed=2, resamples=1000)
+    found = intervals(outcomes(ranks, KS), patients, seed=1, resamples=1000)
+    assert found == intervals(outcomes(ranks, KS), patients, seed=1, resamples=1000)
+    assert found != intervals(outcomes(ranks, KS), patients, seed=2, resamples=1000)
     for name, value in figures(ranks, KS).items():
         assert found[name][0] <= value <= found[name][1]
 
@@ -66,18 +66,16 @@ def test_covers_the_figure_and_depends_on_the_seed_alone() -> None:
 def test_several_studies_of_a_patient_widen_the_interval() -> None:
     """Four copies of 50 queries say no more than the 50, if one knows that they are the same patients'."""
     ranks = subset(ranks_of(50, seed=3), list(range(50)) * 4)
-    low, high = intervals(ranks, [str(i % 50) for i in range(200)], KS, resamples=2000)["R@5"]
-    low_apart, high_apart = intervals(ranks, [str(i) for i in range(200)], KS, resamples=2000)["R@5"]
+    low, high = intervals(outcomes(ranks, KS), [str(i % 50) for i in range(200)], resamples=2000)["R@5"]
+    low_apart, high_apart = intervals(outcomes(ranks, KS), [str(i) for i in range(200)], resamples=2000)["R@5"]
     assert high - low == pytest.approx(2 * (high_apart - low_apart), rel=0.2)
 
 
 def test_one_patient_has_no_spread() -> None:
-    ranks = chance_ranks(torch.arange(4))
-    assert intervals(ranks, ["a"] * 4, (1, 9), resamples=20) == {
-        "R@1": [25.0, 25.0], "MdR": [2.5, 2.5], "MnR": [2.5, 2.5]
-    }
+    found = intervals(outcomes(chance_ranks(torch.arange(4)), (1, 9)), ["a"] * 4, resamples=20)
+    assert found == {"R@1": [25.0, 25.0], "MRR": pytest.approx([25 / 48] * 2), "MdR": [2.5, 2.5], "MnR": [2.5, 2.5]}
 
 
 def test_every_query_needs_a_patient() -> None:
     with pytest.raises(ValueError, match="3 patients for 4 queries"):
-        intervals(chance_ranks(torch.arange(4)), ["a"] * 3, KS)
+        intervals(outcomes(chance_ranks(torch.arange(4)), KS), ["a"] * 3)

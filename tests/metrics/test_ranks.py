@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from itertools import combinations
 from math import comb, inf, nan
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from bimcvr.errors import UserError
 from bimcvr.metrics import engine
-from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.engine import rank_both, rank_queries
 from bimcvr.metrics.ranks import Ranks, chance_ranks
 
 Case = tuple[Tensor, Tensor, Tensor]
@@ -74,6 +75,59 @@ def test_equals_fractions(case: Case, tile: int) -> None:
             found = [hit[i].item() for hit in hits]
             assert found == pytest.approx([float(p) for p in probabilities], abs=1e-12)
             assert ranks.optimistic[i] <= ranks.expected[i] <= ranks.pessimistic[i]
+
+
+def random_case(random: torch.Generator) -> Case:
+    """Small integers in few dimensions: many ties, several right answers."""
+    n, width = (int(torch.randint(1, top, (), generator=random)) for top in (7, 4))
+    image, text = torch.randint(-2, 3, (2, n, width), generator=random).float()
+    for table in (image, text):
+        table[~table.any(dim=1)] = 1.0
+    return image, text, torch.randint(0, n, (n,), generator=random)
+
+
+def test_ten_thousand_cases_equal_fractions() -> None:
+    random = torch.Generator().manual_seed(2026)
+    for _ in range(10_000):
+        image, text, group = random_case(random)
+        tile = int(torch.randint(1, 8, (), generator=random))
+        for ranks, (query, gallery) in zip(rank_both(image, text, group, tile), ((text, image), (image, text)), strict=True):
+            expectations, reciprocals = ranks.expected.tolist(), ranks.reciprocal.tolist()
+            probabilities = {k: ranks.hit_probability(k).tolist() for k in {1, 2, len(group)}}
+            for i, (q, mine) in enumerate(zip(query, group.tolist(), strict=True)):
+                scores = [signed_square(q, item) for item in gallery]
+                right = [of == mine for of in group.tolist()]
+                best = max(s for s, r in zip(scores, right, strict=True) if r)
+                above = sum(s > best for s in scores)
+                tied_right = sum(r and s == best for s, r in zip(scores, right, strict=True))
+                counts = above, scores.count(best) - tied_right, tied_right
+                assert (ranks.above[i].item(), ranks.tied_wrong[i].item(), ranks.tied_right[i].item()) == counts
+                expected, hits, reciprocal = from_counts(*counts, len(group))
+                assert abs(expectations[i] - expected) < 1e-12
+                assert abs(reciprocals[i] - reciprocal) < 1e-12
+                assert all(abs(of[i] - hits[k]) < 1e-12 for k, of in probabilities.items())
+
+
+@cache
+def from_counts(above: int, wrong: int, right: int, size: int) -> tuple[Fraction, dict[int, Fraction], Fraction]:
+    """Expected rank, P(hit@k) and mean 1 / rank over all places that the tied right items can take."""
+    first = [above + 1 + min(places) for places in combinations(range(wrong + right), right)]
+    hits = {k: Fraction(sum(place <= k for place in first), len(first)) for k in {1, 2, size}}
+    return Fraction(sum(first), len(first)), hits, sum((Fraction(1, place) for place in first), Fraction(0)) / len(first)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases(), st.integers(1, 8), st.data())
+def test_queries_alone_are_ranked_as_all_together(case: Case, tile: int, data: st.DataObject) -> None:
+    image, text, group = case
+    some = torch.tensor(data.draw(st.lists(st.integers(0, len(group) - 1), min_size=1, max_size=9)))
+    ranks, whole = rank_queries(text[some], image, group[some], group, tile), rank_both(image, text, group)[0]
+    assert equal(ranks, Ranks(whole.above[some], whole.tied_wrong[some], whole.tied_right[some]))
+
+
+def test_a_query_without_a_right_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match="no right answer"):
+        rank_queries(torch.ones(1, 2), torch.ones(2, 2), torch.tensor([5]), torch.arange(2))
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(1, 100))

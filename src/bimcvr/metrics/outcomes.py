@@ -37,8 +37,9 @@ def summary(of: Outcomes) -> dict[str, float]:
 
     Example:
         >>> zero, one = torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
-        >>> summary(outcomes(Ranks(above=torch.tensor([0, 1, 3]), tied_wrong=zero, tied_right=one), ks=(1, 2, 5)))
-        {'R@1': 33.33333333333333, 'R@2': 66.66666666666666, 'MRR': 0.5833333333333334, 'MdR': 2.0, 'MnR': 2.3333333333333335}
+        >>> found = summary(outcomes(Ranks(above=torch.tensor([0, 1, 3]), tied_wrong=zero, tied_right=one), ks=(1, 2, 5)))
+        >>> {name: round(value, 3) for name, value in found.items()}
+        {'R@1': 33.333, 'R@2': 66.667, 'MRR': 0.583, 'MdR': 2.0, 'MnR': 2.333}
     """
     means = {name: values.mean().item() for name, values in of.items()}
     return with_median(means, median(of["MnR"]))
