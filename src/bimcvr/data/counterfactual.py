@@ -27,10 +27,11 @@ _FUNCTION_WORDS = {
     "es": frozenset("el la los las de del en con sin se un una y no que por al es derecho izquierdo derecha izquierda".split())}
 _MEASURE = re.compile(MEASURE, re.IGNORECASE)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-_OF_SIZE = re.compile(rf",?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un tamaño de)\s+(?:(?:up to|hasta|unos|"
+_OF_SIZE = re.compile(rf"(?<!ores)(?<!res)(?<!than),?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un tamaño de)\s+(?:(?:up to|hasta|unos|"
                       rf"about|approximately|aproximadamente)\s+)?{MEASURE}\)?|\s+of \w+ extent\b", re.IGNORECASE)
 # "In the left lung, no nodule is seen": what stands before the negation only says where
 _WHERE = re.compile(r"\W*(?:in|on|at|within|en|a nivel)\b", re.IGNORECASE)
+_FIRST_OF_TWO = re.compile(r"([\w-]+) (and|y|e) ")
 _LIST_BEFORE = re.compile(r"\b(?:upper|middle|lower)(?:\s*[,/&]\s*|\s+(?:and|or|to)\s+)(?:the\s+)?$", re.IGNORECASE)
 # singular nouns that want an article once "no" is gone
 _COUNTABLE = re.compile(r"(?:mass|nodule|lesion|effusion|pneumothorax|hernia|fracture|aneurysm|collection|cyst|thrombus|embolus|goit(?:er|re)|"
@@ -265,13 +266,16 @@ def _is_known(text: str) -> bool:
 
 def _deny(sentence: str, rules: Rules) -> Edit | None:
     def found(x: str) -> str:
-        return rules.leads.sub("", x, count=1) if rules.leads.match(x) else x
+        bare = x[lead.end() :] if (lead := rules.leads.match(x)) else x
+        both = _FIRST_OF_TWO.match(bare)  # "Bullae and mild emphysema are seen": "No bullae or emphysema are seen"
+        bare = f"{both[1]} {'or' if both[2] == 'and' else 'ni'} {found(bare[both.end() :])}" if both else bare
+        size = _OF_SIZE.search(bare)
+        return bare[: size.start()] + bare[size.end() :] if size and not re.search("[,;]", bare[: size.start()]) else bare
 
     if rules.empty.search(sentence):
         return None
     bare = (rules.bare,) if _is_known(sentence) else ()
-    edit = _first(sentence, (*rules.deny, *bare), found, None)
-    return edit and (*edit[:2], _OF_SIZE.sub("", edit[2]))
+    return _first(sentence, (*rules.deny, *bare), found, None)
 
 
 def _affirm(sentence: str, rules: Rules) -> Edit | None:

@@ -56,7 +56,7 @@ ENGLISH = Rules(
         r"\d[\d.]* ?-?mm (?:thick |axial |contiguous |slice |section )*(?:slices?|sections?|collimation|cuts|intervals?|reconstruct\w*)",
         r"advanced (?:age|life)"),
     leads=re.compile(
-        rf"(?:(?:an?|some|several|multiple|numerous|many|few|two|three|new|{MEASURE}|{'|'.join(sorted(_GRADES_EN, key=len)[::-1])}|"
+        rf"(?:(?:an?|some|several|multiple|numerous|many|few|two|three|new|stable|persistent|possible|probable|{MEASURE}|{'|'.join(sorted(_GRADES_EN, key=len)[::-1])}|"
         r"(?:amount|collection|quantity|cluster)s? of)\b,?\s+(?:and (?=(?:mild|small|patchy)\b))?)+", re.IGNORECASE),
     denial=any_of(r"no(?! (?:longer|doubt))\b", r"not(?! only)\b", r"without\b", r"absen(?:t|ce)\b", r"free of\b", r"negative\b",
                 r"resolved\b", r"resolution of\b", r"unremarkable\b", r"normal(?:ly)?\b", r"clear(?:ed)?\b", r"den(?:y|ies|ied)\b",
@@ -73,9 +73,11 @@ ENGLISH = Rules(
         (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})(?P<verb>\s+(?:{_BE}|can be)\s+(?:\w+ly\s+|again\s+|also\s+|"
          rf"now\s+)?{_SEEN}\b.*)$", "{start}no {x}{verb}"),
         (rf"(?P<verb>\b{_SHOW}\s+)(?!(?:that|the|both)\b)(?P<x>.+)$", "{verb}no {x}"),
-        (rf"\b(?P<be>{_BE}|has|have)\s+(?:(?:\w+ly|also|again)\s+)?(?P<y>{_STATE})\b", "{be} not {y}"),
+        (rf"\b(?P<be>{_BE}|has|have)\s+(?:(?:\w+ly|also|again)\s+)?(?P<y>{_STATE})\b(?: to {MEASURE})?", "{be} not {y}"),
+        (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})\s+(?:measures|reaches)\b[^.;]*{MEASURE}[^.;]*", "{start}there is no {x}"),
+        (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})\s+(?:measure|reach)\b[^.;]*{MEASURE}[^.;]*", "{start}there are no {x}"),
         (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})(?P<verb>\s+{_LIE}\b.*)$", "{start}no {x}{verb}")),
-    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!(?:the|this|these|both|in|on|at|status|since|known)\b)(?P<x>.+)$",
+    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\bunchanged\b)(?!(?:the|this|these|both|in|on|at|status|since|known|signs)\b)(?P<x>[^:]+)$",
                      re.IGNORECASE | re.DOTALL), "{start}no {x}"),
     affirm=rewrites(
         (START + rf"(?P<be>there {_BE})\s+no\s+(?P<x>.+)$", "{start}{be} {a}{x}"),

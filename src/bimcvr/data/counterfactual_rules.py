@@ -13,7 +13,7 @@ Rewrites = tuple[tuple[re.Pattern[str], str], ...]
 
 # A finding's wordings; "+" joins words that must all stand in a statement, in any order.
 FINDING_SYNONYMS: dict[str, tuple[str, ...]] = {
-    "pleural effusion": ("pleural effusion", "fluid+pleural", "hydrothorax", "derrame pleural", "derrame+pleural",
+    "pleural effusion": ("pleural effusion", "effusion", "fluid+pleural", "hydrothorax", "derrame pleural", "derrame",
                          "líquido+pleural"),
     "pneumothorax": ("pneumothorax", "pneumothoraces", "free air+pleural", "neumotórax"),
     "atelectasis": ("atelectasis", "atelectases", "atelectatic", "collapse", "volume loss", "loss of volume", "atelectasia",
@@ -119,6 +119,6 @@ def mirrored(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 # a number with its unit, or several: 12 mm, 1,5 cm, 12 x 8 mm, 3 cm x 2 cm, 70x45x40mm
 _NUMBER, _UNIT = r"\d+(?:[.,]\d+)?", r"(?:mm|cm|(?:milli|centi)met(?:er|re)s?|(?:mil|cent)[ií]metros?)"
-MEASURE = (rf"(?<![\w.,/])(?:{_NUMBER}\s*(?:{_UNIT}\s*)?(?:[x×*-]|\bby\b|\bpor\b)\s*)*{_NUMBER}\s*-?{_UNIT}\b")
+MEASURE = (rf"(?<![\w.,/<>≤≥])(?<![<>≤≥] )(?:{_NUMBER}\s*(?:{_UNIT}\s*)?(?:[x×*-]|\bby\b|\bpor\b)\s*)*{_NUMBER}\s*-?{_UNIT}\b")
 
 START = r"(?P<start>^(?:[^\W\d_][\w ]{2,30}:\s+)?)"

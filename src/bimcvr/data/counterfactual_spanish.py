@@ -11,7 +11,7 @@ _SHOW = (r"(?:muestran?|mostr[oó]|mostraron|mostraban?|revel[aóo]n?|revelaron|
          r"presentan?|presentaban?|existen?|exist[ií]an?|hay|hab[ií]a|aparecen?|apreci[oó]|describen?|confirm[oó])")
 _STATE = r"(?:aumentad|dilatad|engrosad|desplazad|elevad|colapsad|calcificad|agrandad|ensanchad|ocupad|infiltrad)[oa]s?"
 _FINITE = (rf"\b(?:es|son|est[aá]n?|fue(?:ron)?|era|se|ha|han|tiene|realiza|persisten?|impresiona|sugieren?|parecen?|miden?|condicionan?|"
-           rf"que|puede|{_SHOW})\b")
+           rf"que|puede|{_SHOW}|\w+(?:aron|ieron|aban?|ó))\b")
 _AGAIN = r"(?:(?:tambi[eé]n|adem[aá]s|[uú]nicamente|s[oó]lo|nuevamente)\s+)?"
 
 
@@ -39,7 +39,8 @@ SPANISH = Rules(
     sides=mirrored([*_SIDES, ("del lóbulo medio", "de la língula"), ("al lóbulo medio", "a la língula"),
                     ("el lóbulo medio", "la língula"), ("lóbulo medio", "língula")])
     | {"izqd" + end: "dch" + end for end in ("o", "a")} | {"lingular": "de lóbulo medio"}
-    | {f"{one} derecho": other for one, other in (("del lóbulo medio", "de la língula"), ("al lóbulo medio", "a la língula"),
+    | {f"{one}{more}": other for more in (" derecho", " pulmonar", " pulmonar derecho") for one, other in (
+        ("del lóbulo medio", "de la língula"), ("al lóbulo medio", "a la língula"),
                                                   ("el lóbulo medio", "la língula"), ("lóbulo medio", "língula"))}
     | {f"{one} izquierda": other for one, other in (("de la língula", "del lóbulo medio"), ("la língula", "el lóbulo medio"),
                                                     ("língula", "lóbulo medio"))},
@@ -50,7 +51,9 @@ SPANISH = Rules(
     lobes={f"{word} {at}{s}{more}": f"{word} {to}{s}{more}" for at, to in (("superior", "inferior"), ("inferior", "superior"))
            for word, s, more in (("lóbulo", "", ""), ("lóbulos", "es", ""), ("campo", "", ""), ("campos", "es", ""),
                                  ("campo pulmonar", "", ""), ("campos pulmonares", "es", ""))}
-    | {"lóbulo medio": "lóbulo inferior derecho", "lóbulo medio derecho": "lóbulo inferior derecho",
+    | {"lóbulo medio": "lóbulo inferior derecho", "lóbulo medio del pulmón derecho": "lóbulo inferior del pulmón derecho",
+       "lóbulo medio pulmonar": "lóbulo inferior derecho", "lóbulo medio pulmonar derecho": "lóbulo inferior derecho",
+       "lóbulo medio derecho": "lóbulo inferior derecho",
        "de la língula": "del lóbulo inferior izquierdo", "a la língula": "al lóbulo inferior izquierdo",
        "la língula": "el lóbulo inferior izquierdo", "língula": "lóbulo inferior izquierdo",
        "lingular": "de lóbulo inferior izquierdo"},
@@ -66,7 +69,7 @@ SPANISH = Rules(
         r"\d[\d.,]* ?mm de (?:grosor de corte|espesor|colimación)", r"(?:estado|paciente|enfermedad) grave", r"importante (?:que|destacar)",
         r"importante\b(?= (?:en|para)\b)", r"leve\w* (?:dolor|fiebre|disnea)"),
     leads=re.compile(
-        rf"(?:(?:un[oa]?s?|algun[oa]s?|m[uú]ltiples|vari[oa]s|numeros[oa]s|nuev[oa]s?|dos|tres|{MEASURE}|"
+        rf"(?:(?:un[oa]?s?|algun[oa]s?|m[uú]ltiples|vari[oa]s|numeros[oa]s|nuev[oa]s?|posibles?|probables?|dos|tres|{MEASURE}|"
         + "|".join(sorted(_GRADES, key=len)[::-1]) + r"|(?:cantidad|cuantía) de)\s+(?:y )?)+", re.IGNORECASE),
     denial=any_of(r"no(?! (?:obstante|s[oó]l[oa]|s[oó]lo))\b", r"sin(?! embargo)\b", r"ausen(?:cia|te)s?\b", r"niega\b", r"descart\w+",
                   r"normal(?:es|mente)?\b", r"ni\b", r"nunca\b", r"ning[uú]n\w*", r"negativ\w+", r"resuelt\w+", r"resolución d",
@@ -79,10 +82,10 @@ SPANISH = Rules(
                  r"recidiva\b", r"obstante\b", r"necesidad\b", r"precis\w+"),
     deny=rewrites(
         (rf"\b(?P<verb>(?:se|le|nos) (?:le )?{_SEE}\w*\s+{_AGAIN})(?!que\b|como\b|a\b|en\b|por\b|mediante\b)(?P<x>[^;]+)$", "no {verb}{x}"),
-        (rf"\b(?P<verb>{_SEE}\w*ndo(?:se)?\s+{_AGAIN})(?!que\b|como\b)(?P<x>[^;]+)$", "no {verb}{x}"),
+        (rf"\b(?P<verb>{_SEE}\w*ndo(?:se)?\s+{_AGAIN})(?!que\b|como\b|a\b|en\b|por\b|tras\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"(?<!la )(?<!una )(?<!con )(?<!se )\b(?P<verb>{_SHOW}\s+{_AGAIN})(?!que\b|como\b|en\b|por\b|a\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"\b(?P<be>est[aá]n?|es|son|se encuentran?)\s+(?:\w+mente\s+)?(?P<y>{_STATE})\b", "no {be} {y}")),
-    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!(?:el|la|los|las|en|tras|ante|dado|con|estudio|control)\b)(?P<x>.+)$",
+    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!(?:el|la|los|las|en|tras|ante|dado|con|estudio|control)\b)(?P<x>[^:]+)$",
                      re.IGNORECASE | re.DOTALL), "{start}no hay {x}"),
     affirm=rewrites(
         (START + r"no\s+(?P<x>.+)$", "{start}{x}"),
@@ -92,6 +95,6 @@ SPANISH = Rules(
         (rf"\bsin\s+(?P<v>{_SEE}|present)ar\b\s*(?P<x>[^;]*)$", "{v}ando {x}"),
         (rf"\bsin\s+(?P<v>{_SEE}|exist|v)[ei]rse\b\s*(?P<x>[^;]*)$", "{v}iéndose {x}"),
         (rf"\bsin\s+(?P<v>{_SEE}|exist)[ei]r\b\s*(?P<x>[^;]*)$", "{v}iendo {x}"),
-        (r"\bsin\s+(?P<x>[^;]+)$", "con {x}"), (r"\bausencia de\s+(?P<x>[^;]+)$", "presencia de {x}")),
+        (r"\bsin\s+(?!\w+[aei]r(?:l[aoe]s?|se)?\b)(?P<x>[^;]+)$", "con {x}"), (r"\bausencia de\s+(?P<x>[^;]+)$", "presencia de {x}")),
     join=rewrites((r"\bni(?= h?i)", "e"), (r"\bni\b", "y"), (r"\bning[uú]n\b", "algún"), (r"\bninguna\b", "alguna")),
 )
