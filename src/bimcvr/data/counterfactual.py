@@ -6,6 +6,7 @@ replaced spans; the report around them stays as it was, byte for byte. The rules
 """
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,15 +28,18 @@ _FUNCTION_WORDS = {
     "es": frozenset("el la los las de del en con sin se un una y no que por al es derecho izquierdo derecha izquierda".split())}
 _MEASURE = re.compile(MEASURE, re.IGNORECASE)
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-_OF_SIZE = re.compile(rf"(?<!ores)(?<!res)(?<!than),?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un tamaño de)\s+(?:(?:up to|hasta|unos|"
-                      rf"about|approximately|aproximadamente)\s+)?{MEASURE}\)?|\s+of \w+ extent\b", re.IGNORECASE)
+_OF_SIZE = re.compile(r"(?<!or)(?<!ores)(?<!than),?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un tamaño de)\s+"
+                      rf"(?:(?:up to|hasta|unos|about|approximately|aproximadamente)\s+)?{MEASURE}\)?|\s+of \w+ extent\b", re.IGNORECASE)
 # "In the left lung, no nodule is seen": what stands before the negation only says where
 _WHERE = re.compile(r"\W*(?:in|on|at|within|en|a nivel)\b", re.IGNORECASE)
 _FIRST_OF_TWO = re.compile(r"([\w-]+) (and|y|e) ")
 _LIST_BEFORE = re.compile(r"\b(?:upper|middle|lower)(?:\s*[,/&]\s*|\s+(?:and|or|to)\s+)(?:the\s+)?$", re.IGNORECASE)
+_BEFORE_ADJECTIVE = re.compile(r"|una?|el|la|l[oa]s|un[oa]s|de|del|al|con|y|e|o|dos|tres|otr[oa]s?|vari[oa]s|multiples|muy|hay|\w+ndo(?:se)?|"
+                               r"(?:observ|apreci|identific|visualiz|objetiv|evidenci|detect|present|exist|muestr|contien)\w*")
+_FEMININE = re.compile(r"(?<!m)as?$|[cs]ion(?:es)?$|dad(?:es)?$|[st]is$|imagen(?:es)?$")
 # singular nouns that want an article once "no" is gone
-_COUNTABLE = re.compile(r"(?:mass|nodule|lesion|effusion|pneumothorax|hernia|fracture|aneurysm|collection|cyst|thrombus|embolus|goit(?:er|re)|"
-                        r"pacemaker|cavity|bulla|shift|defect|tumou?r|abscess|pattern|abnormality|opacity|infiltrate)$", re.IGNORECASE)
+_COUNTABLE = re.compile(r"(?:mass|nodule|lesion|effusion|pneumothorax|hernia|fracture|aneurysm|collection|cyst|thrombus|embolus|"
+                        r"goit(?:er|re)|pacemaker|cavity|bulla|shift|defect|tumou?r|abscess|pattern|abnormality|opacity|infiltrate)$", re.IGNORECASE)
 _HEAD = re.compile(r"^(?:(?!\b(?:of|in|on|at|with|within|to|or|and|is|are|that)\b)[\w /-])+", re.IGNORECASE)
 
 Edit = tuple[int, int, str]
@@ -149,7 +153,7 @@ _NEVER = re.compile("(?!)")
 
 def _parts(report: str, start: int, end: int, rules: Rules) -> list[_Part]:
     cuts = sorted({start, *(cut.start() for cut in rules.cut.finditer(report, start, end)), end})
-    spans = list(zip(cuts, cuts[1:], strict=False))
+    spans = list(itertools.pairwise(cuts))
     affirmed = [rules.denial.search(report, *span) is None for span in spans]
     for i in range(len(spans) - 1):
         if affirmed[i] and not affirmed[i + 1] and _WHERE.match(report, *spans[i]):
@@ -188,7 +192,8 @@ def _mentions(text: str, synonyms: Sequence[str]) -> bool:
 def _said(report: str) -> Counter[str]:
     """Return what a report says, whatever the order of its sentences or of "right and left"."""
     pair = re.compile(r"\b(right|left|derech\w+|izquierd\w+)(\s*/\s*| and | or | y | o )(the )?(right|left|derech\w+|izquierd\w+)\b")
-    return Counter(pair.sub(lambda found: " and ".join(sorted((found[1], found[4]))), fold(sentence)) for sentence in split_sentences(report))
+    return Counter(pair.sub(lambda found: " and ".join(sorted((found[1], found[4]))), fold(sentence))
+                   for sentence in split_sentences(report))
 
 
 # ---------------------------------------------------------------- sizes and lobes
@@ -201,7 +206,7 @@ def _size_edits(report: str, part: _Part, language: str) -> list[Edit]:
              if not any(start < found.end() and found.start() < end for start, end in masks)]
     for start, end, new in _SIZES[language].edits(report, part, barred):
         if "*" in new:
-            new = _agreed(new, report[part.start : start], report[end : part.end])
+            new = _in_case_of(report[start:end], _agreed(new.lower(), report[part.start : start], report[end : part.end]))
         article = re.search(r"\b([Aa])n\s+$", report[part.start : start])
         if article and language == "en":  # no new word begins with a vowel
             start, new = part.start + article.start(), f"{article[1]} {new}"
@@ -226,16 +231,14 @@ def _scaled(measure: str) -> str:
 
 def _agreed(new: str, before: str, after: str) -> str:
     """Give a Spanish adjective its form: gran or grande by its place, pequeño or pequeña by its noun."""
-    left = re.findall(r"\w+", fold(before))[-1:] or [""]
+    left = re.findall(r"(\w+)\s*$", fold(before)) or [""]
     right = re.findall(r"^\s+(\w+)", fold(after)) or [""]
-    leading = re.fullmatch(r"|una?|el|la|l[oa]s|un[oa]s|de|del|al|con|y|e|o|dos|tres|otr[oa]s?|vari[oa]s|multiples|\w*[aeiou]n?do(?:se)?|muy|"
-                           r"(?:observ|apreci|identific|visualiz|objetiv|evidenci|detect|present|exist|muestr|contien)\w*|hay", left[0])
-    before_noun = leading is not None and right[0] not in ("", "de", "del", "en", "con", "y", "o", "a", "al", "que")
+    leading = _BEFORE_ADJECTIVE.fullmatch(left[0]) is not None
+    before_noun = leading and right[0] not in ("", "de", "del", "en", "con", "y", "o", "a", "al", "que")
     if new == "gran*":
         return "gran" if before_noun else "grande"
     noun = right[0] if before_noun else left[0]
-    feminine = re.search(r"(?<!m)as?$|mas[ao]s?$(?<!mo)(?<=masa)|masas$|[cs]ion(?:es)?$|dad(?:es)?$|[st]is$|imagen|imagenes$", noun) is not None
-    return new.replace("*", "a" if feminine else "o")
+    return new.replace("*", "a" if _FEMININE.search(noun) else "o")
 
 
 def _lobe_edits(report: str, part: _Part, language: str) -> list[Edit]:

@@ -12,6 +12,8 @@ _LIE = r"(?:lies?|arises?|surrounds?|occup(?:ies|y))"
 _STATE = (r"(?:enlarged|dilated|thickened|increased|atelectatic|collapsed|calcified|displaced|widened|elevated|distended|ectatic|"
           r"aneurysmal|tortuous|curved|opacified|consolidated|effaced|compressed|infiltrated|narrowed|stenotic|occluded|"
           r"hyperinflated|emphysematous|fractured|herniated)")
+_INDEFINITE = START + r"(?!(?:the|this|these|both|it|its)\b)"
+_EXAMINATION = r"(?:chest |thoracic )?(?:ct|mri|x-?ray|radiograph|exam\w*|study|images?|pa|ap|post)|technique|reason"
 _FINITE = rf"\b(?:{_BE}|has|have|had|may|could|suggests?|{_SHOW}|{_LIE}|which|who|measures?|remains?|appears?|there)\b"
 _NOUN = rf"(?:(?!(?<!that )\b(?:{_BE}|has|have|{_SHOW}|{_LIE}|which|who|there)\b)[^:;])+?"
 _GRADES_EN = {
@@ -56,7 +58,8 @@ ENGLISH = Rules(
         r"\d[\d.]* ?-?mm (?:thick |axial |contiguous |slice |section )*(?:slices?|sections?|collimation|cuts|intervals?|reconstruct\w*)",
         r"advanced (?:age|life)"),
     leads=re.compile(
-        rf"(?:(?:an?|some|several|multiple|numerous|many|few|two|three|new|stable|persistent|possible|probable|{MEASURE}|{'|'.join(sorted(_GRADES_EN, key=len)[::-1])}|"
+        rf"(?:(?:an?|some|several|multiple|numerous|many|few|two|three|new|stable|persistent|possible|probable|{MEASURE}|"
+        rf"{'|'.join(sorted(_GRADES_EN, key=len)[::-1])}|"
         r"(?:amount|collection|quantity|cluster)s? of)\b,?\s+(?:and (?=(?:mild|small|patchy)\b))?)+", re.IGNORECASE),
     denial=any_of(r"no(?! (?:longer|doubt))\b", r"not(?! only)\b", r"without\b", r"absen(?:t|ce)\b", r"free of\b", r"negative\b",
                 r"resolved\b", r"resolution of\b", r"unremarkable\b", r"normal(?:ly)?\b", r"clear(?:ed)?\b", r"den(?:y|ies|ied)\b",
@@ -70,14 +73,15 @@ ENGLISH = Rules(
                r"(?:acute |significant )?(?:findings|distress)\W*$", r"reconstructions?\b", r"technique\b"),
     deny=rewrites(
         (START + rf"(?P<be>there {_BE})\s+(?P<adv>(?:also|again|now|still)\s+)?(?P<x>.+)$", "{start}{be} {adv}no {x}"),
-        (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})(?P<verb>\s+(?:{_BE}|can be)\s+(?:\w+ly\s+|again\s+|also\s+|"
+        (_INDEFINITE + rf"(?P<x>{_NOUN})(?P<verb>\s+(?:{_BE}|can be)\s+(?:\w+ly\s+|again\s+|also\s+|"
          rf"now\s+)?{_SEEN}\b.*)$", "{start}no {x}{verb}"),
         (rf"(?P<verb>\b{_SHOW}\s+)(?!(?:that|the|both)\b)(?P<x>.+)$", "{verb}no {x}"),
         (rf"\b(?P<be>{_BE}|has|have)\s+(?:(?:\w+ly|also|again)\s+)?(?P<y>{_STATE})\b(?: to {MEASURE})?", "{be} not {y}"),
-        (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})\s+(?:measures|reaches)\b[^.;]*{MEASURE}[^.;]*", "{start}there is no {x}"),
-        (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})\s+(?:measure|reach)\b[^.;]*{MEASURE}[^.;]*", "{start}there are no {x}"),
-        (START + rf"(?!(?:the|this|these|both|it|its)\b)(?P<x>{_NOUN})(?P<verb>\s+{_LIE}\b.*)$", "{start}no {x}{verb}")),
-    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\bunchanged\b)(?!(?:the|this|these|both|in|on|at|status|since|known|signs)\b)(?P<x>[^:]+)$",
+        (_INDEFINITE + rf"(?P<x>{_NOUN})\s+(?:measures|reaches)\b[^.;]*{MEASURE}[^.;]*", "{start}there is no {x}"),
+        (_INDEFINITE + rf"(?P<x>{_NOUN})\s+(?:measure|reach)\b[^.;]*{MEASURE}[^.;]*", "{start}there are no {x}"),
+        (_INDEFINITE + rf"(?P<x>{_NOUN})(?P<verb>\s+{_LIE}\b.*)$", "{start}no {x}{verb}")),
+    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\bunchanged\b)(?!(?:the|this|these|both|in|on|at|status|since|known|signs|"
+                     rf"{_EXAMINATION})\b)(?P<x>[^:]+)$",
                      re.IGNORECASE | re.DOTALL), "{start}no {x}"),
     affirm=rewrites(
         (START + rf"(?P<be>there {_BE})\s+no\s+(?P<x>.+)$", "{start}{be} {a}{x}"),

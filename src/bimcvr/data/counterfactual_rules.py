@@ -105,20 +105,24 @@ _PLAIN = {code: chr(code).lower() for code in range(128)} | str.maketrans("áé�
 
 
 def any_of(*patterns: str) -> re.Pattern[str]:
+    """Return a pattern that finds any of some, each from a word's beginning on."""
     return re.compile(r"\b(?:" + "|".join(patterns) + r")", re.IGNORECASE)
 
 
 def rewrites(*pairs: tuple[str, str]) -> Rewrites:
+    """Compile (pattern, template) pairs, in their order of precedence."""
     return tuple((re.compile(pattern, re.IGNORECASE | re.DOTALL), template) for pattern, template in pairs)
 
 
 def mirrored(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return pairs in both directions."""
     pairs = list(pairs)
     return dict(pairs) | {other: one for one, other in pairs}
 
 
 # a number with its unit, or several: 12 mm, 1,5 cm, 12 x 8 mm, 3 cm x 2 cm, 70x45x40mm
 _NUMBER, _UNIT = r"\d+(?:[.,]\d+)?", r"(?:mm|cm|(?:milli|centi)met(?:er|re)s?|(?:mil|cent)[ií]metros?)"
-MEASURE = (rf"(?<![\w.,/<>≤≥])(?<![<>≤≥] )(?:{_NUMBER}\s*(?:{_UNIT}\s*)?(?:[x×*-]|\bby\b|\bpor\b)\s*)*{_NUMBER}\s*-?{_UNIT}\b")
+MEASURE = (r"(?<![\w.,/<>≤≥])(?<![<>≤≥] )"
+           rf"(?:{_NUMBER}\s*(?:{_UNIT}\s*)?(?:[x×*-]|\bby\b|\bpor\b)\s*)*{_NUMBER}\s*-?{_UNIT}\b(?!\s*(?:/|Hg))")
 
 START = r"(?P<start>^(?:[^\W\d_][\w ]{2,30}:\s+)?)"

@@ -11,7 +11,8 @@ _SHOW = (r"(?:muestran?|mostr[oó]|mostraron|mostraban?|revel[aóo]n?|revelaron|
          r"presentan?|presentaban?|existen?|exist[ií]an?|hay|hab[ií]a|aparecen?|apreci[oó]|describen?|confirm[oó])")
 _STATE = r"(?:aumentad|dilatad|engrosad|desplazad|elevad|colapsad|calcificad|agrandad|ensanchad|ocupad|infiltrad)[oa]s?"
 _FINITE = (rf"\b(?:es|son|est[aá]n?|fue(?:ron)?|era|se|ha|han|tiene|realiza|persisten?|impresiona|sugieren?|parecen?|miden?|condicionan?|"
-           rf"que|puede|{_SHOW}|\w+(?:aron|ieron|aban?|ó))\b")
+           rf"que|pueden?|{_SHOW}|\w+(?:aron|ieron|aban?|ó))\b")
+_EXAMINATION = r"(?:angio-?)?(?:tac|tc|rx|rm|rmn)|pet|(?:tomo|radio|eco)graf\w+|placa|estudio|control|cortes|paciente|var[oó]n|mujer"
 _AGAIN = r"(?:(?:tambi[eé]n|adem[aá]s|[uú]nicamente|s[oó]lo|nuevamente)\s+)?"
 
 
@@ -38,7 +39,7 @@ _SIDES += [("dch" + end, "izd" + end) for end in ("o", "a", "os", "as")] + [("dc
 SPANISH = Rules(
     sides=mirrored([*_SIDES, ("del lóbulo medio", "de la língula"), ("al lóbulo medio", "a la língula"),
                     ("el lóbulo medio", "la língula"), ("lóbulo medio", "língula")])
-    | {"izqd" + end: "dch" + end for end in ("o", "a")} | {"lingular": "de lóbulo medio"}
+    | {"izqd" + end: "dch" + end for end in ("", "o", "a")} | {"lingular": "de lóbulo medio"}
     | {f"{one}{more}": other for more in (" derecho", " pulmonar", " pulmonar derecho") for one, other in (
         ("del lóbulo medio", "de la língula"), ("al lóbulo medio", "a la língula"),
                                                   ("el lóbulo medio", "la língula"), ("lóbulo medio", "língula"))}
@@ -70,13 +71,14 @@ SPANISH = Rules(
         r"importante\b(?= (?:en|para)\b)", r"leve\w* (?:dolor|fiebre|disnea)"),
     leads=re.compile(
         rf"(?:(?:un[oa]?s?|algun[oa]s?|m[uú]ltiples|vari[oa]s|numeros[oa]s|nuev[oa]s?|posibles?|probables?|dos|tres|{MEASURE}|"
-        + "|".join(sorted(_GRADES, key=len)[::-1]) + r"|(?:cantidad|cuantía) de)\s+(?:y )?)+", re.IGNORECASE),
+        + "|".join(sorted(_GRADES, key=len)[::-1]) + r"|(?:cantidad|cuantía|lámina) de)\s+(?:y )?)+", re.IGNORECASE),
     denial=any_of(r"no(?! (?:obstante|s[oó]l[oa]|s[oó]lo))\b", r"sin(?! embargo)\b", r"ausen(?:cia|te)s?\b", r"niega\b", r"descart\w+",
                   r"normal(?:es|mente)?\b", r"ni\b", r"nunca\b", r"ning[uú]n\w*", r"negativ\w+", r"resuelt\w+", r"resolución d",
                   r"conservad\w+", r"permeables?\b", r"libres? de\b", r"desapar\w+", r"excluy\w+", r"respetad\w+", r"tampoco\b",
                   r"indemnes?\b", r"anodin\w+", r"normalidad\b", r"(?:motivo|antecedentes|datos clínicos|historia|técnica)\b[^.:]{0,20}:"),
     cut=re.compile(r"(?:(?<=;)|(?<=,))\s*(?=no\b)|(?<=;)|\b(?=(?:sin(?! embargo)|pero|aunque|y no|excepto|salvo)\b)", re.IGNORECASE),
-    empty=any_of(r"otr[oa]s?\b", r"cambios?\b", r"contraste\b", r"complicaci\w+", r"interés\b", r"previ[oa]s?\b", r"incidenci\w+",
+    empty=any_of(r"otr[oa]s?\b", r"cambios?\b", r"contraste\b", r"civ\b", r"cte\b", r"administraci\w+", r"respecto\b", r"soplos\b",
+                 r"complicaci\w+", r"interés\b", r"previ[oa]s?\b", r"incidenci\w+",
                  r"compar\w+", r"modificaci\w+", r"más\b", r"ningun[oa]s? de", r"alergi\w+", r"antecedentes\b", r"descart\w+", r"embargo\b",
                  r"resto\b", r"mejoría\b", r"tratamiento\b", r"hallazgos? (?:significativ|relevante|destacable)\w*", r"lugar\b", r"duda\b",
                  r"recidiva\b", r"obstante\b", r"necesidad\b", r"precis\w+"),
@@ -85,7 +87,7 @@ SPANISH = Rules(
         (rf"\b(?P<verb>{_SEE}\w*ndo(?:se)?\s+{_AGAIN})(?!que\b|como\b|a\b|en\b|por\b|tras\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"(?<!la )(?<!una )(?<!con )(?<!se )\b(?P<verb>{_SHOW}\s+{_AGAIN})(?!que\b|como\b|en\b|por\b|a\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"\b(?P<be>est[aá]n?|es|son|se encuentran?)\s+(?:\w+mente\s+)?(?P<y>{_STATE})\b", "no {be} {y}")),
-    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!(?:el|la|los|las|en|tras|ante|dado|con|estudio|control)\b)(?P<x>[^:]+)$",
+    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\b(?:tac|rx|tc)\b)(?!(?:el|la|los|las|en|tras|ante|dado|con|una|{_EXAMINATION})\b)(?P<x>[^:]+)$",
                      re.IGNORECASE | re.DOTALL), "{start}no hay {x}"),
     affirm=rewrites(
         (START + r"no\s+(?P<x>.+)$", "{start}{x}"),
@@ -95,6 +97,7 @@ SPANISH = Rules(
         (rf"\bsin\s+(?P<v>{_SEE}|present)ar\b\s*(?P<x>[^;]*)$", "{v}ando {x}"),
         (rf"\bsin\s+(?P<v>{_SEE}|exist|v)[ei]rse\b\s*(?P<x>[^;]*)$", "{v}iéndose {x}"),
         (rf"\bsin\s+(?P<v>{_SEE}|exist)[ei]r\b\s*(?P<x>[^;]*)$", "{v}iendo {x}"),
-        (r"\bsin\s+(?!\w+[aei]r(?:l[aoe]s?|se)?\b)(?P<x>[^;]+)$", "con {x}"), (r"\bausencia de\s+(?P<x>[^;]+)$", "presencia de {x}")),
+        (r"\bsin\s+(?!(?:que|y)\b)(?!\w+[aei]r(?:l[aoe]s?|se)?\b)(?P<x>[^;]+)$", "con {x}"),
+        (r"\bausencia de\s+(?P<x>[^;]+)$", "presencia de {x}")),
     join=rewrites((r"\bni(?= h?i)", "e"), (r"\bni\b", "y"), (r"\bning[uú]n\b", "algún"), (r"\bninguna\b", "alguna")),
 )
