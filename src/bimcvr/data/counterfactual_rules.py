@@ -6,7 +6,7 @@ adaptations, cut down to what radiology reports say.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Rewrites = tuple[tuple[re.Pattern[str], str], ...]
@@ -99,6 +99,19 @@ class Rules:
 def fold(text: str) -> str:
     """Return a text in lower case and without accents, as long as it was."""
     return text.translate(_PLAIN)
+
+
+def mentions(text: str, synonyms: Sequence[str]) -> bool:
+    """Return whether a text has one of a finding's wordings; accents, capitals and a plural s do not matter."""
+    text = " ".join(fold(text).split())
+    return any(all(re.search(rf"\b{re.escape(word)}(?:e?s)?\b", text) for word in fold(synonym).split("+")) for synonym in synonyms)
+
+
+def in_case_of(old: str, new: str) -> str:
+    """Return the new word in capitals, or with one, if the old one was."""
+    if len(old) > 1 and old.isupper():
+        return new.upper()
+    return new[:1].upper() + new[1:] if old[:1].isupper() else new
 
 
 _PLAIN = {code: chr(code).lower() for code in range(128)} | str.maketrans("áéíóúüñÁÉÍÓÚÜÑ", "aeiouunaeiouun")
