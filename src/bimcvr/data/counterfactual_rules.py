@@ -8,6 +8,7 @@ adaptations, cut down to what radiology reports say.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 Rewrites = tuple[tuple[re.Pattern[str], str], ...]
 
@@ -104,7 +105,12 @@ def fold(text: str) -> str:
 def mentions(text: str, synonyms: Sequence[str]) -> bool:
     """Return whether a text has one of a finding's wordings; accents, capitals and a plural s do not matter."""
     text = " ".join(fold(text).split())
-    return any(all(re.search(rf"\b{re.escape(word)}(?:e?s)?\b", text) for word in fold(synonym).split("+")) for synonym in synonyms)
+    return any(all(pattern.search(text) for pattern in _words(synonym)) for synonym in synonyms)
+
+
+@cache
+def _words(synonym: str) -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(rf"\b{re.escape(word.strip())}(?:e?s)?\b") for word in fold(synonym).split("+"))
 
 
 def in_case_of(old: str, new: str) -> str:
