@@ -30,6 +30,8 @@ _FUNCTION_WORDS = {
 _MEASURE = re.compile(MEASURE, re.IGNORECASE)
 # "In the left lung, no nodule is seen": what stands before the negation only says where
 _WHERE = re.compile(r"\W*(?:in|on|at|within|en|a nivel)\b", re.IGNORECASE)
+_SIDE = r"(right middle lobe|lingula|lobulo medio|right|left|derech\w+|izquierd\w+)"
+_PAIR = re.compile(rf"\b{_SIDE}(?:\s*/\s*| and | or | y | o )(?:the |el |la |los |las )?{_SIDE}\b")
 _LIST_BEFORE = re.compile(r"\b(?:upper|middle|lower)(?:\s*[,/&]\s*|\s+(?:and|or|to)\s+)(?:the\s+)?$", re.IGNORECASE)
 
 
@@ -174,8 +176,7 @@ def _side_changes(report: str, affirmed: list[_Part], language: str,
 
 def _said(report: str) -> Counter[str]:
     """Return what a report says, whatever the order of its sentences or of "right and left"."""
-    pair = re.compile(r"\b(right|left|derech\w+|izquierd\w+)(\s*/\s*| and | or | y | o )(the )?(right|left|derech\w+|izquierd\w+)\b")
-    return Counter(pair.sub(lambda found: " and ".join(sorted((found[1], found[4]))), fold(sentence))
+    return Counter(_PAIR.sub(lambda found: " and ".join(sorted((found[1], found[2]))), fold(sentence))
                    for sentence in split_sentences(report))
 
 

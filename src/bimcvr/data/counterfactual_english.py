@@ -31,8 +31,10 @@ _WHOLE = r"(?:collapse|atelectasis|volume|obstruction|occlusion|opacification|lu
 ENGLISH = Rules(
     sides=mirrored([
         ("right", "left"), ("right-sided", "left-sided"), ("rightward", "leftward"), ("rightwards", "leftwards"),
-        ("dextroscoliosis", "levoscoliosis"), ("right middle lobe", "lingula")])
+        ("dextroscoliosis", "levoscoliosis"), ("right middle lobe", "lingula"),
+        ("right lung middle lobe", "left lung lingula")])
     | {"middle lobe": "lingula", "lingular": "right middle lobe", "lingular segment": "right middle lobe",
+       "left lung upper lobe lingular segment": "right lung middle lobe", "left upper lobe lingular segment": "right middle lobe",
        "left lingula": "right middle lobe", "lingula of the left upper lobe": "right middle lobe",
        "lingular segment of the left upper lobe": "right middle lobe",
        "right middle and lower lobes": "lingula and left lower lobe", "right upper and middle lobes": "left upper lobe and lingula"},
@@ -45,7 +47,8 @@ ENGLISH = Rules(
     lobes={f"{at} {place}{s}": f"{to} {place}{s}" for at, to in (("upper", "lower"), ("lower", "upper"))
            for place in ("lobe", "zone", "lung zone", "lung field") for s in ("", "s")}
     | {"right middle lobe": "right lower lobe", "middle lobe": "right lower lobe", "lingula": "left lower lobe",
-       "left lingula": "left lower lobe", "lingular": "left lower lobe", "lingular segment": "left lower lobe"},
+       "right lung middle lobe": "right lung lower lobe", "left lung lingula": "left lung lower lobe",
+       "upper lobe lingular segment": "lower lobe", "left lingula": "left lower lobe", "lingular": "left lower lobe", "lingular segment": "left lower lobe"},
     lobe_codes={"RUL": "RLL", "RLL": "RUL", "LUL": "LLL", "LLL": "LUL", "RML": "RLL"},
     sizes=_GRADES_EN,
     no_size=any_of(
@@ -72,7 +75,7 @@ ENGLISH = Rules(
                r"need\b", r"recommend\w*", r"correlation\b", r"included\b", r"follow-?up\b", r"relevant findings\b", r"allerg\w+",
                r"(?:acute |significant )?(?:findings|distress)\W*$", r"reconstructions?\b", r"technique\b"),
     deny=rewrites(
-        (START + rf"(?P<be>there {_BE})\s+(?P<adv>(?:also|again|now|still)\s+)?(?P<x>.+)$", "{start}{be} {adv}no {x}"),
+        (rf"\b(?P<be>there {_BE})\s+(?P<adv>(?:also|again|now|still)\s+)?(?P<x>.+)$", "{be} {adv}no {x}"),
         (_INDEFINITE + rf"(?P<x>{_NOUN})(?P<verb>\s+(?:{_BE}|can be)\s+(?:\w+ly\s+|again\s+|also\s+|"
          rf"now\s+)?{_SEEN}\b.*)$", "{start}no {x}{verb}"),
         (rf"(?P<verb>\b{_SHOW}\s+)(?!(?:that|the|both)\b)(?P<x>.+)$", "{verb}no {x}"),
@@ -84,11 +87,11 @@ ENGLISH = Rules(
                      rf"{_EXAMINATION})\b)(?P<x>[^:]+)$",
                      re.IGNORECASE | re.DOTALL), "{start}no {x}"),
     affirm=rewrites(
-        (START + rf"(?P<be>there {_BE})\s+no\s+(?P<x>.+)$", "{start}{be} {a}{x}"),
+        (rf"\b(?P<be>there {_BE})\s+no\s+(?P<x>.+)$", "{be} {a}{x}"),
         (START + rf"no\s+(?P<x>{_NOUN})(?P<verb>\s+(?:{_BE}|can be|has been|have been)\b.+)$", "{start}{a}{x}{verb}"),
         (START + r"no\s+(?P<x>.+)$", "{start}{x}"),
         (rf"(?P<verb>\b{_SHOW}\s+)no\s+(?P<x>.+)$", "{verb}{a}{x}"),
-        (rf"\b(?P<be>{_BE}|has|have)\s+not\s+(?P<y>{_STATE})\b", "{be} {y}"),
+        (rf"\b(?P<be>{_BE}|has|have)\s+not\s+(?P<y>{_STATE}|{_SEEN})\b", "{be} {y}"),
         (r"\b(?:without|with no)\s+(?P<x>.+)$", "with {a}{x}"),
         (r"\bis\s+free of\s+(?P<x>.+)$", "contains {a}{x}"), (r"\bare\s+free of\s+(?P<x>.+)$", "contain {a}{x}"),
         (r"\bnegative for\s+(?P<x>.+)$", "positive for {x}"), (r"\babsence of\s+(?P<x>.+)$", "presence of {x}"),
