@@ -149,6 +149,7 @@ LOBES = [
     ("es", "Nódulo en el lóbulo superior izquierdo.", "Nódulo en el lóbulo inferior izquierdo."),
     ("es", "Masa en el lóbulo medio.", "Masa en el lóbulo inferior derecho."),
     ("es", "Atelectasia de la língula.", "Atelectasia del lóbulo inferior izquierdo."),
+    ("es", "Masa en el lóbulo superior izquierdo (LSI).", None),
     ("es", "Nódulo en LSD.", "Nódulo en LID."),
 ]
 

@@ -138,7 +138,8 @@ def _loose(phrase: str) -> str:
 _SIDES = {name: _Lexicon(rules.sides, rules.side_codes) for name, rules in _RULES.items()}
 _LOBES = {name: _Lexicon(rules.lobes, rules.lobe_codes) for name, rules in _RULES.items()}
 _SIZES = {name: _Lexicon(rules.sizes, {}) for name, rules in _RULES.items()}
-_NEVER = re.compile("(?!)")
+# "lóbulo superior izquierdo (LSI)": moved in one place only, it would contradict itself
+_SPELT_OUT = re.compile(r"(?:[\w-]+\s+){0,3}\((?:R[UML]L|L[UL]L|L[SI][DI]|LM)\)")
 
 
 def _parts(report: str, start: int, end: int, rules: Rules) -> list[_Part]:
@@ -200,7 +201,7 @@ def _size_edits(report: str, part: _Part, language: str) -> list[Edit]:
 
 def _lobe_edits(report: str, part: _Part, language: str) -> list[Edit]:
     text = fold(report[part.start : part.end])
-    return [(start, end, new) for start, end, new in _LOBES[language].edits(report, part, _NEVER)
+    return [(start, end, new) for start, end, new in _LOBES[language].edits(report, part, _SPELT_OUT)
             if fold(new) not in text and not _LIST_BEFORE.search(report, part.start, start)]
 
 

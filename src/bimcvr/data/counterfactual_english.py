@@ -48,7 +48,8 @@ ENGLISH = Rules(
            for place in ("lobe", "zone", "lung zone", "lung field") for s in ("", "s")}
     | {"right middle lobe": "right lower lobe", "middle lobe": "right lower lobe", "lingula": "left lower lobe",
        "right lung middle lobe": "right lung lower lobe", "left lung lingula": "left lung lower lobe",
-       "upper lobe lingular segment": "lower lobe", "left lingula": "left lower lobe", "lingular": "left lower lobe", "lingular segment": "left lower lobe"},
+       "upper lobe lingular segment": "lower lobe", "left lingula": "left lower lobe",
+       "lingular": "left lower lobe", "lingular segment": "left lower lobe"},
     lobe_codes={"RUL": "RLL", "RLL": "RUL", "LUL": "LLL", "LLL": "LUL", "RML": "RLL"},
     sizes=_GRADES_EN,
     no_size=any_of(
