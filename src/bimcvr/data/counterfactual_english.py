@@ -37,7 +37,8 @@ ENGLISH = Rules(
        "left lung upper lobe lingular segment": "right lung middle lobe", "left upper lobe lingular segment": "right middle lobe",
        "left lingula": "right middle lobe", "lingula of the left upper lobe": "right middle lobe",
        "lingular segment of the left upper lobe": "right middle lobe",
-       "right middle and lower lobes": "lingula and left lower lobe", "right upper and middle lobes": "left upper lobe and lingula"},
+       **{f"right middle and lower lobe{s}": "lingula and left lower lobe" for s in ("", "s")},
+       **{f"right upper and middle lobe{s}": "left upper lobe and lingula" for s in ("", "s")}},
     side_codes=mirrored([("RUL", "LUL"), ("RLL", "LLL")]) | {"RML": "lingula"},
     no_side=any_of(r"right (?:away|now|angles?\b)", r"right-angled?", r"all right", r"left (?:in (?:place|situ)|out|behind|over|alone)\b",
                  r"(?:was|were|been) left\b(?! (?:sided|lung|lobe))", r"left (?:anterior descending|circumflex|main (?:coronary|stem))",
@@ -55,6 +56,7 @@ ENGLISH = Rules(
     no_size=any_of(
         r"(?:large|small)[ -](?:airways?|vessels?|bowel|bore|cell|intestines?|volume residual)\b", r"severe acute respiratory",
         rf"(?:partial|complete|incomplete|total)(?! (?:\w+ )?{_WHOLE})(?!-)\b", r"(?:segmental|lobar)(?! (?:consolidation|air))\b",
+        r"too (?:small|large)\b",
         r"limited (?:study|exam\w*|evaluation|assessment|by|due|view|sensitivity|in)\b", r"(?:marked|limited) (?:by|with|on|at)\b",
         r"(?:previously|formerly|prior|from|was|then|less than|smaller than|under|below|greater than|larger than|more than|over|"
         r"at least)\s+(?:about |approximately |approx\. )?\d[^;.]{0,25}",
@@ -62,7 +64,7 @@ ENGLISH = Rules(
         r"\d[\d.]* ?-?mm (?:thick |axial |contiguous |slice |section )*(?:slices?|sections?|collimation|cuts|intervals?|reconstruct\w*)",
         r"advanced (?:age|life)"),
     leads=re.compile(
-        rf"(?:(?:an?|some|several|multiple|numerous|many|few|two|three|new|stable|persistent|possible|probable|{MEASURE}|"
+        rf"(?:(?:an?|some|several|multiple|numerous|many|few|two|three|new|stable|unchanged|similar|persistent|possible|probable|{MEASURE}|"
         rf"{'|'.join(sorted(_GRADES_EN, key=len)[::-1])}|"
         r"(?:amount|collection|quantity|cluster)s? of)\b,?\s+(?:and (?=(?:mild|small|patchy)\b))?)+", re.IGNORECASE),
     denial=any_of(r"no(?! (?:longer|doubt))\b", r"not(?! only)\b", r"without\b", r"absen(?:t|ce)\b", r"free of\b", r"negative\b",
@@ -84,7 +86,7 @@ ENGLISH = Rules(
         (_INDEFINITE + rf"(?P<x>{_NOUN})\s+(?:measures|reaches)\b[^.;]*{MEASURE}[^.;]*", "{start}there is no {x}"),
         (_INDEFINITE + rf"(?P<x>{_NOUN})\s+(?:measure|reach)\b[^.;]*{MEASURE}[^.;]*", "{start}there are no {x}"),
         (_INDEFINITE + rf"(?P<x>{_NOUN})(?P<verb>\s+{_LIE}\b.*)$", "{start}no {x}{verb}")),
-    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\bunchanged\b)(?!(?:the|this|these|both|in|on|at|status|since|known|signs|"
+    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.+\bunchanged\b)(?!(?:the|this|these|both|in|on|at|status|since|known|signs|"
                      rf"{_EXAMINATION})\b)(?P<x>[^:]+)$",
                      re.IGNORECASE | re.DOTALL), "{start}no {x}"),
     affirm=rewrites(

@@ -29,7 +29,7 @@ FINDING_SYNONYMS: dict[str, tuple[str, ...]] = {
                    "lymph nodes+conglomerate", "adenopatía", "linfadenopatía", "ganglios+aumentados"),
     "emphysema": ("emphysema", "emphysematous", "bullae", "enfisema", "bulla"),
     "cardiomegaly": ("cardiomegaly", "heart+enlarged", "heart+enlargement", "cardiac silhouette+increased", "cardiomegalia"),
-    "pericardial effusion": ("pericardial effusion", "fluid+pericardial", "fluid+pericardium", "derrame pericárdico",
+    "pericardial effusion": ("pericardial effusion", "pericardial fluid", "fluid+pericardium", "derrame pericárdico",
                              "líquido+pericárdico"),
     "aortic calcification": ("aorta+calcification", "aortic+calcification", "aorta+calcified", "aortic+calcified",
                              "calcified atheromatosis", "calcificación+aorta", "calcificaciones+aorta",
@@ -141,7 +141,7 @@ def mirrored(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 # a number with its unit, or several: 12 mm, 1,5 cm, 12 x 8 mm, 3 cm x 2 cm, 70x45x40mm
 _NUMBER, _UNIT = r"\d+(?:[.,]\d+)?", r"(?:mm|cm|(?:milli|centi)met(?:er|re)s?|(?:mil|cent)[ií]metros?)"
-MEASURE = (r"(?<![\w.,/<>≤≥])(?<![<>≤≥] )"
+MEASURE = (r"(?<![\w.,/<>≤≥])(?<![<>≤≥] )(?<!sub-)"
            rf"(?:{_NUMBER}\s*(?:{_UNIT}\s*)?(?:[x×*-]|\bby\b|\bpor\b)\s*)*{_NUMBER}\s*-?{_UNIT}\b(?!\s*(?:/|Hg))")
 
 START = r"(?P<start>^(?:[^\W\d_][\w ]{2,30}:\s+)?)"

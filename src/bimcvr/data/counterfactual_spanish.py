@@ -21,7 +21,7 @@ def _forms(*pairs: tuple[str, str]) -> dict[str, str]:
     return {old + end: new + end for old, new in pairs for end in ("o", "a", "os", "as")}
 
 
-# "gran*" and "pequeñ*" take their form from the noun, see `counterfactual._agreed`
+# "gran*" and "pequeñ*" take their form from the noun, see `counterfactual_sizes.agreed`
 _GRADES = {
     **_forms(("mínim", "masiv"), ("masiv", "mínim"), ("moderad", "mínim"), ("discret", "marcad"), ("ligér", "marcad"), ("liger", "marcad"),
              ("marcad", "liger"), ("extens", "discret"), ("difus", "parchead"), ("parchead", "difus")),
@@ -87,8 +87,8 @@ SPANISH = Rules(
         (rf"\b(?P<verb>{_SEE}\w*ndo(?:se)?\s+{_AGAIN})(?!que\b|como\b|a\b|en\b|por\b|tras\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"(?<!la )(?<!una )(?<!con )(?<!se )\b(?P<verb>{_SHOW}\s+{_AGAIN})(?!que\b|como\b|en\b|por\b|a\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"\b(?P<be>est[aá]n?|es|son|se encuentran?)\s+(?:\w+mente\s+)?(?P<y>{_STATE})\b", "no {be} {y}")),
-    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\b(?:tac|rx|tc)\b)(?!(?:el|la|los|las|en|tras|ante|dado|con|una|{_EXAMINATION})\b)"
-                     r"(?P<x>[^:]+)$", re.IGNORECASE | re.DOTALL), "{start}no hay {x}"),
+    bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\b(?:tac|rx|tc)\b)"
+                     rf"(?!(?:el|la|los|las|en|a|al|por|de|desde|durante|tras|ante|dado|con|una|{_EXAMINATION})\b)(?P<x>[^:]+)$", re.IGNORECASE | re.DOTALL), "{start}no hay {x}"),
     affirm=rewrites(
         (START + r"no\s+(?P<x>.+)$", "{start}{x}"),
         (rf"\bno\s+(?P<x>(?:(?:se|le|nos) (?:le )?{_SEE}\w*|{_SEE}\w*ndo(?:se)?|{_SHOW}|existiendo)\b[^;]*)$", "{x}"),
