@@ -56,9 +56,9 @@ def _search(run: Path, picture: Path) -> None:
     about = json.loads((run / "result.json").read_text(encoding="utf-8"))["about"]
     manifest = read_manifest(run / "manifest.csv", Path(about["manifest"]).parent)
     embeddings = load_embeddings(run / "embeddings.npz")
-    score = _unit(embeddings.image) @ _unit(_embed(Path(about["checkpoint"]), QUERY))[0]
+    score = _unit(embeddings.image.numpy()) @ _unit(_embed(Path(about["checkpoint"]), QUERY))[0]
     row_of = {study: row for row, study in enumerate(manifest.column("study_id"))}
-    best = [row_of[str(embeddings.study_id[place])] for place in np.argsort(-score)[:5]]
+    best = [row_of[embeddings.study_id[place]] for place in np.argsort(-score)[:5]]
     lines = [f"{rank}. {manifest.column('study_id')[row]}  score {value:.3f}  {manifest.column('labels')[row].replace(';', ', ')}"
              for rank, (row, value) in enumerate(zip(best, np.sort(score)[::-1], strict=False), start=1)]
     print("\n".join(lines))
