@@ -174,6 +174,7 @@ def test_by_hand(kind: str, language: str, report: str, expected: str | None) ->
     ("Bilateral pleural effusion, larger on the right.", None),
     ("A pleural effusion is seen. Right lung mass.", None),
     ("The right pleural effusion has resolved.", None),
+    ("Pleural effusions on the right (3; 188) and the left (3; 353).", None),
 ])
 def test_one_findings_side(report: str, expected: str | None) -> None:
     assert changed(report, "side", "en", "pleural effusion") == expected

@@ -72,7 +72,7 @@ ENGLISH = Rules(
                 r"ruled? out\b", r"none\b", r"nor\b", r"neither\b", r"never\b", r"lack(?:s|ing)? ?(?:of)?\b", r"cannot\b",
                 r"patent\b", r"preserved\b", r"intact\b", r"excluded?\b", r"unlikely\b", r"no longer\b", r"disappear\w*",
                 r"(?:clinical )?(?:history|indication|technique|comparison)\s*:"),
-    cut=re.compile(r"(?:(?<=;)|(?<=,))\s*(?=no\b)|(?<=;)|\b(?=(?:without|with no|but|however|although|and no)\b)", re.IGNORECASE),
+    cut=re.compile(r"(?<=[;,])\s*(?=no\b)|(?<=;)(?![^()]*\))|\b(?=(?:without|with no|but|however|although|and no)\b)", re.IGNORECASE),
     empty=any_of(r"other\b", r"additional\b", r"further\b", r"changes?\b(?= (?:since|from|in the)|\W*$)", r"significant change",
                r"interval\b", r"comparison\b", r"prior\b", r"previous\w*", r"contrast\b", r"complications?\b", r"longer\b", r"doubt\b",
                r"need\b", r"recommend\w*", r"correlation\b", r"included\b", r"follow-?up\b", r"relevant findings\b", r"allerg\w+",

@@ -76,7 +76,7 @@ SPANISH = Rules(
                   r"normal(?:es|mente)?\b", r"ni\b", r"nunca\b", r"ning[uú]n\w*", r"negativ\w+", r"resuelt\w+", r"resolución d",
                   r"conservad\w+", r"permeables?\b", r"libres? de\b", r"desapar\w+", r"excluy\w+", r"respetad\w+", r"tampoco\b",
                   r"indemnes?\b", r"anodin\w+", r"normalidad\b", r"(?:motivo|antecedentes|datos clínicos|historia|técnica)\b[^.:]{0,20}:"),
-    cut=re.compile(r"(?:(?<=;)|(?<=,))\s*(?=no\b)|(?<=;)|\b(?=(?:sin(?! embargo)|pero|aunque|y no|excepto|salvo)\b)", re.IGNORECASE),
+    cut=re.compile(r"(?<=[;,])\s*(?=no\b)|(?<=;)(?![^()]*\))|\b(?=(?:sin(?! embargo)|pero|aunque|y no|excepto|salvo)\b)", re.IGNORECASE),
     empty=any_of(r"otr[oa]s?\b", r"cambios?\b", r"contraste\b", r"civ\b", r"cte\b", r"administraci\w+", r"respecto\b", r"soplos\b",
                  r"complicaci\w+", r"interés\b", r"previ[oa]s?\b", r"incidenci\w+",
                  r"compar\w+", r"modificaci\w+", r"más\b", r"ningun[oa]s? de", r"alergi\w+", r"antecedentes\b", r"descart\w+", r"embargo\b",
@@ -88,7 +88,8 @@ SPANISH = Rules(
         (rf"(?<!la )(?<!una )(?<!con )(?<!se )\b(?P<verb>{_SHOW}\s+{_AGAIN})(?!que\b|como\b|en\b|por\b|a\b)(?P<x>[^;]+)$", "no {verb}{x}"),
         (rf"\b(?P<be>est[aá]n?|es|son|se encuentran?)\s+(?:\w+mente\s+)?(?P<y>{_STATE})\b", "no {be} {y}")),
     bare=(re.compile(START + rf"(?!.*{_FINITE})(?!.*\b(?:tac|rx|tc)\b)"
-                     rf"(?!(?:el|la|los|las|en|a|al|por|de|desde|durante|tras|ante|dado|con|una|{_EXAMINATION})\b)(?P<x>[^:]+)$", re.IGNORECASE | re.DOTALL), "{start}no hay {x}"),
+                     rf"(?!(?:el|la|los|las|en|a|al|por|de|desde|durante|tras|ante|dado|con|una|{_EXAMINATION})\b)"
+                     r"(?P<x>[^:]+)$", re.IGNORECASE | re.DOTALL), "{start}no hay {x}"),
     affirm=rewrites(
         (START + r"no\s+(?P<x>.+)$", "{start}{x}"),
         (rf"\bno\s+(?P<x>(?:(?:se|le|nos) (?:le )?{_SEE}\w*|{_SEE}\w*ndo(?:se)?|{_SHOW}|existiendo)\b[^;]*)$", "{x}"),
