@@ -4,7 +4,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from bimcvr.curation.triggers import HISTORY_HEADINGS, TERMINATORS, TRIGGERS
 from bimcvr.curation.words import Word
@@ -13,7 +13,25 @@ Assertion = Literal["present", "absent", "uncertain", "history"]
 
 _STOPS = frozenset("; : ( )".split())
 _JOINS = frozenset("and or nor y o e u ni / ,".split())
+# a scope ends after this many words without a list's comma, conjunction or finding
+_REACH = 8
 _Phrases = dict[str, list[tuple[tuple[str, ...], str, str]]]
+
+
+class Span(Protocol):
+    """Where a finding stands in a sentence: `words[first:last]`, said by the word at `head`."""
+
+    @property
+    def first(self) -> int:
+        """Its first word."""
+
+    @property
+    def last(self) -> int:
+        """One past its last word."""
+
+    @property
+    def head(self) -> int:
+        """The word that triggers act on."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +63,14 @@ def find_triggers(sentence: Sequence[Word]) -> list[Trigger]:
                 break
             if texts[at : at + len(phrase)] == phrase:
                 length = len(phrase)
-                found.append(Trigger(kind, side, at, at + length))
+                # `tampoco` `se observan`: the verb of a negation begins no new clause
+                if kind != "stop" or not any(other.last == at and other.side in ("after", "both") for other in found):
+                    found.append(Trigger(kind, side, at, at + length))
         at += length or 1
     return found
 
 
-def assertions(sentence: Sequence[Word], places: Sequence[tuple[int, int, int]]) -> list[Assertion]:
+def assertions(sentence: Sequence[Word], spans: Sequence[Span]) -> list[Assertion]:
     """Return what a sentence asserts of each finding.
 
     A negation reaches on through lists (`no effusion, nodule or mass`); an uncertainty ends at a comma. Where several triggers reach a
@@ -58,13 +78,13 @@ def assertions(sentence: Sequence[Word], places: Sequence[tuple[int, int, int]])
 
     Args:
         sentence: its words.
-        places: the findings' (first, last, head): `words[first:last]`, said by the word at `head`.
+        spans: where the findings stand.
     """
-    triggers = find_triggers(sentence)
+    scopes = _Scopes(sentence, spans, find_triggers(sentence))
     heading = _is_history(sentence)
     result: list[Assertion] = []
-    for place in places:
-        kinds = {trigger.kind for trigger in triggers if _reaches(trigger, place, sentence, places, triggers)}
+    for span in spans:
+        kinds = {trigger.kind for trigger in scopes.triggers if scopes.reaches(trigger, trigger.side, span)}
         if "absent" in kinds:
             result.append("absent")
         elif "uncertain" in kinds:
@@ -74,55 +94,65 @@ def assertions(sentence: Sequence[Word], places: Sequence[tuple[int, int, int]])
     return result
 
 
-def _reaches(
-    trigger: Trigger, place: tuple[int, int, int], sentence: Sequence[Word], places: Sequence[tuple[int, int, int]], triggers: Sequence[Trigger]
-) -> bool:
-    first, last, head = place
-    if trigger.side == "after":
-        return head >= trigger.last and _runs(trigger, trigger.last, head, sentence, places, triggers)
-    if trigger.side in ("before", "end"):
-        at_end = trigger.last == len(sentence) or not sentence[trigger.last].text.isalnum()
-        ended = trigger.side == "before" or at_end
-        return ended and last <= trigger.first and _runs_back(trigger, last, trigger.first, sentence, triggers)
-    if trigger.side == "both":
-        follows = any(p[2] >= trigger.last and _runs(trigger, trigger.last, p[2], sentence, places, triggers) for p in places)
-        side = "after" if follows else "before"
-        return _reaches(Trigger(trigger.kind, side, trigger.first, trigger.last), place, sentence, places, triggers)
-    if trigger.side == "next":
-        return 0 <= first - trigger.last <= 1
-    if trigger.side == "last":
-        return 0 <= trigger.first - last <= 1
-    return False
+@dataclass(frozen=True)
+class _Scopes:
+    """The scopes of a sentence's triggers."""
 
+    sentence: Sequence[Word]
+    spans: Sequence[Span]
+    triggers: Sequence[Trigger]
 
-def _runs(trigger: Trigger, start: int, stop: int, sentence: Sequence[Word], places: Sequence[tuple[int, int, int]], triggers: Sequence[Trigger]) -> bool:
-    """Whether a trigger's scope runs on from `start` to the word at `stop`."""
-    for other in triggers:
-        if start <= other.first < stop:
-            if other.kind == "stop":
+    def reaches(self, trigger: Trigger, side: str, span: Span) -> bool:
+        """Whether a trigger that acts on `side` reaches a finding."""
+        if side == "after":
+            return span.head >= trigger.last and self._runs(trigger, span.head)
+        if side in ("before", "end"):
+            return span.last <= trigger.first and self._runs_back(trigger, side, span.last)
+        if side == "both":
+            return self.reaches(trigger, "after" if self._looks_ahead(trigger) else "before", span)
+        if side == "next":
+            return 0 <= span.first - trigger.last <= 1
+        return side == "last" and 0 <= trigger.first - span.last <= 1
+
+    def _looks_ahead(self, trigger: Trigger) -> bool:
+        """Whether a trigger of both sides acts after itself: nothing before it, or a finding in the same stretch behind it."""
+        if not any(self.reaches(trigger, "before", span) for span in self.spans):
+            return True
+        ahead = [span.head for span in self.spans if self.reaches(trigger, "after", span)]
+        return bool(ahead) and not any(word.text == "," for word in self.sentence[trigger.last : min(ahead)])
+
+    def _runs(self, trigger: Trigger, stop: int) -> bool:
+        """Whether a scope runs on to the word at `stop`: no clause ends, no other trigger takes over, no long way without a list."""
+        if any(trigger.last <= other.first < stop and self._ends(trigger, other) for other in self.triggers):
+            return False
+        since = trigger.last
+        for i in range(trigger.last, stop):
+            text = self.sentence[i].text
+            if text in _STOPS or (text == "," and trigger.kind == "uncertain"):
                 return False
-            if other.kind != trigger.kind and other.side == "after" and other.kind != "pseudo":
-                if not (trigger.kind == "absent" and other.kind in ("uncertain", "history") and other.first - start <= 3):
-                    return False
-    since = start
-    for i in range(start, stop):
-        text = sentence[i].text
-        if text in _STOPS or (text == "," and trigger.kind == "uncertain"):
+            if text in _JOINS or any(span.first <= i < span.last for span in self.spans):
+                since = i
+            if i - since > _REACH:
+                return False
+        return True
+
+    def _ends(self, trigger: Trigger, other: Trigger) -> bool:
+        """Whether a later trigger ends a scope; `no signs suggestive of` stays a negation."""
+        if other.kind == "stop":
+            return True
+        if other.kind in ("pseudo", trigger.kind) or other.side != "after":
             return False
-        if text in _JOINS or any(p[0] <= i < p[1] for p in places):
-            since = i
-        if i - since > REACH:
+        return trigger.kind != "absent" or other.first - trigger.last > 3
+
+    def _runs_back(self, trigger: Trigger, side: str, start: int) -> bool:
+        stop = trigger.first
+        if side == "end":
+            if trigger.last < len(self.sentence) and self.sentence[trigger.last].text.isalnum():
+                return False
+            stop -= self.sentence[stop - 1].text == ":"
+        if stop - start > _REACH or any(start <= other.first < stop and other.kind == "stop" for other in self.triggers):
             return False
-    return True
-
-
-def _runs_back(trigger: Trigger, start: int, stop: int, sentence: Sequence[Word], triggers: Sequence[Trigger]) -> bool:
-    if stop - start > REACH or any(start <= other.first < stop and other.kind == "stop" for other in triggers):
-        return False
-    return all(sentence[i].text not in _STOPS and sentence[i].text != "," for i in range(start, stop))
-
-
-REACH = 8
+        return all(word.text not in _STOPS and word.text != "," for word in self.sentence[start:stop])
 
 
 def _is_history(sentence: Sequence[Word]) -> bool:

@@ -43,19 +43,24 @@ class LabelExtractor:
     def __init__(self, library: Library | None = None) -> None:
         self.library = library if library is not None else read_library()
 
-    def __call__(self, report: str) -> list[Mention]:
-        """Return the mentions of a report in its order."""
+    def __call__(self, report: str, language: str = "") -> list[Mention]:
+        """Return the mentions of a report in its order.
+
+        Args:
+            report: the text.
+            language: `en` or `es` to search that language's phrases only; both if empty, as for a translation with words left over.
+        """
         mentions = []
         for sentence in sentences(report):
-            places = self.library.places(sentence)
-            said = assertions(sentence, [(place.first, place.last, place.head) for place in places])
+            places = self.library.places(sentence, language)
+            said = assertions(sentence, places)
             mentions += [
                 Mention(place.label, sentence[place.first].start, sentence[place.last - 1].end, assertion)
                 for place, assertion in zip(places, said, strict=True)
             ]
         return mentions
 
-    def labels(self, report: str, uncertain: bool = False, parents: bool = False) -> tuple[str, ...]:
+    def labels(self, report: str, language: str = "", uncertain: bool = False, parents: bool = False) -> tuple[str, ...]:
         """Return the labels of a report, sorted.
 
         `normal` stands alone, as in the PadChest tree: where nothing is present or uncertain, and the report says that all is normal or
@@ -63,10 +68,11 @@ class LabelExtractor:
 
         Args:
             report: the text.
+            language: as in a call.
             uncertain: take uncertain findings for present.
             parents: add the wider findings of each label (`laminar atelectasis` gives `atelectasis` too).
         """
-        mentions = self(report)
+        mentions = self(report, language)
         taken = ("present", "uncertain") if uncertain else ("present",)
         labels = {mention.label for mention in mentions if mention.assertion in taken} - {NORMAL}
         open_question = any(mention.assertion == "uncertain" for mention in mentions)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from bimcvr.curation.words import Word, fold, sentences, stem
+from bimcvr.curation.words import Word, fold, sentences
 from bimcvr.errors import UserError
 
-_FIELDS = {"label", "parent", "umls", "radlex", "en", "es", "patterns"}
+_LISTS = ("en", "es", "patterns", "unlike")
+_FIELDS = {"label", "parent", "umls", "radlex", *_LISTS}
 # the words of a pattern meet within this many words
-_REACH = 9
+_REACH = 12
 _JOINS = frozenset("and or y o e u ni nor , /".split())
 
 
@@ -30,6 +31,7 @@ class Keyword:
         en: English phrases.
         es: Spanish phrases.
         patterns: groups of words that mean the finding where they meet in one clause (see the library file).
+        unlike: phrases that hold its words and mean something else (`mass effect`).
     """
 
     label: str
@@ -39,16 +41,29 @@ class Keyword:
     en: tuple[str, ...] = ()
     es: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Place:
-    """A finding named in a sentence: `words[first:last]`, said by the word at `head`."""
+    """A finding named in a sentence: `words[first:last]`.
+
+    Attributes:
+        label: the finding.
+        first: its first word.
+        last: one past its last word.
+        head: the word that says it; triggers act on this one.
+        is_phrase: named by a phrase of the library, else by a pattern.
+    """
 
     label: str
     first: int
     last: int
     head: int
+    is_phrase: bool
+
+
+_Table = dict[str, list[tuple[tuple[str, ...], str]]]
 
 
 class Library:
@@ -56,21 +71,14 @@ class Library:
 
     Args:
         keywords: the findings.
-        language: `en` or `es` to search that language's phrases only; patterns are always searched.
     """
 
-    def __init__(self, keywords: Sequence[Keyword], language: str = "") -> None:
+    def __init__(self, keywords: Sequence[Keyword]) -> None:
         self.keywords = {keyword.label: keyword for keyword in keywords}
-        self._phrases: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-        self._patterns: list[tuple[str, tuple[re.Pattern[str], ...]]] = []
-        for keyword in keywords:
-            texts = (keyword.en if language != "es" else ()) + (keyword.es if language != "en" else ())
-            for stems in {_stems(text) for text in texts}:
-                self._phrases.setdefault(stems[0], []).append((stems, keyword.label))
-            self._patterns += [(keyword.label, _groups(pattern)) for pattern in keyword.patterns]
-        for phrases in self._phrases.values():
-            phrases.sort(key=lambda phrase: -len(phrase[0]))
-        self._patterns.sort(key=lambda pattern: -len(pattern[1]))
+        self._phrases = {language: _table(keywords, language) for language in ("", "en", "es")}
+        patterns = [(keyword.label, _groups(pattern)) for keyword in keywords for pattern in keyword.patterns]
+        self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[1]))
+        self._groups_of: dict[str, list[tuple[int, int]]] = {}
 
     def __len__(self) -> int:
         return len(self.keywords)
@@ -84,68 +92,69 @@ class Library:
         parent = self.keywords[label].parent
         return (parent, *self.ancestors(parent)) if parent else ()
 
-    def places(self, sentence: Sequence[Word]) -> list[Place]:
-        """Return the findings that a sentence names, in its order: phrases first, then patterns over what they leave."""
-        found = list(self._literal(sentence))
-        for label, groups in self._patterns:
-            found += self._pattern(sentence, label, groups, found)
-        return sorted(found, key=lambda place: (place.first, place.last))
+    def places(self, sentence: Sequence[Word], language: str = "") -> list[Place]:
+        """Return the findings that a sentence names, in its order: phrases first, then patterns over what they leave.
 
-    def _literal(self, sentence: Sequence[Word]) -> Iterator[Place]:
+        Args:
+            sentence: its words.
+            language: `en` or `es` to search that language's phrases only; patterns are always searched.
+        """
+        found = list(self._literal(sentence, self._phrases[language]))
+        hits: dict[int, list[list[int]]] = {}
+        for i, word in enumerate(sentence):
+            for pattern, group in self._matching(word.text):
+                hits.setdefault(pattern, [[] for _ in self._patterns[pattern][1]])[group].append(i)
+        for pattern in sorted(hits):
+            if all(hits[pattern]):
+                found = _meetings(sentence, self._patterns[pattern][0], hits[pattern], found)
+        return sorted((place for place in found if place.label), key=lambda place: (place.first, place.last))
+
+    def _matching(self, text: str) -> list[tuple[int, int]]:
+        """Return the patterns, and the group in each, that a word belongs to."""
+        if text not in self._groups_of:
+            self._groups_of[text] = [
+                (i, j) for i, (_, groups) in enumerate(self._patterns) for j, group in enumerate(groups) if group.fullmatch(text)
+            ]
+        return self._groups_of[text]
+
+    def _literal(self, sentence: Sequence[Word], table: _Table) -> Iterator[Place]:
         """Yield the longest phrase at each word, from left to right, articles passed over."""
         telling = [i for i, word in enumerate(sentence) if not word.is_article]
         stems = tuple("de" if sentence[i].text == "del" else sentence[i].stem for i in telling)
         at = 0
         while at < len(stems):
-            for phrase, label in self._phrases.get(stems[at], ()):
+            for phrase, label in table.get(stems[at], ()):
                 if stems[at : at + len(phrase)] == phrase:
-                    yield Place(label, telling[at], telling[at + len(phrase) - 1] + 1, telling[at])
+                    yield Place(label, telling[at], telling[at + len(phrase) - 1] + 1, telling[at], True)
                     at += len(phrase)
                     break
             else:
                 at += 1
 
-    def _pattern(
-        self, sentence: Sequence[Word], label: str, groups: tuple[re.Pattern[str], ...], found: Sequence[Place]
-    ) -> Iterator[Place]:
-        """Yield the tightest meeting of the groups' words between two marks, if it is not another finding's already."""
-        hits = [[i for i, word in enumerate(sentence) if _matches(group, word.text)] for group in groups]
-        if not all(hits):
-            return
-        for head in hits[0]:
-            others = [min(group, key=lambda i: abs(i - head)) for group in hits[1:]]
-            places = {head, *others}
-            first, last = min(places), max(places) + 1
-            apart = any(not word.text.isalnum() for word in sentence[first:last])
-            if len(places) == len(groups) and last - first <= _REACH and not apart and _free(places, found, sentence):
-                yield Place(label, first, last, head)
-                return
 
-
-def read_library(path: str | Path | None = None, language: str = "") -> Library:
+def read_library(path: str | Path | None = None) -> Library:
     """Read a keyword library.
 
     Args:
         path: a YAML file like `data_manifests/findings.yaml`; that file itself if None.
-        language: `en` or `es` to search that language's phrases only.
 
     Raises:
         UserError: the file is missing or an entry has an unknown field, no label, a label twice or an unknown parent.
     """
     if path is None:
-        return _own(language)
+        return _own()
     if not Path(path).is_file():
         raise UserError(f"There is no keyword library at {path}. Give a YAML file like data_manifests/findings.yaml.")
-    return _library(Path(path).read_text(encoding="utf-8"), str(path), language)
+    return _library(Path(path).read_text(encoding="utf-8"), str(path))
 
 
-@functools.lru_cache(maxsize=3)
-def _own(language: str) -> Library:
+@functools.cache
+def _own() -> Library:
     own = resources.files("bimcvr") / "data_manifests" / "findings.yaml"
-    return _library(own.read_text(encoding="utf-8"), "findings.yaml", language)
+    return _library(own.read_text(encoding="utf-8"), "findings.yaml")
 
 
-def _library(text: str, name: str, language: str) -> Library:
+def _library(text: str, name: str) -> Library:
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -159,12 +168,26 @@ def _library(text: str, name: str, language: str) -> Library:
         if not label or label in keywords or unknown:
             wrong = f"has unknown fields {sorted(unknown)}" if unknown else "stands twice" if label else "has no label"
             raise UserError(f"{name}: the finding '{label}' {wrong}. A finding has {', '.join(sorted(_FIELDS))}.")
-        lists = {field: tuple(str(item) for item in entry.get(field, ())) for field in ("en", "es", "patterns")}
-        keywords[label] = Keyword(label, *(str(entry.get(field, "")) for field in ("parent", "umls", "radlex")), **lists)
+        parent, umls, radlex = (str(entry.get(field, "")) for field in ("parent", "umls", "radlex"))
+        en, es, patterns, unlike = (tuple(map(str, entry.get(field, ()))) for field in _LISTS)
+        keywords[label] = Keyword(label, parent, umls, radlex, en, es, patterns, unlike)
     for keyword in keywords.values():
         if keyword.parent and keyword.parent not in keywords:
             raise UserError(f"{name}: the parent '{keyword.parent}' of '{keyword.label}' is no label of the library.")
-    return Library(list(keywords.values()), language)
+    return Library(list(keywords.values()))
+
+
+def _table(keywords: Sequence[Keyword], language: str) -> _Table:
+    """Return the phrases by their first stem, longest first; those that mean something else have no label."""
+    table: _Table = {}
+    for keyword in keywords:
+        texts = (keyword.en if language != "es" else ()) + (keyword.es if language != "en" else ())
+        named = {_stems(text): keyword.label for text in texts} | {_stems(text): "" for text in keyword.unlike}
+        for stems, label in named.items():
+            table.setdefault(stems[0], []).append((stems, label))
+    for phrases in table.values():
+        phrases.sort(key=lambda phrase: -len(phrase[0]))
+    return table
 
 
 def _stems(phrase: str) -> tuple[str, ...]:
@@ -181,19 +204,33 @@ def _alternative(item: str) -> str:
     return re.escape(word[:-1]) + ".*" if word.endswith("*") else re.escape(word) + "s?"
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _matches(group: re.Pattern[str], word: str) -> bool:
-    return group.fullmatch(word) is not None
+def _meetings(sentence: Sequence[Word], label: str, hits: Sequence[Sequence[int]], found: list[Place]) -> list[Place]:
+    """Return the findings with those added where words of all of a pattern's groups (`hits`, a list a group) meet between two marks.
+
+    A pattern takes words that no phrase owns; it swallows a shorter phrase (`aneurysmal [dilatation of the aorta]`), and shares the noun
+    of a phrase beside it (`[derrame pleural] y pericárdico`).
+    """
+    for head in hits[0]:
+        words = {head, *(min(group, key=lambda i: abs(i - head)) for group in hits[1:])}
+        first, last = min(words), max(words) + 1
+        owners = [place for place in found if place.label and any(place.first <= i < place.last for i in words)]
+        taken = any(place.label == label or (place.head == head and not place.is_phrase) for place in owners)
+        apart = any(not word.text.isalnum() for word in sentence[first:last])
+        if taken or apart or len(words) < len(hits) or last - first > _REACH:
+            continue
+        phrases = [place for place in owners if place.is_phrase]
+        free = [i for i in words if not any(place.first <= i < place.last for place in phrases)]
+        within = all(first <= place.first and place.last <= last for place in phrases)
+        shared = len(phrases) == 1 and bool(free) and _joined(phrases[0], free, sentence)
+        if free and (within or shared):
+            found = [place for place in found if shared or place not in phrases] + [Place(label, first, last, head, False)]
+    return found
 
 
-def _free(places: set[int], found: Sequence[Place], sentence: Sequence[Word]) -> bool:
-    """Whether the words are no phrase's yet, or share one's noun by `and` (`derrame pleural y pericárdico`)."""
-    owners = [place for place in found if any(place.first <= i < place.last for i in places)]
-    if not owners:
-        return True
-    owner = owners[0]
-    free = [i for i in places if not owner.first <= i < owner.last]
-    if len(owners) > 1 or not free:
-        return False
-    between = sentence[owner.last : min(free)] if min(free) >= owner.last else sentence[max(free) + 1 : owner.first]
+def _joined(phrase: Place, free: Sequence[int], sentence: Sequence[Word]) -> bool:
+    """Whether the free words stand beside a phrase with only `and` and its like between."""
+    if min(free) >= phrase.last:
+        between = sentence[phrase.last : min(free)]
+    else:
+        between = sentence[max(free) + 1 : phrase.first]
     return 1 <= len(between) <= 2 and all(word.text in _JOINS for word in between)
