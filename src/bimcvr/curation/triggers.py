@@ -12,22 +12,21 @@ TRIGGERS: dict[tuple[str, str], str] = {
     ("absent", "after"): """
         no; not; without; neither; nor; never; absence of; lack of; negative for; free of; clear of; resolution of; rather than;
         denies; denied; deny; fails to reveal; fails to show; ruled out for; disappearance of; instead of; no longer;
-        unremarkable for; exclude|excludes|excluding|excluded; rules|ruling out; ruled out
+        unremarkable for; exclude|excludes|excluding; rules|ruling out
         sin; ni; tampoco; ningun|ninguna|ninguno; ausencia de|del; inexistencia de; falta de; niega|niegan|negaba|niego; nunca;
         jamas; libre|libres de; exento|exenta|exentos de; desaparicion de|del; resolucion de|del;
         desaparece|desaparecen|desaparecieron; negativo|negativa|negativos|negativas para;
-        descarta|descartan|descarto|descarte|descartaron|descartamos|descartandose|descartando;
-        descartado|descartada|descartados|descartadas; se ha descartado; excluye|excluyen; en ausencia de; nula|nulo;
-        imposibilidad de; inapreciable|inapreciables""",
+        descarta|descartan|descarto|descarte|descartaron|descartamos|descartandose|descartando; se ha descartado; excluye|excluyen;
+        en ausencia de; nula|nulo; imposibilidad de; inapreciable|inapreciables""",
     ("absent", "both"): """
         not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible; absent;
-        resolved
-        ha|han desaparecido|resuelto;
+        resolved; ruled out; excluded
+        ha|han desaparecido|resuelto; descartado|descartada|descartados|descartadas;
         no se observa|observan|aprecia|aprecian|identifica|identifican|visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
         no se ve|ven|detecta|detectan|encuentra|encuentran|observaba|observaban|apreciaba|apreciaban|demuestra|demuestran;
         no visible|visibles|presente|presentes|evidente|evidentes""",
     ("absent", "before"): """
-        is|are|was|were excluded; has|have resolved; has|have disappeared; has|have cleared; negative; ruled out; cleared;
+        is|are|was|were excluded; has|have resolved; has|have disappeared; has|have cleared; negative; cleared;
         is|are|was|were ruled out; has|have been ruled out; is|are|was|were absent;
         no longer seen|visible|present|identified|evident;
         is|are|was|were not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible
@@ -38,8 +37,8 @@ TRIGGERS: dict[tuple[str, str], str] = {
         possible|possibly|probable|probably|likely|presumed|presumably|perhaps|maybe|questionable|suspected|equivocal|suspicion;
         suspicious for|of; suspicion of|for; suspect|suspects; concern for; concerning for; worrisome for; suggestive of;
         suggest|suggests; suggesting; may|might|could|would; may|might|could represent|reflect|be|indicate|correspond|suggest;
-        question of; cannot exclude|excluded; cannot rule out; can not exclude; not exclude|excluding; not rule out; to rule out;
-        rule out; differential diagnosis; differential includes; versus; vs; favor|favors|favour; consider;
+        question of; to exclude; cannot exclude|excluded; cannot rule out; can not exclude; not exclude|excluding; not rule out;
+        to rule out; rule out; differential diagnosis; differential includes; versus; vs; favor|favors|favour; consider;
         raises the possibility of; possibility of; appears to be; evaluate for; no evidence to rule out; in case of
         posible|posibles|posiblemente|probable|probables|probablemente|presunto|presunta|presumible|presumiblemente|quiza|quizas;
         sospecha de|del; sospecha; sospechoso|sospechosa|sospechosos|sospechosas de; sospechoso|sospechosa; se sospecha;
@@ -56,30 +55,32 @@ TRIGGERS: dict[tuple[str, str], str] = {
         hipotesis de; versus; en caso de; no|sin clara|claras|claro|claros; no parece|parecen|impresiona; no|sin evidencia clara de;
         si se trata de; aparente|aparentes; aparentemente; a confirmar; orientado|orientada a""",
     ("uncertain", "before"): """
-        is|are possible; possible; cannot be excluded; can not be excluded; cannot be ruled out; is|are not excluded; not excluded;
-        not be excluded; is|are suspected; suspected; likely; is|are questionable; is|are likely; versus; vs
-        no se puede|pueden descartar; no puede|pueden descartarse; no descartable|descartables; posible|posibles;
-        probable|probables; a descartar; por descartar; a valorar; versus; dudoso|dudosa; a confirmar; no se descarta|descartan;
-        poco probable""",
+        is|are possible|likely|probable|suspected|questionable; cannot be excluded; can not be excluded; cannot be ruled out;
+        is|are not excluded; not excluded; not be excluded; versus; vs
+        no se puede|pueden descartar; no puede|pueden descartarse; no descartable|descartables; no se descarta|descartan; versus; vs""",
+    ("uncertain", "end"): """
+        possible; likely; less likely; probable; suspected; questionable
+        posible|posibles; probable|probables; poco probable; dudoso|dudosa; a descartar; por descartar; a valorar; a confirmar""",
     ("history", "after"): """
-        history of; h o; hx of; past history of; status post; past medical history; prior history of; previous history of;
-        known history of
+        history of; h o; hx of; past history of; past medical history; prior history of; previous history of; known history of
         antecedente|antecedentes de|del; antecedente|antecedentes personales de; antecedente|antecedentes; historia de;
-        historia previa de; historia clinica de; episodio|episodios previo|previos de; ap""",
-    ("history", "next"): """
-        prior|previous|previously|past; antiguo episodio de; previo|previa|previos|previas""",
+        historia previa de; historia clinica de; episodio|episodios previo|previos de""",
+    ("history", "next"): "prior; previous; past",
     ("history", "last"): """
-        previo|previa|previos|previas|pasado|pasada; in the past; en el pasado; previamente conocido|conocida""",
+        in the past
+        previo|previa|previos|previas|pasado|pasada; en el pasado""",
     ("pseudo", ""): """
         no change|changes; no significant change; no interval change; no increase; no decrease; no further; not only;
         not necessarily; without change|changes; without significant change; without contrast; without iv contrast;
         without intravenous contrast; no contrast; non contrast; not compared;
-        no prior|previous study|studies|exam|examination|ct|imaging|comparison; gram negative;
+        no prior|previous study|studies|exam|examination|ct|imaging|comparison; gram negative; non hodgkin;
+        not seen|present|visible on|in the prior|previous; not seen|present|visible on|in prior|previous;
         prior|previous study|studies|exam|examination|ct|imaging|report|radiograph|radiographs|comparison|scan; no other;
         not available; compared with|to prior|previous; no longer than; not significantly; not well; no doubt; without doubt;
         not clearly
-        sin cambios; sin cambio; sin variacion|variaciones; sin contraste; sin civ; sin cic; sin embargo; no obstante; no solo;
-        no solamente; no ha|han variado|cambiado|aumentado|disminuido; no modificado|modificada; no se modifica|modifican;
+        no hodgkin; no visto|vista|vistos|vistas en; no presente|presentes en; sin cambios; sin cambio; sin variacion|variaciones;
+        sin contraste; sin civ; sin cic; sin embargo; no obstante; no solo; no solamente;
+        no ha|han variado|cambiado|aumentado|disminuido; no modificado|modificada; no se modifica|modifican;
         no valorable|valorables; no se dispone de; no disponemos de; gram negativo|negativos; no concluyente; sin duda;
         no cabe duda; no aumenta|aumentan; no disminuye|disminuyen; sin modificacion|modificaciones; no varia|varian;
         estudio|estudios|tc|tac|rx|control previo|previa|previos; sin administracion de contraste; sin contraste intravenoso;
@@ -95,14 +96,16 @@ TERMINATORS = """
     but; however; although; though; except; except for; apart from; aside from; other than; yet; nevertheless; whereas; while;
     which; still; there is|are|was|were; is|are seen|noted|identified|present|observed|visualized;
     shows|show|demonstrates|demonstrate|reveals|reveal; due to; secondary to; because of; because; consistent with; compatible with;
-    with evidence of; since; persists|persist; remains|remain
-    pero; aunque; salvo; excepto; sin embargo; no obstante; si bien; mientras|mientras que; a excepcion de; sino; unicamente; solo;
+    with evidence of; since; persists|persist; remains|remain; , with; and there; and a|an;
+    , small|mild|moderate|large|minimal|slight|severe|tiny|marked|discrete
+    pero; aunque; salvo; excepto; sin embargo; no obstante; si bien; mientras; mientras que; a excepcion de; sino; unicamente; solo;
     solamente;
     se observa|observan|aprecia|aprecian|identifica|identifican|visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
     presenta|presentan|presentando|muestra|muestran|mostrando|existe|existen|hay|persiste|persisten|destaca|destacan|destacando;
     debido a; secundario|secundaria|secundarios|secundarias a; en relacion con; por lo que; compatible|compatibles con; en probable;
-    ya que; asi como; mejoria; empeoramiento; mantiene|mantienen; , con; , with; , y; and there; and a|an; ademas; tambien;
-    con signos de; que; excepto por; actualmente; motivo por el que; tras; porque
+    ya que; asi como; mejoria; empeoramiento; mantiene|mantienen; , con; , y;
+    , discreto|discreta|leve|leves|minimo|minima|pequeno|pequena|pequenos|pequenas|moderado|moderada|ligero|ligera|gran|severo|severa;
+    ademas; tambien; con signos de; que; excepto por; actualmente; motivo por el que; tras; porque
 """
 
 # A sentence that opens with one of these, then `:`, speaks of the patient's past or of the question asked.

@@ -5,9 +5,10 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_WORD = re.compile(r"[^\W_]+|[^\w\s]|\n")
+# accents may be letters of their own (decomposed Unicode)
+_WORD = re.compile(r"[^\W_][^\W_\u0300-\u036f]*(?:[\u0300-\u036f]+[^\W_]*)*|[^\w\s]|\n")
 # a line goes on if the next one begins with a small letter: reports come wrapped at a column
-_PARAGRAPH = re.compile(r"\n[ \t]*(?=\n|[-*•·]|[^\Wa-záéíóúñü]|$)")
+_PARAGRAPH = re.compile(r"\n[ \t\r]*(?=\n|[-*•·]|[^\Wa-záéíóúñü]|$)")
 _ARTICLES = frozenset("a an the el la los las un una unos unas".split())
 
 
