@@ -128,6 +128,10 @@ CASES = [
     ("Pneumonia is suspected.", "pneumonia:?"),
     ("Linfoma no Hodgkin con adenopatías.", "adenopathy:+"),
     ("Fibrosis retroperitoneal.", ""),
+    ("No se observaron lesiones focales hepáticas sugerentes de metástasis.", "metastasis:-"),
+    ("Bronquiectasias cilíndricas con engrosamiento de la língula.", "bronchiectasis:+"),
+    ("No effusion, possible pneumonia.", "pleural effusion:-; pneumonia:?"),
+    ("Masa en páncreas, no pudiendo diferenciarse si se trata de una adenopatía.", "mass:+; adenopathy:?"),
     ("Ascending aorta with aneurysmal dilatation of 52 mm.", "aortic aneurysm:+; ascendent aortic elongation:+"),
     ("Calcification of the wall of the aortic arch.", "aortic atheromatosis:+"),
 ]

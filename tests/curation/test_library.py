@@ -84,6 +84,11 @@ def test_two_findings_share_a_noun() -> None:
     ("- {label: nodule}\n- {label: nodule}", "stands twice"),
     ("- {label: nodule, synonyms: [x]}", "unknown fields"),
     ("- {label: nodule, parent: lump}", "parent 'lump'"),
+    ("- {label: nodule, parent: nodule}", "below it"),
+    ("- {label: a, parent: b}\n- {label: b, parent: a}", "below it"),
+    ("- {label: nodule, en: nodule}", "not a list of phrases"),
+    ("- {label: nodule, en: [no]}", "not a list of phrases"),
+    ("- {label: nodule, es: ['...']}", "not a list of phrases"),
     ("- [", "not YAML"),
 ])  # fmt: skip
 def test_a_faulty_library_is_refused(tmp_path: Path, text: str, error: str) -> None:

@@ -15,6 +15,8 @@ _STOPS = frozenset("; : ( )".split())
 _JOINS = frozenset("and or nor y o e u ni / ,".split())
 # a scope ends after this many words without a list's comma, conjunction or finding
 _REACH = 8
+# a negation stays one over an uncertainty that follows within this many words
+_CHAIN = 5
 _Phrases = dict[str, list[tuple[tuple[str, ...], str, str]]]
 
 
@@ -137,12 +139,13 @@ class _Scopes:
         return True
 
     def _ends(self, trigger: Trigger, other: Trigger) -> bool:
-        """Whether a later trigger ends a scope; `no signs suggestive of` stays a negation."""
+        """Whether a later trigger ends a scope; `no focal lesions suggestive of` stays a negation."""
         if other.kind == "stop":
             return True
         if other.kind in ("pseudo", trigger.kind) or other.side != "after":
             return False
-        return trigger.kind != "absent" or other.first - trigger.last > 3
+        between = self.sentence[trigger.last : other.first]
+        return trigger.kind != "absent" or len(between) > _CHAIN or any(word.text == "," for word in between)
 
     def _runs_back(self, trigger: Trigger, side: str, start: int) -> bool:
         stop = trigger.first

@@ -48,7 +48,7 @@ class LabelExtractor:
 
         Args:
             report: the text.
-            language: `en` or `es` to search that language's phrases only; both if empty, as for a translation with words left over.
+            language: `en` or `es` to search that language's phrases only, both else, as for a translation with words left over.
         """
         mentions = []
         for sentence in sentences(report):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -97,9 +98,9 @@ class Library:
 
         Args:
             sentence: its words.
-            language: `en` or `es` to search that language's phrases only; patterns are always searched.
+            language: `en` or `es` to search that language's phrases only, both else; patterns are always searched.
         """
-        found = list(self._literal(sentence, self._phrases[language]))
+        found = list(self._literal(sentence, self._phrases.get(language, self._phrases[""])))
         hits: dict[int, list[list[int]]] = {}
         for i, word in enumerate(sentence):
             for pattern, group in self._matching(word.text):
@@ -164,17 +165,33 @@ def _library(text: str, name: str) -> Library:
     keywords: dict[str, Keyword] = {}
     for entry in entries:
         label = str(entry.get("label", ""))
-        unknown = set(entry) - _FIELDS
-        if not label or label in keywords or unknown:
-            wrong = f"has unknown fields {sorted(unknown)}" if unknown else "stands twice" if label else "has no label"
-            raise UserError(f"{name}: the finding '{label}' {wrong}. A finding has {', '.join(sorted(_FIELDS))}.")
+        wrong = _wrong(entry) or ("stands twice" if label in keywords else "")
+        if wrong:
+            raise UserError(f"{name}: the finding '{label}' {wrong}. A finding has a label, and any of {', '.join(sorted(_FIELDS))}.")
         parent, umls, radlex = (str(entry.get(field, "")) for field in ("parent", "umls", "radlex"))
-        en, es, patterns, unlike = (tuple(map(str, entry.get(field, ()))) for field in _LISTS)
+        en, es, patterns, unlike = (tuple(entry.get(field, ())) for field in _LISTS)
         keywords[label] = Keyword(label, parent, umls, radlex, en, es, patterns, unlike)
-    for keyword in keywords.values():
-        if keyword.parent and keyword.parent not in keywords:
-            raise UserError(f"{name}: the parent '{keyword.parent}' of '{keyword.label}' is no label of the library.")
+    for label in keywords:
+        line = [label]
+        while parent := keywords[line[-1]].parent:
+            if parent not in keywords or parent in line:
+                wrong = "is no label of the library" if parent not in keywords else "is below it as well"
+                raise UserError(f"{name}: the parent '{parent}' of '{line[-1]}' {wrong}.")
+            line.append(parent)
     return Library(list(keywords.values()))
+
+
+def _wrong(entry: dict[str, Any]) -> str:
+    """Return what is wrong with an entry of the file, or nothing."""
+    if not entry.get("label"):
+        return "has no label"
+    if set(entry) - _FIELDS:
+        return f"has unknown fields {sorted(set(entry) - _FIELDS)}"
+    for field in _LISTS:
+        items = entry.get(field, [])
+        if not isinstance(items, list) or not all(isinstance(item, str) and _stems(item) for item in items):
+            return f"has a '{field}' that is not a list of phrases in words (put words like no or 19 in quotes)"
+    return ""
 
 
 def _table(keywords: Sequence[Keyword], language: str) -> _Table:

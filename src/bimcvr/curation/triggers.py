@@ -101,7 +101,9 @@ TERMINATORS = """
     pero; aunque; salvo; excepto; sin embargo; no obstante; si bien; mientras; mientras que; a excepcion de; sino; unicamente; solo;
     solamente;
     se observa|observan|aprecia|aprecian|identifica|identifican|visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
-    presenta|presentan|presentando|muestra|muestran|mostrando|existe|existen|hay|persiste|persisten|destaca|destacan|destacando;
+    se observo|observaron|aprecio|apreciaron|identifico|identificaron|visualizo|visualizaron|objetivo|objetivaron;
+    se evidencio|evidenciaron|observaba|observaban|apreciaba|apreciaban; presenta|presentan|presentando;
+    mostro|mostraba|muestra|muestran|mostrando|existe|existen|hay|persiste|persisten|destaca|destacan|destacando;
     debido a; secundario|secundaria|secundarios|secundarias a; en relacion con; por lo que; compatible|compatibles con; en probable;
     ya que; asi como; mejoria; empeoramiento; mantiene|mantienen; , con; , y;
     , discreto|discreta|leve|leves|minimo|minima|pequeno|pequena|pequenos|pequenas|moderado|moderada|ligero|ligera|gran|severo|severa;
