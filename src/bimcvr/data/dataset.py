@@ -46,6 +46,10 @@ class StudyDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def reports(self) -> list[str]:
+        """Return the whole reports of all studies, in order."""
+        return [report.decode() for report in self._reports]
+
     def spacing(self, position: int) -> tuple[float, float, float]:
         """Return the mm of a voxel along D, H, W."""
         return self.cache.read(Path(self._entries[position])).spacing

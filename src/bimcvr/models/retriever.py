@@ -19,6 +19,7 @@ from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
 from bimcvr.models.evaluation import write_outputs
 from bimcvr.models.fusion import ChannelGate
 from bimcvr.models.objectives import Objective, soft_target
+from bimcvr.models.whitening import Whitening
 
 TEXTS = 256
 """Prompts and changed reports that are embedded at a time."""
@@ -37,6 +38,8 @@ class Retriever(LightningModule):
         objective: the losses; equation 8 as printed by default.
         embed_dim: size of the common space, to which both streams are mapped linearly; None maps volumes to the text
             encoder's own space (the paper).
+        whiten_text: before that map, give the text features of the training reports the same spread along all axes; needs
+            `embed_dim`.
         optimizer: gets the trainable parameters.
         warmup: share of all steps over which the learning rate rises, before it falls as a cosine to zero.
         keywords: labels that are asked for by prompts in `test` and `predict`; the paper's three and every label of the rows
@@ -54,6 +57,7 @@ class Retriever(LightningModule):
         fusion: nn.Module | None = None,
         objective: Objective | None = None,
         embed_dim: int | None = None,
+        whiten_text: bool = False,
         optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-4),
         warmup: float = 0.0,
         keywords: tuple[str, ...] | None = None,
@@ -71,6 +75,9 @@ class Retriever(LightningModule):
         text_dim = cast(int, text_encoder.dim)
         self.embed_dim = embed_dim or text_dim
         self.project_image = nn.Linear(cast(int, volume_encoder.dim), self.embed_dim, bias=False)
+        if whiten_text and not embed_dim:
+            raise UserError("model.whiten_text needs model.embed_dim: in the text encoder's own space nothing is mapped.")
+        self.whitening = Whitening(text_dim) if whiten_text else None
         self.project_text = nn.Linear(text_dim, embed_dim, bias=False) if embed_dim else nn.Identity()
         self.optimizer, self.warmup = optimizer, warmup
         self.keywords, self.prompts, self.denials, self.probes = keywords, prompts, denials, probes
@@ -91,7 +98,7 @@ class Retriever(LightningModule):
     def embed_text(self, texts: list[str]) -> Tensor:
         """Embed whole texts. Returns float32 (B, E)."""
         with self._eval_precision():
-            return cast(Tensor, self.project_text(self.text_encoder(texts))).float()
+            return self._text(texts).float()
 
     def forward(self, volume: Tensor, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Embed volumes (B, 1, D, H, W) and B texts; returns two float32 (B, E)."""
@@ -103,13 +110,19 @@ class Retriever(LightningModule):
         features: Features = self.volume_encoder(views.transpose(0, 1).flatten(0, 1))
         first, second = (_part(features, views, place) for place in (0, views.shape[1] - 1))
         image = self._pool(first, second)
-        text = self.project_text(self.text_encoder(batch["text"]))
+        text = self._text(batch["text"])
         target = soft_target(batch["partner"], batch["kept"]) if "partner" in batch else None
         losses = self.objective(first.cls, second.cls, image, text, target)
         if not torch.isfinite(losses["loss"]):
             self._refuse_non_finite({name: value.item() for name, value in losses.items()}, batch)
         self._log_training(losses, first.cls, second.cls)
         return cast(Tensor, losses["loss"])
+
+    def on_fit_start(self) -> None:
+        """Take the statistics of the training reports' text features, unless a checkpoint brought them."""
+        if self.whitening is not None and not bool(self.whitening.fitted):
+            reports = cast(Any, self.trainer).datamodule.train_dataset().reports()
+            self.whitening.fit(torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]))
 
     def on_train_epoch_start(self) -> None:
         """Let dropout depend on seed, epoch and rank alone, so that a resumed run equals an undisturbed one."""
@@ -186,6 +199,10 @@ class Retriever(LightningModule):
     def on_predict_epoch_end(self) -> None:
         """Write the embeddings of all rows into the run folder."""
         self._write(None)
+
+    def _text(self, texts: list[str]) -> Tensor:
+        features = self.text_encoder(texts)
+        return cast(Tensor, self.project_text(features if self.whitening is None else self.whitening(features)))
 
     def _pool(self, first: Features, second: Features) -> Tensor:
         return cast(Tensor, self.project_image(self.fusion(first, second).mean(1)))

@@ -1,0 +1,44 @@
+"""Whitening of frozen text features, so that what tells two reports apart is not drowned by what all share."""
+
+import torch
+from torch import Tensor, nn
+
+FLOOR = 0.01
+"""Least standard deviation that is divided by, as a share of the largest: below it lies noise."""
+
+
+class Whitening(nn.Module):
+    """Subtracts the mean of training features and gives all their principal axes the same spread.
+
+    Frozen sentence encoders put all reports into a narrow cone: "right" and "left" differ by a hundredth of a vector's
+    length, and a linear map that is trained from there has learned the side long after the finding. The statistics are
+    taken once, from the training reports, and are part of the checkpoint.
+
+    Args:
+        dim: E, the length of a feature vector.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("axes", torch.eye(dim))
+        self.register_buffer("fitted", torch.tensor(False))
+        self.mean: Tensor
+        self.axes: Tensor
+        self.fitted: Tensor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Whiten features (B, E) → (B, E)."""
+        return (features - self.mean) @ self.axes
+
+    @torch.no_grad()
+    def fit(self, features: Tensor) -> None:
+        """Take the statistics of training features (N, E)."""
+        exact = features.double().cpu()
+        mean = exact.mean(0)
+        _, spread, axes = torch.linalg.svd((exact - mean) / max(1, len(exact) - 1) ** 0.5, full_matrices=False)
+        scaled = axes.T / (spread + FLOOR * spread[0].clamp(min=1e-12))
+        self.mean.copy_(mean)
+        self.axes.zero_()
+        self.axes[:, : scaled.shape[1]] = scaled.to(self.axes)
+        self.fitted.fill_(True)
