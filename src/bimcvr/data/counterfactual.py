@@ -1,0 +1,333 @@
+"""Versions of a report in which one kind of thing is wrong, to ask an embedding whether it prefers the truth.
+
+R@K hardly sees left and right, a negation or a size: these changes make them visible. Every change is a few
+replaced spans; the report around them stays as it was, byte for byte. The rules of each language are data, in
+`counterfactual_english.py` and `counterfactual_spanish.py`.
+"""
+
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from bimcvr.data.counterfactual_english import ENGLISH
+from bimcvr.data.counterfactual_rules import FINDING_SYNONYMS, MEASURE, Rewrites, Rules, fold
+from bimcvr.data.counterfactual_spanish import SPANISH
+from bimcvr.data.sentences import sentence_spans, split_sentences
+from bimcvr.errors import UserError
+
+# negated: an affirmed finding is negated; affirmed: a negation is removed
+KINDS = ("side", "negated", "affirmed", "size", "lobe")
+
+_RULES = {"en": ENGLISH, "es": SPANISH}
+_FUNCTION_WORDS = {
+    "en": frozenset("the of and is are in with no there a an was were on to seen right left without for at".split()),
+    "es": frozenset("el la los las de del en con sin se un una y no que por al es derecho izquierdo derecha izquierda".split())}
+_MEASURE = re.compile(MEASURE, re.IGNORECASE)
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_OF_SIZE = re.compile(r"(?<!or)(?<!ores)(?<!than),?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un tamaño de)\s+"
+                      rf"(?:(?:up to|hasta|unos|about|approximately|aproximadamente)\s+)?{MEASURE}\)?|\s+of \w+ extent\b", re.IGNORECASE)
+# "In the left lung, no nodule is seen": what stands before the negation only says where
+_WHERE = re.compile(r"\W*(?:in|on|at|within|en|a nivel)\b", re.IGNORECASE)
+_FIRST_OF_TWO = re.compile(r"([\w-]+) (and|y|e) ")
+_LIST_BEFORE = re.compile(r"\b(?:upper|middle|lower)(?:\s*[,/&]\s*|\s+(?:and|or|to)\s+)(?:the\s+)?$", re.IGNORECASE)
+_BEFORE_ADJECTIVE = re.compile(r"|una?|el|la|l[oa]s|un[oa]s|de|del|al|con|y|e|o|dos|tres|otr[oa]s?|vari[oa]s|multiples|muy|hay|\w+ndo(?:se)?|"
+                               r"(?:observ|apreci|identific|visualiz|objetiv|evidenci|detect|present|exist|muestr|contien)\w*")
+_FEMININE = re.compile(r"(?<!m)as?$|[cs]ion(?:es)?$|dad(?:es)?$|[st]is$|imagen(?:es)?$")
+# singular nouns that want an article once "no" is gone
+_COUNTABLE = re.compile(r"(?:mass|nodule|lesion|effusion|pneumothorax|hernia|fracture|aneurysm|collection|cyst|thrombus|embolus|"
+                        r"goit(?:er|re)|pacemaker|cavity|bulla|shift|defect|tumou?r|abscess|pattern|abnormality|opacity|infiltrate)$", re.IGNORECASE)
+_HEAD = re.compile(r"^(?:(?!\b(?:of|in|on|at|with|within|to|or|and|is|are|that)\b)[\w /-])+", re.IGNORECASE)
+
+Edit = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One wrong version of a report.
+
+    Attributes:
+        kind: what is wrong, one of `KINDS`.
+        finding: the finding whose side is swapped, or "" if the change is not restricted to one.
+        text: the changed report.
+    """
+
+    kind: str
+    finding: str
+    text: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A statement within a sentence, and whether it affirms something."""
+
+    start: int
+    end: int
+    affirmed: bool
+
+
+def changed_reports(report: str, language: str = "",
+                    findings: Mapping[str, Sequence[str]] | Sequence[str] = ()) -> list[Change]:
+    """Change a report in one respect at a time.
+
+    `side` swaps right and left in all affirmed statements, and once more for each of `findings` that the report
+    affirms on exactly one side, in the statements about it alone. `negated` denies one finding, `affirmed`
+    affirms a denied one, `size` changes one length or graded word, `lobe` moves one finding to another lobe;
+    which one, a hash of the report decides. A kind that the report gives no occasion for is left out.
+
+    Args:
+        report: the true text.
+        language: "en" or "es"; "" to guess.
+        findings: the names of findings, or for each name its wordings. A "+" joins words that must all stand in
+            a statement ("fluid+pleural"); accents, capitals and a plural s are ignored. `FINDING_SYNONYMS` has
+            wordings of common findings.
+
+    Returns:
+        The changed versions, `side` first; each differs from the report.
+
+    Raises:
+        UserError: the language is neither English nor Spanish.
+    """
+    if language not in ("", *_RULES):
+        raise UserError(f"Language {language!r}: reports are changed in en and es only; leave it empty to have it guessed.")
+    language = language or guess_language(report)
+    rules = _RULES[language]
+    sentences = sentence_spans(report)
+    parts = [part for start, end in sentences for part in _parts(report, start, end, rules)]
+    affirmed = [part for part in parts if part.affirmed]
+    changes = _side_changes(report, affirmed, language, findings)
+    options = {
+        "negated": _rewritten(report, [s for s in sentences if not rules.denial.search(report, *s)], _deny, rules),
+        "affirmed": _rewritten(report, [s for s in sentences if rules.denial.search(report, *s)], _affirm, rules),
+        "size": [edit for part in affirmed for edit in _size_edits(report, part, language)],
+        "lobe": [edit for part in affirmed for edit in _lobe_edits(report, part, language)]}
+    for kind, edits in options.items():
+        if edits:
+            changes.append(Change(kind, "", _applied(report, [_chosen(edits, kind, report)])))
+    return changes
+
+
+def guess_language(text: str) -> str:
+    """Guess from its function words whether a text is English ("en", also when in doubt) or Spanish ("es")."""
+    words = Counter(re.findall(r"\w+", text.lower()))
+    english, spanish = (sum(words[word] for word in _FUNCTION_WORDS[name]) for name in ("en", "es"))
+    spanish += len(re.findall(r"[ñáéíóú]", text.lower()))
+    return "es" if spanish > english else "en"
+
+
+class _Lexicon:
+    """Phrases with their replacements; accents, capitals and the width of blanks do not matter, but for codes."""
+
+    def __init__(self, phrases: Mapping[str, str], codes: Mapping[str, str]) -> None:
+        self.new = {fold(phrase): new for phrase, new in phrases.items()}
+        self.codes = codes
+        words = "|".join(_loose(phrase) for phrase in sorted(phrases, key=len, reverse=True))
+        self.pattern = re.compile(rf"\b(?:(?i:{words})|{'|'.join(codes) or '(?!)'})\b")
+
+    def edits(self, report: str, part: _Part, barred: re.Pattern[str]) -> list[Edit]:
+        """Return a replacement for every phrase in a statement that does not touch a barred place."""
+        masks = [mask.span() for mask in barred.finditer(report, part.start, part.end)]
+        edits = []
+        for found in self.pattern.finditer(report, part.start, part.end):
+            if not any(start < found.end() and found.start() < end for start, end in masks):
+                old = found.group()
+                new = self.codes.get(old) or _in_case_of(old, self.new[fold(" ".join(old.split()))])
+                edits.append((*found.span(), new))
+        return edits
+
+
+def _loose(phrase: str) -> str:
+    for accented, plain in zip("áéíóúñ", "aeioun", strict=True):
+        phrase = phrase.replace(accented, f"[{accented}{plain}]")
+    return phrase.replace(" ", r"\s+")
+
+
+_SIDES = {name: _Lexicon(rules.sides, rules.side_codes) for name, rules in _RULES.items()}
+_LOBES = {name: _Lexicon(rules.lobes, rules.lobe_codes) for name, rules in _RULES.items()}
+_SIZES = {name: _Lexicon(rules.sizes, {}) for name, rules in _RULES.items()}
+_NEVER = re.compile("(?!)")
+
+
+def _parts(report: str, start: int, end: int, rules: Rules) -> list[_Part]:
+    cuts = sorted({start, *(cut.start() for cut in rules.cut.finditer(report, start, end)), end})
+    spans = list(itertools.pairwise(cuts))
+    affirmed = [rules.denial.search(report, *span) is None for span in spans]
+    for i in range(len(spans) - 1):
+        if affirmed[i] and not affirmed[i + 1] and _WHERE.match(report, *spans[i]):
+            affirmed[i] = False
+    return [_Part(*span, said) for span, said in zip(spans, affirmed, strict=True)]
+
+
+# ---------------------------------------------------------------- sides
+
+
+def _side_changes(report: str, affirmed: list[_Part], language: str,
+                  findings: Mapping[str, Sequence[str]] | Sequence[str]) -> list[Change]:
+    rules = _RULES[language]
+    edits = {part: _SIDES[language].edits(report, part, rules.no_side) for part in affirmed}
+    changes = []
+    swapped = _applied(report, [edit for part in affirmed for edit in edits[part]])
+    if _said(swapped) != _said(report):
+        changes.append(Change("side", "", swapped))
+    wordings = findings if isinstance(findings, Mapping) else {name: (name,) for name in findings}
+    for name, synonyms in wordings.items():
+        about = [part for part in affirmed if _mentions(report[part.start : part.end], synonyms)]
+        both = any(rules.both_sides.search(report, part.start, part.end) for part in about)
+        mine = [edit for part in about for edit in edits[part]]
+        right = {rules.right.search(report[start:end] if report[start:end] in rules.side_codes else fold(report[start:end])) is not None
+                 for start, end, _ in mine}
+        if len(right) == 1 and not both:
+            changes.append(Change("side", name, _applied(report, mine)))
+    return changes
+
+
+def _mentions(text: str, synonyms: Sequence[str]) -> bool:
+    text = " ".join(fold(text).split())
+    return any(all(re.search(rf"\b{re.escape(word)}(?:e?s)?\b", text) for word in fold(synonym).split("+")) for synonym in synonyms)
+
+
+def _said(report: str) -> Counter[str]:
+    """Return what a report says, whatever the order of its sentences or of "right and left"."""
+    pair = re.compile(r"\b(right|left|derech\w+|izquierd\w+)(\s*/\s*| and | or | y | o )(the )?(right|left|derech\w+|izquierd\w+)\b")
+    return Counter(pair.sub(lambda found: " and ".join(sorted((found[1], found[4]))), fold(sentence))
+                   for sentence in split_sentences(report))
+
+
+# ---------------------------------------------------------------- sizes and lobes
+
+
+def _size_edits(report: str, part: _Part, language: str) -> list[Edit]:
+    barred = _RULES[language].no_size
+    masks = [mask.span() for mask in barred.finditer(report, part.start, part.end)]
+    edits = [(*found.span(), _scaled(found.group())) for found in _MEASURE.finditer(report, part.start, part.end)
+             if not any(start < found.end() and found.start() < end for start, end in masks)]
+    for start, end, new in _SIZES[language].edits(report, part, barred):
+        if "*" in new:
+            new = _in_case_of(report[start:end], _agreed(new.lower(), report[part.start : start], report[end : part.end]))
+        article = re.search(r"\b([Aa])n\s+$", report[part.start : start])
+        if article and language == "en":  # no new word begins with a vowel
+            start, new = part.start + article.start(), f"{article[1]} {new}"
+        edits.append((start, end, new))
+    return [edit for edit in edits if edit[2] != report[edit[0] : edit[1]]]
+
+
+def _scaled(measure: str) -> str:
+    """Return a measure clearly changed: 2.5 times as large up to 20 mm, 0.4 times above."""
+    to_mm = 1 if re.search(r"mm|mil", measure, re.IGNORECASE) else 10
+    largest = max(Decimal(number.replace(",", ".")) for number in _NUMBER.findall(measure))
+    factor = Decimal("2.5") if largest * to_mm <= 20 else Decimal("0.4")
+
+    def scale(found: re.Match[str]) -> str:
+        number = Decimal(found[0].replace(",", "."))
+        unit = Decimal(1).scaleb(number.as_tuple().exponent)  # type: ignore[arg-type]
+        new = max((number * factor).quantize(unit, ROUND_HALF_UP), unit) if number else number
+        return str(new).replace(".", "," if "," in found[0] else ".")
+
+    return _NUMBER.sub(scale, measure)
+
+
+def _agreed(new: str, before: str, after: str) -> str:
+    """Give a Spanish adjective its form: gran or grande by its place, pequeño or pequeña by its noun."""
+    left = re.findall(r"(\w+)\s*$", fold(before)) or [""]
+    right = re.findall(r"^\s+(\w+)", fold(after)) or [""]
+    leading = _BEFORE_ADJECTIVE.fullmatch(left[0]) is not None
+    before_noun = leading and right[0] not in ("", "de", "del", "en", "con", "y", "o", "a", "al", "que")
+    if new == "gran*":
+        return "gran" if before_noun else "grande"
+    noun = right[0] if before_noun else left[0]
+    return new.replace("*", "a" if _FEMININE.search(noun) else "o")
+
+
+def _lobe_edits(report: str, part: _Part, language: str) -> list[Edit]:
+    text = fold(report[part.start : part.end])
+    return [(start, end, new) for start, end, new in _LOBES[language].edits(report, part, _NEVER)
+            if fold(new) not in text and not _LIST_BEFORE.search(report, part.start, start)]
+
+
+# ---------------------------------------------------------------- negations
+
+
+def _rewritten(report: str, spans: list[tuple[int, int]], rewrite: Callable[[str, Rules], Edit | None], rules: Rules) -> list[Edit]:
+    """Return a rewriting for every sentence that has one; those about well-known findings alone, if there are any."""
+    edits, known = [], []
+    for start, end in spans:
+        sentence = report[start:end]
+        edit = rewrite(sentence, rules)
+        if edit and edit[2] != sentence[edit[0] : edit[1]]:
+            edits.append((start + edit[0], start + edit[1], edit[2]))
+            if _is_known(sentence[edit[0] : edit[1]]):
+                known.append(edits[-1])
+    return known or edits
+
+
+def _is_known(text: str) -> bool:
+    return any(_mentions(text, synonyms) for synonyms in FINDING_SYNONYMS.values())
+
+
+def _deny(sentence: str, rules: Rules) -> Edit | None:
+    def found(x: str) -> str:
+        bare = x[lead.end() :] if (lead := rules.leads.match(x)) else x
+        both = _FIRST_OF_TWO.match(bare)  # "Bullae and mild emphysema are seen": "No bullae or emphysema are seen"
+        bare = f"{both[1]} {'or' if both[2] == 'and' else 'ni'} {found(bare[both.end() :])}" if both else bare
+        size = _OF_SIZE.search(bare)
+        return bare[: size.start()] + bare[size.end() :] if size and not re.search("[,;]", bare[: size.start()]) else bare
+
+    if rules.empty.search(sentence):
+        return None
+    bare = (rules.bare,) if _is_known(sentence) else ()
+    return _first(sentence, (*rules.deny, *bare), found, None)
+
+
+def _affirm(sentence: str, rules: Rules) -> Edit | None:
+    def found(x: str) -> str:
+        for pattern, new in rules.join:
+            x = pattern.sub(new, x)
+        return x
+
+    return _first(sentence, rules.affirm, found, rules.empty)
+
+
+def _first(sentence: str, rewrites: Rewrites, found: Callable[[str], str], empty: re.Pattern[str] | None) -> Edit | None:
+    """Rewrite a sentence by the first pattern that it meets, in its own capitals."""
+    for pattern, template in rewrites:
+        match = pattern.search(sentence)
+        if match is None or (empty and empty.search(match.group())):
+            continue
+        groups = {name: text or "" for name, text in match.groupdict().items()}
+        start = match.end("start") if "start" in groups else match.start()
+        x = found(groups.get("x", ""))
+        if "x" in groups:
+            groups["x"] = x[:1].lower() + x[1:] if x[1:2].islower() else x
+        new = template.format(a=_article(x), **(groups | {"start": ""}))
+        return start, match.end(), _in_case_of(sentence[start], new)
+    return None
+
+
+def _article(x: str) -> str:
+    head = _HEAD.match(x)
+    if head is None or not _COUNTABLE.search(head.group().rstrip()) or re.match(r"(?:an?|the|evidence|signs?)\b", x, re.IGNORECASE):
+        return ""
+    return "an " if x[0].lower() in "aeiou" else "a "
+
+
+# ---------------------------------------------------------------- applying
+
+
+def _in_case_of(old: str, new: str) -> str:
+    if len(old) > 1 and old.isupper():
+        return new.upper()
+    return new[:1].upper() + new[1:] if old[:1].isupper() else new
+
+
+def _chosen(edits: list[Edit], kind: str, report: str) -> Edit:
+    digest = hashlib.sha256(f"{kind}\n{report}".encode("utf-8", "surrogatepass")).digest()
+    return edits[int.from_bytes(digest[:8]) % len(edits)]
+
+
+def _applied(report: str, edits: list[Edit]) -> str:
+    for start, end, new in sorted(edits, reverse=True):
+        report = report[:start] + new + report[end:]
+    return report
