@@ -92,7 +92,7 @@ class Tags(HTMLParser):
 
 def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     labels = ["nodule;goiter", "nodule", "", "goiter", "nodule;mass", "mass"] * 5
-    flags = ["", "mismatch", "", "", "placeholder", ""] * 5
+    flags = ["mismatch", "mismatch", "", "mismatch", "placeholder", "mismatch"] * 5
     gallery, manifest = cohort(tmp_path, 30, labels=labels, flags=flags, source=["phantom"] * 30)
     mine, other = embeddings_of(gallery, full=True), embeddings_of(gallery, 1)
     result = result_of(mine, gallery)
@@ -108,8 +108,8 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     seen = Tags(page)
     for section in ("Figures", "lift", "AUROC", "shared labels", "probes", "Comparison", "audited", "worst"):
         assert any(section in heading for heading in seen.headings), section
-    for text in ("PHANTOM (synthetic data)", "77.7 %", "7 patients stand in more than one split", "other.npz", "rows without flags",
-                 "lift@20", "hash " + manifest.digest, "patient's right is on the left"):
+    for text in ("PHANTOM (synthetic data)", "77.7 %", "7 patients stand in more than one split", "other.npz",
+                 "rows without flags", "flags: mismatch", "lift@20", "hash " + manifest.digest, "patient's right is on the left"):
         assert text in seen.text, text
     assert "Contains patient data" not in page
     for way in WAYS:

@@ -43,6 +43,7 @@ class Item(NamedTuple):
         study_id: its name.
         score: the cosine with the query.
         labels: each with whether the query's study has it too.
+        flags: what the audit holds against it.
         report: its text.
         right: whether it is a right answer.
         pictures: of its volume.
@@ -51,6 +52,7 @@ class Item(NamedTuple):
     study_id: str
     score: float
     labels: list[tuple[str, bool]]
+    flags: str
     report: str
     right: bool
     pictures: Pictures
@@ -95,11 +97,12 @@ def worst_cases(
     best = {way: score.argsort(dim=1, descending=True, stable=True)[:, :TOP].tolist() for way, score in scores.items()}
     places = {place for way in ways for line in [chosen[way], *best[way]] for place in line}
     pictures = {place: _pictures(manifest, int(gallery.rows[place])) for place in track(sorted(places), description="slices for the page")}
-    reports = manifest.column("report")
+    reports, flags = manifest.column("report"), manifest.column("flags")
 
     def item(place: int, query: int, score: Tensor) -> Item:
         labels = [(label, label in gallery.labels[query]) for label in sorted(gallery.labels[place])]
-        return Item(gallery.study_id[place], score[place].item(), labels, reports[gallery.rows[place]],
+        row = gallery.rows[place]
+        return Item(gallery.study_id[place], score[place].item(), labels, flags[row].replace(";", ", "), reports[row],
                     bool(group[place] == group[query]), pictures[place])
 
     return {
