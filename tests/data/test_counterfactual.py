@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.data.counterfactual import KINDS, Change, changed_reports, guess_language
-from bimcvr.data.counterfactual_rules import FINDING_SYNONYMS
+from bimcvr.data.counterfactual.changes import KINDS, Change, changed_reports, guess_language
+from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS
 from bimcvr.data.sentences import split_sentences
 from bimcvr.errors import UserError
 from bimcvr.phantom.findings import KINDS as PLANTED

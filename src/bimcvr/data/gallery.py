@@ -3,8 +3,8 @@
 import numpy as np
 
 from bimcvr.contracts import Gallery, Probe
-from bimcvr.data.counterfactual import changed_reports
-from bimcvr.data.counterfactual_rules import FINDING_SYNONYMS
+from bimcvr.data.counterfactual.changes import changed_reports
+from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS
 from bimcvr.data.manifest import ELSEWHERE_FLAGS, Manifest, normalised_text, report_groups, split_list
 from bimcvr.data.splits import Fractions, Split, Strategy, assign_splits
 from bimcvr.errors import UserError

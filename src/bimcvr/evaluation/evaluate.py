@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    embeddings: str = "",
+    embeddings: str,
     manifest: Path | None = None,
     split: Literal["train", "val", "test", "all"] = "test",
     out: Path | None = None,
     page: Path | None = None,
     compare: Sequence[str] = (),
     audited: bool = False,
-    image: Path | None = None,
     text: Path | None = None,
     ids: Path | None = None,
     root: Path | None = None,
@@ -41,16 +40,16 @@ def evaluate(
     its mean over them, and their standard deviation stands apart.
 
     Args:
-        embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas between.
+        embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas between; or
+            an .npy array (N, E) of the volumes, with `text` and `ids` beside it.
         manifest: the CSV file that names reports, patients and labels.
         split: the rows that are scored.
         out: where the result goes, as JSON.
         page: where a page for people goes, as one HTML file; it shows reports and slices of volumes.
         compare: further methods, each given as `embeddings`: differences with intervals and p-values.
         audited: also score the rows without flags, and the whole split cut to their number; and the noise ceiling.
-        image: instead of `embeddings`: an .npy array (N, E) of the volumes,
-        text: one of the reports,
-        ids: and the list of their studies (.csv with study_id, .txt or .npy).
+        text: an .npy array (N, E) of the reports, where `embeddings` is one of the volumes.
+        ids: the list of their studies (.csv with study_id, .txt or .npy).
         root: the folder that the manifest's `volume` column is relative to, for the page.
         strategy: how the manifest is divided; its `split` column by default, and patient_hash for what lacks.
         split_seed: the permutation of exact, the salt of patient_hash.
@@ -74,8 +73,8 @@ def evaluate(
     size = len(gallery.rows)
     if ks and max(ks) > size:
         raise UserError(f"R@{max(ks)} has no meaning in a gallery of {size}: leave that K out.")
-    names = _files(embeddings, (image, text, ids))
-    runs = [_aligned(_load(name, (image, text, ids)), gallery, name) for name in names]
+    names = embeddings.split(",")
+    runs = [_aligned(_load(name, text, ids), gallery, name) for name in names]
     draws = Draws(seed, resamples)
     result = build_result(runs, gallery, ks or RECALL_AT, draws, right)
     if compare:
@@ -101,24 +100,14 @@ def evaluate(
     return 0
 
 
-def _files(embeddings: str, arrays: "tuple[Path | None, Path | None, Path | None]") -> list[str]:
-    given = [path is not None for path in arrays]
-    if embeddings and any(given):
-        raise UserError("Give either one .npz file of embeddings, or --image, --text and --ids.")
-    if any(given) and not all(given):
-        raise UserError("--image, --text and --ids belong together: two .npy arrays and the list of their studies.")
-    if all(given):
-        return [f"{arrays[0]}, {arrays[1]}"]
-    if not embeddings:
-        raise UserError("evaluate needs embeddings: an .npz file as `test` and `predict` write it, or --image, --text and --ids.")
-    return embeddings.split(",")
-
-
-def _load(name: str, arrays: "tuple[Path | None, Path | None, Path | None]" = (None, None, None)) -> "Embeddings":
+def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embeddings":
     from bimcvr.metrics.embeddings import load_arrays, load_embeddings
 
-    image, text, ids = arrays
-    return load_embeddings(Path(name)) if image is None or text is None or ids is None else load_arrays(image, text, ids)
+    arrays = name.endswith(".npy")
+    if arrays != (text is not None) or arrays != (ids is not None):
+        raise UserError("An .npy array of volumes needs --text (an .npy array of reports) and --ids (the list of their studies) beside "
+                        "it; an .npz file holds all three and needs neither.")
+    return load_arrays(Path(name), text, ids) if text is not None and ids is not None else load_embeddings(Path(name))
 
 
 def _aligned(embeddings: "Embeddings", gallery: "Gallery", name: str) -> "Embeddings":

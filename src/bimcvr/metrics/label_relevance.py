@@ -7,13 +7,11 @@ from torch import Tensor
 
 from bimcvr.metrics.intervals import RESAMPLES, bootstrap, patient_numbers
 from bimcvr.metrics.ordering import Blocks, blocks, random_order
+from bimcvr.metrics.prompts import NO_FINDING
 from bimcvr.metrics.scored import Figures, Scored
 from bimcvr.metrics.vectors import UnitVectors
 
 KS = (5, 10, 50)
-NO_FINDING = ("normal", "unchanged", "exclude", "suboptimal study")
-"""Labels that say nothing about what is to be seen."""
-
 DEFINITION = (
     "Relevant is an item that shares at least one finding label with the query (" + ", ".join(NO_FINDING) + " do not count). "
     "mAP@K: the sum of P@i over the places i <= K of relevant items, divided by the smaller of K and the number of relevant items in the "

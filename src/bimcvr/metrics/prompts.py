@@ -5,6 +5,9 @@ from collections.abc import Sequence
 PAPER_KEYWORDS = ("atelectasis", "consolidation", "adenopathy")
 """The keywords of the paper's Table 3."""
 
+NO_FINDING = ("normal", "unchanged", "exclude", "suboptimal study")
+"""Labels that say nothing about what is to be seen."""
+
 AFFIRM = ("There is {}.", "{} is seen.", "Findings of {}.")
 DENY = ("There is no {}.", "No {} is seen.", "No findings of {}.")
 
@@ -23,11 +26,6 @@ def prompt_sentences(
     return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
-def asked_labels(labels: Sequence[frozenset[str]], least: int = 1) -> list[str]:
-    """Return which labels are asked for: the paper's three, then every other one that at least `least` rows bear."""
-    counts: dict[str, int] = {}
-    for row in labels:
-        for label in row:
-            counts[label] = counts.get(label, 0) + 1
-    others = sorted(label for label, count in counts.items() if count >= least and label not in PAPER_KEYWORDS)
-    return [*PAPER_KEYWORDS, *others]
+def asked_labels(labels: Sequence[frozenset[str]]) -> list[str]:
+    """Return which labels are asked for: the paper's three, then every other finding that a row bears."""
+    return [*PAPER_KEYWORDS, *sorted(frozenset().union(*labels) - {*PAPER_KEYWORDS, *NO_FINDING})]

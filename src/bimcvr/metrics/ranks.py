@@ -70,7 +70,9 @@ class Ranks:
         """
         places = k - self.above
         miss = torch.ones(len(self.above), dtype=torch.float64)
-        for i in range(int(places.max().clamp(0, k)) if len(places) else 0):
+        # once the tied wrong items are used up a miss is 0 for good
+        steps = torch.minimum(places, self.tied_wrong + 1)
+        for i in range(int(steps.max().clamp(0, k)) if len(steps) else 0):
             wrong = (self.tied_wrong - i).clamp(min=0).double()
             step = wrong / (wrong + self.tied_right)
             miss = torch.where(places > i, miss * step, miss)

@@ -3,7 +3,7 @@
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
-from bimcvr.data.counterfactual_rules import fold
+from bimcvr.data.counterfactual.rules import fold
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _BEFORE_ADJECTIVE = re.compile(r"|una?|el|la|l[oa]s|un[oa]s|de|del|al|con|y|e|o|dos|tres|otr[oa]s?|vari[oa]s|multiples|muy|hay|"

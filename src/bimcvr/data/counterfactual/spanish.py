@@ -2,7 +2,7 @@
 
 import re
 
-from bimcvr.data.counterfactual_rules import MEASURE, START, Rules, any_of, mirrored, rewrites
+from bimcvr.data.counterfactual.rules import MEASURE, START, Rules, any_of, mirrored, rewrites
 
 _SEE = (r"(?:observ|apreci|identific|visuali[sz]|objetiv|evidenci|detect|encontr|encuentr|demuestr|demostr|reconoc|advi[re]rt|descri[bp]|"
         r"hall|mostr|muestr|delimit|confirm|constat|comprueb|comprob|v(?=e[n ]|[ií]|e[ií]a))")

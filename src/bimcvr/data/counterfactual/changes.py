@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bimcvr.data.counterfactual_english import ENGLISH
-from bimcvr.data.counterfactual_negations import Edit, affirm, deny, is_known
-from bimcvr.data.counterfactual_rules import MEASURE, Rules, fold, in_case_of, mentions
-from bimcvr.data.counterfactual_sizes import agreed, scaled
-from bimcvr.data.counterfactual_spanish import SPANISH
+from bimcvr.data.counterfactual.english import ENGLISH
+from bimcvr.data.counterfactual.negations import Edit, affirm, deny, is_known
+from bimcvr.data.counterfactual.rules import MEASURE, Rules, fold, in_case_of, mentions
+from bimcvr.data.counterfactual.sizes import agreed, scaled
+from bimcvr.data.counterfactual.spanish import SPANISH
 from bimcvr.data.sentences import sentence_spans, split_sentences
 from bimcvr.errors import UserError
 

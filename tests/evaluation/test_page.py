@@ -1,0 +1,234 @@
+"""The results page: it stands alone, shows what it should, and nothing in the data can break or run in it."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+import torch
+from PIL import Image
+
+from bimcvr.contracts import Gallery
+from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.manifest import Manifest, read_manifest, split_list
+from bimcvr.evaluation.audited import raw_against_audited
+from bimcvr.evaluation.page import shown, signed, write_page
+from bimcvr.evaluation.page_cases import worst_cases
+from bimcvr.metrics.compare import compare
+from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
+from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.outcomes import summary
+from bimcvr.metrics.prompts import prompt_sentences
+from bimcvr.metrics.result import WAYS, Draws, build_result, mean_outcomes
+
+DRAWS = Draws(seed=0, resamples=50)
+ABOUT = {"embeddings": {"mine.npz": "0123456789abcdef"}, "seed": 0, "git_commit": "abc"}
+
+
+def cohort(folder: Path, size: int, **columns: list[str]) -> tuple[Gallery, Manifest]:
+    """A manifest of small volumes with a bright block at the patient's right, front and top."""
+    volume = np.full((6, 8, 8), -1000, dtype=np.int16)
+    volume[3:, :5, :4] = 400
+    for number in range(size):
+        image = sitk.GetImageFromArray(volume)
+        image.SetSpacing((2.0, 2.0, 4.0))
+        sitk.WriteImage(image, str(folder / f"s{number}.mha"))
+    table = {
+        "study_id": [f"s{i}" for i in range(size)], "volume": [f"s{i}.mha" for i in range(size)],
+        "report": [f"The report of study number {i} says this." for i in range(size)], "split": ["test"] * size, **columns,
+    }
+    pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
+    manifest = read_manifest(folder / "manifest.csv")
+    return make_gallery(manifest, *rows_of(manifest, "test"), "test"), manifest
+
+
+def embeddings_of(gallery: Gallery, seed: int = 0, full: bool = False) -> Embeddings:
+    generator = torch.Generator().manual_seed(seed)
+    size = len(gallery.rows)
+    image, text = torch.randn(2, size, 8, generator=generator)
+    made = Embeddings(gallery.study_id, image, text)
+    if not full:
+        return made
+    sentences, labels, denies = prompt_sentences(sorted(set().union(*gallery.labels)))
+    return replace(
+        made, prompts=Prompts(sentences, labels, denies, torch.randn(len(sentences), 8, generator=generator)),
+        probes=Probes(gallery.study_id, ["side"] * size, torch.randn(size, 8, generator=generator)))
+
+
+def result_of(embeddings: Embeddings, gallery: Gallery) -> dict[str, Any]:
+    return {**build_result([embeddings], gallery, draws=DRAWS), "about": {**gallery.description, **ABOUT}}
+
+
+def page_of(folder: Path, result: dict[str, Any], embeddings: Embeddings, gallery: Gallery, manifest: Manifest) -> str:
+    write_page(folder / "page.html", result, embeddings, gallery, manifest)
+    return (folder / "page.html").read_text(encoding="utf-8")
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the headings' texts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.headings: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.tags and self.tags[-1][0] == "h2" and data.strip():
+            self.headings.append(data.strip())
+
+
+def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
+    labels = ["nodule;goiter", "nodule", "", "goiter", "nodule;mass", "mass"] * 5
+    flags = ["mismatch", "mismatch", "", "mismatch", "placeholder", "mismatch"] * 5
+    gallery, manifest = cohort(tmp_path, 30, labels=labels, flags=flags, source=["phantom"] * 30)
+    mine, other = embeddings_of(gallery, full=True), embeddings_of(gallery, 1)
+    result = result_of(mine, gallery)
+    result["audited"] = raw_against_audited([mine], gallery, (1, 10), DRAWS)
+    one, two = (mean_outcomes([of], gallery, (1, 10), "report") for of in (mine, other))
+    result["compared_with"] = [{
+        "embeddings": ["other.npz"], "metrics": {way: summary(two[way]) for way in WAYS},
+        "differences": {way: compare(one[way], two[way], gallery.patient, 0, 50) for way in WAYS},
+    }]
+    result["ceiling"] = {way: {"R@1": 77.7, "MdR": 1.0} for way in WAYS}
+    result["about"]["patient_overlap"] = 7
+    page = page_of(tmp_path, result, mine, gallery, manifest)
+    seen = Tags(page)
+    for section in ("Figures", "lift", "AUROC", "shared labels", "probes", "Comparison", "audited", "worst"):
+        assert any(section in heading for heading in seen.headings), section
+    for text in ("PHANTOM (synthetic data)", "77.7 %", "7 patients stand in more than one split", "other.npz",
+                 "rows without flags", "flags: mismatch", "lift@20", "hash " + manifest.digest, "patient's right is on the left"):
+        assert text in seen.text, text
+    assert "Contains patient data" not in page
+    for way in WAYS:
+        assert shown("R@10", result["metrics"][way]["R@10"]) in seen.text
+    assert not [tag for tag, _ in seen.tags if tag in ("script", "link", "iframe", "object", "embed", "base", "form")]
+    for tag, attributes in seen.tags:
+        for name in ("src", "href", "xlink:href"):
+            if name in attributes:
+                assert str(attributes[name]).startswith(("data:image/png;base64,", "#")), (tag, attributes[name])
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert any("default-src 'none'" in str(attributes.get("content")) for tag, attributes in seen.tags if tag == "meta")
+    ids = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_three_studies_without_anything_optional(tmp_path: Path) -> None:
+    gallery, manifest = cohort(tmp_path, 3)
+    made = embeddings_of(gallery)
+    seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
+    assert seen.headings == ["Figures", "Where the right answers stand", "The worst queries"]
+    assert "Contains patient data: reports and images. Keep it where they may be." in seen.text
+    assert "the embeddings hold no changed reports" in seen.text
+
+
+def test_one_study_found_at_once_leaves_no_failure(tmp_path: Path) -> None:
+    gallery, manifest = cohort(tmp_path, 1)
+    made = embeddings_of(gallery)
+    seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
+    assert seen.text.count("No query failed") == 2
+    assert not [tag for tag, _ in seen.tags if tag == "img"]
+
+
+@pytest.mark.parametrize("column", ["report", "study_id", "labels", "patient_id"])
+def test_data_cannot_run(tmp_path: Path, column: str) -> None:
+    evil = '<script>alert(1)</script><img src=x onerror="alert(2)">'
+    gallery, manifest = cohort(tmp_path, 4, **{column: [f"{evil} {i}" for i in range(4)]})
+    made = embeddings_of(gallery, full=column == "labels")
+    page = page_of(tmp_path, result_of(made, gallery), made, gallery, manifest)
+    assert "<script" not in page
+    assert "onerror=\"" not in page
+    if column != "patient_id":
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_volume_that_cannot_be_read_shows_why(tmp_path: Path) -> None:
+    gallery, manifest = cohort(tmp_path, 4)
+    (tmp_path / "s1.mha").write_bytes(b"ObjectType = Image\nno volume at all")
+    (tmp_path / "s2.mha").unlink()
+    made = embeddings_of(gallery)
+    page = page_of(tmp_path, result_of(made, gallery), made, gallery, manifest)
+    reasons = re.findall(r'class="refused">No picture: ([^<]*)<', page)
+    assert {next(name for name in ("s1.mha", "s2.mha") if name in reason) for reason in reasons} == {"s1.mha", "s2.mha"}
+    assert "axial middle slice of s0" in page or "axial middle slice of s3" in page
+
+
+def test_figures_without_a_value_are_dashes(tmp_path: Path) -> None:
+    gallery, manifest = cohort(tmp_path, 24, labels=["nodule", ""] * 12)
+    made = embeddings_of(gallery, full=True)
+    result = result_of(made, gallery)
+    nan = float("nan")
+    result["metrics"]["keyword"]["nodule"] = dict.fromkeys(result["metrics"]["keyword"]["nodule"], nan)
+    result["metrics"]["zero_shot"]["nodule"]["AUROC"] = nan
+    result["metrics"]["probes"]["side"]["won"] = nan
+    result["intervals"]["text_to_image"]["MnR"] = [nan, nan]
+    result["intervals"]["keyword"] = {}
+    result["intervals"]["zero_shot"]["nodule"] = {"AUROC": [nan, nan]}
+    seen = Tags(page_of(tmp_path, result, made, gallery, manifest))
+    assert "nan" not in re.sub(r"[a-z]*nan[a-z]+", "", seen.text.lower())
+
+
+def test_worst_queries_against_a_full_sort(tmp_path: Path) -> None:
+    reports = [f"The report of study number {i // 2} says this." for i in range(40)]
+    gallery, manifest = cohort(tmp_path, 40, report=reports, labels=[f"even;n{i}" if i % 2 == 0 else f"n{i}" for i in range(40)])
+    image, text = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64).float()
+    text[1::2] = text[::2]  # as a report, so its vector
+    made = Embeddings(gallery.study_id, image, text)
+    group = torch.as_tensor(gallery.group)
+    ranked = dict(zip(WAYS, rank_both(image, text, group), strict=True))
+    cases = worst_cases(made, gallery, group, ranked, manifest)
+    scores = torch.nn.functional.cosine_similarity(text.double()[:, None], image.double()[None], dim=-1).numpy()
+    for way, table in (("text_to_image", scores), ("image_to_text", scores.T)):
+        ranks = ranked[way].expected.numpy()
+        wanted = sorted(range(40), key=lambda i: -ranks[i])
+        if way == "text_to_image":
+            wanted = wanted[::2]  # both rows of a report rank alike
+        assert [case.rank for case in cases[way]] == [ranks[i] for i in wanted[: len(cases[way])]]
+        assert len(cases[way]) == (5 if way == "text_to_image" else 3)
+        for case in cases[way]:
+            query = gallery.study_id.index(case.own.study_id)
+            assert [item.score for item in case.found] == pytest.approx(sorted(table[query], reverse=True)[:5], abs=1e-6)
+            assert case.right_answers == 2
+            for item in [case.own, *case.found]:
+                place = gallery.study_id.index(item.study_id)
+                assert item.score == pytest.approx(table[query, place], abs=1e-6)
+                assert item.right == (place // 2 == query // 2)
+                assert {label for label, _ in item.labels} == split_list(manifest.column("labels")[place])
+                assert all(shared == (label in gallery.labels[query]) for label, shared in item.labels)
+    assert len({case.own.report for case in cases["text_to_image"]}) == 5
+
+
+def test_slices_are_in_radiological_convention_with_square_pixels(tmp_path: Path) -> None:
+    gallery, manifest = cohort(tmp_path, 4)
+    made = embeddings_of(gallery)
+    page = page_of(tmp_path, result_of(made, gallery), made, gallery, manifest)
+    for plane, shape in (("axial", (176, 176)), ("coronal", (176, 117))):  # the volume is 24 mm high and 16 mm wide
+        uri = re.search(rf'src="data:image/png;base64,([^"]+)" alt="{plane}', page)
+        assert uri is not None
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri[1]))))
+        assert picture.shape == shape
+        high, wide = (size // 4 for size in shape)
+        # the block lies right, in front and above: left and top in both planes
+        corners = [picture[y, x] for y in (high, 3 * high) for x in (wide, 3 * wide)]
+        assert corners[0] == 255, plane
+        assert max(corners[1:]) == 0, plane
+
+
+def test_numbers_as_text() -> None:
+    assert (shown("R@1", 50.04), shown("MRR", 0.5), shown("MnR", -1.25), shown("R@1", -0.01), shown("R@1", None)) == (
+        "50.0 %", "0.500", "−1.2", "0.0 %", "–")
+    assert (signed("R@1", 1.0), signed("R@1", -0.01), signed("MRR", -0.5)) == ("+1.0", "+0.0", "−0.500")
