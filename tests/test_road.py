@@ -32,7 +32,7 @@ def test_a_run_folder_holds_everything(trained: Path) -> None:
     assert list(trained.glob("logs/version_*/metrics.csv"))
     result = json.loads((trained / "result.json").read_text())
     assert result["n_queries"] == 7
-    assert set(result["metrics"]["text_to_image"]) == {"R@1", "R@5", "MdR", "MnR"}  # 10 is above the gallery
+    assert set(result["metrics"]["text_to_image"]) == {"R@1", "R@5", "MRR", "MdR", "MnR"}  # 10 is above the gallery
     about = result["about"]
     assert (about["split"], about["split_strategy"], about["synthetic"]) == ("test", "column", False)
     assert about["text_encoder"] == "HashText"
@@ -42,12 +42,16 @@ def test_a_run_folder_holds_everything(trained: Path) -> None:
 
 def test_embeddings_are_in_the_manifests_order(trained: Path) -> None:
     embeddings = load_embeddings(trained / "embeddings.npz")
-    assert embeddings.study_id.tolist() == [f"s{number}" for number in range(23, 30)]
+    assert embeddings.study_id == [f"s{number}" for number in range(23, 30)]
     assert embeddings.image.shape == embeddings.text.shape == (7, 12)
-    assert embeddings.prompt is not None
-    assert len(embeddings.prompt) == 9
+    assert embeddings.prompts is not None
+    # three sentences for and three against the paper's keywords and the cohort's three labels
+    assert embeddings.prompts.labels == ["atelectasis", "consolidation", "adenopathy", "left", "nodule", "right"]
+    assert len(embeddings.prompts.sentence) == 6 * 6
+    assert embeddings.probes is not None
+    assert {"side", "affirmed", "negated"} & set(embeddings.probes.kind) == {"side", "negated"}
     result = json.loads((trained / "result.json").read_text())
-    image, text = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (embeddings.image, embeddings.text))
+    image, text = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (embeddings.image.numpy(), embeddings.text.numpy()))
     ranks = ((text @ image.T) > (text * image).sum(1, keepdims=True) + 1e-6).sum(1) + 1
     assert result["metrics"]["text_to_image"]["MnR"] == pytest.approx(ranks.mean())
 
@@ -68,7 +72,7 @@ def test_predict_embeds_any_manifest_without_split_or_patients(trained: Path, ti
     words = ["predict", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--data.manifest", str(tmp_path / "mine.csv"),
              "--data.root", str(tiny_cohort.parent)]
     assert main(words) == 0
-    assert load_embeddings(run / "embeddings.npz").study_id.tolist() == ["s4", "s2", "s7"]
+    assert load_embeddings(run / "embeddings.npz").study_id == ["s4", "s2", "s7"]
 
 
 def test_fit_on_a_runs_own_config_gives_the_same_figures(trained: Path, tmp_path: Path) -> None:
@@ -83,10 +87,12 @@ def test_fit_on_a_runs_own_config_gives_the_same_figures(trained: Path, tmp_path
 def test_flags_beat_the_checkpoints_hyperparameters(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--model.prompts", '["only {}."]']) == 0
+    assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--model.prompts", '["only {}."]', "--model.keywords", '["mass"]',
+                 "--model.probes", "false"]) == 0
     embeddings = load_embeddings(run / "embeddings.npz")
-    assert embeddings.prompt is not None
-    assert embeddings.prompt.tolist() == ["only atelectasis.", "only consolidation.", "only adenopathy."]
+    assert embeddings.prompts is not None
+    assert embeddings.prompts.sentence == ["only mass.", "There is no mass.", "No mass is seen.", "No findings of mass."]
+    assert embeddings.probes is None
     assert yaml.safe_load((run / "config_test.yaml").read_text())["model"]["prompts"] == ["only {}."]
 
 

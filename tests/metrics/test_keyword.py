@@ -1,4 +1,4 @@
-"""Keyword and zero-shot figures: worked by hand, against scikit-free slow formulas, and their intervals against a naive loop."""
+"""Keyword and zero-shot figures: worked by hand, against slow formulas, and their intervals against a naive loop."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,8 @@ def test_worked_by_hand() -> None:
     prompts = asking(mass=[[2.0, 0.0]], nodule=[[5.0, 0.0], [0.0, 0.1]])
     found = keyword_figures(IMAGE, prompts, relevance(LABELS, prompts.labels), list("abcd"), ks=(1, 2, 9), resamples=50).figures
     assert found["mass"] == pytest.approx(
-        {"P@1": 100.0, "P@2": 100.0, "AP": 100.0, "lift@1": 2.0, "lift@2": 2.0, "prevalence": 50.0, "chance_AP": found["mass"]["chance_AP"]})
+        {"P@1": 100.0, "P@2": 100.0, "AP": 100.0, "lift@1": 2.0, "lift@2": 2.0, "prevalence": 50.0,
+         "chance_AP": found["mass"]["chance_AP"]})
     assert found["nodule"]["P@1"] == 100.0
     assert found["nodule"]["P@2"] == 50.0
     assert found["nodule"]["AP"] == pytest.approx(75.0)
@@ -42,7 +43,8 @@ def test_worked_by_hand() -> None:
 def test_zero_shot_worked_by_hand() -> None:
     """Margins along the x axis are 2 cos: 2, √2, 0, −2. Mass: both above both others. Nodule (1, 3): pairs (1,0) lost,
     (1,2) won, (3,0) and (3,2) lost: 1/4."""
-    prompts = asking(mass=[[1.0, 0.0]], no_mass=[[-1.0, 0.0]], nodule=[[1.0, 0.0]], no_nodule=[[-1.0, 0.0]], cyst=[[1.0, 1.0]])
+    along, against = [[1.0, 0.0]], [[-1.0, 0.0]]
+    prompts = asking(mass=along, no_mass=against, nodule=along, no_nodule=against, cyst=[[1.0, 1.0]])
     found = zero_shot_figures(IMAGE, prompts, relevance(LABELS, prompts.labels), list("abcd"), resamples=50)
     assert found.figures == {"mass": {"AUROC": 1.0}, "nodule": {"AUROC": 0.25}}
     assert found.intervals()["mass"]["AUROC"] == [1.0, 1.0]
@@ -89,7 +91,8 @@ def test_order_of_images_does_not_matter() -> None:
     image, prompts, labels, patients = cohort()
     order = torch.randperm(len(image), generator=torch.Generator().manual_seed(1)).tolist()
     found = keyword_figures(image, prompts, relevance(labels, ["mass"]), patients, resamples=20).figures["mass"]
-    moved = keyword_figures(image[order], prompts, relevance([labels[i] for i in order], ["mass"]), [patients[i] for i in order], resamples=20)
+    wanted = relevance([labels[i] for i in order], ["mass"])
+    moved = keyword_figures(image[order], prompts, wanted, [patients[i] for i in order], resamples=20)
     assert moved.figures["mass"] == pytest.approx(found)
 
 

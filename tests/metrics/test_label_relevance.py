@@ -6,7 +6,9 @@ import torch
 from bimcvr.metrics.label_relevance import label_relevance
 
 
-def slow(query: torch.Tensor, gallery: torch.Tensor, labels: list[set[str]], patients: list[str], apart: bool, k: int) -> tuple[float, float]:
+def slow(
+    query: torch.Tensor, gallery: torch.Tensor, labels: list[set[str]], patients: list[str], apart: bool, k: int
+) -> tuple[float, float]:
     precisions, overlaps = [], []
     for i, mine in enumerate(labels):
         items = [j for j in range(len(labels)) if not (apart and patients[i] == patients[j])]

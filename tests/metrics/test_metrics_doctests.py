@@ -6,7 +6,9 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["vectors", "ranks", "engine", "outcomes", "retrieval", "ordering", "intervals", "compare", "ceiling", "prompts"])
+@pytest.mark.parametrize("name", [
+    "vectors", "ranks", "engine", "outcomes", "retrieval", "ordering", "intervals", "compare", "ceiling", "prompts",
+])
 def test_examples(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"bimcvr.metrics.{name}"))
     assert result.attempted > 0

@@ -52,7 +52,7 @@ def test_equals_the_mean_over_all_orders(items: list[tuple[int, bool]]) -> None:
             assert found.average_precision(k).item() == pytest.approx(float(mean), abs=1e-12)
     relevant = sum(good for _, good in items)
     if relevant:
-        mean = sum((slow_average_precision(order, 99) * Fraction(min(99, relevant), relevant) for order in orders), Fraction(0)) / len(orders)
+        mean = sum((slow_average_precision(order, 99) for order in orders), Fraction(0)) / len(orders)
         assert found.average_precision().item() == pytest.approx(float(mean), abs=1e-12)
     if 0 < relevant < len(items):
         assert found.auroc().item() == pytest.approx(float(slow_auroc(items)), abs=1e-12)

@@ -51,5 +51,5 @@ def test_statistics_travel_with_the_checkpoint() -> None:
 
 
 def test_the_text_encoder_s_own_space_is_left_alone() -> None:
-    with pytest.raises(UserError, match="needs model.embed_dim"):
+    with pytest.raises(UserError, match=r"needs model\.embed_dim"):
         Retriever(PlainConv(), HashText(), whiten_text=True)
