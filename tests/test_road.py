@@ -87,8 +87,8 @@ def test_fit_on_a_runs_own_config_gives_the_same_figures(trained: Path, tmp_path
 def test_flags_beat_the_checkpoints_hyperparameters(trained: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--model.prompts", '["only {}."]', "--model.keywords", '["mass"]',
-                 "--model.probes", "false"]) == 0
+    flags = ["--model.prompts", '["only {}."]', "--model.keywords", '["mass"]', "--model.probes", "false"]
+    assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *flags]) == 0
     embeddings = load_embeddings(run / "embeddings.npz")
     assert embeddings.prompts is not None
     assert embeddings.prompts.sentence == ["only mass.", "There is no mass.", "No mass is seen.", "No findings of mass."]

@@ -129,7 +129,8 @@ def test_raw_against_audited(npz: Path, manifest: Path, tmp_path: Path, capsys: 
     assert audited["elsewhere"] == table["flags"].str.startswith("mismatch").sum()
     # a smaller gallery is easier, for chance too
     assert audited["sound"]["chance"]["R@10"] > audited["whole"]["chance"]["R@10"]
-    assert audited["whole_cut"]["chance"]["R@10"] == pytest.approx(audited["sound"]["chance"]["R@10"], rel=0.1)  # not equal: rows of one report are cut apart
+    # not equal: rows of one report are cut apart
+    assert audited["whole_cut"]["chance"]["R@10"] == pytest.approx(audited["sound"]["chance"]["R@10"], rel=0.1)
     assert audited["whole_cut"]["metrics"]["text_to_image"]["R@1"] > audited["whole"]["metrics"]["text_to_image"]["R@1"]
     share = audited["elsewhere"] / len(table)
     assert audited["ceiling"]["whole"]["text_to_image"]["R@1"] == pytest.approx(100 * (1 - share), abs=1.0)

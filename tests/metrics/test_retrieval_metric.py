@@ -1,17 +1,21 @@
-"""Figures of both directions, and the torchmetrics class in one process and in two."""
+"""Figures of both directions, and the torchmetrics class in one process, in two and in three."""
 
 import queue
 import socket
 from math import nan
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
 from torch import Tensor
 
+from bimcvr.contracts import Gallery
 from bimcvr.errors import UserError
+from bimcvr.metrics.embeddings import Embeddings
+from bimcvr.metrics.result import Draws, build_result
 from bimcvr.metrics.retrieval import (
     RetrievalMetric,
     both_directions,
@@ -112,22 +116,39 @@ def test_copies_of_three_processes_are_taken_as_they_are() -> None:
     assert first_filled(torch.stack([torch.zeros(2, 3), torch.full((2, 3), nan)])).isnan().all()
 
 
-# --- two processes
+# --- two and three processes
 
-SHARES: dict[str, tuple[list[list[int]], list[list[int]]]] = {
-    "an odd number, padded as Lightning does": ([[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]),
-    "a process without a row": ([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10]], []),
-    "the other process without a row": ([], [[10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]]),
-    "unequal batch counts, all rows twice": ([list(range(SIZE))], [[i] for i in range(SIZE)]),
+SHARES: dict[int, dict[str, list[list[list[int]]]]] = {
+    2: {
+        "an odd number, padded as Lightning does": [[[0, 2, 4], [6, 8, 10]], [[1, 3, 5], [7, 9, 0]]],
+        "a process without a row": [[[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10]], []],
+        "the other process without a row": [[], [[10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]]],
+        "unequal batch counts, all rows twice": [[list(range(SIZE))], [[i] for i in range(SIZE)]],
+    },
+    3: {
+        "uneven, padded with duplicates": [[[0, 3, 6, 9]], [[1, 4, 7, 10]], [[2, 5], [8, 0]]],
+        "one rank empty": [[[0, 1, 2, 3]], [], [[4, 5, 6], [7, 8, 9], [10]]],
+        "all rows three times": [[list(range(SIZE))], [[i] for i in range(SIZE)], [list(reversed(range(SIZE)))]],
+    },
 }
 
 
-def _work(rank: int, port: int, answers: Any) -> None:
+def blocks(image: Tensor, text: Tensor) -> dict[str, Any]:
+    """The blocks of a result that have to be identical."""
+    gallery = Gallery(
+        rows=np.arange(SIZE), study_id=[f"s{i}" for i in range(SIZE)], group=GROUP.numpy(), same_text=np.arange(SIZE),
+        elsewhere=np.zeros(SIZE, dtype=bool), flagged=np.zeros(SIZE, dtype=bool), patient=[f"p{i // 2}" for i in range(SIZE)],
+        labels=[frozenset({"mass"} if i % 3 else {"cyst"}) for i in range(SIZE)], description={})
+    result = build_result([Embeddings(gallery.study_id, image, text)], gallery, draws=Draws(resamples=300))
+    return {name: result[name] for name in ("metrics", "intervals")}
+
+
+def _work(rank: int, world: int, port: int, answers: Any) -> None:
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     image, text = tables()
     metric = RetrievalMetric(SIZE, WIDTH, GROUP)
-    for name, shares in SHARES.items():
+    for name, shares in SHARES[world].items():
         metric.reset()
         for batch in shares[rank]:
             metric.update(torch.tensor(batch), image[batch], text[batch])
@@ -135,27 +156,29 @@ def _work(rank: int, port: int, answers: Any) -> None:
         own = sorted({row for batch in shares[rank] for row in batch})
         back = metric.seen.nonzero().flatten().tolist() == own
         exact = torch.equal(together[0], image) and torch.equal(together[1], text)
-        answers.put((rank, name, metrics, exact, back))
+        answers.put((rank, name, metrics, blocks(*together), exact, back))
     torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_figures_of_one() -> None:
+@pytest.mark.parametrize("world", [2, 3])
+def test_several_processes_give_the_figures_of_one(world: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = torch.multiprocessing.get_context("spawn")
     answers = context.Queue()
-    torch.multiprocessing.spawn(_work, (port, answers), nprocs=2)  # type: ignore[attr-defined, no-untyped-call]
-    got: list[tuple[int, str, dict[str, dict[str, float]], bool, bool]] = []
-    while len(got) < 2 * len(SHARES):
+    torch.multiprocessing.spawn(_work, (world, port, answers), nprocs=world)  # type: ignore[attr-defined, no-untyped-call]
+    got: list[tuple[int, str, dict[str, dict[str, float]], dict[str, Any], bool, bool]] = []
+    while len(got) < world * len(SHARES[world]):
         try:
             got.append(answers.get(timeout=10))
         except queue.Empty:
             break
-    assert {(rank, name) for rank, name, *_ in got} == {(rank, name) for rank in (0, 1) for name in SHARES}
-    one = filled(list(range(SIZE))).compute()
-    for rank, name, metrics, exact, back in got:
+    assert {(rank, name) for rank, name, *_ in got} == {(rank, name) for rank in range(world) for name in SHARES[world]}
+    one, whole = filled(list(range(SIZE))).compute(), blocks(*tables())
+    for rank, name, metrics, result, exact, back in got:
         assert metrics == one, (rank, name)
+        assert result == whole, (rank, name)
         assert exact, (rank, name)
         assert back, (rank, name)
