@@ -136,7 +136,7 @@ HOSPITALS: tuple[Pattern[str], ...] = (
                rf"of[ \t]+)?[{UP}][\w'’]+){{0,4}}"
                r"[ \t]+(?:Hospital|Infirmary|Clinic|Medical\s+Cent(?:er|re)|Health\s+(?:System|Cent(?:er|re))|Imaging\s+Cent(?:er|"
                r"re)|University))\b"
-               rf"(?![ \t]+(?:[{UP}\d]|del?\b))"),
+               rf"(?![ \t]+(?:[{UP}\d\[]|del?\b))"),
     re.compile(rf"(?P<value>\b(?:Hospital|University|Institute)\s+of\s+[{UP}]\w+(?:[ \t]+[{UP}]\w+){{0,3}})"),
 )
 HOSPITAL_LOWER = re.compile(
