@@ -28,7 +28,9 @@ class Translator(Protocol):
     """
 
     @property
-    def identity(self) -> str: ...
+    def identity(self) -> str:
+        """What the cache's key holds of it."""
+        ...
 
     def __call__(self, report: Anonymised, problems: Sequence[str] = ()) -> str:
         """Return the translation.

@@ -10,7 +10,7 @@ from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, first_line, model_folder
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_SENTENCE = re.compile(r"(?<=[.;:!?])\s+(?=[A-ZÁÉÍÓÚÑ¿¡\[])|\n+")
+_SENTENCE = re.compile(r"(?<=[.;!?])\s+(?=[A-ZÁÉÍÓÚÑ¿¡\[])|\n+")
 _BEAMS, _MORE_BEAMS = 4, 8  # the first attempt, and the one after failed checks
 
 
@@ -32,12 +32,14 @@ class LocalTranslator:
         folder = model_folder(model, "config.json", _WEIGHTS)
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            self._model: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), local_files_only=True).to(device).eval()
+            model_of_folder: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), local_files_only=True)
         except ImportError as error:
-            raise UserError("The tokenizer of Marian models needs the package sentencepiece: run `pip install 'bimcvr[translate]'`.") from error
+            raise UserError("The tokenizer of Marian models needs the package sentencepiece: run "
+                            "`pip install 'bimcvr[translate]'`.") from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise UserError(f"The translation model in {folder} cannot be made: {type(error).__name__}: {first_line(error)}. "
                             f"{REPAIR}") from error
+        self._model = model_of_folder.to(device).eval()
         self._name, self._device, self._batch_size = model, device, batch_size
 
     @property

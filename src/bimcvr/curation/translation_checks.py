@@ -42,11 +42,15 @@ _NOT_EN = re.compile(r"(?i)(?:\b(?:no(?!\.\s?\d)|not|cannot|without|absence|abse
                      r"lacking|(?:rule[sd]?|ruling)\s+out|exclude[sd]?|excluding)\b|n[’']t\b)")
 # what may carry a negation that the other language words by `no` or `without`: `sin alteraciones`, `normal`; `ni`, `or`
 _MAYBE_ES = re.compile(r"(?i)\b(?:ni|ning[úu]n|ning[úu]n[oa]s?|nada|in(?:alterad|m[óo]vil|visible|suficient|complet|definid)\w*|"
-                       r"as[íi]ntom[áa]tic\w*|afebril|descartar(?:se)?|excluir|imposibilidad|libres?|falta\w*|normal(?:es|idad)?|conservad[oa]s?|limpi[oa]s?|indemnes?|"
+                       r"as[íi]ntom[áa]tic\w*|afebril|descartar(?:se)?|excluir|imposibilidad|libres?|falta\w*|normal(?:es|idad)?|"
+                       r"conservad[oa]s?|limpi[oa]s?|indemnes?|"
                        r"estables?|igual|similar(?:es)?|simple|basal|desapar\w+|resoluci[óo]n|resuelt[oa]s?|p[ée]rdida)\b")
-_MAYBE_EN = re.compile(r"(?i)\b(?:nor|non-?\w*|un(?:remarkable|changed|enhanced|altered|affected|involved|complicated|dilated|calcified|clear|"
+_MAYBE_EN = re.compile(r"(?i)\b(?:nor|non-?\w*|un(?:remarkable|changed|enhanced|altered|affected|involved|complicated|"
+                       r"dilated|calcified|clear|"
                        r"likely|known|specific|related|able|obstructed|eventful|contrast\w*)|"
-                       r"in(?:significant|conclusive|complete|visible|distinct|sufficient|tact)|asymptomatic|afebrile|normal|clear|patent|stable|preserved|loss|lost|disappear\w*|resolved|resolution|"
+                       r"in(?:significant|conclusive|complete|visible|distinct|sufficient|tact)|asymptomatic|afebrile|"
+                       r"normal|clear|patent|stable|preserved|"
+                       r"loss|lost|disappear\w*|resolved|resolution|"
                        r"missing|fail\w*|plain|otherwise)\b")
 # frequent Spanish words that are no English ones: three in a row were left as they stood
 _SPANISH = frozenset("el la los las del se con sin por para una un que y en al lo su es de no derecho derecha izquierdo izquierda pulmonar "
