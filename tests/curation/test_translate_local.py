@@ -12,8 +12,9 @@ from bimcvr.curation.translate import TranslationCache, TranslationError, transl
 from bimcvr.curation.translate_local import LocalTranslator
 from bimcvr.errors import UserError
 
-SENTENCES = ["No se observa derrame pleural derecho.", "Nódulo de 8 mm en el lóbulo superior.", "Sin adenopatías.",
-             "Resto sin cambios.", "No pleural effusion is seen on the right.", "Nodule of 8 mm in the upper lobe.", "Without lymph nodes.", "Otherwise unchanged."]
+SENTENCES = ["No se observa derrame pleural derecho.", "Nódulo de 8 mm en el lóbulo superior.", "Sin adenopatías.", "Resto sin cambios.",
+             "No pleural effusion is seen on the right.", "Nodule of 8 mm in the upper lobe.", "Without lymph nodes.",
+             "Otherwise unchanged."]
 
 
 @pytest.fixture(scope="module")
