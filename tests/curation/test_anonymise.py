@@ -21,6 +21,8 @@ GONE = {
     "TC del 12 de mayo de 2013, comparado con marzo de 2012 y 2013-05-01.": ("12 de mayo", "marzo", "05-01"),
     "Se comenta con la Dra. Soler y el Dr. López-Ibor.": ("Soler", "López", "Ibor"),
     "SE COMENTA CON EL DR. CAMPOS DE MEDICINA INTERNA": ("CAMPOS",),
+    "VALORADO POR LA DRA. ETXEBERRIA GOMEZ REALIZANDO TAC A MARIA GARCIA POR DERRAME PLEURAL": ("ETXEBERRIA", "GOMEZ", "MARIA", "GARCIA"),
+    "Remitido por: M.ª Dolores Miranda Rollón. C/. Teodoro Cuesta, 13, 6.º B 33012 Oviedo.": ("Dolores", "Miranda", "Teodoro", "33012"),
     "remitido por dr jose garcia perez del hospital general de castellon": ("jose", "garcia", "perez", "castellon"),
     "La paciente fue trasladada al Hospital Universitario 12 de Octubre desde otro centro.": ("12 de Octubre",),
     "Vive en Avda. de Burjassot 12, pta. 3, 46015 Valencia.": ("Burjassot", "46015"),
@@ -50,6 +52,9 @@ STAYS = [
     "PIO 18 ao. Av o.d = 0.5. A.C.P: buena ventilación. Citar en C.E Neurología en 2 meses. IAM/2003.",
     "TÓRAX: Sin alteraciones. ABDOMEN: Hígado, bazo y páncreas normales. CONCLUSIÓN: Sin Hallazgos.",
     "No se observa derrame pleural izquierdo. Cruz del corazón normal. Dolores torácicos. Costilla derecha.",
+    "PACIENTE DADO DE ALTA CON DETERIORO GENERAL. REMITIDO POR SU MEDICO PARA VALORAR ÁCIDO FÓLICO ORAL.",
+    "MARCO CÓLICO NORMAL, EN MAS DE HORA Y MEDIA. DADO DE ALTA MÁS TARDE. SEVERO DETERIORO DE LA FUNCIÓN SISTÓLICA.",
+    "SE REALIZA ECO-RENAL: QUISTES EN CAMPO MEDIO RENAL IZQUIERDO. TÉCNICA: TC DE TÓRAX SIN CONTRASTE. LINFOMA DE HODGKIN.",
     "Resto sin cambios", "",
 ]
 

@@ -160,11 +160,29 @@ def _people(taken: _Taken) -> None:
     for match in rules.NAME_AFTER.finditer(taken.text):
         words = name_words(match["value"])
         named = any(map(is_listed, words)) or not match["label"].lower().startswith(("paciente", "patient", "m", "nombre"))
-        if words and named:
-            taken.add(*match.span("value"), "NAME")
+        # among capitals a label needs its colon: `REMITIDO POR SU MEDICO` names nobody
+        prose = (":" not in match["label"] and _shouts(taken.text, *match.span("value"))
+                 and match["label"].lower().startswith(("paciente", "patient", "remitid", "referred", "informad", "validad")))
+        if words and named and not prose:
+            taken.add(*_without_shouting(taken.text, *match.span("value")), "NAME")
     for pattern in (rules.TITLED, rules.CREDENTIALS):
         for match in pattern.finditer(taken.text):
-            taken.add(*match.span("value"), "NAME")
+            taken.add(*_without_shouting(taken.text, *match.span("value")), "NAME")
+
+
+def _without_shouting(text: str, start: int, stop: int) -> tuple[int, int]:
+    """Return where a name ends within a line that is all in capitals, which there tell nothing: at the first word of no list."""
+    if not _shouts(text, start, stop):
+        return start, stop
+    first = _WORD.search(text, start, stop)
+    return start, stop if first is None else max(first.end(), _stop_of_names(text, first.end(), stop))
+
+
+def _shouts(text: str, start: int, stop: int) -> bool:
+    """Whether a run in capitals stands among other words in capitals."""
+    line = text[text.rfind("\n", 0, start) + 1:start] + text[stop:].partition("\n")[0]
+    capitals = sum(letter.isupper() for letter in line)
+    return text[start:stop].isupper() and capitals > 10 and 2 * capitals > sum(letter.isalpha() for letter in line)
 
 
 def _lower_case(taken: _Taken) -> None:
@@ -223,6 +241,10 @@ def _listed_people(taken: _Taken) -> None:
         words = name_words(match[0])
         if len(words) < 2 or taken.holds(match.start()) or is_eponym(text[:match.start()], words):
             continue
+        if _shouts(text, *match.span()):
+            for start, stop in _listed_runs(text, *match.span()):
+                taken.add(start, stop, "NAME")
+            continue
         given, family = [is_given(word) for word in words], [is_family(word) for word in words]
         paired = any(g and any(f for other, f in enumerate(family) if other != at) for at, g in enumerate(given))
         alone = text[:match.start()].rpartition("\n")[2].strip() == "" and all(family)
@@ -231,6 +253,16 @@ def _listed_people(taken: _Taken) -> None:
             taken.add(*match.span(), "NAME")
             if number:
                 taken.add(*number.span(1), "ID")
+
+
+def _listed_runs(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs of listed names, with a given name and a surname, that are not plain words throughout."""
+    words = [(word, fold(word[0].strip(".,"))) for word in _WORD.finditer(text, start, stop)]
+    for listed, run in itertools.groupby(words, key=lambda pair: is_listed(pair[1]) and pair[1] not in rules.EPONYMS):
+        names = list(run)
+        folded = [name for _, name in names]
+        if listed and len(names) > 1 and any(map(is_given, folded)) and any(map(is_family, folded)) and any(map(may_spread, folded)):
+            yield names[0][0].start(), names[-1][0].end()
 
 
 def _given_names(taken: _Taken) -> None:

@@ -14,14 +14,15 @@ NOT_A_NAME = (
     "N[ºo°]|NºCol|Nombre|Apellidos?|Fecha|Edad|Sexo|País|Informe|Motivo|Hallazgos|Técnica|Conclusión|Conclusion|Impresión|Impression|"
     "Findings|Technique|History|Indication|Comparison|Exam|Date|Consultant|Radiologist|Department|Male|Female|Varón|Varon|Mujer|Hombre|"
     "Paciente|Patient|Se|El|La|En|Con|Sin|No|The|CT|TC|TAC|RM|RX|Rx|MD|M\\.D|PhD|Referring|Attending|Age|Sex|DOB|MRN|ID|Study|Exploración|"
-    "Provincia|Localidad|Domicilio|Dirección|Código|CP|NHC|NASS|CIPA|DNI|Sello|Tiempo|UCI|HAD|TAC|ORL|DE|DEL|LAS|LOS|Y|N[ÚU]M|Hoja|Pruebas?|Drs?|Dra|Sra?|Mrs?|Ms|Prof|Don|Doña|"
+    "Provincia|Localidad|Domicilio|Dirección|Código|CP|NHC|NASS|CIPA|DNI|Sello|Tiempo|UCI|HAD|TAC|ORL|DE|DEL|LAS|LOS|Y|"
+                r"N[ÚU]M|Hoja|Pruebas?|Drs?|Dra|Sra?|Mrs?|Ms|Prof|Don|Doña|"
     "Niñ[oa]s?|Reci[eé]n|Lactante|Joven|Adolescente|Escolar|Señora?|Ancian[oa]|Gestante|Man|Woman|Boy|Girl|Infant|España|Spain"
 )
 _SPECIALTY = (r"(?i:cl[íi]nicas?|medicina|interna|cirug[íi]a|digestivo|urgencias|trauma|\w*(?:log[íi]as?|tr[íi]a|metr[íi]a|"
               r"terapia|radiology|surgery|"
               r"oncology|medicine))")
 _STOP = rf"(?!(?:(?i:{NOT_A_NAME})|{_SPECIALTY})(?![\w]))"
-TOKEN = rf"{_STOP}(?:[{UP}](?:[^\W\d_]|[’'´·ª])+(?:-(?:[^\W\d_]|[’'´])+)*(?![\d_])|[{UP}]\.|M[ªa°º]\.?)"
+TOKEN = rf"{_STOP}(?:[{UP}](?:[^\W\d_]|[’'´·ª])+(?:-(?:[^\W\d_]|[’'´])+)*(?![\d_])|[{UP}]\.|M\.?[ªa°º]\.?)"
 _LINK = rf"(?:[ \t]*,[ \t]*|[ \t]+|-)(?:{PARTICLE}[ \t]+){{0,2}}"
 NAME_RUN = rf"(?<!\w)(?:(?:De|DE|Del|DEL|La|LA|De la|de|del)[ \t]+)?(?:{PARTICLE}[ \t]+)?{TOKEN}(?:{_LINK}{TOKEN}){{0,6}}"
 TITLE = (r"(?:\b(?:Dr\.?\s?/\s?a|Drs?|DRS?|Dra|DRA|Dres|Doctora?|DOCTORA?|Sra?|Srta|Don|Doña|Dña|D\.ª|Dª|Mr|Mrs|Ms|Miss|Prof|"
@@ -146,7 +147,8 @@ HOSPITAL_LOWER = re.compile(
 _STREET = (r"(?:C\s?/|c\s?/|Calle|calle|CALLE|Avda?\.?|AVDA\.?|avda\.?|Avenid[ao]|avenida|AVENIDA|Ctra\.?|Carretera|Carr\.|Pº\.?|Urb\.|"
            r"Urbanización|Polígono)")
 # these words stand in prose too, so capitals must follow them
-_WEAK_STREET = (r"(?:C\.|Av\.?|Plaza|PLAZA|Pza\.?|Pl\.|Paseo|PASEO|Camino|Ronda|Travesía|Trav\.|Rambla|Glorieta|Plaça|PLAÇA|"
+_WEAK_STREET = (r"(?:C\.(?=[ \t]+[A-ZÁÉÍÓÚÑ][a-záéíóúñ])|Av\.?|Plaza|PLAZA|Pza\.?|Pl\.|Paseo|PASEO|Camino|Ronda|Travesía|"
+                r"Trav\.|Rambla|Glorieta|Plaça|PLAÇA|"
                 r"Carrer|Passeig|Avinguda|"
                 r"Barrio|Cuesta|Gran\s+[Vv]ía)")
 _NUMBER = r"(?:(?:n[ºo°úu]m?\.?\s*|#|[Kk]m\.?\s*)?\d{1,5}(?:[.,]\d{3})?(?:[-–/]\d{1,4})?\s?[A-Za-z]?(?![\w])|[sS]\s?/\s?[nN]\b|S/N|SN\b)"
