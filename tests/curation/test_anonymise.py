@@ -79,6 +79,10 @@ def test_typed_tags_and_counts() -> None:
     assert result.counts == {"DATE": 2, "EMAIL": 1, "HOSPITAL": 1, "NAME": 2, "PHONE": 1}
 
 
+def test_two_dates_stay_two() -> None:
+    assert anonymise("TC de 3/4/2019, 5/6/2018 y 2017.").text == "TC de [DATE], [DATE] y 2017."
+
+
 def test_a_name_once_known_goes_everywhere() -> None:
     text = "Nombre: Remedios\nApellidos: Zubiri Goñi\nNHC: 884422\n\nSe revisa el caso 884422. Zubiri y, ayer, Remedios acudió. GONI."
     result = anonymise(text).text

@@ -63,7 +63,7 @@ class Anonymiser:
         for span in spans:
             between = text[position:span.start]
             # one person or place that two rules found in parts is one tag
-            same = bool(pieces) and pieces[-1] == f"[{span.kind}]" and not between.strip(" \t,.-")
+            same = span.kind in ("NAME", "ADDRESS", "HOSPITAL") and pieces[-1:] == [f"[{span.kind}]"] and not between.strip(" \t,.-")
             if not same:
                 pieces += [between, f"[{span.kind}]"]
                 counts[span.kind] += 1
@@ -78,9 +78,9 @@ class Anonymiser:
         for pattern in (rules.TAG, rules.CLOCK):
             for match in pattern.finditer(text):
                 taken.keep(match.start(), match.end())
-        for kind, patterns in (("EMAIL", rules.EMAILS), ("URL", rules.URLS), ("PHONE", rules.PHONES[:1]), ("ID", rules.IDS[:2]),
+        for kind, patterns in (("EMAIL", rules.EMAILS), ("URL", rules.URLS), ("PHONE", rules.LABELLED_PHONES), ("ID", rules.LABELLED_IDS),
                                ("HOSPITAL", rules.HOSPITALS), ("ADDRESS", rules.ADDRESSES), ("DATE", (*rules.DATES, rules.BORN)),
-                               ("PHONE", rules.PHONES[1:]), ("ID", rules.IDS[2:])):
+                               ("PHONE", rules.PHONES), ("ID", rules.IDS)):
             for pattern in patterns:
                 for match in pattern.finditer(text):
                     taken.add(*match.span("value"), kind)

@@ -68,10 +68,12 @@ _ID_LABELS = (r"n\.?\s?h\.?\s?c|nass|nuss|cipa?|sip|dni|nif|nie|n[ºo°]\s?\.?\s
               r"exploraci[óo]n|episodio|petici[óo]n|estudio)|historia\s+cl[íi]nica(?:\s+n[ºo°])?|episodio|m\.?r\.?n|medical\s+record"
               r"(?:\s+(?:number|no|\#))?|accession(?:\s+(?:number|no|\#))?|patient\s+(?:id|number)|ssn|social\s+security(?:\s+number)?|"
               r"pasaporte|passport|order\s+(?:number|no)|hospital\s+number|nhs(?:\s+number)?")
-IDS: tuple[Pattern[str], ...] = (
+LABELLED_IDS: tuple[Pattern[str], ...] = (
     re.compile(r"(?im)^\W*(?:nhc|nass|cipa?|sip|dni|mrn|n[ºo°]\s?col|episodio)[ \t]*:[ \t]*(?P<value>[^\n\r]{2,30})$"),
     re.compile(rf"(?i)(?<![\w])(?:{_ID_LABELS})[ \t]*[.:#º°-]*[ \t]*(?P<value>(?=(?:[^\n\d]{{0,6}}\d){{3}})[a-z]{{0,4}}[ -]?\d[\d/.-]*"
                r"(?:[ -][\d]+){0,3}-?[a-z]?)(?![\w])"),
+)
+IDS: tuple[Pattern[str], ...] = (
     re.compile(r"N[ºo°]\s?Col\w*\.?\s*:?\s*(?P<value>\d[\d /.-]*\d)(?![\w])"),  # also where it is stuck to the name before it
     re.compile(r"(?<![\w.,-])(?P<value>\d{8}[ -]?[A-HJ-NP-TV-Z]|[XYZ]-?\d{7}-?[A-Z])(?![\w])"),  # DNI and NIE
     re.compile(r"(?<![\w.,-])(?P<value>\d{2}[ /-]\d{8}[ /-]\d{2}|\d{3}-\d{2}-\d{4})(?![\w.,-]*\d)"),  # social security: ES, US
@@ -79,9 +81,11 @@ IDS: tuple[Pattern[str], ...] = (
 )
 
 _PHONE = r"\(?\+?\d[\d ()./-]{4,20}\d"
-PHONES: tuple[Pattern[str], ...] = (
+LABELLED_PHONES: tuple[Pattern[str], ...] = (
     re.compile(rf"(?i)(?<![\w])(?:tel(?:f|ef|[ée]fonos?)?|tfno?s?|tlfn?o?s?|m[óo]vil|fax|busca|phone|mobile|cell|pager|ext)\b"
                rf"(?:[ \t]*(?:[.:]|y\s+fax|o\s+fax|n[ºo°])){{0,4}}[ \t]*(?P<value>{_PHONE}(?:[ \t]*[/;,y-][ \t]*{_PHONE})*)"),
+)
+PHONES: tuple[Pattern[str], ...] = (
     re.compile(r"(?<![\w.,/+-])(?P<value>(?:\+|00)\d{2,3}[ .-]?\d(?:[ .-]?\d){7,10})(?![\w]|[.,]\d)"),
     re.compile(r"(?<![\w.,/+-])(?P<value>[6-9]\d{8}|[6-9]\d{2}([ .-])\d{3}\2\d{3}|[6-9]\d{2}([ .-])\d{2}\3\d{2}\3\d{2}|"
                r"9\d[ .-]\d{3}([ .-])\d{2}\4\d{2})(?![\w]|[.,/-]\d)"),

@@ -78,20 +78,20 @@ class TranslationCache:
         key = hashlib.sha256(json.dumps([text, identity]).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.json"
 
-    def get(self, text: str, identity: str) -> Translated | None:
-        """Return what is kept for a text, if anything."""
+    def get(self, text: str, identity: str) -> str | None:
+        """Return the translation that is kept of a text, if any."""
         path = self.path(text, identity)
         if not path.is_file():
             return None
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            return Translated(kept["text"], tuple(kept["problems"]), cached=True)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"The translation kept in {path} cannot be read. Delete the file; the report is translated again.") from error
+            return str(json.loads(path.read_text(encoding="utf-8"))["translation"])
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(f"The translation kept in {path} cannot be read. Delete the file; the report is translated "
+                            "again.") from error
 
-    def put(self, text: str, identity: str, translated: Translated) -> None:
+    def put(self, text: str, identity: str, translation: str) -> None:
         """Keep a translation, whole or not at all."""
-        write_json(self.path(text, identity), {"text": translated.text, "problems": list(translated.problems)})
+        write_json(self.path(text, identity), {"translator": identity, "translation": translation})
 
 
 def translate_report(report: Anonymised, translator: Translator, cache: TranslationCache) -> Translated:
@@ -100,8 +100,8 @@ def translate_report(report: Anonymised, translator: Translator, cache: Translat
     Args:
         report: the report, anonymised.
         translator: who translates.
-        cache: what is kept from earlier runs. Translations with problems are kept too: a second run costs nothing. An endpoint's
-            failure is not kept.
+        cache: what is kept from earlier runs. Translations that failed their checks are kept too, so a second run costs nothing; an
+            endpoint's failure is not kept.
 
     Returns:
         the translation; its `problems` are for the review queue, and a text with problems is not to be used as it is.
@@ -113,7 +113,8 @@ def translate_report(report: Anonymised, translator: Translator, cache: Translat
         return Translated("")
     kept = cache.get(report.text, translator.identity)
     if kept is not None:
-        return kept
+        # checked anew: the rules may have become stricter since
+        return Translated(kept, tuple(check_translation(report.text, kept)), cached=True)
     problems: list[str] = []
     try:
         for _ in range(2):
@@ -123,6 +124,5 @@ def translate_report(report: Anonymised, translator: Translator, cache: Translat
                 break
     except TranslationError as error:
         return Translated("", (str(error),))
-    translated = Translated(text, tuple(problems))
-    cache.put(report.text, translator.identity, translated)
-    return translated
+    cache.put(report.text, translator.identity, text)
+    return Translated(text, tuple(problems))
