@@ -79,6 +79,10 @@ def test_typed_tags_and_counts() -> None:
     assert result.counts == {"DATE": 2, "EMAIL": 1, "HOSPITAL": 1, "NAME": 2, "PHONE": 1}
 
 
+def test_a_title_stuck_to_its_name() -> None:
+    assert anonymise("Remitido por: Dr.Juan Gabriel Pereira Servicio de Urología").text == "Remitido por: Dr.[NAME] Servicio de Urología"
+
+
 def test_two_dates_stay_two() -> None:
     assert anonymise("TC de 3/4/2019, 5/6/2018 y 2017.").text == "TC de [DATE], [DATE] y 2017."
 

@@ -224,12 +224,13 @@ def _signatures(taken: _Taken) -> None:
         for tells, run in itertools.groupby(zip(joined, words, strict=True), key=lambda pair: pair[0]):
             stretch = [word for _, word in run]
             if tells:
-                taken.add(stretch[0].start(), stretch[-1].end(), "ADDRESS")
+                title = rules.STUCK_TITLE.match(stretch[0][0])
+                taken.add(stretch[0].start() + (title.end() if title else 0), stretch[-1].end(), "ADDRESS")
 
 
 def _tells(word: str) -> bool:
     bare = word.strip(".,;:()")
-    if rules.DEPARTMENT.match(word.strip("()")) or rules.TAG.search(word):
+    if rules.DEPARTMENT.match(bare) or rules.TAG.search(word):
         return False
     return bool(bare) and (bare[0].isupper() or any(letter.isdigit() for letter in bare) or bool(rules.ADDRESS_WORD.match(word)))
 

@@ -27,6 +27,7 @@ _LINK = rf"(?:[ \t]*,[ \t]*|[ \t]+|-)(?:{PARTICLE}[ \t]+){{0,2}}"
 NAME_RUN = rf"(?<!\w)(?:(?:De|DE|Del|DEL|La|LA|De la|de|del)[ \t]+)?(?:{PARTICLE}[ \t]+)?{TOKEN}(?:{_LINK}{TOKEN}){{0,6}}"
 TITLE = (r"(?:\b(?:Dr\.?\s?/\s?a|Drs?|DRS?|Dra|DRA|Dres|Doctora?|DOCTORA?|Sra?|Srta|Don|Doña|Dña|D\.ª|Dª|Mr|Mrs|Ms|Miss|Prof|"
         r"Profa)\b\.?|\bD\.(?=[ \t]+\w{3}))")
+STUCK_TITLE = re.compile(r"(?:Dra?|Dres|Sra?)\.(?=\w)")  # `Dr.Juan`
 LOWER_TITLE = r"\b(?:dra?|doctora?|sra?|mrs?|prof)\b\.?[ \t]+"
 
 # a field `label: value`: the type of what follows, up to the end of its line or the next label
@@ -179,7 +180,7 @@ POSTAL = re.compile(rf"(?<![\w.,/-])(?P<value>{_POSTAL}[ \t,.-]+(?P<town>{_TOWN}
 
 # marks that another tool has set around what it found; its opening mark names the type
 MARKS = {"NAME": "NAME", "FECHA": "DATE", "NUM": "ID", "DIR": "ADDRESS", "LOC": "ADDRESS", "INST": "HOSPITAL"}
-MARKED = re.compile(rf"<({'|'.join(MARKS)})>[^<\n]*</\1>")
+MARKED = re.compile(rf"<({'|'.join(MARKS)})>[^<\n]*</\1>(?:[ \t]+<\1>[^<\n]*</\1>)*")
 TAG = re.compile(r"\[[A-Z_]{2,12}\]|</?[A-Z_]{2,12}>")
 
 # the provinces of Spain, their capitals and the towns whose hospitals the reports name most
