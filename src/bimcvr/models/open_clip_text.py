@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bimcvr.errors import UserError
+from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
 from bimcvr.models.frozen_text import FrozenTextEncoder
-from bimcvr.models.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
 
 _CONFIG = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",

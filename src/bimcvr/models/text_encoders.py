@@ -7,8 +7,8 @@ from typing import Any, Literal, cast
 from torch import Tensor, nn
 
 from bimcvr.errors import UserError
+from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
 from bimcvr.models.frozen_text import FrozenTextEncoder
-from bimcvr.models.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
 
 Pooling = Literal["mean", "cls"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")

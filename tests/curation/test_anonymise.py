@@ -1,0 +1,130 @@
+"""People leave the reports, medicine stays: fields, prose, signatures, both languages, idempotent."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bimcvr.curation.anonymise import Anonymiser, most_replaced
+
+anonymise = Anonymiser()
+
+GONE = {
+    "Nombre: Ernesto. Apellidos: Rivera Bueno.": ("Ernesto", "Rivera"),
+    "Nombre: maria del mar\nApellidos: lópez": ("maria", "lópez"),
+    "NHC: 368503.\nNASS: 26 63514095 11.\nMRN: 1234567": ("368503", "63514095", "1234567"),
+    "Domicilio: Calle Miguel Benitez 90, 2º dcha.\nCP: 28016.": ("Benitez", "28016"),
+    "Fecha de nacimiento: 03/03/1946. Fecha de ingreso: 3-3-2019": ("03/03/1946", "3-3-2019"),
+    "Médico: Gastón Demaría MartínezNºCol: 28 28 98702.": ("Demaría", "98702"),
+    "TC del 12 de mayo de 2013, comparado con marzo de 2012 y 2013-05-01.": ("12 de mayo", "marzo", "05-01"),
+    "Se comenta con la Dra. Soler y el Dr. López-Ibor.": ("Soler", "López", "Ibor"),
+    "SE COMENTA CON EL DR. CAMPOS DE MEDICINA INTERNA": ("CAMPOS",),
+    "VALORADO POR LA DRA. ETXEBERRIA GOMEZ REALIZANDO TAC A MARIA GARCIA POR DERRAME PLEURAL": ("ETXEBERRIA", "GOMEZ", "MARIA", "GARCIA"),
+    "Remitido por: M.ª Dolores Miranda Rollón. C/. Teodoro Cuesta, 13, 6.º B 33012 Oviedo.": ("Dolores", "Miranda", "Teodoro", "33012"),
+    "remitido por dr jose garcia perez del hospital general de castellon": ("jose", "garcia", "perez", "castellon"),
+    "La paciente fue trasladada al Hospital Universitario 12 de Octubre desde otro centro.": ("12 de Octubre",),
+    "Vive en Avda. de Burjassot 12, pta. 3, 46015 Valencia.": ("Burjassot", "46015"),
+    "Remitido por: Dra. Elena Martí Toro. Xarxa Assistencial. c/ Joan Soler 1-3 08243 Manresa e-mail: emarti@althaia.cat":
+        ("Elena", "Toro", "Xarxa", "Soler", "08243", "Manresa", "emarti"),
+    "Lopez Perez 1234321\nRM cerebral": ("Lopez", "1234321"),
+    "Teléfono: 915 86 80 00 / 656352534. Fax 52 278 15. Llamar al 672631722": ("915", "656352534", "278", "672631722"),
+    "DNI 12345678Z, SIP 1234567": ("12345678Z", "1234567"),
+    "Antes del ingreso Hugo no había presentado fiebre. La madre de Paula. ": ("Hugo", "Paula"),
+    "Patient: SMITH, JOHN A. DOB: 03/04/1956 MRN: 12345678": ("SMITH", "JOHN", "1956", "12345678"),
+    "Referring physician: Dr. Emily Carter, MD. Mr. Jones was seen at St. Mary's Hospital.": ("Emily", "Carter", "Jones", "Mary"),
+    "Address: 12 Baker Street, Apt 4, Boston, MA 02118. Phone: (617) 555-0199": ("Baker", "Boston", "02118", "0199"),
+    "Electronically signed by Robert Johnson, MD on March 5, 2019 at Massachusetts General Hospital":
+        ("Robert", "Johnson", "March", "Massachusetts"),
+    "Comparison: CT from Jan 12, 2018. Accession #: A1234567": ("Jan 12", "A1234567"),
+}
+
+STAYS = [
+    "Linfoma de Hodgkin, enfermedad de Crohn, malformación de Arnold Chiari, enfermedad de Parkinson y nódulo de Virchow.",
+    "Swan-Ganz catheter in the right pulmonary artery. Kerley B lines. Bochdalek and Morgagni hernias. Ghon complex.",
+    "Acuñamiento de T12 y L1, hernia discal L4-L5, nódulo de 1.5 x 2.3 cm y adenopatías de 10-15 mm; 5/10/15 mm.",
+    "120 kV, 250 mA, serie 3, imagen 120/345, a las 13:45, plaquetas 206000, leucocitos 14.610/mm3, dosis 1-0-1.",
+    "Rosa de Bengala positivo. Cisura de Silvio. Tendón de Aquiles. Polígono de Willis. Maniobra de Valsalva.",
+    "HISTORIA CLINICA ANTERIOR. CLÍNICA: disnea de dos semanas. Servicio de Medicina Interna. Hospital de día.",
+    "March of nodules along the fissure; this may represent infection. Findings are unchanged since 2017.",
+    "Paciente de 70 años. Informe clínico del paciente: Varón de 37 años sin antecedentes. Médico Radiólogo",
+    "PIO 18 ao. Av o.d = 0.5. A.C.P: buena ventilación. Citar en C.E Neurología en 2 meses. IAM/2003.",
+    "TÓRAX: Sin alteraciones. ABDOMEN: Hígado, bazo y páncreas normales. CONCLUSIÓN: Sin Hallazgos.",
+    "No se observa derrame pleural izquierdo. Cruz del corazón normal. Dolores torácicos. Costilla derecha.",
+    "PACIENTE DADO DE ALTA CON DETERIORO GENERAL. REMITIDO POR SU MEDICO PARA VALORAR ÁCIDO FÓLICO ORAL.",
+    "MARCO CÓLICO NORMAL, EN MAS DE HORA Y MEDIA. DADO DE ALTA MÁS TARDE. SEVERO DETERIORO DE LA FUNCIÓN SISTÓLICA.",
+    "SE REALIZA ECO-RENAL: QUISTES EN CAMPO MEDIO RENAL IZQUIERDO. TÉCNICA: TC DE TÓRAX SIN CONTRASTE. LINFOMA DE HODGKIN.",
+    "Resto sin cambios", "",
+]
+
+
+@pytest.mark.parametrize("text", GONE)
+def test_what_names_a_person_goes(text: str) -> None:
+    result = anonymise(text)
+    assert not [word for word in GONE[text] if word in result.text], result.text
+    assert result.counts == {kind: result.text.count(f"[{kind}]") for kind in result.counts}
+    assert sum(result.counts.values()) == len(re.findall(r"\[[A-Z]+\]", result.text))
+
+
+@pytest.mark.parametrize("text", STAYS)
+def test_medicine_stays_letter_for_letter(text: str) -> None:
+    assert anonymise(text).text == text
+    assert anonymise(text).counts == {}
+
+
+def test_typed_tags_and_counts() -> None:
+    result = anonymise("Nombre: Ana Gil\nTC 3/4/2019, previo 5/6/2018. Dr. Soto, Hospital La Fe. Tel. 961 234 567, a.b@c.es")
+    assert result.text == ("Nombre: [NAME]\nTC [DATE], previo [DATE]. Dr. [NAME], Hospital [HOSPITAL]. Tel. [PHONE], [EMAIL]")
+    assert result.counts == {"DATE": 2, "EMAIL": 1, "HOSPITAL": 1, "NAME": 2, "PHONE": 1}
+
+
+def test_a_title_stuck_to_its_name() -> None:
+    assert anonymise("Remitido por: Dr.Juan Gabriel Pereira Servicio de Urología").text == "Remitido por: Dr.[NAME] Servicio de Urología"
+
+
+def test_two_dates_stay_two() -> None:
+    assert anonymise("TC de 3/4/2019, 5/6/2018 y 2017.").text == "TC de [DATE], [DATE] y 2017."
+
+
+def test_a_name_once_known_goes_everywhere() -> None:
+    text = "Nombre: Remedios\nApellidos: Zubiri Goñi\nNHC: 884422\n\nSe revisa el caso 884422. Zubiri y, ayer, Remedios acudió. GONI."
+    result = anonymise(text).text
+    assert not [word for word in ("Remedios", "Zubiri", "Goñi", "884422", "GONI") if word in result]
+    # a name that is a word is only one where it acts
+    assert "Cruz roja" in anonymise("Nombre: Cruz\nSe ve la Cruz roja.").text
+
+
+def test_marks_of_another_tool_are_read() -> None:
+    text = "<CAB>Informe:</CAB> Se compara con <FECHA>marzo</FECHA> <FECHA>de</FECHA> <FECHA>2012</FECHA> (Dr <NAME>Xyzt</NAME>). T1 y T2."
+    assert anonymise(text).text == "<CAB>Informe:</CAB> Se compara con [DATE] (Dr [NAME]). T1 y T2."
+
+
+@pytest.mark.parametrize("text", [*GONE, *STAYS])
+def test_a_second_pass_changes_nothing(text: str) -> None:
+    once = anonymise(text).text
+    assert anonymise(once).text == once
+
+
+@given(st.text(alphabet="Dr. Garcíazx 0123/-:\n[]<>@", max_size=60))
+@settings(max_examples=150, deadline=None)
+def test_spans_are_ordered_apart_and_the_rest_is_kept(text: str) -> None:
+    spans = anonymise.spans(text)
+    assert all(span.start < span.stop for span in spans)
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(spans))
+    kept, position = "", 0
+    for span in spans:
+        kept += text[position:span.start]
+        position = span.stop
+    kept += text[position:]
+    assert len(kept) == len(text) - sum(span.stop - span.start for span in spans)
+
+
+def test_long_lines_do_not_take_for_ever() -> None:
+    for piece in ("Calle de la ", "Dr. A. B. C. ", "a@", "1 2 3 4 5 6 7 8 9 ", "Hospital de la de la ", "Nombre: "):
+        anonymise(piece * 1500)  # quadratic patterns would take minutes
+
+
+def test_most_frequent_replacements() -> None:
+    found = most_replaced(["Dr. Soto. Dr. Soto. 3/4/2019", "Dr. Soto"], count=1)
+    assert found == [("NAME", "Soto", 3)]
