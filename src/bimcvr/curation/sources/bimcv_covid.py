@@ -4,6 +4,7 @@ A report's key is the session: `ReportID` of the labels tables is the `ses-…` 
 a .json of the same stem; X-rays are .png files in the same folders and are passed over.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 _TABLES = (".tsv", ".csv")
+# archives with tables only, as `covid19_posi_sessions_tsv.tar.gz`; the parts with volumes are `…subjects…part…` or `…subjects_12.tgz`
+_TABLE_ARCHIVE = re.compile(r"(head|_tsv|metadata|derivative|subjects)(_iter\w+)?\.t")
 _COHORTS = {"covid19_posi": "positive", "covid19_neg": "negative"}
 
 
@@ -154,7 +157,8 @@ class BimcvCovid19:
 
 
 def _is_part(file: Path) -> bool:
-    return file.name.lower().endswith(TAR_SUFFIXES) and "part" in file.name.lower()
+    name = file.name.lower()
+    return name.endswith(TAR_SUFFIXES) and not _TABLE_ARCHIVE.search(name)
 
 
 def _is_wanted(name: str) -> bool:

@@ -89,9 +89,10 @@ class DicomFolder:
                     for file in unreadable)
         if not series:
             yield SetAside(name, "no_dicom", f"{folder} holds no DICOM file.")
+        labels = _labels_of(series)
         sound = 0
         for number, (header, members) in enumerate(series):
-            label = f"series-{header.get('SeriesNumber') or number + 1}"
+            label = labels[number]
             fault = _fault(header, members)
             if fault:
                 yield SetAside(f"{name}: {label}", fault[0], f"{folder}, {label}: {fault[1]}")
@@ -142,15 +143,25 @@ def _series_of(files: list[Path]) -> tuple[list[tuple[Any, list[Path]]], list[Pa
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError):
             unreadable.append(file)
             continue
-        kind = "localizer" if "LOCALIZER" in [str(word).upper() for word in header.get("ImageType") or []] else str(header.get("Modality", ""))
+        kind = "localizer" if _is_localizer(header) else str(header.get("Modality", ""))
         size = f"{header.get('Rows')}x{header.get('Columns')}"
         groups[str(header.get("SeriesInstanceUID", "")), kind, size].append((header, file))
     series = [(members[0][0], [file for _, file in members]) for members in groups.values()]
     return sorted(series, key=lambda item: (int(item[0].get("SeriesNumber") or 0), str(item[1][0]))), unreadable
 
 
+def _labels_of(series: list[tuple[Any, list[Path]]]) -> list[str]:
+    """Name each series by its number, or by its place where the number is absent or not its own."""
+    numbers = [str(header.get("SeriesNumber") or "") for header, _ in series]
+    return [f"series-{number}" if number and numbers.count(number) == 1 else f"series-{place}x" for place, number in enumerate(numbers, 1)]
+
+
+def _is_localizer(header: Any) -> bool:
+    return "LOCALIZER" in [str(word).upper() for word in header.get("ImageType") or []]
+
+
 def _fault(header: Any, members: list[Path]) -> tuple[str, str] | None:
-    if "LOCALIZER" in [str(word).upper() for word in header.get("ImageType") or []]:
+    if _is_localizer(header):
         return "localizer", "is a localiser (scout), no volume."
     if header.get("Modality") != "CT":
         return "not_ct", f"is of modality {header.get('Modality') or 'unknown'}, not CT."
