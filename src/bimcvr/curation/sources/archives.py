@@ -10,7 +10,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ from bimcvr.curation.study import SetAside
 from bimcvr.errors import UserError
 from bimcvr.files import write_json
 
-__all__ = ["Keep", "Limits", "Unpacked", "discard", "is_archive", "listed_members", "sha1_of", "sha1_sums", "unpack", "unpacked_shard"]
+__all__ = ["Keep", "Limits", "Unpacked", "discard", "is_archive", "listed_members", "release", "sha1_of", "sha1_sums", "unpack"]
 
 # all: unpacked files and archives stay; archives: unpacked files go once they are taken in; nothing: the archives go too
 Keep = Literal["all", "archives", "nothing"]
@@ -93,24 +92,18 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None, wanted: Ca
     return Unpacked(folder, tuple(writer.aside), writer.passed_over)
 
 
-@contextmanager
-def unpacked_shard(archive: Path, folder: Path, keep: Keep, **how: Any) -> Iterator[Unpacked]:
-    """Unpack a shard for the length of a block, and then delete what is not to be kept.
-
-    A block that is left early deletes nothing, and neither does `keep="nothing"` delete an archive of which anything was
-    set aside.
+def release(archive: Path, folder: Path, keep: Keep, whole: bool) -> None:
+    """Delete what is not to be kept of a shard that has been taken in.
 
     Args:
         archive: the shard.
-        folder: where to unpack it.
+        folder: where it was unpacked.
         keep: what stays on disk.
-        how: `limits`, `wanted` and `sha1`, as `unpack` takes them.
+        whole: whether every volume in it was taken: else the archive stays in any case.
     """
-    unpacked = unpack(archive, folder, **how)
-    yield unpacked
     if keep != "all":
         discard(folder)
-    if keep == "nothing" and not unpacked.aside:
+    if keep == "nothing" and whole:
         archive.unlink()
 
 

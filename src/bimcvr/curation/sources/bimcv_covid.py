@@ -8,10 +8,11 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from bimcvr.curation.sources.archives import TAR_SUFFIXES, Keep, Limits, listed_members, sha1_sums, unpack, unpacked_shard
+from bimcvr.curation.sources.archives import TAR_SUFFIXES, Keep, Limits, is_archive, listed_members, release, sha1_sums, unpack
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.metadata import age_in_years, columns_of_json
 from bimcvr.curation.sources.rotations import PATTERN, agrees_with_header, read_rotations
@@ -23,6 +24,8 @@ from bimcvr.errors import UserError
 _TABLES = (".tsv", ".csv")
 # archives with tables only, as `covid19_posi_sessions_tsv.tar.gz`; the parts with volumes are `…subjects…part…` or `…subjects_12.tgz`
 _TABLE_ARCHIVE = re.compile(r"(head|_tsv|metadata|derivative|subjects)(_iter\w+)?\.t")
+# reasons for which a volume of a part is not taken: the part is then no spare one
+_UNTAKEN = ("ambiguous_name", "no_ids", "missing_file")
 _COHORTS = {"covid19_posi": "positive", "covid19_neg": "negative"}
 
 
@@ -83,34 +86,41 @@ class BimcvCovid19:
         """
         files, aside = files_below(self.root, self.work)
         tables = self._tables(files)
+        seen: set[str] = set()
         checksums = {name: sha1 for file in files if file.name.lower() == "sha1sum.txt" for name, sha1 in sha1_sums(file).items()}
         if shards is None:
             yield from [*aside, *tables.aside]
         if shards is None or "" in shards:
-            yield from self._read_tree(files, self.root, "", tables)
+            yield from self._read_tree(files, self.root, "", tables, seen)
         for part in (file for file in files if _is_part(file)):
             if shards is not None and part.name not in shards:
                 continue
             sha1 = checksums.get(part.name, "") if self.verify else ""
-            with unpacked_shard(part, self._folder(part), self.keep, limits=self.limits, wanted=_is_wanted, sha1=sha1) as unpacked:
-                yield from unpacked.aside
-                self.passed_over += unpacked.passed_over
-                found, _ = files_below(unpacked.folder)
-                own = replace(tables, aside=[])
-                _take_tables(found, own)
-                yield from own.aside
-                yield from _lacking(part, unpacked.folder, {item.name.partition(": ")[2] for item in unpacked.aside})
-                yield from self._read_tree(found, unpacked.folder, part.name, own)
+            unpacked = unpack(part, self._folder(part), self.limits, _is_wanted, sha1)
+            self.passed_over += unpacked.passed_over
+            found, _ = files_below(unpacked.folder)
+            own = replace(tables, aside=[])
+            _take_tables(found, own)
+            known = {item.name.partition(": ")[2] for item in unpacked.aside}
+            whole = not unpacked.aside
+            for item in chain(unpacked.aside, own.aside, _lacking(part, unpacked.folder, known),
+                              self._read_tree(found, unpacked.folder, part.name, own, seen)):
+                whole = whole and not (isinstance(item, SetAside) and item.reason in _UNTAKEN)
+                yield item
+            release(part, unpacked.folder, self.keep, whole)
 
-    def _read_tree(self, files: list[Path], root: Path, shard: str, tables: _Tables) -> Iterator[SourceStudy | SetAside]:
+    def _read_tree(self, files: list[Path], root: Path, shard: str, tables: _Tables, seen: set[str]) -> Iterator[SourceStudy | SetAside]:
         there = {file.name for file in files}
         for file in files:
             name = file.name
-            if is_volume(name) and stem_of(name).endswith("_ct"):
+            if is_volume(name) and stem_of(name).endswith("_ct") and name in seen:
+                yield SetAside(str(file.relative_to(root)), "ambiguous_name", f"{file} has a name that another volume has. Keep one.")
+            elif is_volume(name) and stem_of(name).endswith("_ct"):
+                seen.add(name)
                 yield from self._study(file, root, shard, tables, stem_of(name) + ".json" in there)
             elif name.endswith("_scans.tsv"):
                 yield from _unmet_scans(file, there)
-            elif not _is_wanted(name):
+            elif not (_is_wanted(name) or is_archive(file) or name.endswith(".txt")):
                 self.passed_over[file.suffix] += 1
 
     def _study(self, file: Path, root: Path, shard: str, tables: _Tables, has_tags: bool) -> Iterator[SourceStudy | SetAside]:
@@ -145,7 +155,8 @@ class BimcvCovid19:
         tables = _Tables()
         paths = [file for file in files if file.name.endswith(_TABLES)]
         for archive in (file for file in files if file.name.lower().endswith(TAR_SUFFIXES) and not _is_part(file)):
-            folder = self._folder(archive).with_suffix(".tables")
+            folder = self._folder(archive)
+            folder = folder.with_name(folder.name + ".tables")
             unpacked = unpack(archive, folder, self.limits, lambda name: name.endswith(_TABLES))
             tables.aside += unpacked.aside
             paths += files_below(unpacked.folder)[0]

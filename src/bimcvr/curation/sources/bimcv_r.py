@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimcvr.curation.sources.archives import Keep, Limits, is_archive, unpack, unpacked_shard
+from bimcvr.curation.sources.archives import Keep, Limits, is_archive, release, unpack
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.tables import Table, read_table
 from bimcvr.curation.sources.tree import files_below, ids_of, is_volume, stem_of
@@ -86,13 +86,17 @@ class BimcvR:
                 yield from _study(row, self.root / place.path, shard)
         for archive in archives:
             folder = self.work / "_".join(archive.relative_to(self.root).parts)
-            with unpacked_shard(archive, folder, self.keep, limits=self.limits, wanted=is_volume) as unpacked:
-                yield from unpacked.aside
-                self.passed_over += unpacked.passed_over
-                for row in rows:
-                    place = places[_base_name(row[1])][0]
-                    if place.archive == archive and (folder / place.path).is_file():
-                        yield from _study(row, folder / place.path, shard)
+            unpacked = unpack(archive, folder, self.limits, is_volume)
+            yield from unpacked.aside
+            self.passed_over += unpacked.passed_over
+            taken = 0
+            for row in rows:
+                place = places[_base_name(row[1])][0]
+                if place.archive == archive and (folder / place.path).is_file():
+                    yield from _study(row, folder / place.path, shard)
+                    taken += 1
+            held = sum(place.archive == archive for found in places.values() for place in found)
+            release(archive, folder, self.keep, whole=taken == held)
 
     def _assign(self, table: Table, places: dict[str, list[_Place]], rows: dict[str, list[Row]]) -> Iterator[SetAside]:
         """Give each row to its file's shard; yield the rows and files that do not pair."""
