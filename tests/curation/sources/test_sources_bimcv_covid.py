@@ -44,7 +44,7 @@ def test_cells_are_read_as_typed(bimcv_covid19: Path) -> None:
     # the tags' age stands for the table's; the volume lies as the rotation's table does not say
     assert first.columns == {
         "file_patient_id": "sub-S04201", "file_report_id": "ses-E08301", "sex": "F", "age": "56", "cohort": "positive",
-        "manufacturer": "SIEMENS", "model": "Sensation 64", "kernel": "B70f/2", "kvp": "120.0", "slice_thickness": "1.5",
+        "manufacturer": "SIEMENS", "model": "Sensation 64", "kernel": "B70f/2", "kvp": "120", "slice_thickness": "1.5",
         "pixel_spacing": "0.7/0.7", "rotation": "type_1", "rotation_in_header": "no", "localizations": "loc right",
         "labels_by_sentence": '[["pleural effusion", "loc right"], ["exclude"]]', "label_cuis": "C0032227", "localization_cuis": "C0444532"}
 

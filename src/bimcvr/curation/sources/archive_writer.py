@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -77,7 +77,9 @@ class ArchiveWriter:
             write()
         except _Bomb as bomb:
             self._refuse("", "bomb", f"{bomb} Look into it, and raise the limit if it is sound.")
-        except _DAMAGE as error:
+        except (*_DAMAGE, OSError) as error:
+            if not _is_damage(error):
+                raise
             reason = "truncated" if isinstance(error, EOFError) or "unexpected end" in str(error) else "damaged"
             self._refuse("", reason, f"cannot be read to its end ({error}). What lies before is taken; fetch it again.")
 
@@ -138,15 +140,17 @@ class ArchiveWriter:
         """Set a member aside whose bytes are spoilt; the others can still be taken."""
         try:
             yield
-        except _DAMAGE as error:
+        except (*_DAMAGE, OSError) as error:
+            if not _is_damage(error):
+                raise
             self._refuse(name, "damaged", f"cannot be unpacked ({error}). Fetch the archive again.")
 
     def _write(self, name: str, size: int, stream: IO[bytes]) -> None:
         target = self.folder / name
-        if target.is_file() and target.stat().st_size == size:
-            return
         partial = target.with_name(".part-" + hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16])
         try:
+            if target.is_file() and target.stat().st_size == size:
+                return
             target.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as out:
                 shutil.copyfileobj(stream, out, _CHUNK)
@@ -160,8 +164,8 @@ class ArchiveWriter:
                 raise
             self._refuse(name[:80], "long_name", "has a name too long for this file system.")
         finally:
-            if partial.parent.is_dir():
-                partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
 
     def _check_room(self, total: int, members: int) -> None:
         if total > self.limits.total_bytes:
@@ -182,6 +186,11 @@ class ArchiveWriter:
 
 class _Bomb(Exception):
     """An archive that grows beyond its limits."""
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell spoilt bytes from a failing disk: zipfile seeks to where a forged offset says."""
+    return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
 def _name_fault(name: str) -> tuple[str, str] | None:

@@ -93,4 +93,6 @@ def _plain(value: Any) -> str:
         parts = [_plain(item) for item in value]
         return "/".join(parts) if all(parts) else ""
     text = str(value).strip()
-    return text if len(text) <= _LONGEST and _PLAIN.fullmatch(text) else ""
+    if re.fullmatch(r"-?\d+\.\d+", text):
+        text = text.rstrip("0").rstrip(".")
+    return text if len(text) <= _LONGEST and text.lower() not in ("none", "nan") and _PLAIN.fullmatch(text) else ""
