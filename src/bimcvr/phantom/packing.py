@@ -65,7 +65,7 @@ def _zip(target: Path, files: list[tuple[str, Path | bytes]]) -> None:
 def _tar(target: Path, files: list[tuple[str, Path | bytes]]) -> None:
     lines = []
     # volumes are compressed already
-    with igzip.IGzipFile(target, "wb", compresslevel=0, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+    with igzip.IGzipFile(target, "wb", compresslevel=1, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
         for path, content in files:
             raw = content.read_bytes() if isinstance(content, Path) else content
             member = tarfile.TarInfo(path)

@@ -76,7 +76,7 @@ def test_paths_that_leave_the_folder_are_refused_by_name(tmp_path: Path, make: P
     found = unpack(archive, out)
     assert content(out) == {"good.txt": b"good"}
     assert {item.name.partition(": ")[2]: item.reason for item in found.aside} == bad
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {name, "good.txt", "out.done.json"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {name, "good.txt", "out.done.json", ".out.lock"}
 
 
 def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_an_archive_that_has_changed_is_unpacked_anew(tmp_path: Path) -> None:
     unpack(make_zip(tmp_path / "x.zip", {"new.txt": b"new"}), tmp_path / "out")
     assert content(tmp_path / "out") == {"new.txt": b"new"}
     discard(tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.zip"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["x.zip"]
 
 
 def test_release_keeps_an_archive_that_was_not_taken_whole(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_release_keeps_an_archive_that_was_not_taken_whole(tmp_path: Path) -> No
     for keep, whole, left in (("all", True, {"out", "out.done.json", "x.zip"}), ("nothing", False, {"x.zip"}), ("nothing", True, set())):
         unpack(archive, tmp_path / "out")
         release(archive, tmp_path / "out", keep, whole)  # type: ignore[arg-type]
-        assert {path.name for path in tmp_path.iterdir()} == left
+        assert {path.name for path in tmp_path.glob("[!.]*")} == left
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tgz"])
@@ -237,6 +237,15 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffi
     assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept
 
 
+def test_two_processes_do_not_write_into_each_others_files(tmp_path: Path) -> None:
+    members = {f"{number}.csv": os.urandom(2_000_000) for number in range(10)}
+    archive = make_zip(tmp_path / "x.zip", members)
+    code = "import sys, pathlib; from bimcvr.curation.sources.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
+    jobs = [subprocess.Popen([sys.executable, "-c", code, str(archive), str(tmp_path / "out")]) for _ in range(3)]
+    assert [job.wait() for job in jobs] == [0, 0, 0]
+    assert content(tmp_path / "out") == members
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(suffix=st.sampled_from([".zip", ".tgz", ".tar"]), place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
 def test_spoilt_bytes_never_raise_nor_leave_the_folder(tmp_path: Path, suffix: str, place: float, byte: int, cut: bool) -> None:
@@ -249,7 +258,7 @@ def test_spoilt_bytes_never_raise_nor_leave_the_folder(tmp_path: Path, suffix: s
     discard(tmp_path / "in" / "out")
     found = unpack(archive, tmp_path / "in" / "out")
     outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(tmp_path / "in" / "out")]
-    assert {path.name for path in outside} <= {"x.zip", "x.tgz", "x.tar", "out.done.json"}
+    assert {path.name for path in outside} <= {"x.zip", "x.tgz", "x.tar", "out.done.json", ".out.lock"}
     if not found.aside and suffix != ".tar":
         # zip's and gzip's checksums cover the contents: what was not set aside is right
         assert set(content(tmp_path / "in" / "out").values()) <= set(small.values())

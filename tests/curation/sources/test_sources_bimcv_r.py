@@ -137,3 +137,14 @@ def test_links_out_of_the_folder_and_broken_zips_are_set_aside(bimcv_r: Path, tm
     studies, aside = split(list(BimcvR(str(bimcv_r)).studies()))
     reasons = Counter(item.reason for item in aside)
     assert (reasons["symlink"], reasons["bad_zip"], len(studies)) == (2, 1, len(TAKEN))
+
+
+def test_a_damaged_table_in_a_zip_is_said(bimcv_r: Path) -> None:
+    archive = zipped(bimcv_r) / "meta_1.zip"
+    raw = bytearray(archive.read_bytes())
+    raw[raw.index(b"BIMCV_meta.csv") + 300] ^= 0xFF
+    archive.write_bytes(raw)
+    with pytest.raises(UserError, match=r"BIMCV_meta.csv cannot be unpacked"):
+        list(BimcvR(str(bimcv_r), table="BIMCV_meta.csv").studies())
+    _, aside = split(list(BimcvR(str(bimcv_r)).studies()))
+    assert [item.reason for item in aside][0] == "damaged"

@@ -5,11 +5,13 @@ name is complete, and the next run goes on behind it. A small record beside the 
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -66,7 +68,11 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None, wanted: Ca
     Raises:
         UserError: the disk is full.
     """
-    limits = limits or Limits()
+    with _alone(folder):
+        return _unpack(archive, folder, limits or Limits(), wanted, sha1)
+
+
+def _unpack(archive: Path, folder: Path, limits: Limits, wanted: Callable[[str], bool], sha1: str) -> Unpacked:
     record = folder.with_name(folder.name + ".done.json")
     identity = [_VERSION, archive.stat().st_size, archive.stat().st_mtime_ns]
     found = _read_record(record, identity)
@@ -136,6 +142,15 @@ def listed_members(listing: Path) -> Iterator[tuple[str, int]]:
         parts = line.split(maxsplit=5)
         if len(parts) == 6 and parts[0].startswith("-") and parts[2].isdigit():
             yield parts[5], int(parts[2])
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time unpack into a folder: jobs that share a work folder all want the tables."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _read_record(path: Path, identity: list[int]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ same base name. Columns as in the release's `BIMCV_meta.csv`.
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bimcvr.curation.sources.archives import Keep, Limits, is_archive, release, unpack
@@ -145,15 +145,18 @@ class BimcvR:
     def _table(self) -> Table:
         files, _ = files_below(self.root, self.work)
         tables = [file for file in files if file.suffix.lower() == ".csv"]
+        aside: list[SetAside] = []
         for archive in (file for file in files if file.suffix.lower() == ".zip"):
             if _holds_tables(archive):
                 unpacked = unpack(archive, self.work / f"{archive.name}.tables", self.limits, lambda name: name.lower().endswith(".csv"))
                 tables += files_below(unpacked.folder)[0]
+                aside += unpacked.aside
         for name in [self.table] if self.table else TABLES:
             for file in tables:
                 if file.name == name:
-                    return read_table(file)
-        names = ", ".join(sorted({file.name for file in tables})) or "no table at all"
+                    table = read_table(file)
+                    return replace(table, aside=(*aside, *table.aside))
+        names = ", ".join([*sorted({file.name for file in tables}), *(item.message for item in aside)]) or "no table at all"
         raise UserError(f"{self.root} has no table {self.table or ' or '.join(TABLES)}; it has {names}. Put it there, or name another one "
                         "with `table`.")
 
