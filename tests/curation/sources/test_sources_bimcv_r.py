@@ -147,4 +147,4 @@ def test_a_damaged_table_in_a_zip_is_said(bimcv_r: Path) -> None:
     with pytest.raises(UserError, match=r"BIMCV_meta.csv cannot be unpacked"):
         list(BimcvR(str(bimcv_r), table="BIMCV_meta.csv").studies())
     _, aside = split(list(BimcvR(str(bimcv_r)).studies()))
-    assert [item.reason for item in aside][0] == "damaged"
+    assert aside[0].reason == "damaged"

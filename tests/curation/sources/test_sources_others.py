@@ -55,7 +55,8 @@ def test_ct_rate(ct_rate: Path) -> None:
     assert first.report == "Lungs are clear.\nNo acute abnormality."
     assert first.labels == ("lung nodule", "atelectasis")
     assert first.columns == {"manufacturer": "Philips", "model": "iCT 256", "kernel": "YA", "rescale_slope": "1",
-                             "rescale_intercept": "-1024", "sex": "M", "age": "36", "stated_spacing": "0.7/0.7/2.5", "header_spacing": "agrees",
+                             "rescale_intercept": "-1024", "sex": "M", "age": "36", "stated_spacing": "0.7/0.7/2.5",
+                             "header_spacing": "agrees",
                              "archive_split": "train"}
     assert (second.report, second.report_id, second.columns["header_spacing"]) == ("Lungs are clear.", "train_1_a", "differs")
     assert (third.report, third.columns, third.labels) == ("Nodule.", {"archive_split": "val"}, ())

@@ -85,7 +85,7 @@ class BimcvR:
                 place = places[_base_name(row[1])][0]
                 yield from _study(row, self.root / place.path, shard)
         for archive in archives:
-            folder = self.work / "_".join(archive.relative_to(self.root).parts)
+            folder = self._folder(archive)
             unpacked = unpack(archive, folder, self.limits, is_volume)
             yield from unpacked.aside
             self.passed_over += unpacked.passed_over
@@ -142,13 +142,16 @@ class BimcvR:
                     places[path.rsplit("/", 1)[-1]].append(_Place(archive.stem, path, archive))
         return places, aside
 
+    def _folder(self, archive: Path, suffix: str = "") -> Path:
+        return self.work / ("_".join(archive.relative_to(self.root).parts) + suffix)
+
     def _table(self) -> Table:
         files, _ = files_below(self.root, self.work)
         tables = [file for file in files if file.suffix.lower() == ".csv"]
         aside: list[SetAside] = []
         for archive in (file for file in files if file.suffix.lower() == ".zip"):
             if _holds_tables(archive):
-                unpacked = unpack(archive, self.work / f"{archive.name}.tables", self.limits, lambda name: name.lower().endswith(".csv"))
+                unpacked = unpack(archive, self._folder(archive, ".tables"), self.limits, _is_table)
                 tables += files_below(unpacked.folder)[0]
                 aside += unpacked.aside
         for name in [self.table] if self.table else TABLES:
@@ -198,9 +201,13 @@ def _shard_of(path: Path) -> str:
     return path.parts[0] if len(path.parts) > 1 else ""
 
 
+def _is_table(name: str) -> bool:
+    return name.lower().endswith(".csv")
+
+
 def _holds_tables(archive: Path) -> bool:
     try:
         with zipfile.ZipFile(archive) as packed:
-            return any(name.lower().endswith(".csv") for name in packed.namelist())
+            return any(map(_is_table, packed.namelist()))
     except (zipfile.BadZipFile, OSError, ValueError):
         return False
