@@ -64,6 +64,16 @@ def test_ct_rate(ct_rate: Path) -> None:
     assert "Mr X" not in repr(studies)
 
 
+def test_of_two_versions_the_second_is_taken(ct_rate: Path, volume: Writer) -> None:
+    volume(ct_rate / "train_fixed/train_1/train_1_a/train_1_a_1.nii.gz")
+    volume(ct_rate / "elsewhere/train_1_a_2.nii.gz")
+    source = CtRate(str(ct_rate))
+    studies, aside = split(list(source.studies()))
+    assert [study.volume.parts[-4] for study in studies if study.study_id == "train_1_a_1"] == ["train_fixed"]
+    assert source.passed_over == {"superseded": 1}
+    assert aside["train/train_1/train_1_a/train_1_a_2.nii.gz"] == "ambiguous_name"
+
+
 def test_ct_rate_without_reports_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Findings_EN"):
         list(CtRate(str(tmp_path)).studies())

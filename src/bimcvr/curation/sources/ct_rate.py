@@ -7,6 +7,7 @@ rescale must then not be applied again. So what the table states goes into colum
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -30,11 +31,15 @@ class CtRate:
 
     Args:
         root: the folder with `train` and `valid` and, anywhere below, the CSV files of reports, labels and metadata: they are told by
-            their columns.
+            their columns. Of a volume that is there twice, the one below `train_fixed` or `valid_fixed` (the second version) is taken.
+
+    Attributes:
+        passed_over: how many volumes of the first version had a second; filled while reading.
     """
 
     def __init__(self, root: str) -> None:
         self.root = Path(root)
+        self.passed_over: Counter[str] = Counter()
         if not self.root.is_dir():
             raise UserError(f"There is no folder {self.root}. Give CT-RATE's folder, the one with `train` and `valid` in it.")
 
@@ -62,12 +67,15 @@ class CtRate:
         yield from (item for table in tables for item in table.aside)
         if not reports:
             raise UserError(f"{self.root} has no table of reports (a CSV file with {KEY} and {', '.join(SECTIONS)}). Put it there.")
+        fixed = {file.name for file in files if _is_fixed(file)}
         seen: dict[str, Path] = {}
         for file in files:
             name = file.name
             if not is_volume(name):
                 continue
-            if name in seen:
+            if name in fixed and not _is_fixed(file):
+                self.passed_over["superseded"] += 1
+            elif name in seen:
                 yield SetAside(str(file.relative_to(self.root)), "ambiguous_name", f"{file} has the name of {seen[name]}. Remove one.")
             elif name not in reports:
                 yield SetAside(name, "no_row", f"{file} has no row in the reports' table, so no report.")
@@ -94,6 +102,10 @@ def _study(file: Path, report: dict[str, str], labels: dict[str, str], metadata:
         patient_id=match[1] if match else "", report_id=f"{match[1]}_{match[3]}" if match else "",
         labels=tuple(label.lower() for label, value in labels.items() if value.strip() in ("1", "1.0")), columns=columns,
     )
+
+
+def _is_fixed(file: Path) -> bool:
+    return any(part in ("train_fixed", "valid_fixed") for part in file.parts)
 
 
 def _by_volume(tables: Iterator[Table]) -> dict[str, dict[str, str]]:

@@ -99,8 +99,8 @@ class DicomFolder:
                 continue
             sound += 1
             study_id = name.replace("/", "_") + (f"_{label}" if len(series) > 1 else "")
-            alone = len({file.parent for file in members}) == 1 and not any(
-                file.parent == members[0].parent for _, others in series for file in others if file not in members)
+            neighbours = [file for _, others in series for file in others if file.parent == members[0].parent]
+            alone = sorted(neighbours) == sorted(members)
             volume = members[0].parent if alone else self._gather(f"{study_id}-{number + 1}", members)
             extra = {column: cell.strip() for column, cell in cells.items() if column not in _KNOWN and cell.strip()}
             yield SourceStudy(

@@ -113,7 +113,7 @@ def _literal_list(cell: str) -> list[str]:
         raise ValueError(f"a list of {len(cell)} characters is too long to be one")
     try:
         value = ast.literal_eval(cell)
-    except (SyntaxError, MemoryError, RecursionError, TypeError) as error:
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
         raise ValueError(f"not a list ({type(error).__name__})") from error
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError("not a list of texts")
