@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from bimcvr.data.manifest import Manifest
@@ -13,7 +13,7 @@ RECIPE = 3
 
 
 def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False,
-            jobs: int = -1) -> int:
+            jobs: int = -1, archive: Literal["none", "folders", "shards"] = "none") -> int:
     """Make a cohort of synthetic chest CTs with reports, to try everything on without patient data.
 
     It writes `volumes/<patient>/<study>.nii.gz` (int16 HU) and `manifest.csv`. The same seed gives the same
@@ -27,6 +27,8 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
         seed: another seed gives another cohort.
         preview: also draw `preview.png`, a sheet of eight studies.
         jobs: how many processes; -1 for one a core.
+        archive: also write the cohort as raw archives with the faults of real ones: `bimcv_r` (the released BIMCV-R) and
+            `bimcv_covid19` (raw BIMCV-COVID19+), unpacked in folders or packed in shards, each with a ledger of what was planted.
 
     Returns:
         The exit code, 0.
@@ -53,6 +55,10 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
     print(f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, "
           "all synthetic.")
     _print_ceiling(manifest)
+    if archive != "none":
+        from bimcvr.phantom.archive import write_archives
+
+        write_archives(directory, studies, seed, archive, jobs)
     if preview:
         from bimcvr.phantom.sheet import draw_sheet
 

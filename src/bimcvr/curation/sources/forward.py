@@ -1,0 +1,67 @@
+"""A stream that is only ever read forward, as what tarfile takes for a file."""
+
+from collections.abc import Callable
+from typing import IO, Any
+
+# tarfile reads a long name or an extended header in one go: none is this long, but a forged one claims to be
+_LONGEST_READ = 1 << 24
+
+
+class Forward:
+    """Wraps a compressed stream for tarfile, which looks back by one byte at most.
+
+    Seeking back in a compressed stream would start it anew each time.
+
+    Args:
+        stream: to be read from its beginning.
+        check: called with the bytes read so far; raises if they are too many.
+    """
+
+    def __init__(self, stream: IO[bytes] | Any, check: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._check = check
+        self._position = 0
+        self._last = b""
+        self._back = False
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position - self._back
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go forward to a position, or one byte back.
+
+        Raises:
+            ValueError: it lies further back.
+        """
+        if whence or offset < self._position - 1:
+            raise ValueError("this stream is read forward only")
+        self._back = offset == self._position - 1
+        while offset > self._position and self.read(min(1 << 20, offset - self._position)):
+            pass
+        return self.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes.
+
+        Raises:
+            EOFError: more is asked for at once than any sound archive needs.
+        """
+        if not 0 <= size <= _LONGEST_READ:
+            raise EOFError(f"unexpected end: a header claims {size} bytes")
+        head = self._last if self._back and size else b""
+        self._back = self._back and not size
+        data: bytes = self._stream.read(size - len(head))
+        if data:
+            self._last = data[-1:]
+            self._position += len(data)
+            self._check(self._position)
+        return head + data
+
+    def rest_is_data(self, start: int) -> bool:
+        """Read to the end, and tell whether anything but zeros lies behind `start`."""
+        self.seek(max(start, self._position))
+        found = False
+        while chunk := self.read(1 << 20):
+            found = found or bool(chunk.strip(b"\0"))
+        return found
