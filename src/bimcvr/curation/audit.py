@@ -84,8 +84,11 @@ class AuditResult:
         kept = [sorted(flag for flag in split_list(cell) if flag not in ours and not flag.startswith(REPORT_FLAGS))
                 for cell in self.manifest.column("flags")]
         flags = [";".join(dict.fromkeys([*new, *old])) for new, old in zip(self.flags(), kept, strict=True)]
-        geometry = pd.DataFrame([geometry_columns(self.measured.get(row)) for row in range(len(flags))])
-        return self.manifest.table.assign(flags=flags, **{name: geometry[name].tolist() for name in geometry})
+        table = self.manifest.table.assign(flags=flags)
+        geometry = [geometry_columns(self.measured.get(row)) for row in range(len(flags))]
+        for name in geometry[0]:
+            table[name] = [columns[name] for columns in geometry]
+        return table
 
 
 def audit_manifest(manifest: Manifest, folder: Path | None = None, jobs: int = -1) -> AuditResult:

@@ -152,7 +152,7 @@ def _base_to_apex(lung: np.ndarray, bearing: np.ndarray) -> float:
     if len(slices) < 8:
         return 1.0
     few = max(2, len(slices) // 6)
-    low, high = (np.mean([_box(lung[place]) for place in some]) for some in (slices[:few], slices[-few:]))
+    low, high = (sum(_box(lung[place]) for place in some) for some in (slices[:few], slices[-few:]))
     return float(low / max(high, 1))
 
 
@@ -181,7 +181,8 @@ def _windpipe(
         if 60 <= area[number] <= 600 and aside <= 30 and long <= 40:
             rows = np.flatnonzero(body[z.start].any(axis=1))
             seen[z.start] = len(rows) > 0 and rows[0] < y.start and y.stop < rows[-1]
-    low, high, third = bearing[0], bearing[-1], (bearing[-1] - bearing[0]) // 3
+    low, high = int(bearing[0]), int(bearing[-1])
+    third = (high - low) // 3
     return float(seen[high - third : high + third].mean() - seen[max(0, low - third) : low + third].mean())
 
 

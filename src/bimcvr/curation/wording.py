@@ -78,3 +78,13 @@ SPANISH = frozenset(
     "pulmonares derrame nodulo nodulos ganglios adenopatias engrosamiento higado bazo hallazgos lobulo lobulos inferiores "
     "bilaterales sugestivo sugestiva sugestivos tamano torax vidrio deslustrado opacidades infiltrados cambios aumentado "
     "aumento disminucion significativas significativos".split())
+
+# Words that say nothing of a study, left out of word counts.
+STOP_WORDS = frozenset(
+    "a an and are as at be been but by can could for from had has have in into is it its may more no not of on or our over "
+    "since so such than that the their there these this those to was were which will with within without also both each either "
+    "neither nor other some any all most very seen noted shows show shown identified there's however "
+    "al algun alguna ambas ambos ante asi cada como con cual cuando de del desde donde dos e el ella ellas ellos en entre era es "
+    "esa ese eso esta estan estas este esto estos fue ha han hasta hay la las le les lo los mas me mi muy ni no nos o otra otras "
+    "otro otros para pero por que se segun ser si sin sobre son su sus tambien tanto tiene todo todos tras u un una unas uno unos y "
+    "ya aprecia aprecian evidencia evidencian muestra observa observan presenta presentan visualiza visualizan".split())
