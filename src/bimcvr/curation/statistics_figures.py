@@ -84,13 +84,13 @@ def draw_cloud(axis: Any, counts: Sequence[tuple[str, int]], width: float = 150.
     axis.set(xlim=(-width / 2, width / 2), ylim=(-height / 2, height / 2), aspect="equal")
     axis.set_axis_off()
     colours = ("#33658a", "#86323b", "#2f6f4f", "#6a4c93", "#b5651d")
-    steps = np.arange(0, 900) * 0.22
-    spiral = np.stack([steps * np.cos(steps) * 0.62, steps * np.sin(steps) * 0.36], axis=1)
+    steps = np.arange(0, 1600) * 0.12
+    spiral = np.stack([steps * np.cos(steps) * 0.45, steps * np.sin(steps) * 0.28], axis=1)
     placed = np.empty((0, 4))
     for number, (word, count) in enumerate(counts):
-        outline = TextPath((0, 0), word, size=15 * (count / counts[0][1]) ** 0.5)
+        outline = TextPath((0, 0), word, size=11 * (count / counts[0][1]) ** 0.5)
         box = outline.get_extents()
-        half = np.array([box.width, box.height]) / 2 + 0.6
+        half = np.array([box.width, box.height]) / 2 + 0.9
         corners = np.concatenate([spiral - half, spiral + half], axis=1)
         free = (np.abs(corners) <= [width / 2, height / 2] * 2).all(axis=1)
         for left, low, right, high in placed:

@@ -16,6 +16,8 @@ TALLEST_LUNGS = 450.0
 # mm. An adult's lungs are 240 to 300 mm broad and 150 to 220 mm deep: less cuts them on both sides. The widest bores are
 # 900 mm, whole-body scans 2,000 mm long; half a lung is 120 mm high.
 BREADTH, DEPTH, LENGTH = (240.0, 900.0), (180.0, 900.0), (120.0, 1200.0)
+# The body itself, where the field shows all of it: an adult's trunk.
+BODY = (180.0, 600.0)
 # Share of lung in the body's cross-section. Measured: 0.31 to 0.47 in five real chests, 0.21 to 0.40 in phantoms with every
 # disease, 0.02 to 0.07 in three real abdomens. An abdomen's top slices show the bases of the lungs: less than 100 mm, up
 # to the top. Where disease leaves as little height within a chest, 1.5 L remained aerated.
@@ -71,7 +73,12 @@ def _grid(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
 def _outside(facts: VolumeFacts) -> list[str]:
     _, deep, broad = (size * mm for size, mm in zip(facts.size, facts.spacing, strict=True))
     limits = (("broad", broad, BREADTH), ("deep", deep, DEPTH))
-    return [f"{mm:.0f} mm {name}" for name, mm, (low, high) in limits if not low <= mm <= high]
+    outside = [f"{mm:.0f} mm {name}" for name, mm, (low, high) in limits if not low <= mm <= high]
+    chest = facts.chest
+    whole = chest.lung_share >= LUNG_SHARE and max(chest.cut[1:]) < 0.05
+    if not outside and whole and not BODY[0] <= max(chest.width, chest.depth) <= BODY[1]:
+        outside = [f"{broad:.0f} mm broad, and the body in it {max(chest.width, chest.depth):.0f} mm"]
+    return outside
 
 
 def _stored_axes(facts: VolumeFacts) -> str:
