@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
+from bimcvr.curation.row_ids import subject
 from bimcvr.curation.study import Finding
 from bimcvr.curation.volume_facts import VolumeFacts
 from bimcvr.data.manifest import Manifest
@@ -24,13 +25,13 @@ def duplicate_volumes(manifest: Manifest, facts: Mapping[int, VolumeFacts]) -> l
     Of one patient's copies the first stands and the others are flagged. Where the copies are of different patients,
     nobody can tell whose the volume is: all are flagged.
     """
-    ids, patients = manifest.column("study_id"), manifest.column("patient_id")
+    ids = manifest.column("study_id")
     same = defaultdict(list)
     for row in sorted(facts):
         same[facts[row].content].append(row)
     found = []
     for rows in same.values():
-        owners = {patients[row] for row in rows}
+        owners = {subject(manifest, row) for row in rows}
         for row in rows[0 if len(owners) > 1 else 1 :]:
             others = [peer for peer in rows if peer != row]
             if others:
@@ -41,10 +42,11 @@ def duplicate_volumes(manifest: Manifest, facts: Mapping[int, VolumeFacts]) -> l
 
 def shared_report_ids(manifest: Manifest) -> list[Finding]:
     """Find report ids that stand under several patients."""
-    ids, patients, reports = (manifest.column(name) for name in ("study_id", "patient_id", "report_id"))
+    ids, reports = manifest.column("study_id"), manifest.column("report_id")
     owners = defaultdict(set)
-    for patient, report in zip(patients, reports, strict=True):
-        if patient and report:
+    for row, report in enumerate(reports):
+        patient = subject(manifest, row) if report else ""
+        if patient:
             owners[report].add(patient)
     return [Finding(study, "duplicate_report", f"the report id {report} stands under {len(owners[report])} patients")
             for study, report in zip(ids, reports, strict=True) if len(owners[report]) > 1]

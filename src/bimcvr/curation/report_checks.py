@@ -5,8 +5,8 @@ Of a report's text the evidence holds no more than the few words that gave it aw
 
 import re
 from collections import defaultdict
-from pathlib import PurePosixPath
 
+from bimcvr.curation.row_ids import conflicting_ids, subject
 from bimcvr.curation.study import Finding
 from bimcvr.curation.wording import BODY, CT, CT_SIGNS, FAILURES, FILM, FILM_SIGNS, OTHER, SPANISH, plain, words
 from bimcvr.data.manifest import Manifest
@@ -19,7 +19,6 @@ PLACEHOLDER_PATIENTS = 3
 # reports, definitions, questions, phantoms); 98 % of 2,569 lines of Spanish case reports lie above; an English report with
 # one sentence left in Spanish lies above in 61 %, with two in 94 %.
 SPANISH_SHARE, SPANISH_WORDS = 0.03, 2
-_BIDS = re.compile(r"(?:^|[_/])(sub|ses)-([A-Za-z0-9]+)")
 
 
 def check_report(study_id: str, report: str, language: str = "", original: str = "") -> list[Finding]:
@@ -91,33 +90,11 @@ def check_reports(manifest: Manifest) -> list[Finding]:
         conflict = conflicting_ids(manifest, row)
         if conflict:
             found[row]["mismatch_ids"] = Finding(study_id, "mismatch_ids", conflict)
-    strangers = {row for row in found if "mismatch_ids" in found[row]}
-    for row, flag, evidence in _repeated(manifest, strangers):
+    for row, flag, evidence in _repeated(manifest):
         # a text that is no report belongs to nobody: it is no report of another patient
         if "placeholder" not in found[row]:
             found[row].setdefault(flag, Finding(ids[row], flag, evidence))
     return [finding for row in sorted(found) for finding in found[row].values()]
-
-
-def conflicting_ids(manifest: Manifest, row: int) -> str:
-    """Say how the ids in a volume's file name contradict the row's; empty if they do not.
-
-    Names follow BIDS, `sub-S00001_ses-E00001_…`. Only ids of one scheme are compared (the same letters before the
-    digits): a table may name patients in its own way.
-    """
-    name = PurePosixPath(manifest.column("volume")[row].replace("\\", "/"))
-    named = dict(_BIDS.findall("/".join(name.parts[:-1]))) | dict(_BIDS.findall(name.name))
-    conflicts = []
-    for key, column in (("sub", "patient_id"), ("ses", "report_id")):
-        given = manifest.column(column)[row]
-        ours = dict(_BIDS.findall(given)).get(key, given)
-        if key in named and ours and named[key] != ours and _scheme(named[key]) == _scheme(ours):
-            conflicts.append(f"the file is {key}-{named[key]}, {column} is {given}")
-    return "; ".join(conflicts)
-
-
-def _scheme(identifier: str) -> str:
-    return identifier.rstrip("0123456789").upper()
 
 
 def _named(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
@@ -126,16 +103,9 @@ def _named(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
             if not OTHER.search(" ".join([*text[: hit.start()].split()[-5:], "|", *text[hit.end() :].split()[:3]]))]
 
 
-def _repeated(manifest: Manifest, strangers: set[int]) -> list[tuple[int, str, str]]:
-    """Find texts that stand under several patients.
-
-    Where the file names own a text to one patient, only the rows of the others are at fault.
-
-    Args:
-        manifest: the dataset.
-        strangers: rows whose file name names another patient than the row does.
-    """
-    ids, patients, originals = (manifest.column(name) for name in ("study_id", "patient_id", "report_original"))
+def _repeated(manifest: Manifest) -> list[tuple[int, str, str]]:
+    """Find texts that stand under several patients: whose they are by the file names, where these say so."""
+    ids, patients, originals = manifest.column("study_id"), manifest.column("patient_id"), manifest.column("report_original")
     same = defaultdict(list)
     for row, report in enumerate(manifest.column("report")):
         key = " ".join(words(plain(report)))
@@ -143,19 +113,17 @@ def _repeated(manifest: Manifest, strangers: set[int]) -> list[tuple[int, str, s
             same[key].append(row)
     out = []
     for text, rows in same.items():
-        owners = {patients[row] for row in rows}
+        owner = {row: subject(manifest, row) for row in rows} if len(rows) > 1 else {}
+        owners = set(owner.values())
         if len(owners) < 2:
             continue
         sources = {originals[row] for row in rows if originals[row]}
-        empty = len(owners) >= PLACEHOLDER_PATIENTS and (not BODY.search(text) or len(sources) >= PLACEHOLDER_PATIENTS)
-        if empty:
+        if len(owners) >= PLACEHOLDER_PATIENTS and (not BODY.search(text) or len(sources) >= PLACEHOLDER_PATIENTS):
             why = f"one text in {len(rows)} rows of {len(owners)} patients" + (
                 f", translated from {len(sources)} different ones" if len(sources) > 1 else ", none of it about the body")
             out += [(row, "placeholder", why) for row in rows]
         elif len(text.split()) >= FEWEST_WORDS:
-            proper = [row for row in rows if row not in strangers]
-            owned = len({patients[row] for row in proper}) == 1
-            for row in rows if not owned else (row for row in rows if row in strangers):
-                other = next(ids[peer] for peer in rows if patients[peer] != patients[row])
+            for row in rows:
+                other = next(ids[peer] for peer in rows if owner[peer] != owner[row])
                 out.append((row, "duplicate_report", f"the same text as {other}; {len(rows)} rows of {len(owners)} patients"))
     return out
