@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 
-from bimcvr.curation.row_ids import subject
+from bimcvr.curation.row_ids import subjects
 from bimcvr.curation.study import Finding
 from bimcvr.curation.volume_facts import VolumeFacts
 from bimcvr.data.manifest import Manifest
@@ -25,13 +25,13 @@ def duplicate_volumes(manifest: Manifest, facts: Mapping[int, VolumeFacts]) -> l
     Of one patient's copies the first stands and the others are flagged. Where the copies are of different patients,
     nobody can tell whose the volume is: all are flagged.
     """
-    ids = manifest.column("study_id")
+    ids, patients = manifest.column("study_id"), subjects(manifest)
     same = defaultdict(list)
     for row in sorted(facts):
         same[facts[row].content].append(row)
     found = []
     for rows in same.values():
-        owners = {subject(manifest, row) for row in rows}
+        owners = {patients[row] for row in rows}
         for row in rows[0 if len(owners) > 1 else 1 :]:
             others = [peer for peer in rows if peer != row]
             if others:
@@ -44,9 +44,8 @@ def shared_report_ids(manifest: Manifest) -> list[Finding]:
     """Find report ids that stand under several patients."""
     ids, reports = manifest.column("study_id"), manifest.column("report_id")
     owners = defaultdict(set)
-    for row, report in enumerate(reports):
-        patient = subject(manifest, row) if report else ""
-        if patient:
+    for patient, report in zip(subjects(manifest), reports, strict=True):
+        if patient and report:
             owners[report].add(patient)
     return [Finding(study, "duplicate_report", f"the report id {report} stands under {len(owners[report])} patients")
             for study, report in zip(ids, reports, strict=True) if len(owners[report]) > 1]

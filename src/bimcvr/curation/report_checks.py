@@ -6,7 +6,7 @@ Of a report's text the evidence holds no more than the few words that gave it aw
 import re
 from collections import defaultdict
 
-from bimcvr.curation.row_ids import conflicting_ids, subject
+from bimcvr.curation.row_ids import id_conflicts, subjects
 from bimcvr.curation.study import Finding
 from bimcvr.curation.wording import BODY, CT, CT_SIGNS, FAILURES, FILM, FILM_SIGNS, OTHER, SPANISH, plain, words
 from bimcvr.data.manifest import Manifest
@@ -84,10 +84,9 @@ def check_reports(manifest: Manifest) -> list[Finding]:
     """
     ids, reports = manifest.column("study_id"), manifest.column("report")
     found: dict[int, dict[str, Finding]] = defaultdict(dict)
-    rows = zip(ids, reports, manifest.column("language"), manifest.column("report_original"), strict=True)
-    for row, (study_id, report, language, original) in enumerate(rows):
+    rows = zip(ids, reports, manifest.column("language"), manifest.column("report_original"), id_conflicts(manifest), strict=True)
+    for row, (study_id, report, language, original, conflict) in enumerate(rows):
         found[row] |= {finding.flag: finding for finding in check_report(study_id, report, language, original)}
-        conflict = conflicting_ids(manifest, row)
         if conflict:
             found[row]["mismatch_ids"] = Finding(study_id, "mismatch_ids", conflict)
     for row, flag, evidence in _repeated(manifest):
@@ -105,7 +104,7 @@ def _named(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
 
 def _repeated(manifest: Manifest) -> list[tuple[int, str, str]]:
     """Find texts that stand under several patients: whose they are by the file names, where these say so."""
-    ids, patients, originals = manifest.column("study_id"), manifest.column("patient_id"), manifest.column("report_original")
+    ids, originals, patients = manifest.column("study_id"), manifest.column("report_original"), subjects(manifest)
     same = defaultdict(list)
     for row, report in enumerate(manifest.column("report")):
         key = " ".join(words(plain(report)))
@@ -113,8 +112,7 @@ def _repeated(manifest: Manifest) -> list[tuple[int, str, str]]:
             same[key].append(row)
     out = []
     for text, rows in same.items():
-        owner = {row: subject(manifest, row) for row in rows} if len(rows) > 1 else {}
-        owners = set(owner.values())
+        owners = {patients[row] for row in rows}
         if len(owners) < 2:
             continue
         sources = {originals[row] for row in rows if originals[row]}
@@ -124,6 +122,6 @@ def _repeated(manifest: Manifest) -> list[tuple[int, str, str]]:
             out += [(row, "placeholder", why) for row in rows]
         elif len(text.split()) >= FEWEST_WORDS:
             for row in rows:
-                other = next(ids[peer] for peer in rows if owner[peer] != owner[row])
+                other = next(ids[peer] for peer in rows if patients[peer] != patients[row])
                 out.append((row, "duplicate_report", f"the same text as {other}; {len(rows)} rows of {len(owners)} patients"))
     return out

@@ -8,42 +8,49 @@ from bimcvr.data.manifest import Manifest
 _BIDS = re.compile(r"(?:^|[_/])(sub|ses)-([A-Za-z0-9]+)")
 
 
-def file_ids(manifest: Manifest, row: int) -> dict[str, str]:
-    """Return the ids in a volume's file name, `sub` and `ses`, as far as it names them.
+def file_ids(manifest: Manifest) -> list[dict[str, str]]:
+    """Return the ids in each volume's file name, `sub` and `ses`, as far as it names them.
 
     Names follow BIDS, `sub-S00001_ses-E00001_…`, in the file's name or else in its folders'. The columns `file_patient_id` and
-    `file_report_id` go before the `volume` column: they tell the archive's own names.
+    `file_report_id`, which keep the archive's own names, go before the `volume` column.
     """
-    path = PurePosixPath(manifest.column("volume")[row].replace("\\", "/"))
-    ids = dict(_BIDS.findall("/".join(path.parts[:-1]))) | dict(_BIDS.findall(path.name))
-    for column in ("file_patient_id", "file_report_id"):
-        ids |= dict(_BIDS.findall(manifest.column(column)[row]))
-    return ids
+    names = (manifest.column(name) for name in ("volume", "file_patient_id", "file_report_id"))
+    found = []
+    for volume, patient, report in zip(*names, strict=True):
+        path = PurePosixPath(volume.replace("\\", "/"))
+        pieces = ("/".join(path.parts[:-1]), path.name, patient, report)
+        found.append({key: name for piece in pieces for key, name in _ids(piece).items()})
+    return found
 
 
-def subject(manifest: Manifest, row: int) -> str:
-    """Return the patient of a volume: by the file's name, else by the table; empty if neither says."""
-    return file_ids(manifest, row).get("sub", "") or bare(manifest.column("patient_id")[row], "sub")
+def subjects(manifest: Manifest) -> list[str]:
+    """Return the patient of each volume: by the file's name, else by the table; empty if neither says."""
+    rows = zip(file_ids(manifest), manifest.column("patient_id"), strict=True)
+    return [named.get("sub", "") or _bare(given, "sub") for named, given in rows]
 
 
-def conflicting_ids(manifest: Manifest, row: int) -> str:
-    """Say how the ids in a volume's file name contradict the row's; empty if they do not.
+def id_conflicts(manifest: Manifest) -> list[str]:
+    """Say for each row how the ids in its file's name contradict the table's; empty if they do not.
 
     Only ids of one scheme are compared (the same letters before the digits): a table may name patients in its own way.
     """
-    named = file_ids(manifest, row)
-    conflicts = []
-    for key, column in (("sub", "patient_id"), ("ses", "report_id")):
-        given = manifest.column(column)[row]
-        ours = bare(given, key)
-        if key in named and ours and named[key] != ours and _scheme(named[key]) == _scheme(ours):
-            conflicts.append(f"the file is {key}-{named[key]}, {column} is {given}")
-    return "; ".join(conflicts)
+    columns = (("sub", "patient_id"), ("ses", "report_id"))
+    given = zip(*(manifest.column(column) for _, column in columns), strict=True)
+    said = []
+    for named, cells in zip(file_ids(manifest), given, strict=True):
+        pairs = [(key, column, cell) for (key, column), cell in zip(columns, cells, strict=True) if key in named and cell]
+        said.append("; ".join(f"the file is {key}-{named[key]}, {column} is {cell}" for key, column, cell in pairs
+                              if _bare(cell, key) != named[key] and _scheme(_bare(cell, key)) == _scheme(named[key])))
+    return said
 
 
-def bare(identifier: str, key: str) -> str:
+def _ids(text: str) -> dict[str, str]:
+    return {found[1]: found[2] for found in _BIDS.finditer(text)}
+
+
+def _bare(identifier: str, key: str) -> str:
     """Return an id without its `sub-` or `ses-`; `sub-S1_ses-E2` has one of each."""
-    return dict(_BIDS.findall(identifier)).get(key, identifier)
+    return _ids(identifier).get(key, identifier)
 
 
 def _scheme(identifier: str) -> str:
