@@ -25,7 +25,7 @@ class ChestFacts:
         lung_share: largest share of lung in the body's cross-section, over the slices.
         lung_extent: mm along z over which lung is at least a tenth of the cross-section.
         lung_span: the same as a share of all slices.
-        lung_top: share of lung in the body's cross-section in the topmost slices.
+        lung_ends: share of lung in the body's cross-section in the lowest and in the topmost slices.
         lung_ml: volume of the aerated lung.
         lung_hu: its mean density; 0 where there is none.
         lung_parts: connected parts of at least 50 mL.
@@ -42,7 +42,7 @@ class ChestFacts:
     lung_share: float
     lung_extent: float
     lung_span: float
-    lung_top: float
+    lung_ends: tuple[float, float]
     lung_ml: float
     lung_hu: float
     lung_parts: int
@@ -77,7 +77,7 @@ def measure_chest(hu: np.ndarray, spacing: tuple[float, float, float]) -> ChestF
         lung_share=round(float(ndimage.median_filter(shares, 3).max()), 4),
         lung_extent=round(float(bearing.sum()) * spacing[0], 1),
         lung_span=round(float(bearing.mean()), 4),
-        lung_top=round(float(np.median(shares[-3:])), 4),
+        lung_ends=(round(float(np.median(shares[:3])), 4), round(float(np.median(shares[-3:])), 4)),
         lung_ml=round(float(areas.sum()) * voxel, 1),
         lung_hu=round(float(hu[lung].mean()), 1) if lung.any() else 0.0,
         lung_parts=int((parts * voxel >= _PART).sum()),

@@ -107,7 +107,7 @@ def _content(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
     if min(chest.cut[1:]) > WITHIN or facts.size[2] * facts.spacing[2] < BREADTH[0] / 2:
         return
     little = chest.lung_extent < LUNG_EXTENT and chest.lung_span < LUNG_SPAN
-    bases = chest.lung_top >= 0.1 or chest.lung_ml < LUNG_ML
+    bases = chest.lung_ends[1] >= 0.1 or chest.lung_ml < LUNG_ML
     if chest.lung_share < LUNG_SHARE or (little and bases):
         yield "not_chest", (f"lung is {100 * chest.lung_share:.0f} % of the body's cross-section at most, over "
                             f"{chest.lung_extent:.0f} mm, {chest.lung_ml:.0f} mL at {chest.lung_hu:.0f} HU")
@@ -121,7 +121,8 @@ def _pose(facts: VolumeFacts) -> str:
     chest = facts.chest
     if max(chest.cut[1:]) < 0.1 and chest.depth > TOO_DEEP * chest.width:
         return f"the chest is {chest.depth:.0f} mm deep and {chest.width:.0f} mm broad: turned by a quarter"
-    if math.log(chest.base_to_apex) + chest.windpipe < UPSIDE_DOWN:
+    whole = max(chest.lung_ends) < 0.1
+    if whole and math.log(chest.base_to_apex) + chest.windpipe < UPSIDE_DOWN:
         return (f"the lungs taper downwards (base to apex {chest.base_to_apex:.2f}, windpipe above less below "
                 f"{chest.windpipe:.2f}): upside down")
     before = 0 <= chest.bone < CENTRAL_BONE and 0 <= chest.table < TABLE_BEFORE
