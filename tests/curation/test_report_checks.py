@@ -42,7 +42,8 @@ TOMOGRAMS = (
 FAILED = (
     "Something wrong with the data! #################", "Error: 429 Too Many Requests", "I'm sorry, I cannot translate this text.",
     "As an AI language model, I need the text of the report first.", "nan", "N/A", "Translation failed",
-    "No se ha podido traducir el texto.", "Please provide the Spanish report you want me to translate.", "HTTP 503 Service Unavailable", "informe no disponible",
+    "No se ha podido traducir el texto.", "Please provide the Spanish report you want me to translate.", "HTTP 503 Service Unavailable",
+    "informe no disponible",
 )
 
 

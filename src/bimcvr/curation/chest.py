@@ -30,6 +30,7 @@ class ChestFacts:
         lung_hu: its mean density; 0 where there is none.
         lung_parts: connected parts of at least 50 mL.
         cut: for z, y and x, how much of the volume's end faces the body covers, of the emptier of the two.
+        mirror: for z, y and x, how much of the tissue falls on tissue when it is mirrored along the axis.
         width: the body's median breadth along x, over the slices with lung, or over all where there is none.
         depth: the same along y.
         base_to_apex: area of the box around the lungs near their lower end, divided by that near their upper end.
@@ -47,6 +48,7 @@ class ChestFacts:
     lung_hu: float
     lung_parts: int
     cut: tuple[float, float, float]
+    mirror: tuple[float, float, float]
     width: float
     depth: float
     base_to_apex: float
@@ -65,7 +67,8 @@ def measure_chest(hu: np.ndarray, spacing: tuple[float, float, float]) -> ChestF
     from scipy import ndimage
 
     lung = lung_mask(hu, spacing)
-    body = lung | _largest(hu > _TISSUE)
+    tissue = _largest(hu > _TISSUE)
+    body = lung | tissue
     areas = lung.sum(axis=(1, 2))
     shares = areas / np.maximum(body.sum(axis=(1, 2)), 1)
     bearing = shares >= 0.1
@@ -82,6 +85,7 @@ def measure_chest(hu: np.ndarray, spacing: tuple[float, float, float]) -> ChestF
         lung_hu=round(float(hu[lung].mean()), 1) if lung.any() else 0.0,
         lung_parts=int((parts * voxel >= _PART).sum()),
         cut=_cut_faces(body),
+        mirror=_mirrored(tissue),
         width=round(width, 1),
         depth=round(depth, 1),
         base_to_apex=round(_base_to_apex(lung, bearing), 3),
@@ -137,6 +141,18 @@ def _largest(mask: np.ndarray) -> np.ndarray:
 
 def _cut_faces(body: np.ndarray) -> tuple[float, float, float]:
     z, y, x = (float(min(np.take(body, 0, axis).mean(), np.take(body, -1, axis).mean())) for axis in range(3))
+    return round(z, 4), round(y, 4), round(x, 4)
+
+
+def _mirrored(tissue: np.ndarray) -> tuple[float, float, float]:
+    """Mirror within the box round the tissue."""
+    spans = []
+    for axis in range(3):
+        seen = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
+        spans.append(slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0))
+    box = tissue[tuple(spans)]
+    count = max(1, int(box.sum()))
+    z, y, x = (float((box & np.flip(box, axis)).sum()) / count for axis in range(3))
     return round(z, 4), round(y, 4), round(x, 4)
 
 

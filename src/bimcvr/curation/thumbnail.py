@@ -45,4 +45,4 @@ def _scaled(picture: np.ndarray, aspect: float, height: int) -> np.ndarray:
     ratio = min(max(columns / (rows * aspect), 0.25), 4.0)
     down = np.arange(height) * rows // height
     across = np.arange(max(1, round(height * ratio)))
-    return picture[down][:, across * columns // len(across)]
+    return np.asarray(picture[down][:, across * columns // len(across)])

@@ -88,7 +88,7 @@ class VolumeFacts:
     @staticmethod
     def from_json(record: dict[str, Any]) -> "VolumeFacts":
         """Return the facts that `to_json` wrote."""
-        chest = record["chest"] | {name: tuple(record["chest"][name]) for name in ("cut", "lung_ends")}
+        chest = record["chest"] | {name: tuple(record["chest"][name]) for name in ("cut", "mirror", "lung_ends")}
         nested = {"values": ValueFacts(**record["values"]), "chest": ChestFacts(**chest)}
         return VolumeFacts(**(record | nested | {name: tuple(record[name]) for name in ("size", "spacing")}))
 
