@@ -53,7 +53,7 @@ class VolumeCache:
         Raises:
             UserError: there is no such file or folder.
         """
-        identity = sha256 or _identity(source)
+        identity = sha256 or source_identity(source)
         key = hashlib.sha256(f"{PIPELINE_VERSION}|{self.size}|{identity}".encode()).hexdigest()
         return self.folder / key[:2] / f"{key[2:34]}.ct"
 
@@ -111,7 +111,12 @@ def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> t
     return entries, missing
 
 
-def _identity(source: Path) -> str:
+def source_identity(source: Path) -> str:
+    """Return what stands for a source whose checksum is unknown: size, time and the ends of its files.
+
+    Raises:
+        UserError: there is no such file or folder.
+    """
     if source.is_dir():
         files = sorted(path for path in source.iterdir() if path.is_file())
         if files:
