@@ -6,9 +6,13 @@ from torch import Tensor, nn
 FLOOR = 0.01
 """Least standard deviation that is divided by, as a share of the largest: below it lies noise."""
 
+CENTRED = 0.65
+"""Share of the mean that is taken away. With all of it gone a short query says "not" of whatever it leaves out, since reports
+say most things of most organs; with none of it gone retrieval by whole reports loses a tenth. Chosen on `val` of phantoms."""
+
 
 class Whitening(nn.Module):
-    """Subtracts the mean of training features and gives all their principal axes the same spread.
+    """Subtracts most of the mean of training features and gives all their principal axes the same spread.
 
     Frozen sentence encoders put all reports into a narrow cone: "right" and "left" differ by a hundredth of a vector's
     length, and a linear map that is trained from there has learned the side long after the finding. The statistics are
@@ -38,7 +42,7 @@ class Whitening(nn.Module):
         mean = exact.mean(0)
         _, spread, axes = torch.linalg.svd((exact - mean) / max(1, len(exact) - 1) ** 0.5, full_matrices=False)
         scaled = axes.T / (spread + FLOOR * spread[0].clamp(min=1e-12))
-        self.mean.copy_(mean)
+        self.mean.copy_(CENTRED * mean)
         self.axes.zero_()
         self.axes[:, : scaled.shape[1]] = scaled.to(self.axes)
         self.fitted.fill_(True)
