@@ -32,7 +32,8 @@ class UnitVectors:
         if not values.is_floating_point():
             raise UserError(f"the {name} embeddings are {values.dtype}, not floats: save them as float32")
         self.values = values.to(device, torch.float32)
-        self.length = torch.linalg.vector_norm(self.values, dim=1, dtype=torch.float64)
+        parts = torch.split(self.values, CHUNK)
+        self.length = torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts])
         for bad, what in ((~self.length.isfinite(), "not finite"), (self.length == 0, "all zero")):
             if bad.any():
                 raise UserError(_complaint(name, what, bad, row_name))
@@ -41,6 +42,12 @@ class UnitVectors:
         """Return the rows in float64, (..., E) for indices (...)."""
         exact: Tensor = self.values[rows].double() / self.length[rows].unsqueeze(-1)
         return exact
+
+    def cosine(self, rows: Tensor, other: "UnitVectors", items: Tensor) -> Tensor:
+        """Return the cosines (M,) of M pairs in float64: of row `rows[i]` here and of `items[i]` there."""
+        product = (self.values[rows].double() * other.values[items].double()).sum(-1)
+        cosine: Tensor = product / (self.length[rows] * other.length[items])
+        return cosine
 
     def rounded(self) -> Tensor:
         """Return all rows (N, E) in float32, each number off by at most two roundings (2⁻²³ of itself)."""
