@@ -37,6 +37,8 @@ types: install ## mypy --strict
 
 bench: install ## speed and memory against peers, measured in one run
 	$(BIN)/python benchmarks/preprocess.py
+	$(BIN)/python benchmarks/ranks.py
+	$(BIN)/python benchmarks/bootstrap.py
 
 benchmark: install ## retrieval figures on phantoms over three seeds, with a control (about an hour on 2 cores)
 	$(BIN)/python benchmarks/phantom_retrieval.py

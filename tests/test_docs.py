@@ -26,7 +26,9 @@ def checkpoint(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("docs")
     (folder / "tiny.yaml").write_text(TINY)
     assert main(["fit", "--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]) == 0
-    return newest_run(folder / "runs") / "checkpoints/best.ckpt"
+    found = newest_run(folder / "runs") / "checkpoints/best.ckpt"
+    assert main(["test", "--ckpt_path", str(found)]) == 0
+    return found
 
 
 @pytest.mark.parametrize("command", commands())
@@ -35,6 +37,8 @@ def test_a_documented_command_runs(
 ) -> None:
     """As written, on the tiny cohort; a fit with encoders that need a hub only resolves its configuration."""
     command = re.sub(r"runs/\S*…/checkpoints/best\.ckpt", str(checkpoint), command)
+    embeddings = str(checkpoint.parents[1] / "embeddings.npz")
+    command = re.sub(r"runs/\S*…/embeddings\.npz|other\.npz", embeddings, command)
     command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
     command = command.replace("experiments/", f"{ROOT}/experiments/").replace("[96, 224, 224]", "[12, 16, 16]")
     words = shlex.split(command)[3:]

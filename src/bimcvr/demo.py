@@ -42,8 +42,11 @@ def demo(
         code = main(words)
         if code:
             return code
+    run = max((runs / "demo").glob(f"*-{seed}"))
     print(f'\n=== 4/4 search: "{QUERY}" ===', flush=True)
-    _search(max((runs / "demo").glob(f"*-{seed}")), directory / "demo.png")
+    _search(run, directory / "demo.png")
+    words = ["evaluate", str(run / "embeddings.npz"), "--manifest", str(run / "manifest.csv"), "--root", str(cohort)]
+    print(f"a page on the result, its failures with pictures: python -m bimcvr {' '.join(words)} --page {directory / 'result.html'}")
     print(f"\n{(time.perf_counter() - began) / 60:.1f} minutes in all")
     return 0
 
