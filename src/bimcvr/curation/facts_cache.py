@@ -17,6 +17,21 @@ from bimcvr.files import write_json
 Measured = VolumeFacts | RefusedVolume
 
 
+def kept_at(manifest: Manifest, row: int, folder: Path) -> Path | None:
+    """Return the file that keeps the facts of a row's volume as it is now; None where there is no volume.
+
+    A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
+    """
+    source = manifest.volume_path(row)
+    try:
+        identity = manifest.column("sha256")[row] or source_identity(source)
+    except (UserError, OSError):
+        # nothing there: the reader will say so
+        return None
+    key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
+    return folder / key[:2] / f"{key[2:34]}.json"
+
+
 def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, Measured]:
     """Measure the volumes of a manifest that were not measured before.
 
@@ -31,8 +46,7 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
     Returns:
         For each row the facts of its volume, or the reader's refusal.
     """
-    checksums = manifest.column("sha256")
-    entries = {row: _entry(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
+    entries = {row: kept_at(manifest, row, folder) for row in range(len(manifest))}
     measured: dict[int, Measured] = {}
     for row, entry in entries.items():
         known = _load(entry, manifest.volume_path(row)) if entry else None
@@ -46,16 +60,6 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
                 measured[row] = facts
                 progress.advance(task)
     return dict(sorted(measured.items()))
-
-
-def _entry(source: Path, sha256: str, folder: Path) -> Path | None:
-    try:
-        identity = sha256 or source_identity(source)
-    except (UserError, OSError):
-        # nothing there: the reader will say so
-        return None
-    key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
-    return folder / key[:2] / f"{key[2:34]}.json"
 
 
 def _load(entry: Path, source: Path) -> Measured | None:
