@@ -82,7 +82,7 @@ def write_audit_page(path: Path, result: AuditResult, ceilings: list[Ceiling], f
     write_text(path, render(
         "curation/audit.html", synthetic=manifest.is_phantom, name=manifest.path.name, total=len(manifest), clean=result.clean(),
         facts=_facts(result), counts=counts, funnel=result.funnel(), ceilings=ceilings, ways=WAYS, shown=cell,
-        splits=split_counts(result), patients_known=any(manifest.column("patient_id")), foreign=_foreign(result),
+        splits=split_counts(result), patients_known=any(manifest.column("patient_id")), foreign=_foreign(result), unread=result.unread(),
     ))
 
 
@@ -100,21 +100,20 @@ def _facts(result: AuditResult) -> dict[str, str]:
     manifest = result.manifest
     patients = len(set(manifest.column("patient_id")) - {""})
     aside = len(manifest) - len(manifest.accepted())
-    facts = {
+    return {
         "Manifest": f"{manifest.path}, hash {manifest.digest}",
         "Rows": f"{len(manifest)}" + (f", of which {aside} are set aside (status rejected or review)" if aside else ""),
         "Volumes read": f"{len(manifest) - result.unread()}" + (f"; {result.unread()} cannot be read" if result.unread() else ""),
         "Patients": str(patients) if patients else "unknown: the manifest has no patient_id",
         "Version": f"bimcvr {versions().get('bimcvr', '')}, commit {git_commit()}",
     }
-    return facts
 
 
 def _foreign(result: AuditResult) -> dict[str, int]:
     """Return how many rows bear each flag that is not this audit's and is kept."""
     counts: dict[str, int] = {}
-    for cell_, own in zip(result.flagged_table()["flags"], result.flags(), strict=True):
-        for flag in sorted(split_list(cell_) - set(own)):
+    for flags, own in zip(result.flagged_table()["flags"], result.flags(), strict=True):
+        for flag in sorted(split_list(flags) - set(own)):
             counts[flag] = counts.get(flag, 0) + 1
     return counts
 
@@ -133,7 +132,7 @@ def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
     """Return a volume's slices as a data URI, or why there are none; they are kept, as the facts are."""
     measured = result.measured[row]
     if isinstance(measured, RefusedVolume):
-        return "", str(measured.args[2])
+        return "", "the volume cannot be read"
     entry = kept_at(result.manifest, row, folder)
     kept = entry.with_suffix(".jpg") if entry else None
     try:
@@ -146,5 +145,5 @@ def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
             jpeg = kept.read_bytes()
     except (UserError, OSError) as error:
         # no reason to have no page
-        return "", f"could not be read again ({type(error).__name__})."
+        return "", f"the volume could not be read again ({type(error).__name__})"
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(), ""
