@@ -53,7 +53,8 @@ _MEANINGS = {
         "sub- or ses- of the file name against patient_id and report_id, where both are of one scheme"),
     "too_small": Meaning("volume", "too few slices, rows or columns", f"fewer than {_V.SMALLEST} along an axis (the paper's filter)"),
     "missing_voxels": Meaning(
-        "volume", "a part of the volume is padding or blank", f"more than {100 * _V.MOST_MISSING:.0f} % of the voxels (the paper's filter)"),
+        "volume", "a part of the volume is padding or blank",
+        f"more than {100 * _V.MOST_MISSING:.0f} % of the voxels (the paper's filter)"),
     "slice_spacing": Meaning(
         "volume", "the distance between slices cannot be true",
         f"outside {_range(_V.SPACING)}, or it makes the lungs higher than {_V.TALLEST_LUNGS:.0f} mm"),
