@@ -8,7 +8,7 @@ import pandas as pd
 
 from bimcvr.curation.cohort_checks import check_cohort
 from bimcvr.curation.facts_cache import Measured, measure_all
-from bimcvr.curation.flags import COHORT_FLAGS, VOLUME_FLAGS
+from bimcvr.curation.flags import COHORT_FLAGS, REFUSALS, VOLUME_FLAGS
 from bimcvr.curation.report_checks import check_reports
 from bimcvr.curation.study import Finding
 from bimcvr.curation.volume_checks import check_volume
@@ -90,7 +90,7 @@ class AuditResult:
 
         Flags of an earlier audit that this one no longer raises are dropped; flags of other origin are kept.
         """
-        ours = {*VOLUME_FLAGS, *COHORT_FLAGS}
+        ours = {*VOLUME_FLAGS, *COHORT_FLAGS, *REFUSALS}
         kept = [sorted(flag for flag in split_list(cell) if flag not in ours and not flag.startswith(REPORT_FLAGS))
                 for cell in self.manifest.column("flags")]
         flags = [";".join(dict.fromkeys([*new, *old])) for new, old in zip(self.flags(), kept, strict=True)]

@@ -133,11 +133,12 @@ def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
     measured = result.measured[row]
     if isinstance(measured, RefusedVolume):
         return "", "the volume cannot be read"
-    entry = kept_at(result.manifest, row, folder)
+    source = result.manifest.volume_path(row)
+    entry = kept_at(source, result.manifest.column("sha256")[row], folder)
     kept = entry.with_suffix(".jpg") if entry else None
     try:
         if kept is None or not kept.exists():
-            jpeg = thumbnail_jpeg(result.manifest.volume_path(row))
+            jpeg = thumbnail_jpeg(source)
             if kept is not None:
                 with replacing(kept) as temporary:
                     temporary.write_bytes(jpeg)

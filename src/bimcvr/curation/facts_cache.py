@@ -17,14 +17,18 @@ from bimcvr.files import write_json
 Measured = VolumeFacts | RefusedVolume
 
 
-def kept_at(manifest: Manifest, row: int, folder: Path) -> Path | None:
-    """Return the file that keeps the facts of a row's volume as it is now; None where there is no volume.
+def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
+    """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
 
     A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
+
+    Args:
+        source: the volume.
+        sha256: as the manifest has it; empty where it is unknown.
+        folder: where facts are kept.
     """
-    source = manifest.volume_path(row)
     try:
-        identity = manifest.column("sha256")[row] or source_identity(source)
+        identity = sha256 or source_identity(source)
     except (UserError, OSError):
         # nothing there: the reader will say so
         return None
@@ -46,7 +50,8 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
     Returns:
         For each row the facts of its volume, or the reader's refusal.
     """
-    entries = {row: kept_at(manifest, row, folder) for row in range(len(manifest))}
+    checksums = manifest.column("sha256")
+    entries = {row: kept_at(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
     measured: dict[int, Measured] = {}
     for row, entry in entries.items():
         known = _load(entry, manifest.volume_path(row)) if entry else None

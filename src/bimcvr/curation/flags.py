@@ -8,6 +8,37 @@ COHORT_FLAGS = ("duplicate_volume", "patient_in_two_splits")
 VOLUME_FLAGS = ("too_small", "missing_voxels", "slice_spacing", "field_of_view", "orientation", "not_chest", "not_hu")
 
 
+REFUSALS = {
+    "missing_file": "there is no such file or folder",
+    "empty_file": "the file is empty",
+    "truncated": "the file ends too soon",
+    "damaged": "the file's content does not match its own checksum",
+    "git_lfs_pointer": "a pointer of Git LFS instead of the file",
+    "unknown_format": "no image format that is known",
+    "unreadable": "the file cannot be decoded",
+    "not_a_volume": "a single slice, or more than three axes",
+    "colour": "several values a voxel: a picture or a burned-in report",
+    "no_spacing": "the header gives the voxels no size",
+    "no_orientation": "the header does not say how the voxels lie in the patient",
+    "sheared_grid": "the axes are not at right angles",
+    "gantry_tilt": "tilted slices that were not corrected",
+    "no_rescale": "the values are not in HU, and the header does not say how to make them so",
+    "missing_slices": "slices are missing",
+    "variable_gaps": "the slices lie at unequal distances",
+    "duplicate_positions": "two slices lie at the same place",
+    "shifted_slices": "the slices are shifted against each other",
+    "mixed_geometry": "the slices are of different sizes or directions",
+    "no_position": "the slices do not say where they lie",
+    "no_dicom": "the folder holds no DICOM slices",
+    "several_series": "the folder holds several series",
+    "multi_frame": "several frames in one DICOM file",
+    "not_ct": "not a CT",
+    "localizer": "a localizer, not a scan",
+    "monochrome1": "black and white are exchanged (MONOCHROME1)",
+}
+"""The reader's reasons to refuse a volume, which are flags too, and what they mean."""
+
+
 class Meaning(NamedTuple):
     """What a flag says.
 
@@ -26,7 +57,7 @@ def meaning(flag: str) -> Meaning:
     """Return what a flag says; one that is not the audit's own is the reader's reason to refuse a volume."""
     if flag in _MEANINGS:
         return _MEANINGS[flag]
-    return Meaning("file", _REFUSALS.get(flag, "the reader refuses the volume"), "no volume in HU on a regular grid can be made of it")
+    return Meaning("file", REFUSALS.get(flag, "the reader refuses the volume"), "no volume in HU on a regular grid can be made of it")
 
 
 def _range(limits: tuple[float, float]) -> str:
@@ -76,32 +107,4 @@ _MEANINGS = {
         "cohort", "the same volume stands twice",
         "the same voxels, whatever the header says; of one patient's copies the first stays unflagged, of several patients' none does"),
     "patient_in_two_splits": Meaning("cohort", "a patient stands in more than one of train, val and test", "by patient_id"),
-}
-_REFUSALS = {
-    "missing_file": "there is no such file or folder",
-    "empty_file": "the file is empty",
-    "truncated": "the file ends too soon",
-    "damaged": "the file's content does not match its own checksum",
-    "git_lfs_pointer": "a pointer of Git LFS instead of the file",
-    "unknown_format": "no image format that is known",
-    "unreadable": "the file cannot be decoded",
-    "not_a_volume": "a single slice, or more than three axes",
-    "colour": "several values a voxel: a picture or a burned-in report",
-    "no_spacing": "the header gives the voxels no size",
-    "no_orientation": "the header does not say how the voxels lie in the patient",
-    "sheared_grid": "the axes are not at right angles",
-    "gantry_tilt": "tilted slices that were not corrected",
-    "no_rescale": "the values are not in HU, and the header does not say how to make them so",
-    "missing_slices": "slices are missing",
-    "variable_gaps": "the slices lie at unequal distances",
-    "duplicate_positions": "two slices lie at the same place",
-    "shifted_slices": "the slices are shifted against each other",
-    "mixed_geometry": "the slices are of different sizes or directions",
-    "no_position": "the slices do not say where they lie",
-    "no_dicom": "the folder holds no DICOM slices",
-    "several_series": "the folder holds several series",
-    "multi_frame": "several frames in one DICOM file",
-    "not_ct": "not a CT",
-    "localizer": "a localizer, not a scan",
-    "monochrome1": "black and white are exchanged (MONOCHROME1)",
 }
