@@ -17,25 +17,6 @@ from bimcvr.files import write_json
 Measured = VolumeFacts | RefusedVolume
 
 
-def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
-    """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
-
-    A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
-
-    Args:
-        source: the volume.
-        sha256: as the manifest has it; empty where it is unknown.
-        folder: where facts are kept.
-    """
-    try:
-        identity = sha256 or source_identity(source)
-    except (UserError, OSError):
-        # nothing there: the reader will say so
-        return None
-    key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
-    return folder / key[:2] / f"{key[2:34]}.json"
-
-
 def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, Measured]:
     """Measure the volumes of a manifest that were not measured before.
 
@@ -65,6 +46,25 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
                 measured[row] = facts
                 progress.advance(task)
     return dict(sorted(measured.items()))
+
+
+def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
+    """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
+
+    A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
+
+    Args:
+        source: the volume.
+        sha256: as the manifest has it; empty where it is unknown.
+        folder: where facts are kept.
+    """
+    try:
+        identity = sha256 or source_identity(source)
+    except (UserError, OSError):
+        # nothing there: the reader will say so
+        return None
+    key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
+    return folder / key[:2] / f"{key[2:34]}.json"
 
 
 def _load(entry: Path, source: Path) -> Measured | None:
