@@ -15,6 +15,8 @@ VERBS = {
     "test": ("bimcvr.training:train", "score a checkpoint on the split test; write embeddings and result"),
     "predict": ("bimcvr.training:train", "write a checkpoint's embeddings of any manifest"),
     "phantom": ("bimcvr.phantom.cohort:phantom", "make a synthetic cohort of chest CTs with reports"),
+    "audit": ("bimcvr.curation.audit_verb:audit", "check every row of a manifest: flags with evidence, a page, the noise ceiling"),
+    "stats": ("bimcvr.curation.stats_verb:stats", "describe a manifest: Table 1, samples, words, labels, splits, reviewers"),
     "cache": ("bimcvr.data.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),
     "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),

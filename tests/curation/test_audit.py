@@ -60,6 +60,10 @@ def test_the_table_keeps_all_rows_and_other_people_s_flags(manifest: Manifest) -
     write_manifest(table, manifest.path)
     again = audit_manifest(read_manifest(manifest.path), jobs=1)
     pd.testing.assert_frame_equal(again.flagged_table(), table)
+    # a mended file loses the reader's refusal
+    assert table["flags"].tolist()[5] == "truncated"
+    write(manifest.volume_path(5), *chest(3))
+    assert audit_manifest(read_manifest(manifest.path), jobs=1).flagged_table()["flags"].tolist()[5] == ""
 
 
 def test_a_second_audit_reads_no_volume(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,20 +96,30 @@ def test_the_verb_fills_resumes_and_lists_what_it_refused(cohort: Path) -> None:
 def test_a_kill_at_any_moment_leaves_only_whole_entries(cohort: Path) -> None:
     words = [sys.executable, "-m", "bimcvr", "cache", str(cohort), "--size", "[64, 256, 256]", "--jobs", "1"]
     cache = VolumeCache(cohort.parent / "cache", (64, 256, 256))
-    counts = []
-    for wait in (0.2, 0.31, 0.47, 0.12):
+
+    def kept() -> list[Path]:
+        return [path for path in cache.folder.rglob("*.ct") if not path.name.startswith(".writing-")]
+
+    def half_written() -> list[Path]:
+        return list(cache.folder.rglob(".writing-*"))
+
+    counts = [0]
+    # between two entries, and in the middle of one; the moments follow the work, so that a fast machine is not done before
+    for sign, wait in ((kept, 0.0), (half_written, 0.0), (kept, 0.011), (half_written, 0.003)):
+        before = set(sign())
         process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        before = len(list(cache.folder.rglob("*.ct")))
-        while process.poll() is None and len(list(cache.folder.rglob("*.ct"))) == before:
-            time.sleep(0.01)
+        while process.poll() is None and not set(sign()) - before:
+            time.sleep(0.001)
         time.sleep(wait)
+        assert process.poll() is None, "it ended before the kill"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        entries = [path for path in cache.folder.rglob("*.ct") if not path.name.startswith(".writing-")]
-        for entry in entries:
+        for entry in kept():
             cache.read(entry, verify=True)
-        counts.append(len(entries))
-    assert 0 < counts[0] < 30, counts
+        counts.append(len(kept()))
+    assert counts[1] > 0
+    assert counts == sorted(counts)
+    assert counts[-1] < 30
     manifest = read_manifest(cohort)
     entries_after, refused = fill_cache(manifest, manifest.accepted(), cache, jobs=1)
     assert not refused

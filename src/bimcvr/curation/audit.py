@@ -8,15 +8,13 @@ import pandas as pd
 
 from bimcvr.curation.cohort_checks import check_cohort
 from bimcvr.curation.facts_cache import Measured, measure_all
+from bimcvr.curation.flags import COHORT_FLAGS, REFUSALS, VOLUME_FLAGS
 from bimcvr.curation.report_checks import check_reports
 from bimcvr.curation.study import Finding
 from bimcvr.curation.volume_checks import check_volume
 from bimcvr.curation.volume_facts import VolumeFacts
 from bimcvr.data.manifest import REPORT_FLAGS, Manifest, split_list
 from bimcvr.data.refused import RefusedVolume
-
-COHORT_FLAGS = ("duplicate_volume", "patient_in_two_splits")
-VOLUME_FLAGS = ("too_small", "missing_voxels", "slice_spacing", "field_of_view", "orientation", "not_chest", "not_hu")
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,18 @@ class AuditResult:
                 chosen[finding.flag].append((rows[finding.study_id], finding))
         return chosen
 
+    def clean(self) -> int:
+        """Return how many rows have no finding."""
+        return sum(not flags for flags in self.flags())
+
+    def unread(self) -> int:
+        """Return how many rows have a volume that cannot be read."""
+        return sum(isinstance(facts, RefusedVolume) for facts in self.measured.values())
+
+    def audited(self) -> Manifest:
+        """Return the manifest with the flags and the geometry of `flagged_table`."""
+        return Manifest(self.flagged_table(), self.manifest.path, self.manifest.root)
+
     def funnel(self) -> list[tuple[str, int]]:
         """Return how many rows are left after each sort of defect, from all to those without any."""
         flags = self.flags()
@@ -80,7 +90,7 @@ class AuditResult:
 
         Flags of an earlier audit that this one no longer raises are dropped; flags of other origin are kept.
         """
-        ours = {*VOLUME_FLAGS, *COHORT_FLAGS}
+        ours = {*VOLUME_FLAGS, *COHORT_FLAGS, *REFUSALS}
         kept = [sorted(flag for flag in split_list(cell) if flag not in ours and not flag.startswith(REPORT_FLAGS))
                 for cell in self.manifest.column("flags")]
         flags = [";".join(dict.fromkeys([*new, *old])) for new, old in zip(self.flags(), kept, strict=True)]

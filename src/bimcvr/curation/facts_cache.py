@@ -32,7 +32,7 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
         For each row the facts of its volume, or the reader's refusal.
     """
     checksums = manifest.column("sha256")
-    entries = {row: _entry(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
+    entries = {row: kept_at(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
     measured: dict[int, Measured] = {}
     for row, entry in entries.items():
         known = _load(entry, manifest.volume_path(row)) if entry else None
@@ -48,7 +48,16 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
     return dict(sorted(measured.items()))
 
 
-def _entry(source: Path, sha256: str, folder: Path) -> Path | None:
+def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
+    """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
+
+    A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
+
+    Args:
+        source: the volume.
+        sha256: as the manifest has it; empty where it is unknown.
+        folder: where facts are kept.
+    """
     try:
         identity = sha256 or source_identity(source)
     except (UserError, OSError):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bimcvr.curation.agreement import Agreement
 from bimcvr.curation.audit import geometry_columns
 from bimcvr.curation.facts_cache import measure_all
 from bimcvr.curation.wording import STOP_WORDS, plain, words
-from bimcvr.data.manifest import SPLITS, Manifest, read_manifest, split_list
-from bimcvr.files import write_text
+from bimcvr.data.manifest import SPLITS, Manifest, split_list
 
 
 @dataclass(frozen=True)
@@ -73,44 +73,19 @@ class Statistics:
     words: tuple[tuple[str, int], ...]
 
 
-def stats(manifest: Path, out: Path | None = None, root: Path | None = None, jobs: int = -1) -> int:
-    """Describe a dataset: Table 1, sample sheet, words, labels, splits.
-
-    Writes `statistics.md`, `table1.tex`, `figure2.png` (samples), `figure3.png` (words) and `labels.png`.
-
-    Args:
-        manifest: the CSV file.
-        out: the folder to write to; `statistics` beside the manifest by default.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
-        jobs: processes to measure volumes with that were not measured before; -1 for one a core.
-    """
-    from bimcvr.curation.statistics_figures import draw_labels, draw_samples, draw_words
-
-    table = read_manifest(manifest, root)
-    folder = out or table.path.parent / "statistics"
-    numbers = statistics_of(table, geometry_of_rows(table, jobs))
-    draw_samples(table, folder / "figure2.png")
-    draw_words(numbers.words, folder / "figure3.png", numbers.phantom)
-    draw_labels(numbers, folder / "labels.png")
-    write_text(folder / "table1.tex", as_latex(numbers))
-    text = as_markdown(numbers)
-    write_text(folder / "statistics.md", text)
-    print(text.split("\n## Labels")[0])
-    print(f"{folder}: statistics.md, table1.tex, figure2.png, figure3.png, labels.png")
-    return 0
-
-
 def geometry_of_rows(manifest: Manifest, jobs: int = -1) -> list[tuple[int, int, int] | None]:
     """Return width, height and slices of each row's volume, None where it cannot be read.
 
-    They come from the manifest's geometry columns where all rows have them, else from the volumes' facts.
+    They come from the manifest's geometry columns where these are filled in, else from the volumes' facts.
     """
     names = ("width", "height", "slices")
     given = list(zip(*(manifest.column(name) for name in names), strict=True))
-    if not all(all(cells) for cells in given):
-        measured = measure_all(manifest, manifest.path.parent / "facts", jobs)
-        columns = [geometry_columns(measured[row]) for row in range(len(manifest))]
-        given = [(cells["width"], cells["height"], cells["slices"]) for cells in columns]
+    lacking = [row for row, cells in enumerate(given) if not all(cells)]
+    if lacking:
+        part = Manifest(manifest.table.iloc[lacking].reset_index(drop=True), manifest.path, manifest.root)
+        for place, facts in measure_all(part, manifest.path.parent / "facts", jobs).items():
+            columns = geometry_columns(facts)
+            given[lacking[place]] = (columns["width"], columns["height"], columns["slices"])
     return [(int(float(width)), int(float(height)), int(float(slices))) if width else None for width, height, slices in given]
 
 
@@ -148,22 +123,25 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
     )
 
 
-def as_markdown(numbers: Statistics, agreement: str = "") -> str:
+def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str:
     """Write everything as Markdown.
 
     Args:
         numbers: from `statistics_of`.
-        agreement: a paragraph or table on the agreement of reviewers, where there was a review.
+        agreement: of the reviewers, where there was a review.
     """
     kind = " of a **phantom** (synthetic data, no patient's)" if numbers.phantom else ""
-    lines = [f"# Statistics{kind}", "", _totals(numbers), "", "Table 1: image and report statistics.", "",
+    lines = [f"# Statistics{kind}", "", totals(numbers), "", "Table 1: image and report statistics.", "",
              "| Statistic | Average | Median | Range |", "|---|---|---|---|"]
     lines += [f"| {line.name} | {line.mean:.1f} | {line.median:g} | {line.low} ~ {line.high} |" for line in numbers.table]
     lines += ["", "## Splits", "", "| split | volumes | share | patients |", "|---|---|---|---|"]
     lines += [f"| {split} | {volumes} | {100 * volumes / max(numbers.volumes, 1):.1f} % | {patients} |"
               for split, (volumes, patients) in numbers.splits.items()] or ["| none assigned | | | |"]
     if agreement:
-        lines += ["", "## Agreement of reviewers", "", agreement]
+        lines += ["", "## Agreement of reviewers", "", "| about | items | reviewers | same answer | Fleiss' kappa | Cohen's kappa |",
+                  "|---|---|---|---|---|---|"]
+        lines += [f"| {one.about} | {one.items} | {one.reviewers} | {100 * one.raw:.1f} % | {kappa(one.fleiss)} | {kappa(one.cohen)} |"
+                  for one in agreement]
     splits = list(numbers.labels[0].of_split) if numbers.labels else []
     lines += ["", "## Labels", "", "Share of the volumes that bear each label, and the largest difference between two splits.", "",
               f"| label | volumes | all | {''.join(f'{split} | ' for split in splits)}difference |",
@@ -183,12 +161,13 @@ def as_latex(numbers: Statistics) -> str:
     kind = " Phantom: synthetic data." if numbers.phantom else ""
     rows = "\n".join(f"{line.name} & {line.mean:.1f} & {line.median:g} & {line.low} $\\sim$ {line.high} \\\\" for line in numbers.table)
     return ("\\begin{table}\n\\centering\n"
-            f"\\caption{{Summary of image and report statistics.{kind} {_totals(numbers)}}}\n"
+            f"\\caption{{Summary of image and report statistics.{kind} {totals(numbers)}}}\n"
             "\\begin{tabular}{lrrr}\n\\toprule\nStatistic & Average & Median & Range \\\\\n\\midrule\n"
             f"{rows}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n").replace(" %", r"\,\%")
 
 
-def _totals(numbers: Statistics) -> str:
+def totals(numbers: Statistics) -> str:
+    """Say the totals in a sentence or two."""
     patients = f"{numbers.patients:,} patients" if numbers.patients else "patients unknown"
     text = (f"{numbers.volumes:,} volumes with {numbers.reports:,} reports, {patients}, {numbers.slices:,} slices, "
             f"{numbers.gigabytes:,.2f} GB, {numbers.diseases} diseases.")
@@ -197,6 +176,11 @@ def _totals(numbers: Statistics) -> str:
     if numbers.unread:
         text += f" {numbers.unread:,} volumes cannot be read and are not in width, height and slices."
     return text
+
+
+def kappa(value: float | None) -> str:
+    """Write a kappa; a dash where it is undefined."""
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _spread(name: str, values: np.ndarray) -> Spread:

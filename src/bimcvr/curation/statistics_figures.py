@@ -1,7 +1,7 @@
 """The paper's Fig. 2 (samples) and Fig. 3 (words) for any manifest, and the labels' balance over the splits."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,18 @@ _WINDOW = (-1000, 400)
 _PHANTOM = "PHANTOM: synthetic data, no patient's. "
 
 
-def draw_samples(manifest: Manifest, path: Path, studies: int = 8) -> None:
+def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), studies: int = 8) -> None:
     """Draw Fig. 2: middle slices of a few volumes beside their labels, in radiological convention.
 
     The volumes are of different patients, chosen so that their labels differ. Reports are not printed.
+
+    Args:
+        manifest: the dataset.
+        path: the PNG to write.
+        unread: rows whose volume cannot be read.
+        studies: how many volumes.
     """
-    figure, chosen = _figure(13, 1.62 * -(-studies // 2) + 0.5), choose_samples(manifest, studies)
+    figure, chosen = _figure(13, 1.62 * -(-studies // 2) + 0.5), choose_samples(manifest, studies, unread)
     panels = figure.subplots(-(-studies // 2), 8, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.1] * 2})
     figure.subplots_adjust(0.004, 0.005, 0.998, 1 - 0.42 / figure.get_figheight(), wspace=0.03, hspace=0.04)
     for panel in panels.ravel():
@@ -37,14 +43,18 @@ def draw_samples(manifest: Manifest, path: Path, studies: int = 8) -> None:
     _save(figure, path)
 
 
-def choose_samples(manifest: Manifest, studies: int) -> list[int]:
-    """Return up to `studies` accepted rows of different patients whose labels repeat each other as little as may be."""
-    labels, patients = manifest.column("labels"), manifest.column("patient_id")
-    left = manifest.accepted().tolist()
+def choose_samples(manifest: Manifest, studies: int, unread: Collection[int] = ()) -> list[int]:
+    """Return up to `studies` accepted rows of different patients whose labels repeat each other as little as may be.
+
+    Rows without a flag go first.
+    """
+    labels, patients, flags = (manifest.column(name) for name in ("labels", "patient_id", "flags"))
+    left = [row for row in manifest.accepted().tolist() if row not in unread]
     chosen: list[int] = []
     shown: set[str] = set()
     while left and len(chosen) < studies:
-        best = max(left, key=lambda row: len(split_list(labels[row]) - shown) - 0.4 * len(split_list(labels[row]) & shown))
+        best = max(left, key=lambda row: (
+            not flags[row], len(split_list(labels[row]) - shown) - 0.4 * len(split_list(labels[row]) & shown)))
         chosen.append(best)
         shown |= split_list(labels[best])
         left = [row for row in left if row != best and (not patients[row] or patients[row] != patients[best])]
@@ -127,7 +137,8 @@ def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
 
     labels = ", ".join(sorted(split_list(manifest.column("labels")[row]))) or "no labels"
     name = manifest.column("study_id")[row]
-    caption = "\n".join([textwrap.shorten(name, 34, placeholder="…"), "", *textwrap.wrap(labels, 28)[:9]])
+    # ids have no spaces: they are broken where they must be
+    caption = "\n".join([*textwrap.wrap(name, 24)[:3], "", *textwrap.wrap(labels, 28)[:9]])
     panels[3].text(0.03, 0.97, caption, fontsize=7, va="top", transform=panels[3].transAxes)
     try:
         volume = read_resized(manifest.volume_path(row), _GRID)

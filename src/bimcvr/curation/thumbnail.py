@@ -13,7 +13,7 @@ _WINDOW = (-1000, 400)
 _GRID = (96, 128, 128)
 
 
-def thumbnail_png(path: Path, height: int = 128) -> bytes:
+def thumbnail_jpeg(path: Path, height: int = 128) -> bytes:
     """Draw the middle axial, coronal and sagittal slice of a volume side by side, in radiological convention.
 
     Args:
@@ -21,12 +21,12 @@ def thumbnail_png(path: Path, height: int = 128) -> bytes:
         height: of the picture in pixels. A volume is drawn as its header says, but no side more than four times the other.
 
     Returns:
-        A grey PNG.
+        A grey JPEG.
 
     Raises:
         RefusedVolume: it is no regular volume in HU.
     """
-    from matplotlib.image import imsave
+    from PIL import Image
 
     volume = read_resized(path, _GRID)
     low, high = _WINDOW
@@ -35,7 +35,7 @@ def thumbnail_png(path: Path, height: int = 128) -> bytes:
     gap = np.zeros((height, 4), dtype=np.uint8)
     sheet = np.hstack([piece for panel in panels for piece in (panel, gap)][:-1])
     stream = BytesIO()
-    imsave(stream, np.repeat(sheet[..., None], 3, axis=-1), format="png")
+    Image.fromarray(sheet).save(stream, "JPEG", quality=80)
     return stream.getvalue()
 
 

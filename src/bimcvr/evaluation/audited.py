@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import track
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.ceiling import noise_ceiling
+from bimcvr.metrics.ceiling import ceiling_figures
 from bimcvr.metrics.embeddings import Embeddings
 from bimcvr.metrics.intervals import intervals
-from bimcvr.metrics.outcomes import chance, figures, summary
+from bimcvr.metrics.outcomes import chance, summary
 from bimcvr.metrics.result import WAYS, Draws, mean_outcomes, right_answers
 
 CUTS = 200
@@ -46,12 +45,6 @@ def raw_against_audited(
     block["ceiling"] = {name: ceiling_figures(gallery.only(part), ks, rule) for name, part in parts.items() if part}
     block["flagged"], block["elsewhere"] = int(gallery.flagged.sum()), int(gallery.elsewhere.sum())
     return block
-
-
-def ceiling_figures(gallery: Gallery, ks: Sequence[int], rule: str = "report") -> dict[str, dict[str, float]]:
-    """Return the figures of the oracle of `noise_ceiling`, by direction."""
-    oracle = noise_ceiling(right_answers(gallery, rule), torch.as_tensor(gallery.same_text), torch.as_tensor(gallery.elsewhere))
-    return {way: figures(ranks, ks) for way, ranks in zip(WAYS, oracle, strict=True)}
 
 
 def _part(

@@ -1,9 +1,26 @@
 """The noise ceiling: what an oracle reaches on a split whose rows are not all sound."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from bimcvr.contracts import Gallery
+from bimcvr.metrics.outcomes import figures
 from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.result import WAYS, right_answers
+
+
+def ceiling_figures(gallery: Gallery, ks: Sequence[int], rule: str = "report") -> dict[str, dict[str, float]]:
+    """Return the figures of the oracle of `noise_ceiling` on the rows of a gallery, by direction.
+
+    Args:
+        gallery: the rows; its `elsewhere` says whose report belongs elsewhere.
+        ks: the K of R@K.
+        rule: which answers are right, a key of `metrics.result.RULES`.
+    """
+    oracle = noise_ceiling(right_answers(gallery, rule), torch.as_tensor(gallery.same_text), torch.as_tensor(gallery.elsewhere))
+    return {way: figures(ranks, ks) for way, ranks in zip(WAYS, oracle, strict=True)}
 
 
 def noise_ceiling(group: Tensor, same_text: Tensor, elsewhere: Tensor) -> tuple[Ranks, Ranks]:

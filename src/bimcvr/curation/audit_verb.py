@@ -1,0 +1,59 @@
+"""The verb `audit`: every check on every row of a manifest; flags, evidence, a page, and nothing deleted."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from bimcvr.data.manifest import Manifest
+
+
+def audit(
+    manifest: Path,
+    out: Path | None = None,
+    root: Path | None = None,
+    split: Literal["train", "val", "test", "all"] = "all",
+    jobs: int = -1,
+    facts: Path | None = None,
+) -> int:
+    """Check every row of a manifest and say what is wrong with it.
+
+    Writes `findings.csv` (study_id, flag, evidence), `manifest.csv` (the same rows with `flags` and geometry filled in; no row is
+    dropped and no status changed) and `audit.html` (one page; it shows reports and slices of volumes). Stop it and start it
+    again at any time: a volume is read once.
+
+    Args:
+        manifest: the CSV file.
+        out: the folder to write to; `audit` beside the manifest by default.
+        root: the folder that the `volume` column is relative to; the manifest's own by default.
+        split: the rows whose noise ceiling is stated; everything else is about all rows.
+        jobs: processes to use; -1 for one a core.
+        facts: where the facts of volumes are kept; `facts` beside the manifest by default.
+
+    Returns:
+        0, or 3 when volumes could not be read.
+    """
+    from bimcvr.curation.audit import audit_manifest
+    from bimcvr.curation.audit_page import write_audit_page
+    from bimcvr.curation.audit_summary import noise_ceilings, summary_text
+    from bimcvr.data.gallery import rows_of
+    from bimcvr.data.manifest import read_manifest, write_manifest
+
+    table = read_manifest(manifest, root)
+    folder, kept = out or table.path.parent / "audit", facts or table.path.parent / "facts"
+    rows_of(table, split)  # a split that cannot be made is told before hours of reading
+    result = audit_manifest(table, kept, jobs)
+    audited = result.audited()
+    ceilings = noise_ceilings(audited, split)
+    write_manifest(result.findings_table(), folder / "findings.csv")
+    write_manifest(audited.table.assign(volume=_paths_from(folder, table)), folder / "manifest.csv")
+    write_audit_page(folder / "audit.html", result, ceilings, kept)
+    print(summary_text(result, ceilings))
+    print(f"\n{folder}: findings.csv, manifest.csv, audit.html")
+    return 3 if result.unread() else 0
+
+
+def _paths_from(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the `volume` column as it must stand in a manifest in another folder."""
+    start, root = folder.resolve(), manifest.root.resolve()
+    return [volume if Path(volume).is_absolute() else Path(os.path.relpath(root / volume, start)).as_posix()
+            for volume in manifest.column("volume")]

@@ -1,0 +1,47 @@
+"""The verb `stats`: a dataset in numbers and pictures, for the paper and as one page."""
+
+from pathlib import Path
+
+
+def stats(
+    manifest: Path, out: Path | None = None, root: Path | None = None, reviews: Path | None = None, jobs: int = -1
+) -> int:
+    """Describe a dataset: Table 1, sample sheet, words, labels and their balance, splits, agreement of reviewers.
+
+    Writes `statistics.html` (one page with everything; it shows slices of volumes), `statistics.md`, `table1.tex`,
+    `figure2.png` (samples), `figure3.png` (words) and, where there are labels, `labels.png`. Rows that are set aside do not count.
+
+    Args:
+        manifest: the CSV file.
+        out: the folder to write to; `statistics` beside the manifest by default.
+        root: the folder that the `volume` column is relative to; the manifest's own by default.
+        reviews: the review queue that people filled in, for the agreement of reviewers.
+        jobs: processes to measure volumes with that were not measured before; -1 for one a core.
+    """
+    from bimcvr.curation.agreement import agreement
+    from bimcvr.curation.review import read_reviews
+    from bimcvr.curation.statistics import as_latex, as_markdown, geometry_of_rows, statistics_of
+    from bimcvr.curation.statistics_figures import draw_labels, draw_samples, draw_words
+    from bimcvr.curation.statistics_page import write_statistics_page
+    from bimcvr.data.manifest import read_manifest
+    from bimcvr.errors import UserError
+    from bimcvr.files import write_text
+
+    table = read_manifest(manifest, root)
+    if reviews is not None and not reviews.is_file():
+        raise UserError(f"There is no review queue at {reviews}. Give the CSV file that the reviewers filled in, or leave --reviews out.")
+    agreed = agreement(read_reviews(reviews)) if reviews is not None else []
+    folder = out or table.path.parent / "statistics"
+    geometry = geometry_of_rows(table, jobs)
+    numbers = statistics_of(table, geometry)
+    draw_samples(table, folder / "figure2.png", {row for row, size in enumerate(geometry) if size is None})
+    draw_words(numbers.words, folder / "figure3.png", numbers.phantom)
+    if numbers.labels:
+        draw_labels(numbers, folder / "labels.png")
+    write_text(folder / "table1.tex", as_latex(numbers))
+    text = as_markdown(numbers, agreed)
+    write_text(folder / "statistics.md", text)
+    write_statistics_page(folder / "statistics.html", table, numbers, agreed)
+    print(text.split("\n## Labels")[0])
+    print(f"{folder}: statistics.html, statistics.md, table1.tex, figure2.png, figure3.png{', labels.png' * bool(numbers.labels)}")
+    return 0
