@@ -19,6 +19,7 @@ VERBS = {
     "stats": ("bimcvr.curation.stats_verb:stats", "describe a manifest: Table 1, samples, words, labels, splits, reviewers"),
     "cache": ("bimcvr.data.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),
     "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
+    "curate": ("bimcvr.curation.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),

@@ -18,7 +18,6 @@ from bimcvr.curation.anonymise_names import fold, is_eponym, is_family, is_given
 
 _WORD = re.compile(r"\S+")
 _CAPITALISED = re.compile(rf"(?<![\w@.])[{rules.UP}][\w’'´]+")
-_OWN_LINE = re.compile(r"(?m)^[ \t]*(?P<value>[^\W\d_]+)[ \t.]*$")
 _SUBJECT = re.compile(r" (?!(?:de|del|y|o|et|and|al|en|con|por|a|positiv[oa]|negativ[oa])\b)[a-záéíóú]{2,}| No | es |[.,;] ")
 _OWN_LINE = re.compile(r"(?m)^[ \t]*(?P<value>[^\W\d_]+)[ \t.]*$")
 _BEFORE_SUBJECT = re.compile(r"(?:^|[.:\n]\s*|(?<! de)(?<! del)(?<! of)(?<![A-ZÁÉÍÓÚ]) |"
@@ -193,6 +192,11 @@ def _lower_case(taken: _Taken) -> None:
         stop = _stop_of_names(taken.text, start, match.end("value"))
         if stop > start:
             taken.add(start, stop, "NAME")
+    for match in rules.PATIENT_LOWER.finditer(taken.text):
+        if is_listed(fold(match["value"].split()[0])):
+            taken.add(*match.span("value"), "NAME")
+    for match in rules.ADDRESS_LOWER.finditer(taken.text):
+        taken.add(*match.span("value"), "ADDRESS")
     for match in _OWN_LINE.finditer(taken.text):
         if fold(match["value"]) in rules.PLACES:
             taken.add(*match.span("value"), "ADDRESS")

@@ -59,7 +59,7 @@ SIGNATURE = re.compile(
     r"(?:electronically\s+)?signed\s+by|"
     r"dictated\s+by)\b\s*[.:]*[ \t]*(?P<block>\S[^\n\r]{0,450})$")
 TITLED = re.compile(rf"{TITLE}:?[ \t]*(?P<value>{NAME_RUN})")
-TITLED_LOWER = re.compile(rf"{LOWER_TITLE}(?P<value>(?:[^\W\d_]|-)+(?:[ \t]+(?:[^\W\d_]|-)+){{0,5}})")
+TITLED_LOWER = re.compile(rf"{LOWER_TITLE}(?P<value>(?:[^\W\d_]|-)+(?:[ \t]+(?!(?:m[ée]dic|dra?\b|doctor))(?:[^\W\d_]|-)+){{0,5}})")
 CREDENTIALS = re.compile(rf"(?P<value>{TOKEN}(?:[ \t]+{TOKEN}){{1,3}}),[ \t]*(?:M\.?D|D\.?O|Ph\.?D|FRCR|MBBS|R\.?N)\b")
 RUN = re.compile(NAME_RUN)
 
@@ -67,7 +67,7 @@ _ID_LABELS = (r"n\.?\s?h\.?\s?c|nass|nuss|cipa?|sip|dni|nif|nie|n[ºo°]\s?\.?\s
               r"cdo\.?\s*n[ºo°]|colegiad[oa](?:\s+n[úu]mero|\s+n[ºo°])?|(?:n[úu]m(?:ero)?\.?|"
               r"n[ºo°])\s+(?:de\s+)?(?:historia(?:\s+cl[íi]nica)?|"
               r"exploraci[óo]n|episodio|petici[óo]n|estudio)|historia\s+cl[íi]nica(?:\s+n[ºo°])?|episodio|m\.?r\.?n|medical\s+record"
-              r"(?:\s+(?:number|no|\#))?|accession(?:\s+(?:number|no|\#))?|patient\s+(?:id|number)|ssn|social\s+security(?:\s+number)?|"
+              r"(?:\s+(?:number|no|\#))?|record\s+number|accession(?:\s+(?:number|no|\#))?|patient\s+(?:id|number)|ssn|social\s+security(?:\s+number)?|"
               r"pasaporte|passport|order\s+(?:number|no)|hospital\s+number|nhs(?:\s+number)?")
 LABELLED_IDS: tuple[Pattern[str], ...] = (
     re.compile(r"(?im)^\W*(?:nhc|nass|cipa?|sip|dni|mrn|n[ºo°]\s?col|episodio)[ \t]*:[ \t]*(?P<value>[^\n\r]{2,30})$"),
@@ -148,6 +148,12 @@ HOSPITALS: tuple[Pattern[str], ...] = (
 HOSPITAL_LOWER = re.compile(
     r"\b(?:hospital|centro de salud|complejo hospitalario)(?P<value>(?:[ \t]+(?:universitari[oa]?|general|regional|provincial|comarcal|"
     r"cl[íi]nico|virgen|san|santa|sant|nuestra|reina|pr[íi]ncipe|doctor|dr|se[ñn]ora))+(?P<rest>(?:[ \t]+[^\W\d_]+){0,4}))")
+
+# in a text without capitals and colons a field ends where the next one begins
+_LOWER_FIELD = (r"(?=[ \t]+(?:nhc|n[ºo°]|fecha\s+del?|tel[ée]fono|domicilio|dni|sip|cip|edad|sexo|m[ée]dico|hospital|centro|record|date|"
+                r"phone)\b|[ \t]*\[)")
+PATIENT_LOWER = re.compile(rf"\b(?:paciente|patient)[ \t]+(?P<value>[^\W\d_]+(?:[ \t]+(?:[^\W\d_]|-)+){{1,5}}?){_LOWER_FIELD}")
+ADDRESS_LOWER = re.compile(r"\bdomicilio[ \t]+(?P<value>[^\n\[\]:.]{3,60}?[ \t]\d{5}[ \t]+[^\W\d_]+)")
 
 _STREET = (r"(?:C\s?/|c\s?/|Calle|calle|CALLE|Avda?\.?|AVDA\.?|avda\.?|Avenid[ao]|avenida|AVENIDA|Ctra\.?|Carretera|Carr\.|Pº\.?|Urb\.|"
            r"Urbanización|Polígono)")

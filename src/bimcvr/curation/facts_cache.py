@@ -48,6 +48,23 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
     return dict(sorted(measured.items()))
 
 
+def measure_one(source: Path, sha256: str, folder: Path) -> Measured:
+    """Measure one volume, unless what is kept under its checksum says all.
+
+    Args:
+        source: a volume file or a DICOM folder.
+        sha256: its checksum.
+        folder: where facts are kept; every outcome is, since the source may be deleted afterwards.
+    """
+    entry = kept_at(source, sha256, folder)
+    known = _load(entry, source) if entry else None
+    measured = known if known is not None else _measure(0, source, entry)[1]
+    if known is None and entry and isinstance(measured, RefusedVolume):
+        reason, _, wrong, remedy = measured.args
+        write_json(entry, {"refused": reason, "wrong": wrong, "remedy": remedy})
+    return measured
+
+
 def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
     """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
 

@@ -8,6 +8,7 @@ from bimcvr.curation.volume_facts import VolumeFacts
 
 # the paper's two filters
 SMALLEST, MOST_MISSING = 96, 0.30
+NOTHING_LEFT = 0.99
 # mm between slices. 96 slices (the smallest series that passes) of more than 10 mm are longer than any trunk, and a third
 # party's check of 317 series of the release found 33 with the whole field of view, 180 to 370 mm, as slice thickness.
 # Detector rows are 0.25 to 0.625 mm.
@@ -50,7 +51,8 @@ def check_volume(study_id: str, facts: VolumeFacts) -> list[Finding]:
         study_id: the row.
         facts: of its volume.
     """
-    unit = _not_hu(facts)
+    # of a volume without any value there is no unit to speak of
+    unit = _not_hu(facts) if facts.missing < NOTHING_LEFT else ""
     # what the voxels show means nothing in another unit
     shown = {"not_hu": unit} if unit else dict(_content(facts))
     wrong = shown | dict(_grid(facts))

@@ -109,6 +109,11 @@ class BimcvCovid19:
                 yield item
             release(part, unpacked.folder, self.keep, whole)
 
+    def faults(self) -> list[SetAside]:
+        """Return what concerns no shard: links that lead outside, and the tables' own faults."""
+        files, aside = files_below(self.root, self.work)
+        return [*aside, *self._tables(files).aside]
+
     def _read_tree(self, files: list[Path], root: Path, shard: str, tables: _Tables, seen: set[str]) -> Iterator[SourceStudy | SetAside]:
         there = {file.name for file in files}
         for file in files:

@@ -68,15 +68,22 @@ class BimcvR:
         Args:
             shards: read only these; what concerns no shard (the table's own faults) is then left out.
         """
-        places, aside = self._places()
-        table = self._table()
-        rows: dict[str, list[Row]] = defaultdict(list)
-        general = [*aside, *table.aside, *self._assign(table, places, rows)]
+        places, rows, faults = self._survey()
         if shards is None:
-            yield from general
+            yield from faults
         for shard in _shard_names(places):
             if shards is None or shard in shards:
                 yield from self._read_shard(shard, rows[shard], places)
+
+    def faults(self) -> list[SetAside]:
+        """Return what concerns no shard: the table's own faults, and the rows and files that do not pair."""
+        return self._survey()[2]
+
+    def _survey(self) -> tuple[dict[str, list[_Place]], dict[str, list[Row]], list[SetAside]]:
+        places, aside = self._places()
+        table = self._table()
+        rows: dict[str, list[Row]] = defaultdict(list)
+        return places, rows, [*aside, *table.aside, *self._assign(table, places, rows)]
 
     def _read_shard(self, shard: str, rows: list[Row], places: dict[str, list[_Place]]) -> Iterator[SourceStudy | SetAside]:
         archives = sorted({place.archive for found in places.values() for place in found if place.shard == shard and place.archive})

@@ -47,6 +47,10 @@ class CtRate:
         """Return one empty name: CT-RATE is released as single files."""
         return [""]
 
+    def faults(self) -> list[SetAside]:
+        """Return nothing: all of CT-RATE is read as one shard, and `studies` yields its faults."""
+        return []
+
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the volumes that are there, in the order of their paths, and the reports whose volume is not.
 

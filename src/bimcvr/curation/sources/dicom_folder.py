@@ -47,6 +47,10 @@ class DicomFolder:
         """Return one empty name: a folder has no shards."""
         return [""]
 
+    def faults(self) -> list[SetAside]:
+        """Return nothing: a folder is read as one shard, and `studies` yields its faults."""
+        return []
+
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield each CT series of each study, in the table's order.
 

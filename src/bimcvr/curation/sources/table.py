@@ -32,6 +32,10 @@ class ThreeColumnTable:
         """Return one empty name: a table has no shards."""
         return [""]
 
+    def faults(self) -> list[SetAside]:
+        """Return nothing: a table is read as one shard, and `studies` yields its faults."""
+        return []
+
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the studies in the table's order.
 

@@ -1,0 +1,114 @@
+"""Killed at any moment, `curate` ends where an undisturbed run ends."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bimcvr.curation.curate import curate
+from bimcvr.curation.sources.bimcv_r import BimcvR
+from calls import environment
+
+KILLS = 10
+EXPERIMENT = Path(__file__).parents[2] / "experiments/curate/phantom_bimcv_r.yaml"
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """The command in a process group of its own; each shard is deleted once it is taken in."""
+    words = [sys.executable, "-m", "bimcvr", "curate", "--config", EXPERIMENT, "--source.root", "bimcv_r", "--source.keep", "nothing",
+             "--out", "out", "--cache", "[12, 16, 16]", "--jobs", "1"]
+    return subprocess.Popen(list(map(str, words)), cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            start_new_session=True)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What a run is for: manifest, queue, what was set aside, logs, and the cached volumes."""
+    out = folder / "out"
+    found = [out / "manifest.csv", *out.glob("review.csv"), out / "set_aside.csv", *out.glob("log/*.csv"), *out.glob("cache/*/*.ct")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in found}
+
+
+@pytest.mark.slow
+def test_ten_kills_change_no_byte(archives: Path, tmp_path: Path) -> None:
+    calm, harried = tmp_path / "calm", tmp_path / "harried"
+    for folder in (calm, harried):
+        shutil.copytree(archives / "shards/bimcv_r", folder / "bimcv_r")
+    seconds = []
+    for _ in range(2):  # the second has nothing to do but to start and to read
+        began = time.perf_counter()
+        assert start(calm).wait(120) == 0
+        seconds.append(time.perf_counter() - began)
+    whole, idle = seconds
+    assert list((calm / "bimcv_r").glob("CT*.zip")) == []
+    chance = random.Random(6)  # noqa: S311
+    interrupted, halfway = 0, 0
+    for _ in range(KILLS):
+        process = start(harried)
+        time.sleep(chance.uniform(0.3 * idle, idle + 0.25 * (whole - idle)))
+        if process.poll() is None:
+            interrupted += 1
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        halfway += 0 < len(list((harried / "bimcv_r").glob("CT*.zip"))) < 10
+    assert start(harried).wait(120) == 0
+    assert interrupted >= KILLS - 3, "the machine is too uneven for this test"
+    assert halfway, "no kill fell between two shards"
+    assert results(harried) == results(calm)
+    assert not list((harried / "bimcv_r/unpacked").glob("CT*/**/*.nii.gz"))
+
+
+class _Stop(BaseException):
+    """What a kill is within one process."""
+
+
+def test_a_stop_at_each_rename_and_deletion_changes_no_byte(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kills above fall at random; here every run stops at its n-th rename or deletion, and the next goes on from there."""
+    def shards(folder: Path) -> None:
+        (folder / "bimcv_r").mkdir(parents=True)
+        for name in ("CT1.zip", "CT2.zip", "meta_1.zip"):
+            shutil.copy2(archives / "shards/bimcv_r" / name, folder / "bimcv_r")
+
+    def run(folder: Path) -> None:
+        monkeypatch.chdir(folder)
+        curate(BimcvR("bimcv_r", keep="nothing"), Path("out"), cache=(6, 8, 8), jobs=1)
+
+    shards(tmp_path / "calm")
+    run(tmp_path / "calm")
+    shards(tmp_path / "harried")
+    real = {"replace": Path.replace, "unlink": Path.unlink}
+    left = 0
+
+    def stopping(name: str) -> Callable[..., Any]:
+        def act(self: Path, *words: Any, **options: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise _Stop
+            return real[name](self, *words, **options)
+
+        return act
+
+    for name in real:
+        monkeypatch.setattr(Path, name, stopping(name))
+    stops = 0
+    # a run does less and less: what the earlier ones did is done
+    for stop_at in range(1, 400):
+        left = 1 + stop_at % 7
+        try:
+            run(tmp_path / "harried")
+        except _Stop:
+            stops += 1
+        else:
+            break
+    left = -1
+    run(tmp_path / "harried")
+    assert stops > 20
+    assert results(tmp_path / "harried") == results(tmp_path / "calm")
