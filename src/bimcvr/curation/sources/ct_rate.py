@@ -16,6 +16,7 @@ import numpy as np
 from bimcvr.curation.sources.metadata import columns_of
 from bimcvr.curation.sources.tables import Table, read_table
 from bimcvr.curation.sources.tree import files_below, is_volume, stem_of
+from bimcvr.curation.sources.unsharded import Unsharded
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
@@ -26,7 +27,7 @@ _NAME = re.compile(r"((train|valid)_\d+)_([a-z]+)_(\d+)")
 _NOT_GIVEN = ("", "not given.", "nan")
 
 
-class CtRate:
+class CtRate(Unsharded):
     """Reads CT-RATE.
 
     Args:
@@ -42,14 +43,6 @@ class CtRate:
         self.passed_over: Counter[str] = Counter()
         if not self.root.is_dir():
             raise UserError(f"There is no folder {self.root}. Give CT-RATE's folder, the one with `train` and `valid` in it.")
-
-    def shards(self) -> list[str]:
-        """Return one empty name: CT-RATE is released as single files."""
-        return [""]
-
-    def faults(self) -> list[SetAside]:
-        """Return nothing: all of CT-RATE is read as one shard, and `studies` yields its faults."""
-        return []
 
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the volumes that are there, in the order of their paths, and the reports whose volume is not.

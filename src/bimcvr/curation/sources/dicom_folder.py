@@ -14,6 +14,7 @@ from typing import Any
 from bimcvr.curation.sources.metadata import TAGS, columns_of_header
 from bimcvr.curation.sources.tables import read_table
 from bimcvr.curation.sources.tree import files_below, is_inside
+from bimcvr.curation.sources.unsharded import Unsharded
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.dicom import is_dicom
 from bimcvr.data.manifest import split_list
@@ -24,7 +25,7 @@ _KNOWN = (*REQUIRED, "language", "patient_id", "report_id", "labels", "translati
 _SERIES = ("SeriesInstanceUID", "SeriesNumber", "Modality", "ImageType", "Rows", "Columns", "NumberOfFrames")
 
 
-class DicomFolder:
+class DicomFolder(Unsharded):
     """Reads DICOM studies.
 
     Args:
@@ -43,14 +44,6 @@ class DicomFolder:
         if not self.table.is_file():
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
-    def shards(self) -> list[str]:
-        """Return one empty name: a folder has no shards."""
-        return [""]
-
-    def faults(self) -> list[SetAside]:
-        """Return nothing: a folder is read as one shard, and `studies` yields its faults."""
-        return []
-
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield each CT series of each study, in the table's order.
 
@@ -62,10 +55,7 @@ class DicomFolder:
         """
         if shards is not None and "" not in shards:
             return
-        table = read_table(self.table)
-        lacking = [name for name in REQUIRED if name not in table.columns]
-        if lacking and table.columns:
-            raise UserError(f"{self.table} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}. Rename or add it.")
+        table = read_table(self.table, REQUIRED)
         yield from table.aside
         seen: set[str] = set()
         for line, cells in table.rows:

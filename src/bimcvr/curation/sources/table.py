@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bimcvr.curation.sources.tables import read_table
 from bimcvr.curation.sources.tree import is_inside
+from bimcvr.curation.sources.unsharded import Unsharded
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
@@ -13,7 +14,7 @@ REQUIRED = ("study_id", "volume", "report")
 _KNOWN = (*REQUIRED, "language", "patient_id", "report_id", "shard", "labels", "translation")
 
 
-class ThreeColumnTable:
+class ThreeColumnTable(Unsharded):
     """Reads a CSV or TSV file with one row a volume.
 
     Args:
@@ -28,14 +29,6 @@ class ThreeColumnTable:
         if not self.table.is_file():
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
-    def shards(self) -> list[str]:
-        """Return one empty name: a table has no shards."""
-        return [""]
-
-    def faults(self) -> list[SetAside]:
-        """Return nothing: a table is read as one shard, and `studies` yields its faults."""
-        return []
-
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the studies in the table's order.
 
@@ -47,10 +40,7 @@ class ThreeColumnTable:
         """
         if shards is not None and "" not in shards:
             return
-        table = read_table(self.table)
-        lacking = [name for name in REQUIRED if name not in table.columns]
-        if lacking and table.columns:
-            raise UserError(f"{self.table} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}. Rename or add it.")
+        table = read_table(self.table, REQUIRED)
         yield from table.aside
         seen: dict[str, int] = {}
         for line, cells in table.rows:

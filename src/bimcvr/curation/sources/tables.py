@@ -8,10 +8,12 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bimcvr.curation.study import SetAside
+from bimcvr.errors import UserError
 
 # far above any report, and below what makes Python's parser slow
 _LONGEST_CELL = 1 << 20
@@ -37,12 +39,23 @@ class Table:
     aside: tuple[SetAside, ...]
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, required: Sequence[str] = ()) -> Table:
     """Read a CSV file, or a TSV file if its name ends so.
 
     UTF-8 with or without a mark and UTF-16 with one are told apart; what is neither is read as Windows-1252, the
     encoding of older Spanish tables, and a line says so.
+
+    Raises:
+        UserError: the table can be read, but lacks one of the `required` columns.
     """
+    table = _read(path)
+    lacking = [name for name in required if name not in table.columns]
+    if lacking and table.columns:
+        raise UserError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}. Rename or add it.")
+    return table
+
+
+def _read(path: Path) -> Table:
     raw = path.read_bytes()
     text, encoding = _decode(raw)
     if "\0" in text or not text.strip():
