@@ -188,6 +188,7 @@ def test_nifti_slope_and_intercept_are_heeded(suffix: str, tmp_path: Path) -> No
     (88, "f", (float("nan"),), "no_spacing"),
     (0, "i", (99,), "unreadable"),
     (40, "4h", (3, 10, 8, 7), "truncated"),
+    (40, "4h", (3, 30000, 30000, 30000), "too_large"),
 ])
 def test_a_nifti_header_that_misleads_is_refused(
     suffix: str, offset: int, kind: str, values: tuple[float, ...], reason: str, tmp_path: Path

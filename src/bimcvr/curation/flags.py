@@ -17,6 +17,7 @@ REFUSALS = {
     "unknown_format": "no image format that is known",
     "unreadable": "the file cannot be decoded",
     "not_a_volume": "a single slice, or more than three axes",
+    "too_large": "the header claims more voxels than any scanner makes",
     "colour": "several values a voxel: a picture or a burned-in report",
     "no_spacing": "the header gives the voxels no size",
     "no_orientation": "the header does not say how the voxels lie in the patient",

@@ -17,6 +17,8 @@ _RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known t
 # sform_code, the rows of the sform
 _NIFTI_1 = (("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("12f", 280))
 _NIFTI_2 = (("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("12d", 400))
+# 1,024 × 1,024 × 2,048: more than any scanner reconstructs; a forged header must not decide how much memory is taken
+_MOST_VOXELS = 2**31
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
 
 
@@ -41,12 +43,16 @@ def check_nifti(path: Path) -> StreamedVoxels | None:
         The voxels, if they are real numbers on three axes; else what they are is left to SimpleITK to say.
 
     Raises:
-        RefusedVolume: with the reason `unreadable`, `truncated`, `no_spacing`, `no_orientation` or
-            `sheared_grid`.
+        RefusedVolume: with the reason `unreadable`, `truncated`, `too_large`, `no_spacing`,
+            `no_orientation` or `sheared_grid`.
     """
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     header = _read_header(path, compressed)
+    voxels = math.prod(header.shape)
+    if voxels > _MOST_VOXELS:
+        raise RefusedVolume("too_large", path, f"claims {voxels:,} voxels; the most that are read are {_MOST_VOXELS:,}.",
+                            "Look into its header, and cut or resample the volume if it is sound.")
     whole = _gzip_is_whole(path, header.length) if compressed else path.stat().st_size >= header.length
     if not whole:
         raise RefusedVolume("truncated", path,
