@@ -38,16 +38,17 @@ def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: s
         division: how the manifest was divided.
         split: the rows' name: train, val, test or all.
     """
-    studies, patients, labels = (manifest.column(name) for name in ("study_id", "patient_id", "labels"))
-    flags = [split_list(cell) for cell in manifest.column("flags")]
-    texts = [normalised_text(report) for report in manifest.column("report")]
+    studies, patients, labels, reports = (manifest.column(name) for name in ("study_id", "patient_id", "labels", "report"))
+    cells = manifest.column("flags")
+    flags = [split_list(cells[row]) for row in rows]
+    texts = [normalised_text(reports[row]) for row in rows]
     return Gallery(
         rows=rows,
         study_id=[studies[row] for row in rows],
         group=report_groups(manifest)[rows],
-        same_text=np.unique([texts[row] for row in rows], return_inverse=True)[1] if len(rows) else np.empty(0, dtype=np.int64),
-        elsewhere=np.array([any(flag.startswith(ELSEWHERE_FLAGS) for flag in flags[row]) for row in rows], dtype=bool),
-        flagged=np.array([bool(flags[row]) for row in rows], dtype=bool),
+        same_text=np.unique(texts, return_inverse=True)[1] if len(rows) else np.empty(0, dtype=np.int64),
+        elsewhere=np.array([any(flag.startswith(ELSEWHERE_FLAGS) for flag in own) for own in flags], dtype=bool),
+        flagged=np.array([bool(own) for own in flags], dtype=bool),
         patient=[patients[row] or studies[row] for row in rows],
         labels=[split_list(labels[row]) for row in rows],
         description={

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import cast
 
@@ -38,7 +39,7 @@ class Manifest:
     def __len__(self) -> int:
         return len(self.table)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The identity of the content: the first 16 hex digits of a sha256 over all cells."""
         text = self.table.to_csv(index=False, lineterminator="\n")

@@ -152,7 +152,7 @@ def _facts(names: list[str], seed: int, began: float) -> dict[str, Any]:
     from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
     return {
-        "embeddings": {name: sha256_of(Path(name)) if Path(name).is_file() else "" for name in names}, "seed": seed,
+        "embeddings": {name: sha256_of(Path(name)) for name in names}, "seed": seed,
         "git_commit": git_commit(), "versions": versions(), "seconds": round(time.perf_counter() - began, 2),
         "peak_memory_mb": peak_memory_mb(),
     }

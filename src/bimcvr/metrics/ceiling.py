@@ -47,26 +47,20 @@ def noise_ceiling(group: Tensor, same_text: Tensor, elsewhere: Tensor) -> tuple[
     """
     _, text_of = torch.unique(same_text, return_inverse=True)
     _, group_of = torch.unique(group, return_inverse=True)
-    sound = (~elsewhere).long()
-    texts = int(text_of.max()) + 1
-    alike = torch.zeros(texts, dtype=torch.long).index_add_(0, text_of, torch.ones_like(text_of))
-    alike_sound = torch.zeros(texts, dtype=torch.long).index_add_(0, text_of, sound)
-    right = torch.bincount(group_of)[group_of]
     # right answers with the same text: those that the tie is shared with
-    pair = torch.stack([group_of, text_of], dim=1)
-    _, pair_of = torch.unique(pair, dim=0, return_inverse=True)
-    count = int(pair_of.max()) + 1
-    right_alike = torch.zeros(count, dtype=torch.long).index_add_(0, pair_of, torch.ones_like(pair_of))[pair_of]
-    right_alike_sound = torch.zeros(count, dtype=torch.long).index_add_(0, pair_of, sound)[pair_of]
+    _, pair_of = torch.unique(group_of * len(group) + text_of, return_inverse=True)
+    right = torch.bincount(group_of)[group_of]
+    alike, right_alike = (torch.bincount(of)[of] for of in (text_of, pair_of))
+    alike_sound, right_alike_sound = (torch.bincount(of[~elsewhere], minlength=len(of))[of] for of in (text_of, pair_of))
     zero, total = torch.zeros_like(right), len(group)
     by_text = Ranks(
         above=zero,
-        tied_wrong=torch.where(elsewhere, total - right, alike_sound[text_of] - right_alike_sound),
+        tied_wrong=torch.where(elsewhere, total - right, alike_sound - right_alike_sound),
         tied_right=torch.where(elsewhere, right, right_alike_sound.clamp(min=1)),
     )
     by_image = Ranks(
         above=zero,
-        tied_wrong=torch.where(elsewhere, total - right, alike[text_of] - right_alike),
+        tied_wrong=torch.where(elsewhere, total - right, alike - right_alike),
         tied_right=torch.where(elsewhere, right, right_alike),
     )
     return by_text, by_image

@@ -1,7 +1,7 @@
 """Embeddings on disk: how any model, ours or a peer's, joins the benchmark."""
 
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,8 +81,8 @@ class Embeddings:
     study_id: list[str]
     image: Tensor
     text: Tensor
-    prompts: Prompts | None = field(default=None)
-    probes: Probes | None = field(default=None)
+    prompts: Prompts | None = None
+    probes: Probes | None = None
 
     def only(self, rows: list[int]) -> "Embeddings":
         """Return those of some rows, in their order; prompts and probes as they are."""

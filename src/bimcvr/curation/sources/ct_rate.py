@@ -8,7 +8,7 @@ rescale must then not be applied again. So what the table states goes into colum
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +44,8 @@ class CtRate(Unsharded):
         if not self.root.is_dir():
             raise UserError(f"There is no folder {self.root}. Give CT-RATE's folder, the one with `train` and `valid` in it.")
 
-    def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
-        """Yield the volumes that are there, in the order of their paths, and the reports whose volume is not.
-
-        Args:
-            shards: without the empty name among them, nothing is read.
-
-        Raises:
-            UserError: there is no table of reports.
-        """
-        if shards is not None and "" not in shards:
-            return
+    def _read(self) -> Iterator[SourceStudy | SetAside]:
+        """Yield the volumes that are there, in the order of their paths, and the reports whose volume is not."""
         files, aside = files_below(self.root)
         yield from aside
         tables = [read_table(file) for file in files if file.suffix == ".csv"]

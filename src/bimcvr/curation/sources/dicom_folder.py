@@ -7,7 +7,7 @@ in a manifest. Localisers, other modalities and single images are set aside with
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +44,8 @@ class DicomFolder(Unsharded):
         if not self.table.is_file():
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
-    def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
-        """Yield each CT series of each study, in the table's order.
-
-        Args:
-            shards: without the empty name among them, nothing is read.
-
-        Raises:
-            UserError: a required column is missing.
-        """
-        if shards is not None and "" not in shards:
-            return
+    def _read(self) -> Iterator[SourceStudy | SetAside]:
+        """Yield each CT series of each study, in the table's order."""
         table = read_table(self.table, REQUIRED)
         yield from table.aside
         seen: set[str] = set()

@@ -1,6 +1,6 @@
 """One's own data: a table with the columns study_id, volume and report, and any others that a manifest knows."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from bimcvr.curation.sources.tables import read_table
@@ -29,17 +29,8 @@ class ThreeColumnTable(Unsharded):
         if not self.table.is_file():
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
-    def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
-        """Yield the studies in the table's order.
-
-        Args:
-            shards: without the empty name among them, nothing is read.
-
-        Raises:
-            UserError: a required column is missing.
-        """
-        if shards is not None and "" not in shards:
-            return
+    def _read(self) -> Iterator[SourceStudy | SetAside]:
+        """Yield the studies in the table's order."""
         table = read_table(self.table, REQUIRED)
         yield from table.aside
         seen: dict[str, int] = {}
