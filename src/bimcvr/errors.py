@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 
 class UserError(Exception):
@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints it as one paragraph, without a traceback, and exits with 1.
     """
+
+
+class WeightsAbsent(UserError):
+    """A published model that is not on this machine and cannot be fetched; a benchmark prints its row as not run."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, WeightsAbsent
 
 _HUB_ID = re.compile(r"^(?!\.)[\w.-]+(/[\w.-]+)?$")
 _PATIENCE = 10.0  # seconds to wait for the hub's first answer
@@ -22,8 +22,9 @@ def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
         weights: names that the file of weights may have, the best first.
 
     Raises:
-        UserError: there is no such folder, it lacks the config or the weights, or the model is not in the
-            hub's cache and cannot be downloaded. It is raised at once: the network is asked one time.
+        UserError: there is no such folder, or it lacks the config or the weights.
+        WeightsAbsent: the model is not in the hub's cache and cannot be downloaded. It is raised at once: the network
+            is asked one time.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -72,7 +73,7 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
     except Exception as error:  # the hub's client lets through what its HTTP library raises
         said = f"{type(error).__name__}: {first_line(error)}"
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else said
-        raise UserError(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
+        raise WeightsAbsent(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
                         f"cannot be downloaded ({reason}). {_remedy(hub_id)}") from error
     pick(folder, (config,))
     pick(folder, weights)

