@@ -12,7 +12,7 @@ from calls import TINY, newest_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+EXPERIMENTS = sorted(path for folder in ("bimcv_r", "phantom") for path in (ROOT / "experiments" / folder).glob("*.yaml"))
 
 
 def commands() -> list[str]:
@@ -64,20 +64,26 @@ def test_pages_name_only_what_exists() -> None:
         text = page.read_text()
         for name in re.findall(r"\]\((?!http)([^)#]+)\)", text):
             assert (page.parent / name).exists(), f"{page.name} links to {name}"
-        for name in re.findall(r"experiments/\w+\.yaml", text):
+        for name in re.findall(r"experiments/[\w/]+\.yaml", text):
             assert (ROOT / name).is_file(), f"{page.name} names {name}"
         for verb in re.findall(r"python -m bimcvr (\w+)", text):
             assert verb in VERBS or verb == "VERB", f"{page.name} names the verb {verb}"
 
 
-@pytest.mark.parametrize("path", [path for path in EXPERIMENTS if path.stem != "base"], ids=lambda path: path.stem)
+def chain(path: Path) -> list[Path]:
+    """The files an experiment is given with: its folder's base, what its second line says it goes over, itself."""
+    second = path.read_text().splitlines()[1]
+    over = chain(path.parent / second.removeprefix("# over: "))[1:] if second.startswith("# over: ") else []
+    return [path.parent / "base.yaml", *over, path]
+
+
+@pytest.mark.parametrize("path", [path for path in EXPERIMENTS if path.stem != "base"], ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_experiment_resolves(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = path.read_text().splitlines()[0]
     assert first.startswith("# "), "its first line says which question it answers"
-    files = [ROOT / "experiments/base.yaml", *([ROOT / "experiments/medfinder_paper.yaml"] if "vit" in path.stem else []), path]
     with pytest.raises(SystemExit) as ended:
-        main(["fit", *[word for file in files for word in ("--config", str(file))], "--data.manifest", "m.csv", "--print_config"])
+        main(["fit", *[word for file in chain(path) for word in ("--config", str(file))], "--data.manifest", "m.csv", "--print_config"])
     assert ended.value.code == 0
     resolved = yaml.safe_load(capsys.readouterr().out)
-    assert resolved["experiment"] == path.stem
+    assert resolved["experiment"] == (f"phantom_{path.stem}" if path.parent.name == "phantom" else path.stem)
     assert resolved["trainer"]["gradient_clip_val"] == 1.0
