@@ -21,6 +21,7 @@ VERBS = {
     "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
     "curate": ("bimcvr.curation.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
+    "benchmark": ("bimcvr.benchmark.verb:benchmark", "run a suite of experiments: Tables 1 to 4, figures, a page"),
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
