@@ -13,8 +13,8 @@ def format_result(result: dict[str, Any]) -> str:
             oracle reaches, `compared_with` and `audited`.
     """
     return "\n".join([
-        *_head(result), *_direction_lines(result), *_keyword_lines(result), *_relevance_lines(result), *_probe_lines(result), *_slice_lines(result),
-        *[f"note: {note}" for note in result["notes"]], *_compared_lines(result), *_audited_lines(result),
+        *_head(result), *_direction_lines(result), *_keyword_lines(result), *_relevance_lines(result), *_probe_lines(result),
+        *_slice_lines(result), *[f"note: {note}" for note in result["notes"]], *_compared_lines(result), *_audited_lines(result),
     ])
 
 

@@ -60,12 +60,7 @@ def fill(tower: nn.Module, folder: Path, own_name: Callable[[str], str], kind: s
     Raises:
         UserError: the file cannot be read, or does not fit the tower.
     """
-    weights = pick(folder, _WEIGHTS)
-    try:
-        state = _read_weights(weights, own_name)
-    except Exception as error:  # pickle, zip and safetensors each have their own for a damaged file
-        raise UserError(f"{weights} cannot be read as a file of weights ({type(error).__name__}). "
-                        f"{REPAIR}") from error
+    weights, state = pick(folder, _WEIGHTS), read_weights(folder, own_name)
     if surplus not in tower.state_dict():
         state.pop(surplus, None)
     try:
@@ -74,6 +69,24 @@ def fill(tower: nn.Module, folder: Path, own_name: Callable[[str], str], kind: s
         said = str(error).splitlines()
         raise UserError(f"The {kind} weights in {weights} do not fit the {kind} tower that the folder's configs "
                         f"describe ({' '.join(said[1:2]).strip()[:200]}). {REPAIR}") from error
+
+
+def read_weights(folder: Path, own_name: Callable[[str], str]) -> dict[str, Tensor]:
+    """Read some of a checkpoint's tensors, under names of their own.
+
+    Args:
+        folder: of the model.
+        own_name: the name that a checkpoint's key gets, or nothing to pass it over.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    weights = pick(folder, _WEIGHTS)
+    try:
+        return _read(weights, own_name)
+    except Exception as error:  # pickle, zip and safetensors each have their own for a damaged file
+        raise UserError(f"{weights} cannot be read as a file of weights ({type(error).__name__}). "
+                        f"{REPAIR}") from error
 
 
 def _published_as(model: str, pretrained: str) -> str:
@@ -90,8 +103,7 @@ def _published_as(model: str, pretrained: str) -> str:
     return "/".join(published.split("/")[:2])
 
 
-def _read_weights(path: Path, own_name: Callable[[str], str]) -> dict[str, Tensor]:
-    """Read one tower's tensors under the names that the tower itself gives them."""
+def _read(path: Path, own_name: Callable[[str], str]) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors import safe_open
 

@@ -101,19 +101,22 @@ class OpenClipImage(nn.Module):
         """Turn slices (N, 1, H, W) of HU scaled to [0, 1] into the tower's input (N, 3, size, size)."""
         height, width = slices.shape[-2:]
         factor = self.size / min(height, width)
-        grey = interpolate(slices.float(), size=(round(height * factor), round(width * factor)), mode="bicubic", antialias=True)
+        size = (round(height * factor), round(width * factor))
+        grey = interpolate(self._windowed(slices.float()), size=size, mode="bicubic", antialias=True)
         top, left = (round((length - self.size) / 2) for length in grey.shape[-2:])
-        grey = self._grey(grey[..., top : top + self.size, left : left + self.size])
-        return (grey - self.mean) / self.std
-
-    def _grey(self, share: Tensor) -> Tensor:
-        if self.window is None:
-            return share.clamp(0, 1)
-        hu = share * (self.data_window[1] - self.data_window[0]) + self.data_window[0]
+        grey = grey[..., top : top + self.size, left : left + self.size]
         if self.window == "raw":
-            return hu.clamp(0, 255).floor() / 255  # as PIL turns a float image into a grey one
+            grey = self._hu(grey).clamp(0, 255).floor() / 255  # as PIL turns a float image into a grey one
+        return (grey.clamp(0, 1) - self.mean) / self.std
+
+    def _windowed(self, share: Tensor) -> Tensor:
+        if self.window is None or self.window == "raw":
+            return share
         low, high = self.window
-        return ((hu - low) / (high - low)).clamp(0, 1)
+        return ((self._hu(share) - low) / (high - low)).clamp(0, 1)
+
+    def _hu(self, share: Tensor) -> Tensor:
+        return share * (self.data_window[1] - self.data_window[0]) + self.data_window[0]
 
 
 def _tower(config: dict[str, Any]) -> nn.Module:
