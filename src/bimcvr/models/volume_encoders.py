@@ -4,6 +4,7 @@ The contract: an `nn.Module` with an int attribute `dim` = C that maps (B, 1, D,
 `Features(cls=(B, C), tokens=(B, N, C))`. Any such class can be named as `model.volume_encoder.class_path`.
 """
 
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
+from bimcvr.models.medicalnet import load_medicalnet
 
 LAYERS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
 
@@ -25,17 +27,27 @@ class ResNet3D(nn.Module):
         width: channels of the first stage; 64 as published, 16 trains on a CPU.
         stem_stride: stride of the first convolution along slices, rows and columns.
         max_pool: whether a max pool of stride 2 follows the first convolution.
+        weights: a file of MedicalNet's published weights to start from; at random by default.
+
+    Raises:
+        WeightsAbsent: there is no such file.
+        UserError: its weights are not those of such a ResNet.
     """
 
     def __init__(
         self, depth: Literal[10, 18, 50] = 50, width: int = 64, stem_stride: tuple[int, int, int] = (2, 2, 2),
-        max_pool: bool = True,
+        max_pool: bool = True, weights: str | None = None,
     ) -> None:
         super().__init__()
         block = ResNetBottleneck if depth == 50 else ResNetBlock
         planes = [width, 2 * width, 4 * width, 8 * width]
+        # MedicalNet's ResNet-18 has shortcuts without weights, and no shortcut of theirs a bias
         net = ResNet(block, LAYERS[depth], planes, spatial_dims=3, n_input_channels=1, conv1_t_stride=stem_stride,
-                     no_max_pool=not max_pool, feed_forward=False)
+                     no_max_pool=not max_pool, feed_forward=False, shortcut_type="A" if weights and depth == 18 else "B",
+                     bias_downsample=not weights)
+        if weights:
+            load_medicalnet(net, weights)
+            self.source = f"MedicalNet {Path(weights).name}"
         self.dim = planes[-1] * block.expansion
         pool = [net.maxpool] if max_pool else []
         stem = nn.Sequential(net.conv1, net.bn1, net.act, *pool)
