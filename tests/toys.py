@@ -36,6 +36,14 @@ class PlainConv(nn.Module):
         return Features(cls=tokens.mean(1), tokens=tokens)
 
 
+class FixedConv(PlainConv):
+    """With nothing to train."""
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__(dim)
+        self.requires_grad_(False)
+
+
 class NaNText(HashText):
     """A text encoder that has diverged."""
 

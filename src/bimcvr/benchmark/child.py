@@ -21,11 +21,12 @@ PRELOAD = ("bimcvr.training", "bimcvr.benchmark.child", "bimcvr.phantom.oracle",
 """What the server of processes imports once for all runs. None of it may start a thread: a fork would not have it."""
 
 
-def run_one(words: tuple[str, ...], experiment: Path, seed: int, record: Path, log: Path, threads: int) -> None:
+def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, record: Path, log: Path, threads: int) -> None:
     """Fit and test in this process, which then ends.
 
     Args:
         words: the command line behind the verbs.
+        trained: False for a model that has nothing to train: it is only tested.
         experiment: the folder of the runs of this configuration.
         seed: of the run.
         record: where it is written how this ended.
@@ -39,7 +40,7 @@ def run_one(words: tuple[str, ...], experiment: Path, seed: int, record: Path, l
     os.environ["OMP_NUM_THREADS"] = str(threads)  # for what this process starts
     began = time.perf_counter()
     try:
-        outcome = _fit_and_test(words, experiment, seed, threads)
+        outcome = (_fit_and_test if trained else _test_alone)(words, experiment, seed, threads)
     except WeightsAbsent as error:
         outcome = {"status": f"{ABSENT} ({_model_of(str(error))})", "reason": str(error)}
     except (UserError, OSError) as error:
@@ -76,14 +77,29 @@ def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: 
     }
 
 
+def _test_alone(words: tuple[str, ...], experiment: Path, seed: int, threads: int) -> dict[str, Any]:
+    import torch
+
+    from bimcvr.training import train
+
+    torch.set_num_threads(threads)
+    began = time.time()
+    _call(train, "test", words, None)
+    run = newest_run(experiment, seed, "result.json")
+    if run is None:
+        raise UserError("test left no result.")
+    return {"status": DONE, "folder": run.name, "seconds_fit": 0.0, "seconds_test": round(time.time() - began, 2), "resumed": False,
+            "val_score": None, "gate_entropy": None, "pairs_seen": 0}
+
+
 def newest_run(experiment: Path, seed: int, holding: str) -> Path | None:
     """Return the newest run folder of a seed that holds a file, None where there is none."""
     found = sorted(experiment.glob(f"*-{seed}/{holding}"))
     return experiment / found[-1].relative_to(experiment).parts[0] if found else None
 
 
-def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str) -> None:
-    arguments = [verb, *words, "--ckpt_path", checkpoint]
+def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str | None) -> None:
+    arguments = [verb, *words, *(["--ckpt_path", checkpoint] if checkpoint else [])]
     # by these Lightning starts further processes where a run has several devices, and errors name the file
     sys.argv = ["bimcvr", *arguments]
     train(arguments)

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from bimcvr.benchmark.child import DONE
+from bimcvr.benchmark.figures import draw_figures
 from bimcvr.benchmark.formats import as_csv, as_latex, as_markdown
 from bimcvr.benchmark.plan import Run, flat
+from bimcvr.benchmark.report import page
 from bimcvr.benchmark.runner import Places, Record
-from bimcvr.benchmark.scores import Method, Tested, chosen_runs, score, tested_split
+from bimcvr.benchmark.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
 from bimcvr.benchmark.suite import Suite
 from bimcvr.benchmark.table import Table
 from bimcvr.benchmark.tables import Setting, difference_table, table_1, table_2, table_3, table_4
@@ -44,11 +47,14 @@ def write_everything(
     write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
     tested = tested_split(rows, records, places, manifest)
     made: list[Table] = [table_1(_statistics(tested.manifest if tested else manifest), data)]
+    methods: list[Method] = []
+    setting: Setting | None = None
+    figures: dict[str, Markup] = {}
     if tested:
         draws = Draws(0, resamples)
         methods = [score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)]
         setting = Setting(
-            data, tested.gallery, chance(torch.as_tensor(tested.gallery.group)), _ceiling(tested), draws,
+            data, tested.gallery, chance(torch.as_tensor(tested.gallery.group), CURVE), _ceiling(tested), draws,
             {trials[0][0].row: trials[0][0].config for trials in rows}, len(suite.budget.learning_rate_factors),
         )
         titles = {row.name: row.title for row in suite.rows}
@@ -56,9 +62,13 @@ def write_everything(
             if any(number in row.tables for row in suite.rows):
                 table, found = build(methods, setting)
                 made += [table, difference_table(number, found, titles, data)]
+        figures = draw_figures(methods, setting)
     for table in made:
         for suffix, write in (("md", as_markdown), ("tex", as_latex), ("csv", as_csv)):
             write_text(places.folder / "tables" / f"{table.name}.{suffix}", write(table))
+    for name, drawing in figures.items():
+        write_text(places.folder / "figures" / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{drawing}')
+    write_text(places.folder / "report.html", page(suite, manifest, made, figures, records, methods, setting, data))
     print("\n".join(as_markdown(table) for table in made if "differences" not in table.name))
     set_aside = [f"{run}: {record['status']}" for run, record in records.items() if record["status"] != DONE]
     if set_aside:

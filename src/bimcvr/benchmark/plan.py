@@ -13,8 +13,6 @@ from bimcvr.benchmark.suite import Row, Suite
 from bimcvr.errors import UserError
 
 RATE = "model.optimizer.init_args.lr"
-# a method that is not trained goes through one step at rate zero: its checkpoint and its figures come about as the others'
-UNTRAINED = {"trainer.max_epochs": 1, "trainer.limit_train_batches": 1, RATE: 0.0}
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Run:
         row: the row's name.
         trial: which tuning trial, from 0.
         seed: of the run.
-        learning_rate: None where it is not trained.
+        learning_rate: None where nothing is trained: such a run is a test alone.
         config: the row's files and the suite's options in one flat mapping, dotted names.
         identity: a hash of `config` and of the manifest's content; the seed is not in it.
         words: the command line behind `fit` and `test`.
@@ -74,7 +72,7 @@ def plan(suite: Suite, row: Row, manifest: Path, root: Path | None, manifest_has
     trials = []
     for trial, factor in enumerate(suite.factors_of(row)):
         rate = float(f"{own * factor:.6g}") if row.train and own is not None else None
-        options = {**suite.options, **({"trainer.max_epochs": suite.budget.epochs, RATE: rate} if row.train else UNTRAINED)}
+        options = {**suite.options, **({"trainer.max_epochs": suite.budget.epochs, RATE: rate} if row.train else {})}
         config = {**merged, **options}
         identity = _identity(config, manifest_hash)
         places = {"data.manifest": str(manifest), **({"data.root": str(root)} if root else {}),

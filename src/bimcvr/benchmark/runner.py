@@ -135,7 +135,7 @@ def _take(row: _Progress, places: Places, records: dict[Run, Record]) -> None:
 
 def _start(context: Any, run: Run, places: Places, threads: int) -> ForkServerProcess:
     places.record(run).unlink(missing_ok=True)
-    arguments = (run.words, places.runs / run.experiment, run.seed, places.record(run), places.log(run), threads)
+    arguments = (run.words, run.learning_rate is not None, places.runs / run.experiment, run.seed, places.record(run), places.log(run), threads)
     process: ForkServerProcess = context.Process(target=run_one, args=arguments, name=run.name)
     process.start()
     return process

@@ -145,7 +145,7 @@ def _told(method: Method, setting: Setting) -> dict[str, str]:
         return told
     about = method.results[0]["about"]
     seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
-    seen = sorted({int(record["pairs_seen"]) if method.row.train else 0 for record in method.records})
+    seen = sorted({int(record["pairs_seen"]) for record in method.records})
     return {**told, "image encoder": str(about["volume_encoder"]), "text encoder": str(about["text_encoder"]), "seeds": str(len(method.records)),
             "trials": str(setting.trials if method.row.train else 0), "pairs seen": ", ".join(f"{of:,}" for of in seen),
             "min a run": f"{seconds / 60:.1f}"}
