@@ -37,9 +37,9 @@ def as_latex(table: Table) -> str:
         at += count
     body = [" & ".join([*over, *[""] * len(table.after)]) + r" \\", *rules] if rules else []
     body += [_row([*map(escape, heads), *(escape(name) for _, name in table.columns), *map(escape, table.after)]), r"\midrule"]
-    for place, line in enumerate(table.lines):
-        ours = [of.source in ("measured", "not run", "failed") for of in table.lines[max(0, place - 1) : place + 1]]
-        body += [r"\midrule"] if ours == [True, False] else []
+    for line in table.lines:
+        if line.source == "chance":
+            body.append(r"\midrule")
         body += _latex_lines(line, table)
     notes = "".join(f"\n\n{escape(note)}" for note in table.notes)
     return "\n".join([

@@ -17,14 +17,19 @@ def published() -> Mapping[str, Any]:
     return content
 
 
+def published_rows() -> list[str]:
+    """Return the names of the rows of Tables 2 to 4."""
+    return list(dict.fromkeys(name for table in (2, 3, 4) for name in published()[f"table_{table}"]["rows"]))
+
+
 def note() -> str:
     """Say what the rows marked `paper` are."""
     return (f"Rows marked \"paper\" are published figures ({published()['source']}): measured there, on BIMCV-R, under that paper's protocol, "
             "and not by this code.")
 
 
-def paper_lines(table: int, columns: Sequence[Column], groups: Mapping[str, str], percent: bool = False) -> list[Line]:
-    """Return a table's published rows.
+def paper_lines(table: int, columns: Sequence[Column], groups: Mapping[str, str], percent: bool = False) -> dict[str, Line]:
+    """Return a table's published rows by their names.
 
     Args:
         table: its number.
@@ -33,7 +38,7 @@ def paper_lines(table: int, columns: Sequence[Column], groups: Mapping[str, str]
         percent: whether shares of 1 are to be printed in percent.
     """
     printed = published()[f"table_{table}"]
-    lines = []
+    lines = {}
     for title, of in printed["rows"].items():
         cells: dict[Column, Cell] = {}
         for key, group in groups.items():
@@ -43,5 +48,5 @@ def paper_lines(table: int, columns: Sequence[Column], groups: Mapping[str, str]
         facts = {}
         if "sampler" in of:
             facts = {"text sampler": "✓" * of["sampler"], "L_mse": "✓" * of["l_mse"]}
-        lines.append(Line(f"paper: {title}", "paper", facts, cells))
+        lines[title] = Line(f"paper: {title}", "paper", facts, cells)
     return lines

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from bimcvr.benchmark.published import published_rows
 from bimcvr.errors import UserError
 
 TABLES = (2, 3, 4)
@@ -46,7 +47,7 @@ class Row:
         title: as tables print it.
         files: its configuration, later files over earlier ones.
         tables: where it stands.
-        paper: the published row that it corresponds to.
+        paper: the published rows that it corresponds to; they are printed below it.
         seeds: its own number of seeds, where it is a minor row.
         train: False for a method that is not trained: one run, no trials, no pairs seen.
     """
@@ -55,7 +56,7 @@ class Row:
     title: str
     files: tuple[Path, ...]
     tables: tuple[int, ...]
-    paper: str | None = None
+    paper: tuple[str, ...] = ()
     seeds: int | None = None
     train: bool = True
 
@@ -154,7 +155,12 @@ def _row(content: Any, place: int, path: Path) -> Row:
     tables = fields.get("tables", list)
     if not tables or not set(tables) <= set(TABLES):
         raise UserError(f"{where}: tables is {tables}; give some of {', '.join(map(str, TABLES))}.")
-    return Row(name, fields.get("title", str), files, tuple(tables), fields.get("paper", str, None),
+    paper = fields.get("paper", list, [])
+    printed = published_rows()
+    unknown = next((str(of) for of in paper if of not in printed), None)
+    if unknown:
+        raise UserError(f"{where}: paper names '{unknown}', which is no row of Tables 2 to 4.{_near(unknown, printed)}")
+    return Row(name, fields.get("title", str), files, tuple(tables), tuple(paper),
                fields.positive("seeds") if "seeds" in content else None, fields.get("train", bool, True))
 
 

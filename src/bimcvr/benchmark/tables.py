@@ -52,7 +52,7 @@ def table_1(numbers: Statistics, data: str) -> Table:
     lines = [Line(of.name, "measured", cells={columns[0]: Cell(of.mean), columns[1]: Cell(of.median), columns[2]: Cell(f"{of.low} ~ {of.high}")})
              for of in numbers.table]
     return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (),
-                 [*lines, *paper_lines(1, columns, {"": ""})], (note(),))
+                 [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),))
 
 
 def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -77,7 +77,7 @@ def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
                f"{len(setting.gallery.rows)} volumes.{large}")
     notes = (BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
              f"{note()} Their P@K are printed there as shares of 1; here times 100. Their prevalence is not published.")
-    return Table("table3", caption, ENCODERS, columns, COST, [*lines, chance, *paper_lines(3, columns, groups, percent=True)], notes), found
+    return Table("table3", caption, ENCODERS, columns, COST, _beside(here, lines, paper_lines(3, columns, groups, percent=True), [chance]), notes), found
 
 
 def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -112,7 +112,7 @@ def _retrieval(
     facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else ENCODERS)
     return Table(
         f"table{number}", f"{caption} {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better.",
-        facts, columns, COST, [*lines, chance, *([ceiling] if ceiling.cells else []), *paper_lines(number, columns, groups)], notes,
+        facts, columns, COST, _beside(here, lines, paper_lines(number, columns, groups), [chance, *([ceiling] if ceiling.cells else [])]), notes,
     ), found
 
 
@@ -133,6 +133,13 @@ def _lines(methods: Sequence[Method], setting: Setting, groups: Mapping[str, str
         status = {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source]
         lines.append(Line(method.row.title, source, _told(method, setting), cells, status))
     return lines
+
+
+def _beside(methods: Sequence[Method], lines: Sequence[Line], paper: Mapping[str, Line], below: Sequence[Line]) -> list[Line]:
+    """Put each published row below the last of ours that corresponds to it; those that none corresponds to come last."""
+    last = {name: place for place, method in enumerate(methods) for name in method.row.paper}
+    placed = [of for place, line in enumerate(lines) for of in (line, *(paper[name] for name in paper if last.get(name) == place))]
+    return [*placed, *below, *(line for name, line in paper.items() if name not in last)]
 
 
 def _told(method: Method, setting: Setting) -> dict[str, str]:
