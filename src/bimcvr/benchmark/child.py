@@ -37,7 +37,8 @@ def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, 
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for number in (1, 2):
         os.dup2(stream, number)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # for what this process starts
+    # for what this process starts: loaders, and the processes that fill the cache
+    os.environ.update(OMP_NUM_THREADS=str(threads), LOKY_MAX_CPU_COUNT=str(threads))
     began = time.perf_counter()
     try:
         outcome = (_fit_and_test if trained else _test_alone)(words, experiment, seed, threads)
@@ -51,8 +52,7 @@ def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, 
     from bimcvr.provenance import peak_memory_mb
 
     write_json(record, {**outcome, "seconds": round(time.perf_counter() - began, 2), "peak_memory_mb": peak_memory_mb(), **_gpu_memory()})
-    sys.stdout.flush()
-    os._exit(0)  # an orderly end would wait minutes for the idle processes that filled the cache
+    _end_cache_fillers()
 
 
 def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: int) -> dict[str, Any]:
@@ -111,6 +111,13 @@ def _die_with_parent() -> None:
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _end_cache_fillers() -> None:
+    """End the processes that filled the cache: they idle for minutes, and this one would wait for them."""
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _earlier_seconds(run: Path) -> float:

@@ -13,7 +13,7 @@ _ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": 
 
 def as_markdown(table: Table) -> str:
     """Write a table as Markdown, its caption above and its notes below."""
-    heads = ["Method", "source", *table.facts, *(f"{group} {name}".strip() for group, name in table.columns), *table.after]
+    heads = [table.head, "source", *table.facts, *(f"{group} {name}".strip() for group, name in table.columns), *table.after]
     lines = [f"**{table.caption}**", "", _bar(heads), "|" + "---|" * len(heads)]
     for line in table.lines:
         cells = [_md(line.cells.get(column)) for column in table.columns]
@@ -28,7 +28,7 @@ def as_latex(table: Table) -> str:
 
     It needs `\usepackage{booktabs}` and `\usepackage{graphicx}`.
     """
-    heads = ["Method", "source", *table.facts]
+    heads = [table.head, "source", *table.facts]
     width = len(heads) + len(table.columns) + len(table.after)
     over, rules, at = [""] * len(heads), [], len(heads) + 1
     for group, count in table.groups:
@@ -57,7 +57,7 @@ def as_csv(table: Table) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     parts = ("", " sd", " low", " high", " bold")
     names = [f"{group} {name}".strip() + part for group, name in table.columns for part in parts]
-    writer.writerow(["table", "method", "source", *table.facts, *names, *table.after, "status"])
+    writer.writerow(["table", table.head, "source", *table.facts, *names, *table.after, "status"])
     for line in table.lines:
         cells = [part for column in table.columns for part in _csv(line.cells.get(column))]
         writer.writerow([table.caption, line.title, line.source, *_facts(line, table.facts), *cells, *_facts(line, table.after), line.status])

@@ -74,6 +74,7 @@ class Table:
         after: columns of facts behind them.
         lines: the rows.
         notes: below it.
+        head: of the first column.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Table:
     after: Sequence[str]
     lines: Sequence[Line]
     notes: Sequence[str] = ()
+    head: str = "Method"
 
     @property
     def groups(self) -> list[tuple[str, int]]:

@@ -52,7 +52,7 @@ def table_1(numbers: Statistics, data: str) -> Table:
     lines = [Line(of.name, "measured", cells={columns[0]: Cell(of.mean), columns[1]: Cell(of.median), columns[2]: Cell(f"{of.low} ~ {of.high}")})
              for of in numbers.table]
     return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (),
-                 [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),))
+                 [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),), "Statistic")
 
 
 def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
