@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from toy_suite import ABSENT, SMALL
 
 from calls import TINY, bimcvr
-from toy_suite import ABSENT, SMALL
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from toy_suite import ABSENT, SMALL
 
 from bimcvr.benchmark.published import published
 from bimcvr.data.gallery import make_gallery, rows_of
@@ -19,7 +20,6 @@ from bimcvr.data.manifest import read_manifest
 from bimcvr.metrics.embeddings import load_embeddings
 from bimcvr.metrics.result import Draws, build_result
 from calls import bimcvr, environment
-from toy_suite import ABSENT, SMALL
 
 pytestmark = pytest.mark.slow
 COST = {"seeds", "trials", "pairs seen", "min a run"}

@@ -74,7 +74,8 @@ def bars(title: str, found: Mapping[str, Figure], label: str, mark: tuple[str, f
     """
     figure, axes = new_figure(height=1.3 + 0.27 * len(found))
     values = [of.value for of in found.values()]
-    whiskers = [[max(0.0, of.value - of.interval[0]) for of in found.values()], [max(0.0, of.interval[1] - of.value) for of in found.values()]]
+    whiskers = [[max(0.0, of.value - of.interval[0]) for of in found.values()],
+                [max(0.0, of.interval[1] - of.value) for of in found.values()]]
     places = range(len(found))
     axes.barh(places, values, 0.66, color="#a9c5e6", xerr=whiskers, error_kw={"ecolor": COLOURS[0], "elinewidth": 1.4})
     axes.axvline(mark[1], color="black", linestyle="--", linewidth=1.1, label=f"{mark[0]} {mark[1]:.1f} %")

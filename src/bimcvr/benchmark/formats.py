@@ -3,12 +3,14 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 from bimcvr.benchmark.table import Cell, Line, Table
 
 _ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--",
-            "≥": r"$\geq$", "≤": r"$\leq$", "²": r"$^2$", "³": r"$^3$", "✓": r"$\surd$", "<": r"$<$", ">": r"$>$", "α": r"$\alpha$", "…": r"\dots{}"}
+            "≥": r"$\geq$", "≤": r"$\leq$", "²": r"$^2$", "³": r"$^3$", "✓": r"$\surd$", "<": r"$<$", ">": r"$>$", "α": r"$\alpha$",
+            "…": r"\dots{}", "“": "``", "”": "''"}
 
 
 def as_markdown(table: Table) -> str:
@@ -50,8 +52,9 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Write a table as CSV: a figure, its sd and the bounds of its interval in columns of their own; the first column is the caption's word
-    on what the data are.
+    """Write a table as CSV: a figure, its sd and the bounds of its interval in columns of their own.
+
+    The first column is the caption, which says what the data are.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -60,21 +63,22 @@ def as_csv(table: Table) -> str:
     writer.writerow(["table", table.head, "source", *table.facts, *names, *table.after, "status"])
     for line in table.lines:
         cells = [part for column in table.columns for part in _csv(line.cells.get(column))]
-        writer.writerow([table.caption, line.title, line.source, *_facts(line, table.facts), *cells, *_facts(line, table.after), line.status])
+        facts, after = _facts(line, table.facts), _facts(line, table.after)
+        writer.writerow([table.caption, line.title, line.source, *facts, *cells, *after, line.status])
     return stream.getvalue()
 
 
 def escape(text: str) -> str:
-    """Write text so that LaTeX prints it as it is.
+    r"""Write text so that LaTeX prints it as it is.
 
-    >>> escape("50 % of A_1 & B")
-    '50 \\\\% of A\\\\_1 \\\\& B'
+    >>> print(escape("50 % of A_1 & B"))
+    50 \% of A\_1 \& B
     """
     return "".join(_ESCAPES.get(sign, sign) for sign in text)
 
 
-def _facts(line: Line, names: "list[str] | tuple[str, ...] | object") -> list[str]:
-    return [line.facts.get(name, "") for name in names]  # type: ignore[attr-defined]
+def _facts(line: Line, names: Sequence[str]) -> list[str]:
+    return [line.facts.get(name, "") for name in names]
 
 
 def _bar(cells: list[str]) -> str:
@@ -89,7 +93,8 @@ def _md(cell: Cell | None) -> str:
 
 
 def _latex_lines(line: Line, table: Table) -> list[str]:
-    before, after = [escape(line.title), line.source, *map(escape, _facts(line, table.facts))], list(map(escape, _facts(line, table.after)))
+    before = [escape(line.title), line.source, *map(escape, _facts(line, table.facts))]
+    after = [escape(text) for text in _facts(line, table.after)]
     if line.status:
         return [_row([*before, rf"\multicolumn{{{len(table.columns)}}}{{l}}{{{escape(line.status)}}}", *after])]
     cells = [line.cells.get(column) for column in table.columns]

@@ -110,10 +110,12 @@ def _row_of(run: Run, record: Record, chosen: bool, places: Places, data: str) -
     if path:
         result = json.loads(path.read_text(encoding="utf-8"))
         line["run"] = str(path.parent)
-        line |= {name: result["about"][name] for name in ("volume_encoder", "text_encoder", "fusion", "manifest_hash", "git_commit", "device")}
+        told = ("volume_encoder", "text_encoder", "fusion", "manifest_hash", "git_commit", "device")
+        line |= {name: result["about"][name] for name in told}
         line |= {f"test.{name}": value for name, value in flat(result["metrics"]).items()}
         config = flat(yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8")))
-    return {**line, **{f"config.{name}": value if isinstance(value, str | int | float) else json.dumps(value) for name, value in config.items()}}
+    plain = {name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in config.items()}
+    return {**line, **{f"config.{name}": value for name, value in plain.items()}}
 
 
 def _statistics(manifest: Manifest) -> Any:

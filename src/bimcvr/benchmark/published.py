@@ -24,8 +24,8 @@ def published_rows() -> list[str]:
 
 def note() -> str:
     """Say what the rows marked `paper` are."""
-    return (f"Rows marked \"paper\" are published figures ({published()['source']}): measured there, on BIMCV-R, under that paper's protocol, "
-            "and not by this code.")
+    return (f"Rows marked “paper” are published figures ({published()['source']}): measured there, on BIMCV-R, under that paper's "
+            "protocol, and not by this code.")
 
 
 def paper_lines(table: int, columns: Sequence[Column], groups: Mapping[str, str], percent: bool = False) -> dict[str, Line]:

@@ -49,22 +49,25 @@ def budget(suite: Suite) -> str:
     """State what every row got."""
     factors = suite.budget.learning_rate_factors
     tried = ", ".join(f"{factor:g}" for factor in factors)
-    return (f"One budget for all trained rows: {suite.budget.epochs} epochs over the same training split, {len(factors)} tuning "
-            f"trial{'s' if len(factors) > 1 else ''} (a row's own learning rate times {tried}; at seed 0, chosen by the mean of both directions' recalls on "
-            f"val), {suite.budget.seeds} seed{'s' if suite.budget.seeds > 1 else ''} (fewer for minor rows; the column says how many); the run of the "
-            "chosen trial is the run of seed 0. The checkpoint that is tested is the best on val. A row that is not trained has no trials and one run. "
-            "Minutes are those of fit and test of one run, with as many runs side by side as stated; filling the cache of volumes does not count.")
+    return (
+        f"One budget for all trained rows: {suite.budget.epochs} epochs over the same training split, {len(factors)} tuning "
+        f"trial{'s' if len(factors) > 1 else ''} (a row's own learning rate times {tried}; at seed 0, chosen by the score of val), "
+        f"{suite.budget.seeds} seed{'s' if suite.budget.seeds > 1 else ''} (fewer for minor rows; the column says how many); the run of "
+        "the chosen trial is the run of seed 0. The checkpoint that is tested is the best on val. A row that is not trained has no trials "
+        "and one run. Minutes are those of fit and test of one run, beside the other runs that went on at the time; filling the cache of "
+        "volumes does not count.")
 
 
 def machine() -> str:
     """Describe this machine."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    model = next(named, platform.processor() or platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 if hasattr(os, "sysconf") else 0
     import torch
 
     cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return f"{platform.system()} {platform.machine()}, {model}, {os.cpu_count()} cores, {memory:.0f} GB" + "".join(f", {card}" for card in cards)
+    return ", ".join([f"{platform.system()} {platform.machine()}", model, f"{os.cpu_count()} cores", f"{memory:.0f} GB", *cards])
 
 
 def _facts(suite: Suite, manifest: Manifest, records: Mapping[Run, Record], methods: Sequence[Method]) -> dict[str, str]:
@@ -77,7 +80,7 @@ def _facts(suite: Suite, manifest: Manifest, records: Mapping[Run, Record], meth
         "Patients in two splits": str(abouts[0]["patient_overlap"]) if abouts else "",
         "Grids": ", ".join(sorted({" × ".join(map(str, about["grid"])) for about in abouts})),
         "Right answers": str(methods[0].results[0]["rule"]) if methods and methods[0].results else "",
-        "Runs": f"{len(done)} of {len(records)} ended well; {sum(record['seconds'] for record in done) / 60:.0f} minutes of processes in all",
+        "Runs": f"{len(done)} of {len(records)} ended well and took {sum(of['seconds'] for of in done) / 60:.0f} minutes of processes",
         "Peak memory of a run": f"{max(record['peak_memory_mb'] for record in done):,.0f} MB" if done else "",
         "Runs at commit": ", ".join(commits), "Tables at commit": git_commit(), "Machine": machine(),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -135,7 +136,8 @@ def _take(row: _Progress, places: Places, records: dict[Run, Record]) -> None:
 
 def _start(context: Any, run: Run, places: Places, threads: int) -> ForkServerProcess:
     places.record(run).unlink(missing_ok=True)
-    arguments = (run.words, run.learning_rate is not None, places.runs / run.experiment, run.seed, places.record(run), places.log(run), threads)
+    trained, experiment = run.learning_rate is not None, places.runs / run.experiment
+    arguments = (run.words, trained, experiment, run.seed, places.record(run), places.log(run), threads)
     process: ForkServerProcess = context.Process(target=run_one, args=arguments, name=run.name)
     process.start()
     return process
@@ -150,7 +152,8 @@ def _record_of(process: ForkServerProcess, run: Run, places: Places) -> Record:
     process.join()
     path = places.record(run)
     if not path.is_file():
-        reason = f"its process ended with code {process.exitcode}" + (": killed, perhaps for memory" if process.exitcode == -9 else "")
+        why = ": killed, perhaps for memory" if process.exitcode == -signal.SIGKILL else ""
+        reason = f"its process ended with code {process.exitcode}{why}"
         write_json(path, {"status": FAILED, "reason": f"{reason} (see {places.log(run)})"})
     record: Record = json.loads(path.read_text(encoding="utf-8"))
     return record

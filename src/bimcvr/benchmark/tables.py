@@ -19,8 +19,8 @@ RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")
 ENCODERS = ("image encoder", "text encoder")
 COST = ("seeds", "trials", "pairs seen", "min a run")
-BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). ± is the standard deviation over "
-        "seeds; brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients.")
+BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). ± is the standard deviation "
+        "over seeds; brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients.")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Setting:
 def table_1(numbers: Statistics, data: str) -> Table:
     """Return the statistics of the cohort."""
     columns: list[Column] = [("", name) for name in ("Average", "Median", "Range")]
-    lines = [Line(of.name, "measured", cells={columns[0]: Cell(of.mean), columns[1]: Cell(of.median), columns[2]: Cell(f"{of.low} ~ {of.high}")})
-             for of in numbers.table]
+    cells = [(Cell(of.mean), Cell(of.median), Cell(f"{of.low} ~ {of.high}")) for of in numbers.table]
+    lines = [Line(of.name, "measured", cells=dict(zip(columns, own, strict=True))) for of, own in zip(numbers.table, cells, strict=True)]
     return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (),
                  [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),), "Statistic")
 
@@ -71,13 +71,15 @@ def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
     columns = [(group, name) for group in groups.values() for name in names]
     found = differences([method for method in here if method.status == DONE], KEYWORDS, names, setting.gallery.patient, setting.draws)
     lines = _lines(here, setting, {label: groups[label] for label in KEYWORDS}, names, found)
-    chance = Line("chance (prevalence)", "chance", cells={(groups[label], name): Cell(of) for label, of in prevalence.items() for name in names})
+    chance = Line("chance (prevalence)", "chance", cells={
+        (groups[label], name): Cell(of) for label, of in prevalence.items() for name in names})
     large = "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
     caption = (f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label; gallery of "
                f"{len(setting.gallery.rows)} volumes.{large}")
     notes = (BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
              f"{note()} Their P@K are printed there as shares of 1; here times 100. Their prevalence is not published.")
-    return Table("table3", caption, ENCODERS, columns, COST, _beside(here, lines, paper_lines(3, columns, groups, percent=True), [chance]), notes), found
+    lines = _beside(here, lines, paper_lines(3, columns, groups, percent=True), [chance])
+    return Table("table3", caption, ENCODERS, columns, COST, lines, notes), found
 
 
 def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -90,11 +92,14 @@ def difference_table(number: int, found: Sequence[Difference], titles: Mapping[s
     """Return every pairwise difference of a table, with interval and p-values."""
     columns: list[Column] = [("", "difference"), ("", "p"), ("", "p Holm")]
     facts = ("minus", "of", "figure")
-    lines = [Line(titles[of.one], "measured", dict(zip(facts, (titles[of.other], WAY_TITLES.get(of.subject, of.subject), of.figure), strict=True)),
-                  {columns[0]: Cell(of.value, interval=of.interval, digits=2), columns[1]: Cell(of.p, digits=4), columns[2]: Cell(of.p_holm, digits=4)})
-             for of in found]
-    return Table(f"table{number}_differences", f"Table {number}, every pairwise difference, on {data}.", facts, columns, (), lines, (
-        "A row is the first method minus the second, with its 95 % interval over patients; p Holm is corrected over all pairs in that figure.",))
+    lines = []
+    for of in found:
+        names = (titles[of.other], WAY_TITLES.get(of.subject, of.subject), of.figure)
+        cells = (Cell(of.value, interval=of.interval, digits=2), Cell(of.p, digits=4), Cell(of.p_holm, digits=4))
+        lines.append(Line(titles[of.one], "measured", dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))))
+    caption = f"Table {number}, every pairwise difference, on {data}."
+    told = "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."
+    return Table(f"table{number}_differences", caption, facts, columns, (), lines, (told,))
 
 
 def _retrieval(
@@ -104,19 +109,22 @@ def _retrieval(
     found = differences([method for method in here if method.status == DONE], ways, RETRIEVAL, setting.gallery.patient, setting.draws)
     groups = {way: WAY_TITLES[way] for way in ways}
     lines = _lines(here, setting, groups, RETRIEVAL, found)
-    chance = Line("chance", "chance", cells={(group, name): Cell(setting.chance[name]) for group in groups.values() for name in RETRIEVAL})
-    ceiling = Line("ceiling (oracle that knows the reports' findings)", "ceiling", cells={
-        (groups[way], name): Cell(of) for way in ways if way in setting.ceiling for name, of in setting.ceiling[way].items() if name in RETRIEVAL})
+    below = [
+        Line("chance", "chance", cells={(group, name): Cell(of) for group in groups.values() for name, of in setting.chance.items()}),
+        Line("ceiling (oracle that knows the reports' findings)", "ceiling", cells={
+            (groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()}),
+    ]
+    lines = _beside(here, lines, paper_lines(number, columns, groups), [line for line in below if line.cells])
     size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
     notes = [BOLD, *_gate_note(here, number), note()]
     facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else ENCODERS)
-    return Table(
-        f"table{number}", f"{caption} {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better.",
-        facts, columns, COST, _beside(here, lines, paper_lines(number, columns, groups), [chance, *([ceiling] if ceiling.cells else [])]), notes,
-    ), found
+    caption += f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better."
+    return Table(f"table{number}", caption, facts, columns, COST, lines, notes), found
 
 
-def _lines(methods: Sequence[Method], setting: Setting, groups: Mapping[str, str], names: Sequence[str], found: Sequence[Difference]) -> list[Line]:
+def _lines(
+    methods: Sequence[Method], setting: Setting, groups: Mapping[str, str], names: Sequence[str], found: Sequence[Difference]
+) -> list[Line]:
     bold = {}
     for subject in groups:
         for name in names:
@@ -153,9 +161,11 @@ def _told(method: Method, setting: Setting) -> dict[str, str]:
     about = method.results[0]["about"]
     seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
     seen = sorted({int(record["pairs_seen"]) for record in method.records})
-    return {**told, "image encoder": str(about["volume_encoder"]), "text encoder": str(about["text_encoder"]), "seeds": str(len(method.records)),
-            "trials": str(setting.trials if method.row.train else 0), "pairs seen": ", ".join(f"{of:,}" for of in seen),
-            "min a run": f"{seconds / 60:.1f}"}
+    return {
+        **told, "image encoder": str(about["volume_encoder"]), "text encoder": str(about["text_encoder"]),
+        "seeds": str(len(method.records)), "trials": str(setting.trials if method.row.train else 0),
+        "pairs seen": ", ".join(f"{of:,}" for of in seen), "min a run": f"{seconds / 60:.1f}",
+    }
 
 
 def _gate_note(methods: Sequence[Method], number: int) -> list[str]:
@@ -163,6 +173,6 @@ def _gate_note(methods: Sequence[Method], number: int) -> list[str]:
                  if record.get("gate_entropy") is not None and method.results[0]["about"].get("fusion") == "ChannelGate"]
     if number != 4 or not entropies:
         return []
-    return [f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it, the entropy of its "
-            f"softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D, the largest possible (1: every channel "
-            "gets the same weight, so that the fused vector is the first view's up to scale)."]
+    return [f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it, the entropy of "
+            f"its softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D, the largest possible (1: every "
+            "channel gets the same weight, so that the fused vector is the first view's up to scale)."]

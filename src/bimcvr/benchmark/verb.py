@@ -72,7 +72,8 @@ def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
 
     if suite.cohort is None:
         if data is None:
-            raise UserError(f"{suite.path} makes no cohort of its own: give a manifest as --data (make benchmark DATA=… SUITE={suite.name}).")
+            raise UserError(f"{suite.path} makes no cohort of its own: give a manifest as --data, as in `make benchmark DATA=manifest.csv "
+                            f"SUITE={suite.name}`.")
         return data
     if data is not None:
         raise UserError(f"{suite.path} makes its own phantoms: leave --data out, or take a suite without a cohort.")
