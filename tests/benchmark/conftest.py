@@ -16,7 +16,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("suite")
     base = yaml.safe_load(TINY)
     del base["trainer"]["max_epochs"]
-    base["model"]["probes"] = False
+    base["model"] |= {"probes": False, "keywords": ["atelectasis", "consolidation", "adenopathy"]}
     parts = {
         "base": base,
         "other": {"data": {"view_1": {"class_path": "torchio.RandomNoise"}}, "model": {"objective": {
@@ -33,9 +33,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return {"name": name, "title": title, "files": [f"{file}.yaml" for file in ("base", *files)], "tables": [2, 3, 4], **more}
 
     (folder / "suite.yaml").write_text(yaml.safe_dump({
-        "name": "toys", "cohort": {"patients": 36, "seed": 5},
+        "name": "toys", "cohort": {"patients": 50, "seed": 5},
         "budget": {"epochs": 2, "seeds": 2, "learning_rate_factors": [1, 0.3]},
-        "options": {"data.split": "patient_hash", "data.fractions": [0.5, 0.2, 0.3]},
+        "options": {"data.split": "patient_hash", "data.fractions": [0.4, 0.15, 0.45]},
         "rows": [
             row("one", "Toy & one", paper=["MedFinder (Resnet-50)", "Clip"]), row("two", "Toy_two", "other"),
             row("fixed", "Toy untrained", "fixed", train=False), row("absent", "Toy absent", "absent"),
@@ -57,5 +57,5 @@ def undisturbed(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def with_cohort(undisturbed: Path, tmp_path: Path) -> Path:
     """A new folder whose cohort and cache are there already."""
-    shutil.copytree(undisturbed / "cohort-36-5", tmp_path / "out/cohort-36-5")
+    shutil.copytree(undisturbed / "cohort-50-5", tmp_path / "out/cohort-50-5")
     return tmp_path / "out"

@@ -1,9 +1,11 @@
 """What happens in the process of one run: fit, test, and a record of how it ended, written last."""
 
+import importlib.util
 import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -68,13 +70,26 @@ def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: 
     run = newest_run(experiment, seed, "checkpoints/best.ckpt")
     if run is None:
         raise UserError("fit left no checkpoint: without a figure of val there is none to test.")
-    _call(train, "test", words, str(run / "checkpoints/best.ckpt"))
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        _test_elsewhere(words, run / "checkpoints/best.ckpt")
+    else:
+        _call(train, "test", words, str(run / "checkpoints/best.ckpt"))
     # a fit writes its config when the cache is filled and training begins
     return {
         "status": DONE, "folder": run.name, "seconds_fit": round(earlier + fitted - (run / "config.yaml").stat().st_mtime, 2),
         "seconds_test": round(time.time() - fitted, 2), "resumed": before is not None,
         "val_score": _val_score(run / "checkpoints/best.ckpt"), "gate_entropy": _gate_entropy(run), "pairs_seen": _pairs_seen(run),
     }
+
+
+def _test_elsewhere(words: tuple[str, ...], checkpoint: Path) -> None:
+    """Test on one device in a process that knows nothing of the fit's other processes: those have ended."""
+    launched = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "BIMCVR_RUN_FOLDER")
+    environment = {name: value for name, value in os.environ.items() if name not in launched}
+    one_device = ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
+    command = [sys.executable, "-m", "bimcvr", "test", *words, *one_device, "--ckpt_path", str(checkpoint)]
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise UserError("test on one device failed; the log says why.")
 
 
 def _test_alone(words: tuple[str, ...], experiment: Path, seed: int, threads: int) -> dict[str, Any]:
@@ -102,6 +117,7 @@ def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str | None)
     arguments = [verb, *words, *(["--ckpt_path", checkpoint] if checkpoint else [])]
     # by these Lightning starts further processes where a run has several devices, and errors name the file
     sys.argv = ["bimcvr", *arguments]
+    sys.modules["__main__"].__spec__ = importlib.util.find_spec("bimcvr.__main__")
     train(arguments)
 
 
