@@ -12,7 +12,7 @@ from bimcvr.benchmark.table import Cell, Column, Line, Table
 
 COLUMNS: list[Column] = [("text → image", "R@1"), ("text → image", "MdR"), ("image → text", "R@1")]
 NUMBER = st.floats(0, 999, allow_nan=False)
-CELL = st.builds(lambda value, sd, low, high, bold: Cell(value, sd, [low, high], bold), NUMBER, st.none() | NUMBER, NUMBER, NUMBER, st.booleans())
+CELL = st.builds(Cell, NUMBER, st.none() | NUMBER, st.lists(NUMBER, min_size=2, max_size=2), st.booleans())
 
 
 def table(lines: list[Line]) -> Table:
@@ -36,7 +36,8 @@ def test_the_three_forms_hold_the_same_numbers(rows: list[dict[Column, Cell]]) -
 
 @given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELL), min_size=1, max_size=4))
 def test_every_latex_row_has_the_columns_of_its_tabular(rows: list[dict[Column, Cell]]) -> None:
-    made = table([*(Line("a & b_c", "measured", {"text encoder": "50 % #1"}, cells) for cells in rows), Line("off", "not run", status="weights_absent")])
+    lines = [Line("a & b_c", "measured", {"text encoder": "50 % #1"}, cells) for cells in rows]
+    made = table([*lines, Line("off", "not run", status="weights_absent")])
     text = as_latex(made)
     width = len(re.findall("[lr]", re.search(r"\\begin\{tabular\}\{([lr]+)\}", text).group(1)))  # type: ignore[union-attr]
     for line in text.splitlines():
@@ -48,11 +49,12 @@ def test_every_latex_row_has_the_columns_of_its_tabular(rows: list[dict[Column, 
 
 
 def test_bold_and_absent_figures() -> None:
-    made = table([Line("one", "measured", cells={COLUMNS[0]: Cell(12.34, bold=True)}), Line("two", "not run", status="not run: weights absent")])
+    one = Line("one", "measured", cells={COLUMNS[0]: Cell(12.34, bold=True)})
+    made = table([one, Line("two", "not run", status="not run: weights absent")])
     assert "| one | measured |  | **12.3** | – | – |  |" in as_markdown(made)
     assert r"one & measured &  & \textbf{12.3} & -- & -- &" in as_latex(made)
     assert "two | not run |  | not run: weights absent |" in as_markdown(made)
-    assert list(csv.DictReader(io.StringIO(as_csv(made))))[0]["text → image R@1 bold"] == "1"
+    assert next(csv.DictReader(io.StringIO(as_csv(made))))["text → image R@1 bold"] == "1"
 
 
 def test_latex_escapes() -> None:

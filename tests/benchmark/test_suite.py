@@ -79,7 +79,7 @@ def test_a_smaller_suite(tmp_path: Path) -> None:
     small = suite.smaller(("b",), 5, 2, 1, 1, 1)
     assert (small.cohort and small.cohort.patients, small.budget.epochs, len(small.rows)) == (5, 1, 1)
     assert small.factors_of(small.rows[0]) == (1.0,)
-    with pytest.raises(UserError, match="there is no row 'bb'. Did you mean 'b'"):
+    with pytest.raises(UserError, match=r"there is no row 'bb'\. Did you mean 'b'"):
         suite.smaller(("bb",), None, None, None, None, None)
     real = read_suite(write(tmp_path, changed(cohort=None)))
     with pytest.raises(UserError, match="leave --patients"):
