@@ -20,7 +20,7 @@ from bimcvr.files import write_json
 DONE, FAILED, ABSENT = "done", "failed", "not run: weights absent"
 PRELOAD = ("bimcvr.training", "bimcvr.benchmark.child", "bimcvr.phantom.oracle", "torchio", "monai.networks.nets", "open_clip",
            "transformers.models.auto.modeling_auto")
-"""What the server of processes imports once for all runs. None of it may start a thread: a fork would not have it."""
+"""What the server of processes imports once for all runs. None of it computes: threads of OpenMP would not survive the fork."""
 
 
 def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, record: Path, log: Path, threads: int) -> None:

@@ -45,7 +45,7 @@ def benchmark(
         resamples: bootstrap resamples, and rounds of the randomisation tests.
 
     Returns:
-        The exit code: 0, or 3 where a run failed or could not be run.
+        The exit code: 0, or 3 where a run failed.
     """
     from bimcvr.benchmark.suite import read_suite
 
