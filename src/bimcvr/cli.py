@@ -22,6 +22,8 @@ VERBS = {
     "curate": ("bimcvr.curation.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
+    "sweep": ("bimcvr.sweeps.verb:sweep", "search hyper-parameters by a W&B sweep file: on W&B, or with --local on this machine"),
+    "doctor": ("bimcvr.doctor.verb:doctor", "check this machine: packages, weights, GPU, cache, checkpoint; what to do about each failure"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
