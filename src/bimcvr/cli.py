@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 
@@ -68,8 +69,15 @@ def _run(verb: str, words: list[str]) -> int:
         return function(words)
     from jsonargparse import auto_cli
 
-    code = auto_cli(function, args=words[1:], as_positional=True, prog=f"python -m bimcvr {verb}")
+    code = auto_cli(function, args=_switched(function, words[1:]), as_positional=True, prog=f"python -m bimcvr {verb}")
     return int(code or 0)
+
+
+def _switched(function: Callable[..., int], words: list[str]) -> list[str]:
+    """Let a switch stand alone: `--local` is `--local true`."""
+    switches = {f"--{name}" for name, parameter in inspect.signature(function).parameters.items() if parameter.annotation is bool}
+    return [part for place, word in enumerate(words) for part in
+            ((word, "true") if word in switches and "".join(words[place + 1 : place + 2]).lower() not in ("true", "false") else (word,))]
 
 
 def _help() -> str:
