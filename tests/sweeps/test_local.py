@@ -33,8 +33,8 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def plain(rows: list[dict[str, str]]) -> list[tuple[str, ...]]:
-    """What a table says of proposals and results, whatever the trials' numbers and times."""
-    return [(row["state"], row["lr"], row["kind"], row["val/score"]) for row in rows]
+    """What a table says of proposals and results, whatever their times."""
+    return [(row["trial"], row["state"], row["lr"], row["kind"], row["val/score"]) for row in rows]
 
 
 def alive(pid: int) -> bool:
@@ -76,6 +76,39 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
     assert plain(rows) == plain(table(whole))
     assert all(row["state"] == "done" for row in rows)
     assert len({(row["lr"], row["kind"]) for row in rows}) == 8, "no proposal twice"
+
+
+@pytest.mark.parametrize("moment", ["enqueue_trial", "ask", "set_user_attr", "tell"])
+def test_a_kill_between_any_two_records_loses_and_doubles_nothing(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped right after each kind of record is made, over and over, the sweep has each point of its grid once."""
+    import optuna
+
+    file = sweep_file(tmp_path, method="grid", parameters={"lr": {"values": [0.1, 0.9, 0.3]}, "kind": {"values": ["a"]},
+                                                           "fails_above": {"value": 0.5}})
+    owner = optuna.trial.Trial if moment == "set_user_attr" else optuna.study.Study
+    plain_call, calls = getattr(owner, moment), 0
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        value = plain_call(*arguments, **options)
+        if calls in {1, 2, 4, 7, 11, 16, 22, 29, 37, 46}:  # ever further apart: each gap hits another place
+            raise Killed
+        return value
+
+    monkeypatch.setattr(owner, moment, killed)
+    for _ in range(40):
+        try:
+            code = main(["sweep", str(file), "--local", "--folder", str(tmp_path / "s")])
+            break
+        except Killed:
+            continue
+    assert code == 3
+    rows = table(tmp_path / "s")
+    assert [(row["trial"], row["lr"], row["state"]) for row in rows] == [("0", "0.1", "done"), ("1", "0.9", "failed"), ("2", "0.3", "done")]
 
 
 def test_the_best_epoch_counts_and_the_best_command_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,7 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> in
     if not count:
         raise UserError(f"Method {sweep.method} never ends by itself: say how many trials, with --trials or run_cap in the file.")
     count = min(count, len(points)) if points else count
+    expand(sweep.command, sweep.program, {})  # a command that cannot be filled in is refused before anything begins
     if sweep.early_terminate:
         print("early_terminate is W&B's: here every trial runs to its end.")
     with _only_one(folder):
@@ -57,7 +58,7 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> in
         best = study.best_trial if any(trial.value is not None for trial in own) else None
         if best is None:
             return 3
-        print(f"best: trial {best.user_attrs['first']}, {sweep.metric} {best.value:.4g}\n{best.user_attrs['command']}")
+        print(f"best: trial {best.user_attrs['place']}, {sweep.metric} {best.value:.4g}\n{best.user_attrs['command']}")
     return 3 if any(trial.value is None for trial in own) else 0
 
 
@@ -68,10 +69,10 @@ def _run(sweep: Sweep, folder: Path, study: Any, points: list[dict[str, Any]] | 
             print(f"The target {sweep.metric} {sweep.target} is reached: no further trial.")
             return
         if len(own) >= GIVE_UP and all(trial.value is None for trial in own):
-            last = _trial_folder(folder, own[-1].user_attrs["first"])
+            last = _trial_folder(folder, own[-1].user_attrs["place"])
             raise UserError(f"The first {len(own)} trials all failed. The log {last / 'log.txt'} ends with:\n{last_words(last)}")
         trial, values = _propose(sweep, study, points, seed)
-        number = trial.user_attrs["first"]
+        number = trial.user_attrs["place"]
         command = expand(sweep.command, sweep.program, values, sys.executable)
         trial.set_user_attr("values", values)
         trial.set_user_attr("command", shlex.join(command))
@@ -89,15 +90,14 @@ def _propose(sweep: Sweep, study: Any, points: list[dict[str, Any]] | None, seed
     from optuna.samplers import RandomSampler, TPESampler
     from optuna.trial import TrialState
 
-    known = [trial for trial in study.get_trials(deepcopy=False) if trial.params]
-    first = sum(trial.user_attrs.get("first", trial.number) == trial.number for trial in known)
+    place = len({trial.user_attrs["place"] for trial in study.get_trials(deepcopy=False) if trial.params})
     # made anew for each trial: a sampler that begins again after a kill would repeat its first proposals
-    study.sampler = (TPESampler if sweep.method == "bayes" else RandomSampler)(seed=seed + first)
+    study.sampler = (TPESampler if sweep.method == "bayes" else RandomSampler)(seed=seed + place)
     if points is not None and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial({"point": min(set(range(len(points))) - {trial.params["point"] for trial in known})})
+        study.enqueue_trial({"point": place})
     trial = study.ask()
-    if "first" not in trial.user_attrs:
-        trial.set_user_attr("first", trial.number)
+    if "place" not in trial.user_attrs:
+        trial.set_user_attr("place", place)
     if points is not None:
         return trial, points[trial.suggest_int("point", 0, len(points) - 1)]
     return trial, {dimension.name: dimension.value(_sample(trial, dimension)) for dimension in sweep.dimensions}
@@ -112,7 +112,7 @@ def _sample(trial: Any, dimension: Dimension) -> Any:
 def _finish(sweep: Sweep, folder: Path, study: Any, trial: Any, code: int, seconds: float) -> None:
     from optuna.trial import TrialState
 
-    own = _trial_folder(folder, trial.user_attrs["first"])
+    own = _trial_folder(folder, trial.user_attrs["place"])
     value = best_value(own, sweep.metric, sweep.goal) if code == 0 else None
     trial.set_user_attr("seconds", round(seconds, 1))
     if value is None:
@@ -128,7 +128,7 @@ def _say(sweep: Sweep, study: Any, trial: Any, left: float) -> None:
     done = next(one for one in own if one.number == trial.number)
     said = f"failed ({done.user_attrs['failed']})" if done.value is None else f"{sweep.metric} {done.value:.4g}"
     any_done = any(one.value is not None for one in own)
-    best = f"best {study.best_value:.4g} (trial {study.best_trial.user_attrs['first']})" if any_done else "none"
+    best = f"best {study.best_value:.4g} (trial {study.best_trial.user_attrs['place']})" if any_done else "none"
     hours, minutes, seconds = int(left // 3600), int(left // 60 % 60), int(left % 60)
     print(f"  {said} in {done.user_attrs['seconds']} s; so far {best}; about {hours}:{minutes:02d}:{seconds:02d} left", flush=True)
 
@@ -151,18 +151,18 @@ def _take_up(study: Any) -> None:
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        first = trial.user_attrs.get("first", trial.number)
-        again = {"first": first, "again": trial.number}
         known = any(other.user_attrs.get("again") == trial.number for other in study.get_trials(deepcopy=False))
-        if trial.params and not known:  # one without parameters was killed before it got any: it is proposed anew
-            print(f"trial {first} was cut off: it runs again.")
-            study.enqueue_trial(trial.params, user_attrs=again)
+        # one without parameters was killed before it got any: it is proposed anew
+        if trial.params and not known and "failed" not in trial.user_attrs:
+            print(f"trial {trial.user_attrs['place']} was cut off: it runs again.")
+            study.enqueue_trial(trial.params, user_attrs={"place": trial.user_attrs["place"], "again": trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
 
 
 def _own_trials(study: Any) -> list[Any]:
     """Return the trials that ended by themselves, well or badly."""
-    return [trial for trial in study.get_trials(deepcopy=False) if trial.value is not None or "failed" in trial.user_attrs]
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    return [trial for trial in ended if trial.value is not None or "failed" in trial.user_attrs]
 
 
 def _reached(sweep: Sweep, trials: list[Any]) -> bool:

@@ -27,11 +27,11 @@ def write_table(path: Path, sweep: Sweep, trials: list[Any]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "state", sweep.metric, "seconds", *names, "why", "command"])
-    for trial in sorted(trials, key=lambda one: one.user_attrs["first"]):
+    for trial in sorted(trials, key=lambda one: one.user_attrs["place"]):
         about = trial.user_attrs
         state, value = ("failed", "") if trial.value is None else ("done", repr(trial.value))
         values = [about["values"].get(name, "") for name in names]
-        writer.writerow([about["first"], state, value, about["seconds"], *values, about.get("failed", ""), about["command"]])
+        writer.writerow([about["place"], state, value, about["seconds"], *values, about.get("failed", ""), about["command"]])
     write_text(path, text.getvalue())
 
 
@@ -45,10 +45,10 @@ def print_table(sweep: Sweep, trials: list[Any]) -> None:
     for head in ("trial", sweep.metric, "seconds", *_short_names(names)):
         table.add_column(head, justify="right")
     sign = -1 if sweep.goal == "maximize" else 1
-    for trial in sorted(trials, key=lambda one: (one.value is None, sign * (one.value or 0), one.user_attrs["first"])):
+    for trial in sorted(trials, key=lambda one: (one.value is None, sign * (one.value or 0), one.user_attrs["place"])):
         about = trial.user_attrs
         result = about.get("failed") if trial.value is None else f"{trial.value:.4g}"
-        table.add_row(str(about["first"]), result, str(about["seconds"]), *(_short(about["values"][name]) for name in names))
+        table.add_row(str(about["place"]), result, str(about["seconds"]), *(_short(about["values"][name]) for name in names))
     Console().print(table)
 
 
