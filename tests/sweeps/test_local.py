@@ -1,6 +1,8 @@
 """A sweep on this machine: killed at any moment it goes on, and proposes what it would have proposed."""
 
 import csv
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +206,34 @@ def test_without_a_login_the_way_out_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     done = subprocess.run(command, env={**alone, "WANDB_MODE": "offline"}, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "WANDB_MODE is offline" in done.stderr) == (1, True)
+
+
+def test_on_wandb_the_whole_file_is_sent_and_this_process_becomes_its_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import wandb
+
+    told: list[Any] = []
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(wandb, "sweep", lambda content, project: told.append((content, project)) or "abc")
+    monkeypatch.setattr(wandb, "agent", lambda name, project, count: told.append((name, project, count, shutil.which("python"))))
+    file = sweep_file(tmp_path, project="mine", early_terminate={"type": "hyperband", "min_iter": 3})
+    assert main(["sweep", str(file), "--trials", "5"]) == 0
+    (content, project), agent = told
+    assert (content, project) == (yaml.safe_load(file.read_text()), "mine")
+    assert agent[:3] == ("abc", "mine", 5)
+    assert Path(agent[3]).parent == Path(sys.executable).parent, "the agent's plain `python` is this one"
+
+
+def test_a_run_of_an_agent_is_online_by_default_and_any_other_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    for sweep_id, mode in (("x", "online"), (None, "offline")):
+        monkeypatch.setenv("WANDB_MODE", "")
+        monkeypatch.delenv("WANDB_MODE")
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep_id or "")
+        if sweep_id is None:
+            monkeypatch.delenv("WANDB_SWEEP_ID")
+        with pytest.raises(SystemExit):
+            main(["fit", "--print_config"])
+        assert os.environ["WANDB_MODE"] == mode
 
 
 @pytest.mark.slow
