@@ -91,7 +91,7 @@ class WandbExamples(Callback):
             table.add_data(*example.row, *seen)
         for logger in _loggers(trainer):
             with _kept_with_the_run(logger.experiment):
-                logger.experiment.log({f"examples/{split}": table})
+                logger.experiment.log({f"examples/{'phantom_' if gallery.description.get('synthetic') else ''}{split}": table})
 
 
 def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int) -> list[Example]:
