@@ -22,11 +22,13 @@ from bimcvr.files import replacing, write_json, write_text
 from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
 from bimcvr.runs import choose_run, config_beside
+from bimcvr.wandb_examples import WandbExamples
 
 
 def train(arguments: list[str]) -> int:
     """Run one of fit, validate, test and predict with LightningCLI's options."""
-    os.environ.setdefault("WANDB_MODE", "offline")
+    # an agent of a sweep hears of its runs from the server alone
+    os.environ.setdefault("WANDB_MODE", "online" if "WANDB_SWEEP_ID" in os.environ else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
     _Parser.made.clear()
@@ -48,6 +50,8 @@ class RetrieverCLI(LightningCLI):
         """Add the run's place and the checkpoint's choice."""
         parser.add_argument("--experiment", type=str, default="run", help="Name of the experiment: its folder in `runs`.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--log_examples", type=bool, default=False,
+                            help="Put slices and report text into W&B's table of examples, not only study ids and labels.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({
             "checkpoint.monitor": "val/score", "checkpoint.mode": "max", "checkpoint.filename": "best",
@@ -77,7 +81,8 @@ class RetrieverCLI(LightningCLI):
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
         last = ModelCheckpoint(self.run / "checkpoints", filename="last", enable_version_counter=False)
         trainer = super().instantiate_trainer(
-            callbacks=[*(config.callbacks or []), last], default_root_dir=str(self.run),
+            callbacks=[*(config.callbacks or []), last, WandbExamples(self._get(self.config_init, "log_examples"))],
+            default_root_dir=str(self.run),
             logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
         )
         if int(os.environ.get("LOCAL_RANK", "0")) == 0:
