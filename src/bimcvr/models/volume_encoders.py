@@ -85,6 +85,7 @@ class ViT3D(nn.Module):
         # MONAI's blocks carry a cross-attention norm, and the classifier a head, that no gradient would ever reach
         for block in vit.blocks:
             block.norm_cross_attn.requires_grad_(False)
+            block.attn.use_flash_attention = True  # the same attention, without its (N, N) matrix in memory
         self.patches, self.cls_token, self.blocks, self.norm = vit.patch_embedding, vit.cls_token, vit.blocks, vit.norm
 
     def forward(self, volume: Tensor) -> Features:
