@@ -49,6 +49,11 @@ def parameters(model: Retriever) -> dict[str, tuple[int, int]]:
     return {name: (_count(part, True), _count(part, False)) for name, part in counted.items()}
 
 
+def weight_bytes(model: Retriever) -> int:
+    """Return the bytes of all parameters and buffers, the frozen text tower's too."""
+    return sum(map(_bytes_of, (_text_tower(model), *trained_parts(model).values())))
+
+
 def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, int], precision: str) -> Footprint:
     """Count a step on fake tensors, which have shape and type but no content.
 
@@ -61,7 +66,7 @@ def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, in
         size: the grid (D, H, W).
         precision: the trainer's.
     """
-    weights = sum(map(_bytes_of, (_text_tower(model), *trained_parts(model).values())))
+    weights = weight_bytes(model)
     fake = FakeTensorMode()
     for part in trained_parts(model).values():
         _make_fake(part, fake)

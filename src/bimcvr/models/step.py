@@ -1,6 +1,7 @@
 """One training step on random volumes, without trainer and data: what a dry run estimates and a benchmark times."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -50,3 +51,28 @@ def trained_parts(model: Retriever) -> dict[str, torch.nn.Module]:
     """Return the parts that a step runs through, by their names in the configuration."""
     names = ("volume_encoder", "fusion", "project_image", "project_text", "whitening", "objective")
     return {name: part for name in names if (part := getattr(model, name)) is not None}
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done what was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def reset_peak(device: torch.device) -> int:
+    """Begin to measure the peak anew. Returns what the process holds now on the CPU, 0 on a GPU, whose peak counts all of ours."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return 0
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts from VmRSS
+    return _kilobytes("VmRSS") * 1024
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the bytes at the peak since `reset_peak`: a GPU's tensors, or the whole process on the CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _kilobytes("VmHWM") * 1024
+
+
+def _kilobytes(field: str) -> int:
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field + ":"))
