@@ -64,10 +64,10 @@ class DryRunCLI(RetrieverCLI):
         needs = footprint(model, batch, views, data.cache.size, precision)
         buckets = needs.gradients if processes > 1 and not _views_of_buckets(trainer.strategy) else 0
         lines += _memory(needs, buckets, precision)
-        lines += [f"operations: {needs.flops / 1e12:.3f} × 10^12 a step and process, forward and backward (counted)"]
+        lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
         if config.peak_tflops:
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
-            lines += [f"time, estimate: {seconds:.2f} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
+            lines += [f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
                       f"{_duration(seconds * total)} for all steps, without loading, validation and communication"]
         elif not config.measure:
             lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"]
