@@ -9,6 +9,7 @@ measured, and with --out appends it to a file of JSON rows. Share of the peak (M
 speed at this precision as its maker states it.
 """
 
+import itertools
 import json
 import platform
 import sys
@@ -46,7 +47,7 @@ class ThroughputCLI(DryRunCLI):
         """Add what only the benchmark asks."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--steps", type=int, default=20, help="Steps that are timed, after 3 that are not.")
-        parser.add_argument("--compile", type=str | None, default=None, help="Compile the volume encoder with this backend of torch.compile.")
+        parser.add_argument("--compile", type=str | None, default=None, help="Backend of torch.compile for the volume encoder.")
         parser.add_argument("--out", type=Path | None, default=None, help="File of JSON rows that the result is appended to.")
 
 
@@ -108,7 +109,7 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
         optimizer.zero_grad()
 
     reset_peak(device)
-    without = _time(step, iter(lambda: one[0], None), options.steps, device)
+    without = _time(step, itertools.repeat(one[0]), options.steps, device)
     peak = peak_bytes(device)
     with_data = _time(step, _endless(data), options.steps, device)
     flops = int(counter.get_total_flops())
@@ -118,7 +119,8 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
         "compile": options.compile, "volume_encoder": type(model.volume_encoder).__name__,
         "checkpointing": bool(getattr(model.volume_encoder, "checkpointing", False)),
         "parameters": sum(weight.numel() for weight in model.volume_encoder.parameters()), "size": list(data.cache.size),
-        "data": "noise" if data.manifest.path.name == "noise.csv" else data.manifest.path.name, "batch": batch, "views": views, "workers": data.num_workers, "steps": options.steps, "operations_a_step": flops,
+        "data": "noise" if data.manifest.path.name == "noise.csv" else data.manifest.path.name,
+        "batch": batch, "views": views, "workers": data.num_workers, "steps": options.steps, "operations_a_step": flops,
         "peak_gib": round(peak / 2**30, 3), "peak_of": "tensors on the GPU" if device.type == "cuda" else "the whole process",
     }
     for name, seconds in (("without_data", without), ("with_data", with_data)):

@@ -67,7 +67,8 @@ def test_the_sbatch_file_is_bash_and_its_command_parses(cluster: dict[str, str],
 @pytest.mark.slow
 def test_a_job_is_requeued_and_goes_on_in_its_folder(cluster: dict[str, str], tiny_config: list[str], tmp_path: Path) -> None:
     words = ["bash", str(SBATCH), *tiny_config, *ON_CPU, "--trainer.max_epochs"]
-    job = subprocess.Popen([*words, "400"], cwd=ROOT, env=cluster, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    job = subprocess.Popen([*words, "400"], cwd=ROOT, env=cluster, start_new_session=True, stdout=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE)
     deadline = time.monotonic() + 90
     while not list((tmp_path / "runs").glob("*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline and job.poll() is None:
         time.sleep(0.1)

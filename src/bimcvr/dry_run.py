@@ -3,7 +3,7 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ GIB = 2**30
 
 def dry_run(arguments: list[str]) -> int:
     """Print parameters, memory, disk and time of a `fit` with the same options; nothing is trained, cached or written."""
-    cli = command_line(["fit", *arguments[1:]], DryRunCLI)
-    assert isinstance(cli, DryRunCLI)
+    cli = cast(DryRunCLI, command_line(["fit", *arguments[1:]], DryRunCLI))
     print(cli.report())
     return 0
 
