@@ -115,7 +115,8 @@ def losses_of(objective: Objective, tower: Tensor, image: Tensor, text: Tensor, 
     # pairs (0, 1) and (2, 3) are mixed, each within its own process
     partner = torch.arange(len(image)) ^ 1
     target = soft_target(partner, torch.full((len(image),), 0.7))
-    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target, same, features(7, 2, 5) @ tower, BEARS)["loss"]
+    prompts = features(7, 2, 5) @ tower
+    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target, same, prompts, BEARS)["loss"]
 
 
 def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:
