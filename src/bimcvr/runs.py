@@ -54,7 +54,7 @@ def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool,
         told = f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run."
     else:
         return
-    if not any(run.iterdir()):
+    if run.is_dir() and not any(run.iterdir()):
         run.rmdir()
     raise UserError(told)
 

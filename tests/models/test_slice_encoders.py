@@ -1,5 +1,6 @@
 """2D towers over slices: which slices, in which order, what the tower is given, what is trained and what is kept."""
 
+import doctest
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.models import slice_encoders
 from bimcvr.models.slice_encoders import SliceEncoder, evenly
 from bimcvr.models.slice_joins import MeanP, SeqLSTM, SeqTransf, Statistic
 from bimcvr.models.slice_towers import OpenClipImage, ResNet2D
@@ -49,6 +51,10 @@ def original_input(preprocess: Any, hu: np.ndarray) -> Tensor:
     from PIL import Image
 
     return preprocess(Image.fromarray(hu.astype(np.float32)))
+
+
+def test_examples() -> None:
+    assert doctest.testmod(slice_encoders) == (0, 1)
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
