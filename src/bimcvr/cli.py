@@ -11,6 +11,7 @@ from bimcvr.errors import UserError
 # verb: (module:function, what it does)
 VERBS = {
     "fit": ("bimcvr.training:train", "train a retriever on a manifest"),
+    "dry-run": ("bimcvr.dry_run:dry_run", "print parameters, memory, disk and time of a fit before anything is spent"),
     "validate": ("bimcvr.training:train", "score a checkpoint on the split val"),
     "test": ("bimcvr.training:train", "score a checkpoint on the split test; write embeddings and result"),
     "predict": ("bimcvr.training:train", "write a checkpoint's embeddings of any manifest"),
@@ -24,7 +25,7 @@ VERBS = {
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
-LIGHTNING = ("fit", "validate", "test", "predict")
+LIGHTNING = ("fit", "dry-run", "validate", "test", "predict")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

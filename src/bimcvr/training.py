@@ -21,24 +21,29 @@ from bimcvr.errors import UserError
 from bimcvr.files import replacing, write_json, write_text
 from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
-from bimcvr.runs import choose_run, config_beside, refuse_without_checkpoint
+from bimcvr.runs import choose_run, config_beside, is_first_process, refuse_without_checkpoint
 
 
 def train(arguments: list[str]) -> int:
     """Run one of fit, validate, test and predict with LightningCLI's options."""
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    _quieten()
-    _Parser.made.clear()
-    cli = RetrieverCLI(
-        Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
-        parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
-    )
+    cli = command_line(arguments, RetrieverCLI)
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
             logger.experiment.finish()  # else a second verb in this process would go on in the first one's run
     return 0
+
+
+def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "RetrieverCLI":
+    """Parse a verb's arguments and do what `kind` does with them."""
+    os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    _quieten()
+    _Parser.made.clear()
+    return kind(
+        Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
+        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
+        parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
+    )
 
 
 class RetrieverCLI(LightningCLI):
@@ -82,7 +87,7 @@ class RetrieverCLI(LightningCLI):
             callbacks=[*(config.callbacks or []), last], default_root_dir=str(self.run),
             logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
         )
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        if is_first_process():
             print(f"run folder: {self.run}")
         return trainer
 

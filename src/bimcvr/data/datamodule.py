@@ -97,10 +97,14 @@ class CTReportDataModule(LightningDataModule):
         """Fill the cache, in one process of each machine."""
         self._fill(jobs=-1)
 
+    def divide(self) -> None:
+        """Divide the manifest into train, val and test; no volume is read."""
+        self.split = assign_splits(self.manifest, *self._split_arguments)
+
     def setup(self, stage: str) -> None:
         """Divide the manifest, find the cached volumes, and set refused ones aside or stop."""
         if stage != "predict":
-            self.split = assign_splits(self.manifest, *self._split_arguments)
+            self.divide()
         self._fill(jobs=1)
         if self._refused and not self.skip_refused:
             raise UserError(f"{len(self._refused)} volumes of {self.manifest.path} cannot be used:\n"
