@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.models import slice_encoders
+from bimcvr.models.frozen import with_hidden
 from bimcvr.models.slice_encoders import SliceEncoder, evenly
 from bimcvr.models.slice_joins import MeanP, SeqLSTM, SeqTransf, Statistic
 from bimcvr.models.slice_towers import OpenClipImage, ResNet2D
@@ -144,6 +145,7 @@ def test_a_frozen_tower_stays_out_of_training_and_checkpoints(which: str, reques
     volume = noise(2, 1, 5, 20, 20).requires_grad_()
     assert not encoder(volume).cls.requires_grad
     assert str(folder) in encoder.source
+    assert {*frozen.tower.modules(), *encoder.modules()} == set(with_hidden(encoder))
 
 
 def test_a_frozen_tower_takes_many_slices_in_parts(clip_folder: Path) -> None:
