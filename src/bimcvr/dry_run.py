@@ -3,7 +3,7 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ GIB = 2**30
 
 def dry_run(arguments: list[str]) -> int:
     """Print parameters, memory, disk and time of a `fit` with the same options; nothing is trained, cached or written."""
-    cli = command_line(["fit", *arguments[1:]], DryRunCLI)
-    assert isinstance(cli, DryRunCLI)
+    cli = cast(DryRunCLI, command_line(["fit", *arguments[1:]], DryRunCLI))
     print(cli.report())
     return 0
 
@@ -64,10 +63,10 @@ class DryRunCLI(RetrieverCLI):
         needs = footprint(model, batch, views, data.cache.size, precision)
         buckets = needs.gradients if processes > 1 and not _views_of_buckets(trainer.strategy) else 0
         lines += _memory(needs, buckets, precision)
-        lines += [f"operations: {needs.flops / 1e12:.3f} × 10^12 a step and process, forward and backward (counted)"]
+        lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
         if config.peak_tflops:
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
-            lines += [f"time, estimate: {seconds:.2f} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
+            lines += [f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
                       f"{_duration(seconds * total)} for all steps, without loading, validation and communication"]
         elif not config.measure:
             lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"]

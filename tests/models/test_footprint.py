@@ -99,7 +99,7 @@ for name in ENCODERS:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
 def test_the_estimate_is_near_what_a_step_takes_on_the_cpu() -> None:
-    """Within a factor of 1.4: convolutions take workspace that is not counted."""
+    """Within a factor of 1.25: convolutions take workspace that is not counted."""
     # freed blocks go back to the system at once, so that the resident size is what is in use
     returned = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", MEASURE], capture_output=True, text=True, check=False,
@@ -111,4 +111,4 @@ def test_the_estimate_is_near_what_a_step_takes_on_the_cpu() -> None:
         said = f"{name}, checkpointing {checkpointing}: measured {taken / 2**20:.1f} MiB, estimated {estimated / 2**20:.1f} MiB"
         print(said)
         assert taken > 10 * 2**20, said
-        assert 1 / 1.4 < estimated / taken < 1.4, said
+        assert 1 / 1.25 < estimated / taken < 1.25, said

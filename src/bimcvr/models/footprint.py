@@ -4,7 +4,6 @@ import weakref
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -87,11 +86,11 @@ def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, in
     return Footprint(weights, gradients, states, data.nbytes + text.nbytes, activations, int(counter.get_total_flops()))
 
 
-class _PeakBytes(TorchDispatchMode):
+class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follow which storages made under it are alive, and the most bytes they had together."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
         self._alive: dict[int, int] = {}
         self._at_most: dict[int, int] = {}
