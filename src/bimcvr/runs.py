@@ -16,7 +16,8 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
 
     A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and seed;
     `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
-    by path belongs to the run folder around it.
+    by path belongs to the run folder around it. A verb without one gets a new folder: whether the model can do without, being
+    zero-shot, is known only when it is built.
 
     Args:
         verb: fit, validate, test or predict.
@@ -42,6 +43,29 @@ def is_first_process() -> bool:
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
+def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool, run: Path) -> None:
+    """Refuse to evaluate weights that were never trained, and to train a model that has none to train.
+
+    Args:
+        verb: fit, validate, test or predict.
+        ckpt_path: the checkpoint that was chosen.
+        zero_shot: whether the model has nothing to train.
+        run: the run folder, which is removed again if nothing is in it.
+
+    Raises:
+        UserError: as said.
+    """
+    if verb == "fit" and zero_shot:
+        told = "this model has nothing to train: it is zero-shot. Call `test` with the same options and no checkpoint."
+    elif verb != "fit" and not zero_shot and not ckpt_path:
+        told = f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run."
+    else:
+        return
+    if run.is_dir() and not any(run.iterdir()):
+        run.rmdir()
+    raise UserError(told)
+
+
 def config_beside(ckpt_path: str) -> Path | None:
     """Return the config of the run that a checkpoint file belongs to, if it lies in a run folder."""
     config = Path(ckpt_path).parent.parent / "config.yaml"
@@ -63,8 +87,6 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
             raise UserError(f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run.")
         folder = Path(ckpt_path).parent.parent
         return (folder if (folder / "config.yaml").is_file() else _new(experiment, seed)), ckpt_path
-    if verb != "fit":
-        raise UserError(f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run.")
     return _new(experiment, seed), None
 
 

@@ -21,7 +21,7 @@ from bimcvr.errors import UserError
 from bimcvr.files import replacing, write_json, write_text
 from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
-from bimcvr.runs import choose_run, config_beside, is_first_process
+from bimcvr.runs import choose_run, config_beside, is_first_process, refuse_without_checkpoint
 from bimcvr.wandb_examples import WandbExamples
 
 
@@ -81,6 +81,8 @@ class RetrieverCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
+        refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot(), self.run)
+        self._refuse_other_window()
         config = self._get(self.config_init, "trainer")
         plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
@@ -93,6 +95,13 @@ class RetrieverCLI(LightningCLI):
         if is_first_process():
             print(f"run folder: {self.run}")
         return trainer
+
+    def _refuse_other_window(self) -> None:
+        window = tuple(self.datamodule.window)
+        for part in self.model.modules():
+            if getattr(part, "data_window", window) != window:
+                raise UserError(f"{type(part).__name__} was told that data.window is {list(part.data_window)}, but it is {list(window)}: "
+                                "give the encoder's `data_window` the same two numbers.")
 
     def after_test(self) -> None:
         """Print the result; on a phantom put the oracle's ceiling beside it."""
@@ -126,7 +135,8 @@ class _SaveConfig(SaveConfigCallback):
         run = Path(trainer.default_root_dir)
         text = self.parser.dump(self.config, skip_none=False)
         verb = trainer.state.fn.value if trainer.state.fn else stage
-        write_text(run / ("config.yaml" if verb == "fit" else f"config_{verb}.yaml"), text)
+        untrained = isinstance(pl_module, Retriever) and pl_module.zero_shot()
+        write_text(run / ("config.yaml" if verb == "fit" or untrained else f"config_{verb}.yaml"), text)
         if verb != "predict":
             trainer.datamodule.save_split(run)  # type: ignore[attr-defined]
         for logger in trainer.loggers:

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from bimcvr.models.frozen_text import FrozenTextEncoder
+from bimcvr.models.frozen import with_hidden
 from bimcvr.models.retriever import Retriever
 from bimcvr.models.step import make_optimizer, random_batch, trained_parts, volume_step
 
@@ -43,14 +43,14 @@ class Footprint:
 
 
 def parameters(model: Retriever) -> dict[str, tuple[int, int]]:
-    """Count each part's trainable and frozen parameters; a frozen text encoder hides its own from `parameters()`."""
-    counted = {"text_encoder": _text_tower(model), **trained_parts(model)}
+    """Count each part's trainable and frozen parameters; a frozen tower hides its own from `parameters()`."""
+    counted = {"text_encoder": model.text_encoder, **trained_parts(model)}
     return {name: (_count(part, True), _count(part, False)) for name, part in counted.items()}
 
 
 def weight_bytes(model: Retriever) -> int:
-    """Return the bytes of all parameters and buffers, the frozen text tower's too."""
-    return sum(map(_bytes_of, (_text_tower(model), *trained_parts(model).values())))
+    """Return the bytes of all parameters and buffers, a frozen tower's too."""
+    return sum(map(_bytes_of, (model.text_encoder, *trained_parts(model).values())))
 
 
 def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, int], precision: str) -> Footprint:
@@ -119,21 +119,18 @@ class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _make_fake(part: nn.Module, fake: FakeTensorMode) -> None:
-    for module in part.modules():
+    for module in with_hidden(part):
         for name, weight in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(fake.from_tensor(weight.detach()), requires_grad=weight.requires_grad))
         for name, buffer in list(module.named_buffers(recurse=False)):
             setattr(module, name, fake.from_tensor(buffer))
 
 
-def _text_tower(model: Retriever) -> nn.Module:
-    encoder = model.text_encoder
-    return encoder.tower if isinstance(encoder, FrozenTextEncoder) else encoder
-
-
 def _count(part: nn.Module, trainable: bool) -> int:
-    return sum(weight.numel() for weight in part.parameters() if weight.requires_grad == trainable)
+    weights = {weight for module in with_hidden(part) for weight in module.parameters(recurse=False)}
+    return sum(weight.numel() for weight in weights if weight.requires_grad == trainable)
 
 
 def _bytes_of(part: nn.Module) -> int:
-    return sum(value.nbytes for value in (*part.parameters(), *part.buffers()))
+    values = {value for module in with_hidden(part) for value in (*module.parameters(recurse=False), *module.buffers(recurse=False))}
+    return sum(value.nbytes for value in values)

@@ -5,6 +5,7 @@ The contract: an `nn.Module` with an int attribute `dim` = C that maps (B, 1, D,
 """
 
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
 from bimcvr.models.checkpointing import runner
+from bimcvr.models.medicalnet import load_medicalnet
 
 LAYERS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
 
@@ -27,18 +29,28 @@ class ResNet3D(nn.Module):
         width: channels of the first stage; 64 as published, 16 trains on a CPU.
         stem_stride: stride of the first convolution along slices, rows and columns.
         max_pool: whether a max pool of stride 2 follows the first convolution.
+        weights: a file of MedicalNet's published weights to start from; at random by default.
         checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more time.
+
+    Raises:
+        WeightsAbsent: there is no such file.
+        UserError: its weights are not those of such a ResNet.
     """
 
     def __init__(
         self, depth: Literal[10, 18, 50] = 50, width: int = 64, stem_stride: tuple[int, int, int] = (2, 2, 2),
-        max_pool: bool = True, checkpointing: bool = False,
+        max_pool: bool = True, weights: str | None = None, checkpointing: bool = False,
     ) -> None:
         super().__init__()
         block = ResNetBottleneck if depth == 50 else ResNetBlock
         planes = [width, 2 * width, 4 * width, 8 * width]
+        # MedicalNet's ResNet-18 has shortcuts without weights, and no shortcut of theirs a bias
         net = ResNet(block, LAYERS[depth], planes, spatial_dims=3, n_input_channels=1, conv1_t_stride=stem_stride,
-                     no_max_pool=not max_pool, feed_forward=False)
+                     no_max_pool=not max_pool, feed_forward=False, shortcut_type="A" if weights and depth == 18 else "B",
+                     bias_downsample=not weights)
+        if weights:
+            load_medicalnet(net, weights)
+            self.source = f"MedicalNet {Path(weights).name}"
         self.dim = planes[-1] * block.expansion
         pool = [net.maxpool] if max_pool else []
         stem = nn.Sequential(net.conv1, net.bn1, net.act, *pool)
