@@ -102,29 +102,21 @@ def test_l_mse_alone_moves_the_encoder_and_without_weight_nothing_of_it(name: st
         assert (largest > 0) is moves
 
 
-def moved_by_another_second_view(built: Built) -> torch.Tensor:
-    """1 − cosine of the pooled vectors with the own and with another study as view 2, (B,)."""
-    model = built.model
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "counts"), [("bimcv_r/strong", True), ("phantom/strong", True), ("bimcv_r/paper", False), ("phantom/paper", False)])
+def test_in_strong_the_second_view_counts_and_in_paper_it_does_not(name: str, counts: bool, cohort: Path, tmp_path: Path) -> None:
+    words = [*preset(name), *SMALL, *towers(name), "--trainer.precision", "32-true", "--trainer.accelerator", "cpu"]
+    rate = ["--model.optimizer.lr", "0.005", "--trainer.max_epochs", "20", "--trainer.enable_progress_bar", "false"]
+    assert main(["fit", *words, *rate, "--data.manifest", str(cohort), "--runs", str(tmp_path), "--trainer.logger", "false"]) == 0
+    model = Retriever.load_from_checkpoint(next(tmp_path.glob("*/*/checkpoints/last.ckpt")), map_location="cpu").eval()
+    data = build(tmp_path, cohort, *words).data
+    patients = data.manifest.column("patient_id")
+    places = {patients[row]: place for place, row in enumerate(data.train_dataset().rows)}  # one study a patient
     with torch.no_grad():
-        volumes = torch.stack([built.data.train_dataset()[position]["volume"] for position in range(6)])
-        features: Features = model.volume_encoder.eval()(volumes)
+        volumes = torch.stack([data.train_dataset()[place]["volume"] for place in places.values()])
+        features: Features = model.volume_encoder(volumes)
         other = Features(features.cls.roll(1, 0), features.tokens.roll(1, 0))
         own, mixed = (model.fusion(features, second).mean(1) for second in (features, other))
-    return 1 - torch.cosine_similarity(own, mixed)
-
-
-@pytest.mark.parametrize("name", ["bimcv_r/strong", "phantom/strong"])
-def test_in_strong_the_second_view_counts(name: str, cohort: Path, tmp_path: Path) -> None:
-    built = build(tmp_path, cohort, *preset(name), *SMALL, *towers(name))
-    moved = moved_by_another_second_view(built)
-    low, high = (100 * float(value) for value in (moved.min(), moved.max()))
-    print(f"\n{name}: another study as view 2 moves the pooled vector by {low:.3g} to {high:.3g} % (1 - cosine)")
-    assert float(moved.min()) > 0.01
-
-
-@pytest.mark.parametrize("name", ["bimcv_r/paper", "phantom/paper"])
-def test_in_paper_the_second_view_hardly_counts(name: str, cohort: Path, tmp_path: Path) -> None:
-    built = build(tmp_path, cohort, *preset(name), *SMALL, *towers(name))
-    moved = moved_by_another_second_view(built)
-    print(f"\n{name}: another study as view 2 moves the pooled vector by {100 * float(moved.max()):.2g} % at most (1 - cosine)")
-    assert 0 <= float(moved.max()) < 1e-3
+    moved = 100 * (1 - torch.cosine_similarity(own, mixed))
+    print(f"\n{name}: another study as view 2 moves the pooled vector by {float(moved.median()):.2g} % (1 - cosine, median of {len(moved)})")
+    assert (float(moved.median()) > 1) is counts
