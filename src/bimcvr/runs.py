@@ -7,6 +7,8 @@ from pathlib import Path
 from bimcvr.errors import UserError
 
 _FOLDER = "BIMCVR_RUN_FOLDER"
+# which process this is, as torchrun, srun and Lightning tell it
+_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 
 
 def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, seed: int) -> tuple[Path, str | None]:
@@ -36,6 +38,11 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
     return chosen, checkpoint
 
 
+def is_first_process() -> bool:
+    """Whether this is the one process that makes the run folder and writes into it."""
+    return not any(int(os.environ.get(name) or 0) for name in _RANKS)
+
+
 def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool, run: Path) -> None:
     """Refuse to evaluate weights that were never trained, and to train a model that has none to train.
 
@@ -54,7 +61,7 @@ def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool,
         told = f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run."
     else:
         return
-    if not any(run.iterdir()):
+    if run.is_dir() and not any(run.iterdir()):
         run.rmdir()
     raise UserError(told)
 
@@ -85,6 +92,8 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
 
 def _new(experiment: Path, seed: int) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    if not is_first_process():
+        return experiment / f"{stamp}-{seed}"  # started by srun or torchrun beside the first, which makes the folder that is used
     for attempt in range(100):
         folder = experiment / f"{stamp}{f'.{attempt}' if attempt else ''}-{seed}"
         try:

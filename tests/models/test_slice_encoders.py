@@ -1,5 +1,6 @@
 """2D towers over slices: which slices, in which order, what the tower is given, what is trained and what is kept."""
 
+import doctest
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.models import slice_encoders
+from bimcvr.models.frozen import with_hidden
 from bimcvr.models.slice_encoders import SliceEncoder, evenly
 from bimcvr.models.slice_joins import MeanP, SeqLSTM, SeqTransf, Statistic
 from bimcvr.models.slice_towers import OpenClipImage, ResNet2D
@@ -49,6 +52,10 @@ def original_input(preprocess: Any, hu: np.ndarray) -> Tensor:
     from PIL import Image
 
     return preprocess(Image.fromarray(hu.astype(np.float32)))
+
+
+def test_examples() -> None:
+    assert doctest.testmod(slice_encoders) == (0, 1)
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
@@ -138,6 +145,7 @@ def test_a_frozen_tower_stays_out_of_training_and_checkpoints(which: str, reques
     volume = noise(2, 1, 5, 20, 20).requires_grad_()
     assert not encoder(volume).cls.requires_grad
     assert str(folder) in encoder.source
+    assert {*frozen.tower.modules(), *encoder.modules()} == set(with_hidden(encoder))
 
 
 def test_a_frozen_tower_takes_many_slices_in_parts(clip_folder: Path) -> None:

@@ -1,6 +1,6 @@
 """A frozen network: out of training, out of checkpoints, on its owner's device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self, cast
 
 import torch
@@ -49,3 +49,11 @@ class Frozen(nn.Module):
     def forward(self, *inputs: Any) -> Any:
         """Run the tower without gradient."""
         return self.tower(*inputs)
+
+
+def with_hidden(part: nn.Module) -> Iterator[nn.Module]:
+    """Yield a part and all its modules, those that `Frozen` hides too."""
+    for module in part.modules():
+        yield module
+        if isinstance(module, Frozen):
+            yield from with_hidden(module.tower)

@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bimcvr.contracts import Batch, Features, Gallery
 from bimcvr.errors import UserError
@@ -21,6 +23,7 @@ from bimcvr.models.fusion import ChannelGate
 from bimcvr.models.objectives import Objective, soft_target
 from bimcvr.models.slice_encoders import SliceEncoder
 from bimcvr.models.slice_search import SliceSearch
+from bimcvr.models.training_rows import TrainingRows
 from bimcvr.models.whitening import Whitening
 
 TEXTS = 256
@@ -102,6 +105,7 @@ class Retriever(LightningModule):
         self.first_sd: Tensor
         self._warned = False
         self._started = 0.0
+        self._training: TrainingRows | None = None
         self._gallery: Gallery | None = None
         self._metric: RetrievalMetric | None = None
         self._slices: SliceSearch | None = None
@@ -133,7 +137,7 @@ class Retriever(LightningModule):
         image = self._pool(first, second)
         text = self._text(batch["text"])
         target = soft_target(batch["partner"], batch["kept"]) if "partner" in batch else None
-        losses = self.objective(first.cls, second.cls, image, text, target)
+        losses = self.objective(first.cls, second.cls, image, text, target, **self._known(batch))
         if not torch.isfinite(losses["loss"]):
             self._refuse_non_finite({name: value.item() for name, value in losses.items()}, batch)
         self._log_training(losses, first.cls, second.cls)
@@ -141,8 +145,13 @@ class Retriever(LightningModule):
 
     def on_fit_start(self) -> None:
         """Take the statistics of the training reports' text features, unless a checkpoint brought them."""
+        datamodule = cast(Any, self.trainer).datamodule
+        self._training = TrainingRows(datamodule.gallery("train"))
+        if self.objective.keywords and not self._training.labels:
+            rank_zero_warn("model.objective.keywords has weight, but no training row bears a label: L_key is left out. Fill the column "
+                           "`labels` with `python -m bimcvr curate`.")
         if self.whitening is not None and not bool(self.whitening.fitted):
-            reports = cast(Any, self.trainer).datamodule.train_dataset().reports()
+            reports = datamodule.train_dataset().reports()
             self.whitening.fit(torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]))
 
     def on_train_epoch_start(self) -> None:
@@ -230,6 +239,22 @@ class Retriever(LightningModule):
     def _text(self, texts: list[str]) -> Tensor:
         features = self.text_encoder(texts)
         return cast(Tensor, self.project_text(features if self.whitening is None else self.whitening(features)))
+
+    def _known(self, batch: Batch) -> dict[str, Tensor]:
+        """What the objective asks of the rows beside their features."""
+        known: dict[str, Tensor] = {}
+        rows, objective = self._training, self.objective
+        if rows is None or (objective.double_reports and not objective.keywords):
+            return known
+        everyone = objective.everyone(batch["index"])
+        if not objective.double_reports:
+            known["same"] = rows.same_report(batch["index"], everyone)
+        if objective.keywords and rows.labels and "partner" not in batch:
+            sentences, _, _ = prompt_sentences(rows.labels, self.prompts, ())
+            prompts = normalize(self._text(sentences), dim=-1)
+            known["prompts"] = prompts.view(len(rows.labels), len(self.prompts), -1).mean(1)
+            known["bears"] = rows.bears(everyone)
+        return known
 
     def _pool(self, first: Features, second: Features) -> Tensor:
         return cast(Tensor, self.project_image(self.fusion(first, second).mean(1)))
