@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.data.preview import middle_slices
 from bimcvr.metrics.embeddings import load_embeddings
 from bimcvr.metrics.engine import rank_both
+from bimcvr.models.retriever import Retriever
 
 QUERIES = 5
 """Queries a direction."""
@@ -60,13 +61,13 @@ class WandbExamples(Callback):
         """Log the best checkpoint, and examples of the last epoch's `val`."""
         if not _loggers(trainer):
             return
-        metric, gallery = pl_module._metric, pl_module._gallery
-        vectors = metric.embeddings() if isinstance(gallery, Gallery) else None  # type: ignore[union-attr,operator]
+        evaluated = cast(Retriever, pl_module).last_evaluated()
         if not trainer.is_global_zero:
             return
         _log_checkpoint(trainer)
-        if vectors is not None:
-            self._log_table(trainer, "val", gallery, *(part.cpu() for part in vectors))  # type: ignore[arg-type]
+        if evaluated is not None:
+            gallery, image, text = evaluated
+            self._log_table(trainer, "val", gallery, image.cpu(), text.cpu())
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log examples of `test`, from the embeddings that it wrote."""

@@ -116,6 +116,12 @@ class Retriever(LightningModule):
             features = self.volume_encoder(volume)
             return self._pool(features, features).float()
 
+    def last_evaluated(self) -> tuple[Gallery, Tensor, Tensor] | None:
+        """Return the rows of the last evaluation with their image and text embeddings (N, E); every process has to ask."""
+        if self._gallery is None or self._metric is None:
+            return None
+        return self._gallery, *self._metric.embeddings()
+
     def zero_shot(self) -> bool:
         """Whether there is nothing to train."""
         return not any(parameter.requires_grad for parameter in self.parameters())
