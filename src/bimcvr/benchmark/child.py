@@ -53,7 +53,8 @@ def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, 
         outcome = {"status": FAILED, "reason": f"{type(error).__name__}: {str(error)[:300]} (see {log})"}
     from bimcvr.provenance import peak_memory_mb
 
-    write_json(record, {**outcome, "seconds": round(time.perf_counter() - began, 2), "peak_memory_mb": peak_memory_mb(), **_gpu_memory()})
+    used = {"seconds": round(time.perf_counter() - began, 2), "cpu_seconds": round(time.process_time(), 2)}
+    write_json(record, {**outcome, **used, "peak_memory_mb": peak_memory_mb(), **_gpu_memory()})
     _end_cache_fillers()
 
 

@@ -10,7 +10,7 @@ from bimcvr.benchmark.table import Cell, Line, Table
 _ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--",
             "≥": r"$\geq$", "≤": r"$\leq$", "²": r"$^2$", "³": r"$^3$", "✓": r"$\surd$", "<": r"$<$", ">": r"$>$", "α": r"$\alpha$",
-            "…": r"\dots{}", "“": "``", "”": "''"}
+            "τ": r"$\tau$", "…": r"\dots{}", "“": "``", "”": "''"}
 
 
 def as_markdown(table: Table) -> str:
