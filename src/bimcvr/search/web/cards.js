@@ -40,8 +40,8 @@ export function labelList(labels, asked = []) {
     labels.map((label) => make("li", { class: asked.includes(label) ? "asked-for" : null }, label)));
 }
 
-export function reportText(report, words) {
-  return make("p", { class: "report" }, report ? marked(report, words) : make("span", { class: "soft" }, "This case has no report."));
+export function reportText(report, spans = []) {
+  return make("p", { class: "report" }, report ? marked(report, spans) : make("span", { class: "soft" }, "This case has no report."));
 }
 
 // a score is a cosine, or a rank's worth where two rankings were joined: only its order means something

@@ -6,10 +6,10 @@ import { count, fill, find, make, several } from "./dom.js";
 // answer: what the API returned; open(place) opens a case
 export function showResults(answer, asked, open) {
   const list = find("results");
-  const labels = [...(asked.where.labels ?? []), ...(asked.mode === "keyword" ? [asked.query] : [])];
+  const labels = [...asked.labels, ...(asked.mode === "keyword" ? [asked.query] : [])];
   fill(list, answer.hits.map((hit, place) => card(hit, place, answer, labels, open)));
   fill(find("status"), ...summary(answer, asked));
-  find("more").hidden = answer.hits.length >= answer.gallery || answer.hits.length >= 200;
+  find("more").hidden = answer.hits.length >= Math.min(answer.among, 200) || answer.hits.length < asked.top;
 }
 
 function card(hit, place, answer, labels, open) {
@@ -21,23 +21,25 @@ function card(hit, place, answer, labels, open) {
   return make("li", { class: "card", "data-case": hit.case, onclick: (event) => { if (event.target.closest("img")) open(place); } },
     make("div", { class: "card-head" }, button, score, facts),
     thumbnails(hit),
-    make("div", { class: "card-text" }, labelList(hit.labels, labels), reportText(hit.report, answer.words)));
+    make("div", { class: "card-text" }, labelList(hit.labels, labels), reportText(hit.report, hit.spans)));
 }
 
 function summary(answer, asked) {
   const parts = [];
   if (!answer.hits.length) {
-    parts.push(make("p", { class: "nothing" }, answer.gallery === 0
-      ? "No case passes these filters. Take one away."
-      : "No case was found."));
+    parts.push(make("p", { class: "nothing" }, answer.among === 0 ? "No case passes these filters. Take one away." : "No case was found."));
+    for (const note of answer.among ? answer.notes : []) parts.push(make("p", { class: "warning" }, note));
     return parts;
   }
-  const scope = Object.keys(asked.where).length ? `of ${several(answer.gallery, "case")} that pass the filters` : `of ${several(answer.gallery, "case")}`;
-  parts.push(make("p", {}, `The nearest ${count(answer.hits.length)} ${scope}, in ${answer.seconds.toFixed(2)} s.`,
-    answer.matching === null ? null : ` ${several(answer.matching, "case")} ${answer.matching === 1 ? "has" : "have"} the label.`));
+  const scope = `${several(answer.among, "case")}${asked.where.length ? (answer.among === 1 ? " that passes the filters" : " that pass the filters") : ""}`;
+  const what = asked.mode === "words" ? "The first" : asked.into === "report" ? "The nearest reports:" : "The nearest";
+  parts.push(make("p", { title: `Score: ${answer.score_is}` }, `${what} ${count(answer.hits.length)} of ${scope}, in ${duration(answer.seconds)}.`,
+    answer.asked.length > 1 || asked.mode === "keyword" ? ` Asked as: ${answer.asked.slice(0, 4).join(" · ")}${answer.asked.length > 4 ? " …" : ""}` : null));
   for (const note of answer.notes) parts.push(make("p", { class: "warning" }, note));
   return parts;
 }
+
+const duration = (seconds) => (seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`);
 
 export function showFault(message) {
   fill(find("results"));

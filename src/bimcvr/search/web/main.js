@@ -3,12 +3,12 @@
 import { call } from "./api.js";
 import { caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
-import { chosenFilters, setFilters, showFilters } from "./filters.js";
+import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
 import { focusResult, showFault, showResults, showWaiting, walk } from "./results.js";
 
 const FIRST = 20;
 let facts = null;
-// what was last asked: {mode, query, where, top, file}; an uploaded file stays in this tab's memory
+// what was last asked: {mode, query, into, hybrid, where, labels, top, file}; an uploaded file stays in this tab's memory
 let asked = null;
 let answer = null;
 let running = null;
@@ -30,12 +30,14 @@ async function begin() {
     fill(find("banner"), "Phantom: synthetic volumes and reports of nobody. Nothing here is a finding.");
     find("banner").hidden = false;
   }
-  fill(find("chips"), facts.labels.map(({ value, count: number }) => make("button", {
+  fill(find("chips"), facts.keywords.map(({ value, count: number }) => make("button", {
     type: "button", class: "chip", "data-label": value, onclick: () => ask({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
-  showFilters(facts, () => { if (asked) ask({ ...asked, where: chosenFilters(), top: FIRST }); else chosenFilters(); });
+  showFilters(facts, () => { const where = chosenFilters(); if (asked) ask({ ...asked, where, labels: chosenLabels(), top: FIRST }); });
   if (innerWidth > 900) find("filters").open = true;
   if (!facts.can_embed) {
-    find("query").placeholder = facts.can_words ? "Words that stand in reports" : "This index has no model: choose a keyword or a case";
+    find("query").placeholder = "Words that stand in reports";
+    find("by").value = "words";
+    find("by").disabled = true;
     find("file").disabled = true;
     find("file-label").hidden = true;
   }
@@ -53,12 +55,13 @@ function showStart() {
     make("p", { class: "soft" }, "Results are the nearest cases that the model knows of, best first. They are always there, even where nothing fits: read the report and look at the volume.")));
 }
 
-// what: {mode: text | keyword | study | volume, query, file?, where?, top?}
+// what: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, labels?, top?}
 async function ask(what, remember = true) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  asked = { where: chosenFilters(), top: FIRST, ...what };
+  asked = { where: chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
+  if (asked.mode === "words") asked.into = "report";
   if (caseIsOpen()) leaveCase();
   showAsked();
   showWaiting(asked.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
@@ -76,22 +79,30 @@ async function ask(what, remember = true) {
   }
 }
 
-function send({ mode, query, where, top, file }, signal) {
-  if (mode !== "volume") return call("api/search", { json: { mode, query, where, top }, signal });
-  return call("api/search/volume", { file, query: { name: file.name, top, where: JSON.stringify(where) }, signal });
+function send({ mode, query, into, hybrid, where, top, file }, signal) {
+  if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, top }, signal });
+  return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where) }, signal });
 }
 
 // queries and ids stay out of addresses: the tab's own history holds them
-const kept = ({ mode, query, where, top, file }) => ({ mode, query, where, top, file });
+const kept = (one) => ({ ...one });
+
+// the same question after a choice of how to rank
+function again() {
+  if (!asked) return;
+  const { query, file } = asked;
+  const mode = asked.mode === "text" || asked.mode === "words" ? (find("by").value === "words" ? "words" : "text") : asked.mode;
+  ask({ mode, query, file });
+}
 
 function showAsked() {
   const { mode, query } = asked;
-  if (mode === "text") find("query").value = query;
+  if (mode === "text" || mode === "words") find("query").value = query;
   else find("query").value = "";
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
   const kinds = { keyword: "Cases whose volume looks like", study: "Cases like", volume: "Cases like the volume" };
-  find("asked").hidden = mode === "text";
-  fill(find("asked"), mode === "text" ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
+  find("asked").hidden = mode === "text" || mode === "words";
+  fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
 }
 
 function clear() {
@@ -116,7 +127,7 @@ function openPlace(where) {
 function showCase(name) {
   opened = name;
   const place = answer ? answer.hits.findIndex((hit) => hit.case === name) : -1;
-  return openCase(name, { asked: asked ?? {}, answer, position: place < 0 ? null : place, open: openPlace });
+  return openCase(name, { asked: asked ?? { labels: [] }, answer, position: place < 0 ? null : place, open: openPlace });
 }
 
 function turn(by) {
@@ -136,7 +147,6 @@ function leaveCase() {
 async function restore(state) {
   if (state.asked && JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
     setFilters(state.asked.where);
-    chosenFilters();
     await ask(state.asked, false);
   }
   if (state.opened) showCase(state.opened);
@@ -146,7 +156,7 @@ async function restore(state) {
 
 function keys(event) {
   if (find("ask-token").open || event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.matches("input[type=search], input[type=password], textarea");
+  const typing = event.target.matches("input[type=search], input[type=password], input[type=text], select");
   if (event.key === "Escape") {
     if (caseIsOpen()) history.back();
     else if (typing) event.target.blur();
@@ -202,8 +212,9 @@ function take(files) {
 find("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = find("query").value.trim();
-  if (query) ask({ mode: "text", query });
+  if (query) ask({ mode: find("by").value === "words" ? "words" : "text", query });
 });
+for (const name of ["by", "into"]) find(name).addEventListener("change", again);
 find("more").addEventListener("click", () => ask({ ...asked, top: Math.min(200, asked.top * 3) }, false));
 find("back").addEventListener("click", () => history.back());
 find("previous").addEventListener("click", () => turn(-1));

@@ -83,13 +83,13 @@ function queryVolume(asked, found, signal) {
 function reading(found, asked, answer, position, open) {
   const hit = position === null ? null : answer.hits[position];
   const facts = [
-    hit ? ["score", `${scoreText(hit.score)}, rank ${hit.rank} of ${count(answer.gallery)}`] : null,
+    hit ? ["score", `${scoreText(hit.score)}, rank ${hit.rank} of ${count(answer.among)}`] : null,
     ...gridFacts(found.grid),
     ...Object.entries(found.columns).filter(([, value]) => value !== ""),
   ].filter(Boolean);
   return [
-    make("h3", {}, "Report"), reportText(found.report, answer?.words ?? []),
-    make("h3", {}, "Labels"), labelList(found.labels, asked.where?.labels ?? []),
+    make("h3", {}, "Report"), reportText(found.report, hit?.spans),
+    make("h3", {}, "Labels"), labelList(found.labels, asked.labels),
     make("h3", {}, "Facts"), make("dl", { class: "facts" }, facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
     make("div", { class: "near-head" }, make("h3", {}, "Nearest cases"),
       make("button", { type: "button", onclick: () => open({ mode: "study", query: found.case }) }, "Search with this case")),

@@ -73,7 +73,7 @@ export class Viewer {
       isRadiologicalConvention: true, sagittalNoseLeft: true, backColor: [0, 0, 0, 1], crosshairColor: [0.95, 0.75, 0.3, 0.6], crosshairWidth: 0,
       show3Dcrosshair: false, isColorbar: false, isOrientCube: false, loadingText: "", dragAndDropEnabled: false, clipPlaneHotKey: "",
       cycleClipPlaneHotKey: "", viewModeHotKey: "", multiplanarShowRender: library.SHOW_RENDER?.NEVER ?? 0, fontColor: [0.8, 0.8, 0.8, 1],
-      fontMinPx: 11, fontSizeScaling: 0.3, isNearestInterpolation: false, logLevel: "error", multiplanarPadPixels: 4,
+      fontMinPx: 11, fontSizeScaling: 0.3, isNearestInterpolation: false, logLevel: "error", multiplanarPadPixels: 4, showAllOrientationMarkers: true,
     });
     this.nv.onLocationChange = () => this.told();
     await this.nv.attachToCanvas(this.canvas, false);
@@ -88,7 +88,7 @@ export class Viewer {
     volume.cal_min = level - width / 2;
     volume.cal_max = level + width / 2;
     this.nv.updateGLVolume();
-    this.nv.opts.crosshairWidth = plane[0] === "all" ? 1 : 0;
+    this.nv.opts.crosshairWidth = plane[0] === "all" ? 0.3 : 0;
     this.nv.setSliceType(plane[1]);
     this.told();
   }
@@ -144,7 +144,7 @@ export class Viewer {
     const [window, level, width] = this.window;
     fill(this.place,
       make("b", {}, `${plane} ${slice} / ${this.slices()}`), ` from the ${low} · ${mm.toFixed(2)} mm`, make("br"),
-      `${window} L ${level} W ${width} HU`);
+      `${window} L ${level} W ${width} HU · radiological: ${plane === "sagittal" ? "the front" : "R"} is on the left`);
     Object.assign(this.element.dataset, { slice, window });
   }
 
