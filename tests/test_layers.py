@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src/bimcvr"
 SHARED = {"errors", "files", "contracts", "hub", "pages", "provenance"}
 ALLOWED = {
     "metrics": set(), "data": set(), "phantom": {"data", "metrics"}, "curation": {"data", "metrics"}, "models": {"metrics", "data"},
-    "evaluation": {"metrics", "data", "phantom"},
+    "evaluation": {"metrics", "data", "phantom"}, "search": {"metrics", "data", "models", "curation", "runs"},
 }
 
 

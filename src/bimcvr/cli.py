@@ -22,9 +22,12 @@ VERBS = {
     "curate": ("bimcvr.curation.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
+    "index": ("bimcvr.search.verb_index:index", "make a manifest's studies searchable, from a checkpoint or any model's embeddings"),
+    "search": ("bimcvr.search.verb_search:run", "find similar cases by text, volume, study or keyword"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
+OWN_PARSER = (*LIGHTNING, "search")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, words: list[str]) -> int:
     module, name = VERBS[verb][0].split(":")
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
-    if verb in LIGHTNING:
+    if verb in OWN_PARSER:
         return function(words)
     from jsonargparse import auto_cli
 

@@ -1,0 +1,122 @@
+"""The exact scan: the best of all unit vectors for a query, ties by study id.
+
+Float32 products only choose candidates: whatever lies within their rounding error of the last place is scored again in
+float64, row by row in a fixed order of summation, so that neither tile, thread nor a row's place in the file decides.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TILE = 8192
+"""Vectors that are scored at a time for a batch of queries: few enough for their scores to stay in the cache."""
+
+
+class Top(NamedTuple):
+    """The best places for one query, best first.
+
+    Attributes:
+        place: (k,) int64, positions in the index.
+        score: (k,) float64, cosines.
+    """
+
+    place: np.ndarray
+    score: np.ndarray
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors in a file, of which some belong to a study.
+
+    Attributes:
+        values: (S, E) float32, one a slot.
+        slot: (N,) int64 ascending, the slot of each study of the index.
+        order: (N,) int64, each study's place among all ids in order: it decides ties.
+    """
+
+    values: np.ndarray
+    slot: np.ndarray
+    order: np.ndarray
+
+    def row(self, place: int) -> np.ndarray:
+        """Return the vector (E,) of a study."""
+        return np.array(self.values[self.slot[place]])
+
+    def scores(self, query: np.ndarray) -> np.ndarray:
+        """Return the cosines (N,) of all studies with a query (E,), in float64."""
+        unit = unit_vector(query)
+        return np.concatenate([self._exact(self.slot[start : start + TILE], unit) for start in range(0, len(self.slot), TILE)] or [np.empty(0)])
+
+    def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[Top]:
+        """Return the best studies for each query.
+
+        Args:
+            queries: (Q, E), of any length but zero.
+            count: how many; fewer are returned where fewer are allowed.
+            allowed: (N,) bool, the studies that may be returned; all by default.
+        """
+        units = np.stack([unit_vector(query) for query in queries]) if len(queries) else np.empty((0, self.values.shape[1]))
+        open_slots = self._open(allowed)
+        number = len(self.slot) if allowed is None else int(allowed.sum())
+        count = min(count, number)
+        if not count:
+            return [Top(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
+        table = torch.from_numpy(self.values)
+        asked = torch.from_numpy(units.astype(np.float32))
+        margin = 2.0 * self.values.shape[1] * 2.0**-24  # the worst rounding of two float32 products of unit vectors
+        found = _one(table, asked[0], count, open_slots, margin) if len(asked) == 1 else _many(table, asked, count, open_slots, margin)
+        return [self._decide(slots, unit, count) for slots, unit in zip(found, units, strict=True)]
+
+    def _open(self, allowed: np.ndarray | None) -> Tensor | None:
+        """Return which slots (S,) may be returned; None for all."""
+        if allowed is None and len(self.slot) == len(self.values):
+            return None
+        mask = torch.zeros(len(self.values), dtype=torch.bool)
+        mask[torch.from_numpy(self.slot if allowed is None else self.slot[allowed])] = True
+        return mask
+
+    def _decide(self, slots: np.ndarray, unit: np.ndarray, count: int) -> Top:
+        score = self._exact(slots, unit)
+        place = np.searchsorted(self.slot, slots)
+        best = np.lexsort((self.order[place], -score))[:count]
+        return Top(place[best], score[best])
+
+    def _exact(self, slots: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """Return float64 cosines (n,); each row is summed on its own, in the same order wherever it lies."""
+        product = self.values[slots].astype(np.float64)
+        product *= unit
+        total: np.ndarray = product.sum(axis=1)
+        return total
+
+
+def unit_vector(vector: np.ndarray) -> np.ndarray:
+    """Return a vector (E,) scaled to length 1, in float64."""
+    exact = np.asarray(vector, dtype=np.float64)
+    unit: np.ndarray = exact / np.linalg.norm(exact)
+    return unit
+
+
+def _one(table: Tensor, query: Tensor, count: int, allowed: Tensor | None, margin: float) -> list[np.ndarray]:
+    score = table @ query
+    if allowed is not None:
+        score[~allowed] = -torch.inf
+    last = torch.topk(score, count).values[-1]
+    return [torch.nonzero(score >= last - margin)[:, 0].numpy()]
+
+
+def _many(table: Tensor, queries: Tensor, count: int, allowed: Tensor | None, margin: float) -> list[np.ndarray]:
+    kept_score = torch.full((len(queries), 0), 0.0)
+    kept_slot = torch.zeros((len(queries), 0), dtype=torch.int64)
+    for start in range(0, len(table), TILE):
+        score = queries @ table[start : start + TILE].T
+        if allowed is not None:
+            score[:, ~allowed[start : start + TILE]] = -torch.inf
+        joined = torch.cat([kept_score, score], dim=1)
+        slots = torch.cat([kept_slot, torch.arange(start, start + score.shape[1]).expand(len(queries), -1)], dim=1)
+        kept_score, of = torch.topk(joined, min(2 * count + 16, joined.shape[1]))
+        kept_slot = slots.gather(1, of)
+    near = kept_score >= kept_score[:, count - 1 : count] - margin
+    return [slots[close].numpy() for slots, close in zip(kept_slot, near, strict=True)]
