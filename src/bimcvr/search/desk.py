@@ -1,10 +1,15 @@
 """What lies between the API and the search: names of cases, what may be shown, and one look at the model at a time."""
 
 import hashlib
+import re
 import secrets
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from bimcvr import __version__
 from bimcvr.data.refused import RefusedVolume
@@ -12,15 +17,23 @@ from bimcvr.errors import UserError
 from bimcvr.search import messages as api
 from bimcvr.search.answer import Answer
 from bimcvr.search.answer import Hit as Found
+from bimcvr.search.commit import NAME
+from bimcvr.search.filters import parse_where
 from bimcvr.search.index import Index
 from bimcvr.search.model import Encoder
 from bimcvr.search.searcher import Searcher
+from bimcvr.search.uploads import sweep_uploads, upload_folder
 from bimcvr.search.viewer import ViewerVolumes
 
 _FEW = 30
 """A column of at most so many values is shown and offered as a filter."""
 
+REOPEN_SECONDS = 5.0
+"""How long a state of the index is served at least before a newer one is looked for."""
+
 _NEAREST = 6
+# a path in what a library says of an upload
+_UPLOADED = re.compile(r"\S*upload-\d+-\S*")
 # what the case has a place of its own for, or what no reader needs
 _APART = ("study_id", "report", "report_original", "labels", "volume", "sha256", "facts", "planted")
 # what says who it is, whatever its values
@@ -46,18 +59,26 @@ class Desk:
         self.uploads = folder / "derived" / "uploads"
         self._secret = secrets.token_bytes(16)
         self._snapshots: list[_Snapshot] = []
+        self._opening, self._next = threading.Lock(), 0.0
+        _make_room(self.uploads)
+        sweep_uploads(self.uploads)
         self.snapshot()
 
     def snapshot(self) -> "_Snapshot":
-        """Return the index as it is committed now; it is opened anew when a writer has committed."""
-        stamp = (self.folder / "index.json").stat().st_mtime_ns
-        if not self._snapshots or self._snapshots[-1].stamp != stamp:
-            self._snapshots.append(_Snapshot(self, stamp))
-            # a request may still be at the one before
-            for old in self._snapshots[:-2]:
-                old.index.close()
-            del self._snapshots[:-2]
-        return self._snapshots[-1]
+        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one."""
+        with self._opening:
+            if time.monotonic() < self._next:
+                return self._snapshots[-1]
+            stamp = (self.folder / NAME).stat().st_mtime_ns
+            if not self._snapshots or self._snapshots[-1].stamp != stamp:
+                self._snapshots.append(_Snapshot(self, stamp))
+                self.volumes.keep_only(self._snapshots[-1].index.study_ids)
+                # a request may still be at the one before
+                for old in self._snapshots[:-2]:
+                    old.index.close()
+                del self._snapshots[:-2]
+            self._next = time.monotonic() + REOPEN_SECONDS
+            return self._snapshots[-1]
 
     def close(self) -> None:
         """Let go of the index."""
@@ -68,14 +89,14 @@ class Desk:
         """Return what a case is called outside."""
         if not self.anonymous:
             return study_id
-        return hashlib.blake2b(study_id.encode(), key=self._secret, digest_size=6).hexdigest()
+        return hashlib.blake2b(study_id.encode(), key=self._secret, digest_size=8).hexdigest()
 
     def plain(self, error: UserError) -> str:
         """Return an error's message for a client, without a path of this machine."""
         if isinstance(error, RefusedVolume):
             _, _, wrong, remedy = error.args
-            return f"The volume was refused ({error.reason})." if self.anonymous else f"The volume {wrong} {remedy}"
-        return str(error).replace(str(self.folder), "").replace("  ", " ")
+            return _UPLOADED.sub("the upload", f"The volume {wrong} {remedy}")
+        return str(error).replace(f" {self.folder}", "")
 
 
 class _Snapshot:
@@ -160,9 +181,8 @@ class _Snapshot:
             answer = self.searcher.study(self.study(asked.query), into=asked.into, top=1, leave_out="nothing")
         else:
             answer = self.searcher.text(asked.query, top=1, into=asked.into)
-        assert answer.query is not None
         mask = self.index.mask(where)
-        scores = self.searcher.scores_all(answer.query, asked.into).tolist()
+        scores = self.searcher.scores_all(cast(np.ndarray, answer.query), asked.into).tolist()
         kept = [place for place in range(len(scores)) if mask is None or mask[place]]
         if self.desk.anonymous:
             # the order of the manifest would tell who is who
@@ -194,18 +214,20 @@ class _Snapshot:
         """Return the compressed NIfTI of a case's source volume.
 
         Raises:
-            Unknown: there is no such case, or its source is not where it was.
-            RefusedVolume: the source has changed and is no regular volume any more.
+            Unknown: there is no such case, or its source is not where it was or no regular volume any more.
         """
-        source = self.index.row(self.study(case)).source
+        study = self.study(case)
+        source = self.index.row(study).source
         if not source or not Path(source).exists():
             raise Unknown("The source volume of this case is not where it was when the index was made.")
-        return self.desk.volumes.get(Path(source))
+        try:
+            return self.desk.volumes.get(study, Path(source))
+        except RefusedVolume as refusal:
+            # its message may name files and series
+            raise Unknown(f"The source volume of this case cannot be read any more ({refusal.reason}).") from refusal
 
     def _checked(self, where: Sequence[str]) -> list[str]:
         """In anonymous mode, refuse conditions on what is hidden: an answer would confirm a guessed id."""
-        from bimcvr.search.filters import parse_where
-
         parse_where(where, self.open_columns)
         return list(where)
 
@@ -231,4 +253,16 @@ class _Snapshot:
 def _grid(geometry: dict[str, Any]) -> api.Grid | None:
     if not geometry:
         return None
-    return api.Grid(size=tuple(geometry["native_size"][::-1]), spacing_mm=tuple(geometry["native_spacing"][::-1]), obliquity=geometry["obliquity"])
+    depth, height, width = geometry["native_size"]
+    up, back, across = geometry["native_spacing"]
+    return api.Grid(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
+
+
+def _make_room(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with upload_folder(folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to ({error.strerror}): uploads and the viewer's volumes need room there. Give "
+                        "the server's user the right to write.") from error

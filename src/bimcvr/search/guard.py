@@ -2,8 +2,12 @@
 
 import hmac
 import json
+import logging
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+
+from fastapi import HTTPException
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -31,8 +35,7 @@ HEADERS = {
 """Of every answer. No CORS header among them: pages of other origins cannot read anything."""
 
 
-class TooLarge(Exception):
-    """A request's body has grown beyond its limit."""
+_log = logging.getLogger("bimcvr.serve")
 
 
 class Guard:
@@ -81,15 +84,17 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise TooLarge
+                raise HTTPException(*_too_large(limit), {"connection": "close"})
             return message
 
         try:
             await self.app(scope, counted, with_headers)
-        except TooLarge:
-            if begun:
-                raise
-            await _answer(with_headers, *_too_large(limit))
+        except Exception as error:
+            # where it happened, and not what it says: the message may quote a report
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("a request failed: %s in %s, line %s", type(error).__name__, place.filename, place.lineno)
+            if not begun:
+                await _answer(with_headers, 500, "The server failed at this request; its log says where.")
         return None
 
     def _fault(self, scope: Scope, limit: int) -> tuple[int, str] | None:

@@ -212,6 +212,12 @@ class Index:
         counts = Counter(label for row in self.labels for label in row)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
+    def counts(self, column: str) -> dict[str, int]:
+        """Return how many studies have each distinct cell of a column, the most frequent first."""
+        values, of = self._distinct(column)
+        number = np.bincount(of, minlength=len(values)).tolist()
+        return dict(sorted(zip(values, number, strict=True), key=lambda item: (-item[1], item[0])))
+
     def word_ranks(self, words: str, allowed: np.ndarray | None = None) -> list[tuple[int, float]]:
         """Return place and BM25 score of the reports that hold some of the words, best first, ties by study id."""
         table = word_scores(self._table, words, SLOT)

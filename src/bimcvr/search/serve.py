@@ -82,8 +82,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256)
     except (OSError, OverflowError) as error:
-        raise UserError(f"Nothing can listen on {host}, port {port} ({getattr(error, 'strerror', None) or error}). Give another --port; 0 takes "
-                        "a free one.") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(f"Nothing can listen on {host}, port {port} ({why}). Give another --port; 0 takes a free one.") from error
 
 
 def _check(host: str, token: str, names: Sequence[str]) -> None:
@@ -93,7 +93,8 @@ def _check(host: str, token: str, names: Sequence[str]) -> None:
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise UserError(f"{TOKEN} may only hold printable ASCII without blanks: it is sent in a header.")
     if host not in _LOCAL and not token:
-        raise UserError(f"--host {host} lets other machines in, and reports are patient data: set {TOKEN} in the environment to a secret of at "
-                        f"least {_SHORTEST} characters, or leave --host out.")
+        raise UserError(f"--host {host} lets other machines in, and reports are patient data: set {TOKEN} in the environment to a secret "
+                        f"of at least {_SHORTEST} characters, or leave --host out.")
     if host not in _LOCAL and not names:
-        raise UserError(f"--host {host} needs --allowed_hosts too: the names by which clients address this machine, like '[ct.hospital.local]'.")
+        raise UserError(f"--host {host} needs --allowed_hosts too: the names by which clients address this machine, like "
+                        "'[ct.hospital.local]'.")

@@ -2,27 +2,27 @@
 
 import asyncio
 import json
-import logging
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 from bimcvr import __version__
 from bimcvr.errors import UserError
 from bimcvr.search import messages as api
 from bimcvr.search.desk import Desk, Unknown
-from bimcvr.search.guard import LOOPBACK, Guard
-from bimcvr.search.uploads import open_upload, suffix_of, sweep_uploads, upload_folder
+from bimcvr.search.guard import LOOPBACK, Guard, Receive, Scope, Send
+from bimcvr.search.uploads import open_upload, suffix_of, upload_folder
 from bimcvr.search.viewer import write_nifti
 
 PAGE = Path(__file__).parent / "web"
@@ -34,7 +34,6 @@ _UPLOADS = frozenset({"/api/search/volume", "/api/convert"})
 _WAITING = 8
 """Uploads that may wait for their turn; more are told to come again."""
 
-_log = logging.getLogger("bimcvr.serve")
 _Where = TypeAdapter(list[api.Condition])
 _T = TypeVar("_T")
 
@@ -92,7 +91,6 @@ def create_app(desk: Desk, options: Options) -> Guard:
     _add_questions(app, desk, turns, options)
     _add_cases(app, desk, turns)
     _add_uploads(app, desk, turns, options)
-    sweep_uploads(desk.uploads)
     return Guard(app, options.hosts, options.token, options.upload_mb * 2**20, _UPLOADS)
 
 
@@ -101,24 +99,17 @@ def _add_faults(app: FastAPI, desk: Desk) -> None:
         return JSONResponse({"detail": str(error)}, 404)
 
     async def refused(_: Request, error: Exception) -> Response:
-        assert isinstance(error, UserError)
-        return JSONResponse({"detail": desk.plain(error)}, 422)
+        return JSONResponse({"detail": desk.plain(cast(UserError, error))}, 422)
 
     async def invalid(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
         # what was sent is not sent back: it may be a report
-        faults = [{"loc": [str(part) for part in fault["loc"]], "msg": fault["msg"], "type": fault["type"]} for fault in error.errors()]
-        return JSONResponse({"detail": json.loads(json.dumps(faults).encode("ascii", "replace"))}, 422)
-
-    async def failed(_: Request, error: Exception) -> Response:
-        # the message may quote a query
-        _log.error("a request failed: %s", type(error).__name__)
-        return JSONResponse({"detail": "The server failed at this request; its log names the kind of error."}, 500)
+        faults = [{name: fault[name] for name in ("loc", "msg", "type")} for fault in cast(RequestValidationError, error).errors()]
+        # a key that is no Unicode stands in `loc`: escaped, it is sound JSON
+        return Response(json.dumps({"detail": faults}), 422, media_type="application/json")
 
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(UserError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, failed)
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -198,15 +189,14 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
     name_of_file = Annotated[str, Query(min_length=1, max_length=300, description="the file's name: its ending says what it is")]
     body = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
-    async def take(request: Request, name: str, do: Callable[[Path], _T]) -> _T:
-        """Write a body to a folder of its own, do something with the volume in it, and delete the folder."""
+    async def take(request: Request, name: str, held: AsyncExitStack, do: Callable[[Path], _T]) -> _T:
+        """Write a body to a folder of its own and do something with the volume in it; the folder is deleted when `held` is closed."""
         suffix = suffix_of(name)
-        async with turns.uploading():
-            # to make and delete files is work for a thread too, but a short one
-            with upload_folder(desk.uploads) as folder:
-                file = folder / f"upload{suffix}"
-                await _receive(request, file, options.upload_seconds)
-                return await turns.at_model(lambda: do(open_upload(file, folder)))
+        await held.enter_async_context(turns.uploading())
+        folder = held.enter_context(upload_folder(desk.uploads))
+        file = folder / f"upload{suffix}"
+        await _receive(request, file, options.upload_seconds)
+        return await turns.at_model(lambda: do(open_upload(file, folder)))
 
     async def search_volume(
         request: Request, name: name_of_file, where: Annotated[list[str], Depends(_where)], into: api.Into = "image",
@@ -214,10 +204,13 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
     ) -> api.Found:
         if desk.model is None:
             raise HTTPException(422, "This index is served without a model: no volume can be asked.")
-        return await take(request, name, partial(_search_volume, desk, top, where, into))
+        async with AsyncExitStack() as held:
+            return await take(request, name, held, partial(_search_volume, desk, top, where, into))
 
     async def convert(request: Request, name: name_of_file) -> Response:
-        return Response(await take(request, name, _convert), media_type="application/gzip")
+        async with AsyncExitStack() as held:
+            path = await take(request, name, held, _convert)
+            return _SentOnce(path, held.pop_all(), options.upload_seconds)
 
     app.add_api_route("/api/search/volume", search_volume, methods=["POST"], openapi_extra=body, responses=_FAULTS,
                       summary="Search by a volume (.nii, .nii.gz, .mha, .nrrd, or a .zip of one DICOM series); nothing of it is kept")
@@ -230,13 +223,25 @@ def _search_volume(desk: Desk, top: int, where: list[str], into: api.Into, sourc
     return desk.snapshot().search_volume(source, top, where, into)
 
 
-def _convert(source: Path) -> bytes:
+def _convert(source: Path) -> Path:
     from bimcvr.data.volume import read_volume
 
     # beside the upload, and deleted with it
-    converted = (source if source.is_dir() else source.parent) / "converted.nii.gz"
+    converted = source.parent / "converted.nii.gz"
     write_nifti(read_volume(source), converted)
-    return converted.read_bytes()
+    return converted
+
+
+class _SentOnce(FileResponse):
+    """A file that is deleted once it is sent, or was not taken in time."""
+
+    def __init__(self, path: Path, held: AsyncExitStack, seconds: float) -> None:
+        super().__init__(path, media_type="application/gzip")
+        self._held, self._seconds = held, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._held, asyncio.timeout(self._seconds):
+            await super().__call__(scope, receive, send)
 
 
 async def _receive(request: Request, file: Path, seconds: float) -> None:
@@ -247,6 +252,8 @@ async def _receive(request: Request, file: Path, seconds: float) -> None:
                 async for chunk in request.stream():
                     await to_thread.run_sync(out.write, chunk)
                     received += len(chunk)
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The volume did not arrive whole.") from error
     except TimeoutError as error:
         raise HTTPException(408, f"The volume did not arrive within {math.ceil(seconds)} seconds.") from error
     if not received:

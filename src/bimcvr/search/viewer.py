@@ -1,15 +1,17 @@
-"""Source volumes for the viewer: int16 HU on their own grid, as compressed NIfTI, made once and kept."""
+"""Source volumes for the viewer: int16 HU on their own grid, as compressed NIfTI, made once and kept while the study is in the index."""
 
 import hashlib
+import shutil
 import struct
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from isal import igzip
 
 from bimcvr.data.cache import source_identity
-from bimcvr.data.volume import Geometry, Volume, read_volume
+from bimcvr.data.volume import Volume, read_volume
 from bimcvr.files import replacing
 
 # raise it whenever reading or writing gives another file than before
@@ -18,7 +20,7 @@ _HEADER = 352
 
 
 class ViewerVolumes:
-    """A folder of volumes as the viewer shows them, one file a source.
+    """A folder of volumes as the viewer shows them: for each study a folder, in it one file.
 
     Args:
         folder: made when first written to.
@@ -28,27 +30,37 @@ class ViewerVolumes:
         self.folder = folder
         self._making = threading.Lock()
 
-    def entry(self, source: Path) -> Path:
-        """Return where a source's volume is kept, whether it is there yet or not.
+    def get(self, study_id: str, source: Path) -> Path:
+        """Return the path of a study's volume, made now if it is not there: one at a time, for memory's sake.
 
-        Raises:
-            UserError: there is no such file or folder.
-        """
-        key = hashlib.sha256(f"{_VERSION}|{source_identity(source)}".encode()).hexdigest()
-        return self.folder / key[:2] / f"{key[2:34]}.nii.gz"
-
-    def get(self, source: Path) -> Path:
-        """Return the path of a source's volume, made now if it is not there: one at a time, for memory's sake.
+        Args:
+            study_id: whose it is.
+            source: its volume file or DICOM folder; if that has changed, the file made of it before is deleted.
 
         Raises:
             UserError: there is no such file or folder.
             RefusedVolume: it is no regular volume in HU.
         """
-        entry = self.entry(source)
+        folder = self.folder / _hash(study_id)
+        entry = folder / f"{_hash(f'{_VERSION}|{source_identity(source)}')}.nii.gz"
         with self._making:
             if not entry.exists():
-                write_nifti(read_volume(source), entry)
+                volume = read_volume(source)
+                shutil.rmtree(folder, ignore_errors=True)
+                write_nifti(volume, entry)
         return entry
+
+    def keep_only(self, study_ids: Iterable[str]) -> None:
+        """Delete the volumes of all other studies: what has been taken out of the index is not to be found beside it."""
+        known = {_hash(study_id) for study_id in study_ids}
+        with self._making:
+            for folder in self.folder.glob("*"):
+                if folder.name not in known:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
@@ -90,8 +102,3 @@ def nifti_header(shape: tuple[int, ...], spacing: tuple[float, float, float]) ->
     struct.pack_into("<12f", header, 280, *(value for row in rows for value in row))
     header[344:348] = b"n+1\0"
     return bytes(header)
-
-
-def grid_of(geometry: Geometry) -> dict[str, object]:
-    """Return what the page says beside a volume: voxels and mm along left-right, front-back and bottom-top, and the angle."""
-    return {"size": geometry.native_size[::-1], "spacing_mm": geometry.native_spacing[::-1], "obliquity": geometry.obliquity}
