@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bimcvr.cli import main  # noqa: E402
 from bimcvr.search.model import SearchModel  # noqa: E402
 from calls import TINY, newest_run  # noqa: E402
-from served import Made, dressed, serving  # noqa: E402
+from served import Made, Running, dressed, serving  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def client(made: Made) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def running(made: Made) -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: address and process id."""
-    with serving(made.index) as found:
+def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server in a process of its own."""
+    with serving(made.index, tmp_path_factory.mktemp("log") / "log") as found:
         yield found

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,25 +60,36 @@ def dressed(manifest: Path, out: Path) -> Path:
     return out
 
 
+@dataclass(frozen=True)
+class Running:
+    """A server in a process of its own.
+
+    Attributes:
+        address: where it answers.
+        pid: its process.
+        log: what it has printed.
+    """
+
+    address: str
+    pid: int
+    log: Path
+
+
 @contextmanager
-def serving(index: Path, *words: str, token: str = "", allowed: bool = True) -> Iterator[tuple[str, int]]:
-    """`python -m bimcvr serve` on a free port: its address and process id."""
+def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
+    """`python -m bimcvr serve` on a free port."""
     command = [sys.executable, "-m", "bimcvr", "serve", str(index), "--port", "0", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment(), "BIMCVR_TOKEN": token})
-    try:
-        assert process.stdout is not None and process.stderr is not None
-        for line in process.stdout:
-            if found := re.search(r"http://\S+:\d+/", line):
-                yield found[0].replace("localhost", "127.0.0.1"), process.pid
-                break
-        else:
-            raise AssertionError(process.stderr.read())
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**environment(), "BIMCVR_TOKEN": ""})
+        try:
+            until = time.monotonic() + 120
+            while not (found := re.search(r"http://\S+:\d+/", log.read_text())):
+                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                time.sleep(0.05)
+            yield Running(found[0].replace("localhost", "127.0.0.1"), process.pid, log)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
 
 
 def left_behind(index: Path) -> list[str]:
