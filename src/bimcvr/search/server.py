@@ -1,7 +1,6 @@
 """The HTTP server: the API over an index, and the page's files. Texts, ids and reports are never logged."""
 
 import asyncio
-import json
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -102,14 +101,18 @@ def _add_faults(app: FastAPI, desk: Desk) -> None:
         return JSONResponse({"detail": desk.plain(cast(UserError, error))}, 422)
 
     async def invalid(_: Request, error: Exception) -> Response:
-        # what was sent is not sent back: it may be a report
-        faults = [{name: fault[name] for name in ("loc", "msg", "type")} for fault in cast(RequestValidationError, error).errors()]
-        # a key that is no Unicode stands in `loc`: escaped, it is sound JSON
-        return Response(json.dumps({"detail": faults}), 422, media_type="application/json")
+        return JSONResponse({"detail": "; ".join(map(_invalid, cast(RequestValidationError, error).errors()))}, 422)
 
     app.add_exception_handler(Unknown, unknown)
     app.add_exception_handler(UserError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _invalid(fault: dict[str, Any]) -> str:
+    """Say what is wrong with a request without sending back what was sent: it may be a report."""
+    if fault["type"] in ("extra_forbidden", "json_invalid"):
+        return {"extra_forbidden": "there is a field that is not known", "json_invalid": "the body is no JSON"}[fault["type"]]
+    return f"{' '.join(map(str, fault['loc'][1:])) or 'the body'}: {fault['msg']}"
 
 
 def _add_pages(app: FastAPI) -> None:

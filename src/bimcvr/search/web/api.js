@@ -59,9 +59,7 @@ async function send(path, { json, file, query, signal }) {
 
 async function reason(response) {
   try {
-    const { detail } = await response.json();
-    if (typeof detail === "string") return detail;
-    return detail.map((fault) => `${fault.loc.slice(1).join(" ")}: ${fault.msg}`).join("; ");
+    return (await response.json()).detail;
   } catch {
     return `The server answered with the status ${response.status}.`;
   }
