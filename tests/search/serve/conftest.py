@@ -9,10 +9,11 @@ from starlette.testclient import TestClient
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from bimcvr.cli import main  # noqa: E402
-from bimcvr.search.model import SearchModel  # noqa: E402
-from calls import TINY, newest_run  # noqa: E402
-from served import Made, Running, dressed, serving  # noqa: E402
+from served import Made, Running, dressed, serving
+
+from bimcvr.cli import main
+from bimcvr.search.model import SearchModel
+from calls import TINY, newest_run
 
 
 @pytest.fixture(scope="session")

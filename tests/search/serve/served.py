@@ -14,7 +14,7 @@ import pandas as pd
 from starlette.testclient import TestClient
 
 from bimcvr.search.desk import Desk
-from bimcvr.search.guard import LOOPBACK, Guard
+from bimcvr.search.guard import Guard
 from bimcvr.search.model import SearchModel
 from bimcvr.search.server import Options, create_app
 from calls import environment
@@ -84,7 +84,8 @@ def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
         try:
             until = time.monotonic() + 120
             while not (found := re.search(r"http://\S+:\d+/", log.read_text())):
-                assert process.poll() is None and time.monotonic() < until, log.read_text()
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
                 time.sleep(0.05)
             yield Running(found[0].replace("localhost", "127.0.0.1"), process.pid, log)
         finally:

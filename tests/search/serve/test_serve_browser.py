@@ -5,16 +5,20 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-
-from bimcvr.data.manifest import read_manifest
+import uvicorn
+from PIL import Image
 from served import Made, Running, app_of
 
+from bimcvr.data.manifest import read_manifest
+
 CHROMIUM = Path("/usr/bin/chromium")
-TOKEN = "a-token-that-nobody-guesses"
+TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +44,14 @@ def tab(browser: Any, address: str, width: int = 1280) -> Iterator[Any]:
     page.set_default_timeout(30_000)
     elsewhere: list[str] = []
     wrong: list[str] = []
-    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith((address, "blob:", "data:")) else None)
+    page.on("request", lambda request: elsewhere.append(request.url))
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" and "Failed to load resource" not in line.text else None)
+    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
     page.goto(address)
     page.wait_for_selector(".chip, dialog[open]")
     yield page
-    assert elsewhere == []
-    assert wrong == []
+    assert [url for url in elsewhere if not url.startswith((address, "blob:", "data:"))] == []
+    assert [line for line in wrong if "Failed to load resource" not in line] == []
     assert page.evaluate("window.hacked") is None, "a script in a report has run"
     page.close()
 
@@ -73,7 +77,8 @@ def names(page: Any) -> list[str]:
 def picture(page: Any, viewer: int = 0) -> bytes:
     """The middle of a viewer, where nothing is written over it."""
     box = page.locator(".stage").nth(viewer).bounding_box()
-    return page.screenshot(clip={"x": box["x"] + box["width"] / 2 - 90, "y": box["y"] + box["height"] / 2 - 90, "width": 180, "height": 180})
+    left, top = box["x"] + box["width"] / 2 - 90, box["y"] + box["height"] / 2 - 90
+    return page.screenshot(clip={"x": left, "y": top, "width": 180, "height": 180})
 
 
 def ready(page: Any, viewers: int = 1) -> None:
@@ -152,11 +157,6 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
 
 def test_the_patients_right_is_on_the_left(page: Any) -> None:
     """The ball that the report places on the right lies in the left half of the picture, low slices at the feet."""
-    from io import BytesIO
-
-    import numpy as np
-    from PIL import Image
-
     ask(page, "nodule right")
     page.click("[data-case='SECRET-s0'] .open")
     ready(page)
@@ -213,7 +213,8 @@ def test_labels_filter_and_keywords_ask(page: Any) -> None:
     assert "nodule" in page.locator(".card mark.present").all_inner_texts()
     page.check("#filter-fields input[value='left']")
     until(page, "document.querySelector('#status').textContent.includes('of 15 cases that pass')")
-    lists = page.eval_on_selector_all(".card", "cards => cards.map(card => [...card.querySelectorAll('.labels li')].map(one => one.textContent))")
+    texts = "cards => cards.map(card => [...card.querySelectorAll('.labels li')].map(one => one.textContent))"
+    lists = page.eval_on_selector_all(".card", texts)
     assert len(lists) == 15
     assert all("left" in labels for labels in lists)
     page.select_option("select[data-column='split']", label="test (7)")
@@ -248,8 +249,6 @@ def test_a_narrow_screen_holds_it_all(narrow: Any) -> None:
 @pytest.fixture
 def guarded(made: Made, unused_port: int) -> Iterator[str]:
     """The address of a server that asks for its token, in a thread."""
-    import uvicorn
-
     desk = made.desk(anonymous=True)
     server = uvicorn.Server(uvicorn.Config(app_of(desk, token=TOKEN), port=unused_port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)

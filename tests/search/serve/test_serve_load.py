@@ -1,11 +1,11 @@
 """Many clients at once: the benchmark's load, for a few seconds."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from served import Made, Running, left_behind
 
 
@@ -16,8 +16,6 @@ def bench() -> ModuleType:
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
-    import sys
-
     sys.modules["serve_load"] = module  # its dataclass looks its module up
     found.loader.exec_module(module)
     return module

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
+from served import Made, app_of, left_behind
 
 from bimcvr.search.server import PAGE
-from served import Made, app_of, left_behind
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: the API was not tried with generated requests")
 from schemathesis import GenerationMode  # noqa: E402
@@ -56,6 +56,7 @@ def _try_all(cases: Any, tried: Counter[int]) -> None:
 
 def test_the_schema_names_what_the_page_calls(schema: Any) -> None:
     described = {path.lstrip("/") for path in schema.raw_schema["paths"]}
-    called = {name for path in PAGE.glob("*.js") if path.name != "niivue.umd.js" for name in re.findall(r'"(api/[\w/]+)"', path.read_text())}
+    scripts = [path.read_text() for path in PAGE.glob("*.js") if path.name != "niivue.umd.js"]
+    called = {name for script in scripts for name in re.findall(r'"(api/[\w/]+)"', script)}
     assert called
     assert called <= described
