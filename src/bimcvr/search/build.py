@@ -133,7 +133,7 @@ def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> None:
     writer.refresh_words()
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])
-        calibration = calibrate(index, prompts)
+        calibration = calibrate(index, prompts, source.text_encoder())
         facts |= {"with_pictures": index.with_pictures()}
     writer.finish(facts, calibration, prompts)
 

@@ -14,6 +14,7 @@ from bimcvr.data.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts, load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+from bimcvr.search.calibration import Embed
 from bimcvr.search.pictures import Pictures, draw
 
 
@@ -40,6 +41,9 @@ class Source(Protocol):
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return the prompts of the labels that rows bear."""
+
+    def text_encoder(self) -> Embed | None:
+        """Return what embeds texts, if there is such."""
 
 
 class FromCheckpoint:
@@ -89,6 +93,10 @@ class FromCheckpoint:
 
         sentences, of, denies = prompt_sentences(asked_labels(labels), self.model.affirm, self.model.deny)
         return Prompts(sentences, of, denies, torch.from_numpy(self.model.embed_texts(sentences)))
+
+    def text_encoder(self) -> Embed | None:
+        """The model's."""
+        return self.model.embed_texts
 
     def _folder(self, manifest: Manifest) -> VolumeCache:
         return VolumeCache(self._cache or default_folder(manifest), self.model.size)
@@ -141,6 +149,10 @@ class FromEmbeddings:
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return those of the file."""
         return self._embeddings.prompts
+
+    def text_encoder(self) -> Embed | None:
+        """None: a file embeds nothing."""
+        return None
 
 
 def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[int, Pictures], dict[int, str]]:

@@ -13,7 +13,7 @@ import numpy as np
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts
 from bimcvr.search.commit import STREAMS, TABLE, Commit, force_to_disk, read_commit, without_readers, writing
-from bimcvr.search.prompts_file import save_prompts
+from bimcvr.search.prompts_file import prompts_digest, save_prompts
 from bimcvr.search.rows import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
 from bimcvr.search.scan import unit_vector
 from bimcvr.search.table import open_table, read_columns
@@ -39,6 +39,7 @@ class IndexWriter:
     """
 
     def __init__(self, folder: Path, dim: int, facts: dict[str, Any] | None = None) -> None:
+        _refuse_foreign(folder)
         self.folder = folder
         self._lock = writing(folder)
         self._lock.__enter__()
@@ -103,7 +104,7 @@ class IndexWriter:
         """Note facts, calibration and prompts as those of a finished run, commit, and reclaim space."""
         name = ""
         if prompts is not None:
-            name = f"prompts-{self.commit.table_version}.npz"
+            name = f"prompts-{prompts_digest(prompts)}.npz"
             save_prompts(self.folder / name, prompts)
         self._commit(facts={**self.commit.facts, **facts}, calibration=calibration, prompts=name, complete=True)
         self.reclaim()
@@ -144,9 +145,6 @@ class IndexWriter:
         import lancedb
         from lancedb.index import FTS
 
-        for path in self.folder.iterdir():
-            if path.name not in _OURS and path.suffix != ".f32" and not path.name.startswith(".writing-"):
-                raise UserError(f"{self.folder} holds {path.name} and no index. Give --out a new folder.")
         shutil.rmtree(self.folder / f"{TABLE}.lance", ignore_errors=True)
         columns = ("study_id", "volume", "report")
         self._table = lancedb.connect(str(self.folder)).create_table(TABLE, schema=schema_of(columns))
@@ -197,6 +195,13 @@ class IndexWriter:
         self._table.merge_insert("study_id").when_matched_update_all().execute(moved)
         self._known = {name: (place, cells, volume) for place, (name, (_, cells, volume)) in enumerate(living)}
         self._commit(generation=new.generation, slots=new.slots)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if read_commit(folder) is None and folder.is_dir():
+        for path in folder.iterdir():
+            if path.name not in _OURS and path.suffix != ".f32" and not path.name.startswith(".writing-"):
+                raise UserError(f"{folder} holds {path.name} and no index. Give --out a new folder.")
 
 
 def _stored_vector(vector: np.ndarray, dim: int) -> np.ndarray:
