@@ -23,6 +23,8 @@ DEAD_SHARE = 0.25
 
 _ROWS = 65536
 _NEVER = timedelta(days=36500)
+# versions of the table that are this much older than the one that counts are deleted: that one must survive a machine that stalls
+_MARGIN = timedelta(minutes=1)
 _OURS = ("writer.lock", "reader.lock", f"{TABLE}.lance")
 
 
@@ -117,9 +119,9 @@ class IndexWriter:
             if self.commit.slots > len(self._known) and self.commit.slots - len(self._known) > DEAD_SHARE * self.commit.slots:
                 self._compact()
             self.refresh_words()
-            # versions that are older than the one that counts; a second before it, since clocks are coarse
             since = next(version["timestamp"] for version in self._table.list_versions() if version["version"] == self.commit.table_version)
-            self._table.optimize(cleanup_older_than=datetime.now(since.tzinfo) - since + timedelta(seconds=1))
+            self._table.optimize(cleanup_older_than=datetime.now(since.tzinfo) - since + _MARGIN)
+            self._commit()
             keep = {self.commit.vectors(self.folder, stream).name for stream in STREAMS} | {self.commit.prompts}
             for path in [*self.folder.glob("*.f32"), *self.folder.glob("prompts-*.npz"), *self.folder.glob(".writing-*")]:
                 if path.name not in keep:
