@@ -36,15 +36,16 @@ FINDINGS = ("pleural effusion", "atelectasis", "a nodule", "consolidation", "emp
 def main() -> int:
     """Measure, print, and with --check exit with 1 if a bar was not held."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("studies", 100_000), ("dim", 512), ("top", 100), ("batch", 256), ("runs", 15), ("threads", 2), ("singles", 200)):
+    numbers = {"studies": 100_000, "dim": 512, "top": 100, "batch": 256, "runs": 15, "threads": 2, "singles": 200}
+    for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--checkpoint", type=Path, help="a trained model, to time the text encoder apart")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar was not held")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, torch {torch.__version__}, "
-          f"faiss {faiss.__version__}, {options.threads} threads, {options.studies:,} x {options.dim}, top {options.top}")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+          f"torch {torch.__version__}, faiss {faiss.__version__}, {options.threads} threads, {options.studies:,} x {options.dim}, top {options.top}")
     with tempfile.TemporaryDirectory() as folder:
         vectors = make_index(Path(folder), options.studies, options.dim)
         with Index.open(folder) as index:
@@ -72,14 +73,16 @@ def make_index(folder: Path, count: int, dim: int) -> np.ndarray:
 def study(number: int, vector: np.ndarray) -> Study:
     """A study with a short report."""
     found = FINDINGS[number % len(FINDINGS)]
-    cells = {"study_id": f"s{number:07}", "volume": f"{number}.nii.gz", "report": f"There is {found}. Case {number}.", "patient_id": f"p{number // 2}"}
+    cells = {"study_id": f"s{number:07}", "volume": f"{number}.nii.gz", "patient_id": f"p{number // 2}"}
+    cells["report"] = f"There is {found}. Case {number}."
     return Study(cells, vector, vector, labels=(found.removeprefix("a ").removeprefix("an "),))
 
 
 def compare(index: Index, vectors: np.ndarray, options: argparse.Namespace) -> bool:
     """Time both sides in turn."""
     rng = np.random.default_rng(1)
-    queries = vectors[rng.integers(0, len(vectors), options.batch)] + 0.05 * rng.standard_normal((options.batch, options.dim), dtype=np.float32)
+    queries = vectors[rng.integers(0, len(vectors), options.batch)]
+    queries = queries + 0.05 * rng.standard_normal(queries.shape, dtype=np.float32)
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     before = resident_mb()
     searcher, top = Searcher(index), options.top
@@ -92,17 +95,21 @@ def compare(index: Index, vectors: np.ndarray, options: argparse.Namespace) -> b
     single = paired(options.runs * 8, lambda i: searcher.top(queries[i % len(queries)][None], top=top),
                            lambda i: flat.search(queries[i % len(queries)][None], top))
     batch = paired(options.runs, lambda _: searcher.top(queries, top=top), lambda _: flat.search(queries, top))
-    p95 = 1000 * float(np.percentile([timed(lambda i=i: searcher.top(queries[i % len(queries)][None], top=top)) for i in range(options.singles)], 95))
+    p95 = 1000 * percentile(lambda i: searcher.top(queries[i % len(queries)][None], top=top), options.singles, 95)
     before = peak_mb()
     searcher.top(queries, top=top)
-    whole = [timed(lambda i=i: searcher.study(index.study_ids[i], top=top)) for i in range(50)]
+    lifted = peak_mb() - before
+
+    def whole(i: int) -> object:
+        return searcher.study(index.study_ids[i], top=top)
+
     print(f"one query: {single[0]:.1f} ms, FAISS {single[1]:.1f} ms, ratio {single[2]:.2f} (bar {SINGLE_BAR})")
     print(f"batch of {options.batch}: {batch[0]:.0f} ms ({1000 * options.batch / batch[0]:.0f} queries/s), FAISS {batch[1]:.0f} ms, "
           f"ratio {batch[2]:.2f} (bar {BATCH_BAR})")
     print(f"p95 of one query's vector search: {p95:.1f} ms (bar {P95_BAR_MS:.0f}); a whole answer with {top} rows and marked words: "
-          f"median {1000 * statistics.median(whole):.0f} ms, p95 {1000 * float(np.percentile(whole, 95)):.0f} ms")
-    print(f"memory: {vectors.nbytes / 2**20:.0f} MB of vectors a stream, mapped from the file ({mapped:.0f} MB resident after one scan); a batch lifts "
-          f"the peak by {peak_mb() - before:.0f} MB; FAISS holds its own copy of {vectors.nbytes / 2**20:.0f} MB")
+          f"median {1000 * percentile(whole, 50, 50):.0f} ms, p95 {1000 * percentile(whole, 50, 95):.0f} ms")
+    print(f"memory: {vectors.nbytes / 2**20:.0f} MB of vectors a stream, mapped from the file ({mapped:.0f} MB resident after one scan); a "
+          f"batch lifts the peak by {lifted:.0f} MB; FAISS holds its own copy of {vectors.nbytes / 2**20:.0f} MB")
     return batch[2] <= BATCH_BAR and single[2] <= SINGLE_BAR and p95 < P95_BAR_MS
 
 
@@ -123,30 +130,34 @@ def check(searcher: Searcher, flat: "faiss.IndexFlatIP", vectors: np.ndarray, qu
 
 def paired(runs: int, ours: Callable[[int], object], theirs: Callable[[int], object]) -> tuple[float, float, float]:
     """Return both sides' median milliseconds and the median of the ratios; the first is untimed, and they take turns in going first."""
-    ours(0), theirs(0)
-    pairs = []
-    for i in range(runs):
-        if i % 2:
-            second = timed(lambda i=i: theirs(i))
-            pairs.append((timed(lambda i=i: ours(i)), second))
-        else:
-            first = timed(lambda i=i: ours(i))
-            pairs.append((first, timed(lambda i=i: theirs(i))))
-    return (1000 * statistics.median(a for a, _ in pairs), 1000 * statistics.median(b for _, b in pairs), statistics.median(a / b for a, b in pairs))
+    times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    sides = [("ours", ours), ("theirs", theirs)]
+    for i in range(runs + 1):
+        for name, side in sides if i % 2 else reversed(sides):
+            seconds = timed(side, i)
+            times[name] += [seconds] if i else []
+    ratio = statistics.median(a / b for a, b in zip(times["ours"], times["theirs"], strict=True))
+    return 1000 * statistics.median(times["ours"]), 1000 * statistics.median(times["theirs"]), ratio
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return seconds."""
+def percentile(work: Callable[[int], object], runs: int, percent: float) -> float:
+    """Return a percentile of a call's seconds."""
+    return float(np.percentile([timed(work, i) for i in range(runs)], percent))
+
+
+def timed(work: Callable[[int], object], i: int) -> float:
+    """Return seconds of one call."""
     began = time.perf_counter()
-    work()
+    work(i)
     return time.perf_counter() - began
 
 
 def encoding(checkpoint: Path) -> None:
     """Time the text encoder on sentences it has not seen."""
     model = SearchModel(checkpoint)
-    times = [timed(lambda i=i: model.embed_texts([f"There is a nodule of {i} mm in the right upper lobe."])) for i in range(21)][1:]
-    print(f"text encoding ({model.names()['text_encoder']}): median {1000 * statistics.median(times):.0f} ms a query")
+    model.embed_texts(["There is no nodule."])
+    median = percentile(lambda i: model.embed_texts([f"There is a nodule of {i} mm in the right upper lobe."]), 21, 50)
+    print(f"text encoding ({model.names()['text_encoder']}): median {1000 * median:.0f} ms a query")
 
 
 def resident_mb() -> float:

@@ -39,8 +39,8 @@ def run(folder: str, version: int) -> None:
     from bimcvr.cli import main
 
     with contextlib.redirect_stdout(io.StringIO()):
-        code = main(["index", "--embeddings", f"{folder}/{version}.npz", "--manifest", f"{folder}/{version}.csv", "--out", f"{folder}/index",
-                     "--batch", "3", "--jobs", "1"])
+        code = main(["index", "--embeddings", f"{folder}/{version}.npz", "--manifest", f"{folder}/{version}.csv",
+                     "--out", f"{folder}/index", "--batch", "3", "--jobs", "1"])
     os._exit(code)
 
 

@@ -9,10 +9,11 @@ from bimcvr.search import scan
 from bimcvr.search.scan import Vectors, unit_vector
 
 
-def slow_top(values: np.ndarray, slot: np.ndarray, order: np.ndarray, query: np.ndarray, count: int, allowed: np.ndarray) -> list[int]:
+def slow_top(vectors: Vectors, query: np.ndarray, count: int, allowed: np.ndarray) -> list[int]:
     """Every cosine in float64, one by one; best first, ties by id."""
     unit = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
-    scored = [(-float(np.sum(values[slot[place]].astype(np.float64) * unit)), order[place], place) for place in range(len(slot)) if allowed[place]]
+    rows = [vectors.row(place).astype(np.float64) for place in range(len(vectors.slot))]
+    scored = [(-float(np.sum(row * unit)), vectors.order[place], place) for place, row in enumerate(rows) if allowed[place]]
     return [place for *_, place in sorted(scored)[:count]]
 
 
@@ -38,7 +39,7 @@ def test_equals_the_slow_reference(seed: int, slots: int, dead: int, copies: int
             found = vectors.top(asked, count, mask)
             for query, top in zip(asked, found, strict=True):
                 every = np.ones(len(vectors.slot), dtype=bool) if mask is None else mask
-                assert top.place.tolist() == slow_top(vectors.values, vectors.slot, vectors.order, query, count, every)
+                assert top.place.tolist() == slow_top(vectors, query, count, every)
 
 
 def test_more_equals_than_are_kept_are_all_decided_by_id() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 from bimcvr.errors import UserError
 from bimcvr.search import commit as commit_module
@@ -19,7 +20,6 @@ from bimcvr.search import writer as writer_module
 from bimcvr.search.index import Index
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.writer import IndexWriter
-from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 names = st.sampled_from([f"s{number}" for number in range(12)])
 operations = st.lists(st.one_of(
@@ -36,7 +36,8 @@ def seen(folder: Path) -> dict[str, Any]:
         everything = len(index)
         shown: dict[str, Any] = {"labels": index.label_counts(), "studies": sorted(index.study_ids), "facts": index.facts["studies"]}
         if everything:
-            shown["text"] = [(hit.study_id, hit.score, hit.report, hit.row) for hit in searcher.text("There is a nodule.", top=everything).hits]
+            hits = searcher.text("There is a nodule.", top=everything).hits
+            shown["text"] = [(hit.study_id, hit.score, hit.report, hit.row) for hit in hits]
             shown["report"] = [(hit.study_id, hit.score) for hit in searcher.text("effusion", top=5, into="report").hits]
             shown["like"] = [hit.study_id for hit in searcher.study(min(index.study_ids), top=3).hits]
             shown["words"] = sorted(hit.study_id for hit in searcher.words("atelectasis", top=everything).hits)

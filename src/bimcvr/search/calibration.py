@@ -37,8 +37,8 @@ def calibrate(index: Index, prompts: Prompts | None, embed: Embed | None) -> dic
         embed: the text encoder, if there is one: texts → (n, E).
 
     Returns:
-        `KIND_INTO` → `lowest` (the first percentile of the best scores), `median`, `of` (how many were asked), `what` they are, and for texts
-        `longest` (1.5 times the 99th percentile of the vectors' lengths): single sentences of reports, volumes asked for others, labels' prompts.
+        `KIND_INTO` → `lowest` (the first percentile of the best scores), `median`, `of` (how many were asked), `what` they are (single
+        sentences of reports, volumes, labels' prompts), and for texts `longest` (1.5 times the 99th percentile of the vectors' lengths).
     """
     if len(index) < 2:
         return {}

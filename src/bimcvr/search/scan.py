@@ -48,7 +48,8 @@ class Vectors:
     def scores(self, query: np.ndarray) -> np.ndarray:
         """Return the cosines (N,) of all studies with a query (E,), in float64."""
         unit = unit_vector(query)
-        return np.concatenate([self._exact(self.slot[start : start + TILE], unit) for start in range(0, len(self.slot), TILE)] or [np.empty(0)])
+        parts = [self._exact(self.slot[start : start + TILE], unit) for start in range(0, len(self.slot), TILE)]
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[Top]:
         """Return the best studies for each query.
@@ -118,7 +119,8 @@ def _many(table: Tensor, queries: Tensor, count: int, allowed: Tensor | None, ma
         if allowed is not None:
             score[:, ~allowed[start : start + TILE]] = -torch.inf
         best.take(score, start)
-    return [slots if slots is not None else _one(table, query, count, allowed, margin)[0] for slots, query in zip(best.slots(), queries, strict=True)]
+    pairs = zip(best.slots(), queries, strict=True)
+    return [slots if slots is not None else _one(table, query, count, allowed, margin)[0] for slots, query in pairs]
 
 
 class _Best:

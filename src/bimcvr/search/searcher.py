@@ -124,10 +124,17 @@ class Searcher:
         return self._answer("study", question, began, top, where, into, among=among)
 
     def words(self, words: str, *, top: int = 10, where: str | Sequence[str] = "") -> Answer:
-        """Find the reports that hold some words, by full text alone; needs no model."""
+        """Find the reports that hold some words, by full text alone; needs no model.
+
+        Raises:
+            UserError: there are no words, or the filter is none.
+        """
+        if not words.strip():
+            raise UserError("The query is empty. Give words that a report may hold.")
         began = time.perf_counter()
         allowed = self.index.mask(where)
-        ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(self.index.word_ranks(words, allowed)[:top], 1)]
+        found = self.index.word_ranks(words, allowed)[:top]
+        ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
         notes = () if ranked else ("No report of this index holds any of these words.",)
         return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
@@ -151,8 +158,8 @@ class Searcher:
         if among is not None:
             allowed = among if allowed is None else allowed & among
         if question.vector.shape != (self.index.commit.dim,):
-            raise UserError(f"The model's vectors have the width {len(question.vector)}, those of the index {self.index.commit.dim}: it was "
-                            "made with another model.")
+            raise UserError(f"The model's vectors have the width {len(question.vector)}, those of the index {self.index.commit.dim}: it "
+                            "was made with another model.")
         best = self.index.vectors(into).top(question.vector[None], max(top, FUSED) if fused else max(top, 1), allowed)[0]
         ranked = [Place(int(p), float(s), cosine=float(s), vector_rank=r)
                   for r, (p, s) in enumerate(zip(best.place, best.score, strict=True), 1)]
@@ -197,4 +204,5 @@ class Searcher:
         return self.model
 
 
-_WITH_MODEL = ("Make the index from a checkpoint (index --checkpoint …), or name the one that its vectors came from (search --checkpoint …).")
+_WITH_MODEL = ("Make the index from a checkpoint (index --checkpoint …), or name the one that its vectors came from (search --checkpoint "
+               "…).")

@@ -39,6 +39,9 @@ class Source(Protocol):
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
         """Embed some rows; for those that cannot be, `reason: message`."""
 
+    def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
+        """Return the vectors (n, E) of some rows' reports alone."""
+
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return the prompts of the labels that rows bear."""
 
@@ -75,6 +78,8 @@ class FromCheckpoint:
 
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
         """Read volumes through the cache and embed them."""
+        if not rows:
+            return {}, {}
         cache = self._folder(manifest)
         entries, refused = fill_cache(manifest, np.asarray(rows, dtype=np.int64), cache, self._jobs)
         pictures, unreadable = _draw_all(manifest, entries, self._jobs)
@@ -82,10 +87,14 @@ class FromCheckpoint:
         good = [row for row in rows if row in entries and row not in refused]
         if not good:
             return {}, refused
-        reports = manifest.column("report")
         image = self.model.embed_volumes([cache.read(entries[row]).hu for row in good])
-        text = self.model.embed_texts([reports[row] for row in good])
+        text = self.embed_reports(manifest, good)
         return {row: Embedded(image[i], text[i], pictures[row]) for i, row in enumerate(good)}, refused
+
+    def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
+        """Embed whole reports."""
+        reports = manifest.column("report")
+        return self.model.embed_texts([reports[row] for row in rows])
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Embed the prompts of every label."""
@@ -145,6 +154,11 @@ class FromEmbeddings:
         places = {row: self._place[studies[row]] for row in rows}
         image, text = self._embeddings.image.numpy(), self._embeddings.text.numpy()
         return {row: Embedded(image[place], text[place], pictures.get(row)) for row, place in places.items()}, {}
+
+    def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
+        """Look them up."""
+        studies = manifest.column("study_id")
+        return self._embeddings.text.numpy()[[self._place[studies[row]] for row in rows]]
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return those of the file."""

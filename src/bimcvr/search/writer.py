@@ -12,7 +12,7 @@ import numpy as np
 
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts
-from bimcvr.search.commit import STREAMS, TABLE, Commit, force_to_disk, read_commit, without_readers, writing
+from bimcvr.search.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
 from bimcvr.search.prompts_file import prompts_digest, save_prompts
 from bimcvr.search.rows import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
 from bimcvr.search.scan import unit_vector
@@ -128,6 +128,7 @@ class IndexWriter:
                     path.unlink()
 
     def _open(self, dim: int, facts: dict[str, Any]) -> None:
+        self._known: dict[str, tuple[int, str, str]] = {}
         found = read_commit(self.folder)
         if found is None:
             self._begin(dim, facts)
@@ -154,7 +155,6 @@ class IndexWriter:
         self.commit = Commit(0, 1, 0, 0, dim, columns, facts=facts)
         for stream in STREAMS:
             self.commit.vectors(self.folder, stream).write_bytes(b"")
-        self._known: dict[str, tuple[int, str, str]] = {}
         self._commit()
 
     def _add_columns(self, studies: Sequence[Study]) -> None:
