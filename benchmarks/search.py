@@ -45,7 +45,8 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-          f"torch {torch.__version__}, faiss {faiss.__version__}, {options.threads} threads, {options.studies:,} x {options.dim}, top {options.top}")
+          f"torch {torch.__version__}, faiss {faiss.__version__}, {options.threads} threads")
+    print(f"{options.studies:,} studies x {options.dim}, top {options.top}")
     with tempfile.TemporaryDirectory() as folder:
         vectors = make_index(Path(folder), options.studies, options.dim)
         with Index.open(folder) as index:
