@@ -46,15 +46,16 @@ def ask_keyword(label: str, model: Encoder | None, index: Index) -> Question:
     """
     held = index.prompts
     if held is not None and label in held.labels:
-        asked = [sentence for sentence, of, denies in zip(held.sentence, held.label, held.denies, strict=True) if of == label and not denies]
+        rows = zip(held.sentence, held.label, held.denies, strict=True)
+        asked = [sentence for sentence, of, denies in rows if of == label and not denies]
         vectors = held.affirming(label).numpy()
     elif model is not None:
         asked = [template.format(label) for template in model.affirm]
         vectors = model.embed_texts(asked)
     else:
         known = ", ".join(held.labels) if held is not None else "none"
-        raise UserError(f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Make the index "
-                        "from a checkpoint, or write prompts into the .npz (python -m bimcvr probes).")
+        raise UserError(f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Make the "
+                        "index from a checkpoint, or write prompts into the .npz (python -m bimcvr probes).")
     return Question(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(asked), "keyword")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bimcvr.data.fill import describe_refused, write_refused
@@ -18,6 +19,7 @@ from bimcvr.provenance import git_commit
 from bimcvr.search.calibration import calibrate
 from bimcvr.search.commit import read_commit
 from bimcvr.search.index import Index
+from bimcvr.search.pictures import Pictures
 from bimcvr.search.rows import Study
 from bimcvr.search.source import Embedded, Source
 from bimcvr.search.spans import extractor
@@ -61,14 +63,15 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         refused |= _put(writer, source, manifest, pending, batch)
         ids = manifest.column("study_id")
         known = set(writer.hashes())
-        gone = {*remove, *(ids[row] for row in refused if _is_volume(refused[row])), *(known - {ids[row] for row in rows} if prune else ())} & known
+        unreadable = {ids[row] for row in refused if _is_volume(refused[row])}
+        gone = {*remove, *unreadable, *(known - {ids[row] for row in rows} if prune else ())} & known
         writer.remove(sorted(gone))
         _finish(writer, source, {
             **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
             "phantom": manifest.is_phantom, "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
         })
-        print(f"{out}: {len(writer)} studies; {len(pending.rows) - len(refused.keys() & set(pending.rows))} added or updated, {len(gone)} removed, "
-              f"{pending.same} unchanged.")
+        done = len(pending.rows) - len(refused.keys() & set(pending.rows))
+        print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")
         kept = len(set(writer.hashes()) - {ids[row] for row in rows})
     if kept:
         print(f"{kept} studies of the index are not among these rows and stay; --prune true takes them out.")
@@ -109,15 +112,28 @@ class _Changes:
 def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Changes, batch: int) -> dict[int, str]:
     refused: dict[int, str] = {}
     has_labels = any(manifest.column("labels"))
-    with Progress(TextColumn("indexing studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+    known = writer.hashes()
+    same_volume = {row for row in pending.rows if known.get(pending.cells[row]["study_id"], ("", ""))[1] == pending.hashes[row][1]}
+    columns = (TextColumn("indexing studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Index.open(writer.folder) as old, Progress(*columns) as progress:
         task = progress.add_task("", total=len(pending.rows))
         for start in range(0, len(pending.rows), batch):
             part = pending.rows[start : start + batch]
-            embedded, wrong = source.embed(manifest, part)
+            embedded, wrong = source.embed(manifest, [row for row in part if row not in same_volume])
             refused |= wrong
+            kept = [row for row in part if row in same_volume]
+            for row, text in zip(kept, source.embed_reports(manifest, kept), strict=True):
+                embedded[row] = _with_old_volume(old, pending.cells[row]["study_id"], text)
             writer.put([_study(manifest, row, pending, embedded[row], has_labels) for row in part if row in embedded])
             progress.advance(task, len(part))
     return refused
+
+
+def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> Embedded:
+    """Only the row has changed: its volume's vector and pictures are those that the index has."""
+    thumbnails = old.thumbnails(study_id)
+    pictures = Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
+    return Embedded(old.image.row(old.place(study_id)), text, pictures)
 
 
 def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, has_labels: bool) -> Study:
@@ -133,7 +149,7 @@ def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> None:
     writer.refresh_words()
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])
-        calibration = calibrate(index, prompts)
+        calibration = calibrate(index, prompts, source.text_encoder())
         facts |= {"with_pictures": index.with_pictures()}
     writer.finish(facts, calibration, prompts)
 
@@ -144,7 +160,8 @@ def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
         return
     for name, what in (("identity", "vectors of another model"), ("split", "another split")):
         if found.facts.get(name) != facts[name]:
-            raise UserError(f"The index {out} holds {what} ({found.facts.get(name)}, not {facts[name]}). Make a new index in another folder.")
+            raise UserError(f"The index {out} holds {what} ({found.facts.get(name)}, not {facts[name]}). Make a new index in another "
+                            "folder.")
 
 
 def _is_volume(reason: str) -> bool:

@@ -79,7 +79,8 @@ def read_commit(folder: Path) -> Commit | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         written = content.pop("format")
         if written != FORMAT:
-            raise UserError(f"{path} has the format {written}, this version of bimcvr reads {FORMAT}. Make the index anew in another folder.")
+            raise UserError(f"{path} has the format {written}, this version of bimcvr reads {FORMAT}. Make the index anew in another "
+                            "folder.")
         return Commit(**{**content, "columns": tuple(content["columns"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is not the file of an index ({type(error).__name__}). Make the index anew in another folder.") from error

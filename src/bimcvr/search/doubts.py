@@ -1,5 +1,7 @@
 """When an answer should be doubted: each sentence rests on something measured in this index."""
 
+import numpy as np
+
 from bimcvr.curation.words import sentences
 from bimcvr.search.asking import Question
 from bimcvr.search.index import Index, Stream
@@ -24,10 +26,15 @@ def doubts(index: Index, question: Question, words: str, highest: float | None, 
         notes.append("None of the query's words stands in any report of this index: its model was not trained on this.")
     elif unknown:
         notes.append(f"In no report of this index: {', '.join(unknown)}.")
-    limits = index.commit.calibration.get(f"{question.kind}_{into}")
-    if limits and highest is not None and highest < limits["lowest"]:
-        notes.append(f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}: 99 of 100 {limits['what']} of this index reach that. The "
-                     "model was probably not trained on what was asked.")
+    limits = index.commit.calibration.get(f"{question.kind}_{into}", {})
+    length = float(np.linalg.norm(question.vector))
+    if question.kind == "text" and length > limits.get("longest", np.inf):
+        notes.append("The text lies far from what the model was trained on: "
+                     f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 {limits['what']} of this "
+                     "index's reports stay below.")
+    if highest is not None and highest < limits.get("lowest", -np.inf):
+        notes.append(f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, "
+                     f"which 99 of 100 {limits['what']} of this index reach. The model was probably not trained on what was asked.")
     return tuple(notes)
 
 

@@ -53,7 +53,8 @@ class Condition:
             raise UserError(f"'{self.column} {self.operator} {self.value}': ranges need a number, or a date as 2020-03-31.")
         numbers = [_number(cell) for cell in cells]
         if cells and all(number is None for number in numbers):
-            raise UserError(f"'{self.column} {self.operator} {self.value}': the column '{self.column}' holds no number. Compare it with = or !=.")
+            raise UserError(f"'{self.column} {self.operator} {self.value}': the column '{self.column}' holds no number. "
+                            "Compare it with = or !=.")
         return np.array([number is not None and compare(number, limit) for number in numbers], dtype=bool)
 
 

@@ -92,9 +92,10 @@ class Index:
         if not (folder / NAME).is_file():
             raise UserError(f"There is no index in {folder}. Make one: python -m bimcvr index --checkpoint … --manifest … --out {folder}")
         held = hold_for_reading(folder)
-        commit = read_commit(folder)
-        assert commit is not None
         try:
+            commit = read_commit(folder)
+            if commit is None:
+                raise UserError(f"The index in {folder} has just gone.")
             return cls(folder, commit, held)
         except BaseException:
             if held is not None:
@@ -231,7 +232,7 @@ class Index:
 
     def holds_word(self, word: str) -> bool:
         """Return whether any report holds a word, in any of its forms."""
-        return word_scores(self._table, word, SLOT, 1).num_rows > 0
+        return bool(word_scores(self._table, word, SLOT, 1).num_rows)
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -269,7 +270,8 @@ class Index:
         if column not in self._columns:
             name = LABELS if column == "labels" else stored(column)
             table = read_columns(self._table, [SLOT, name])
-            cells = np.array([cell or "" for cell in table.column(name).to_pylist()], dtype=object)[np.argsort(table.column(SLOT).to_numpy())]
-            values, of = np.unique(cells.astype(np.str_), return_inverse=True) if len(cells) else (np.empty(0, dtype=np.str_), np.empty(0, int))
-            self._columns[column] = (values.tolist(), of)
+            cells = np.array([cell or "" for cell in table.column(name).to_pylist()], dtype=object)
+            codes = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
+            of = np.array([codes[cell] for cell in cells[np.argsort(table.column(SLOT).to_numpy())]], dtype=np.int64)
+            self._columns[column] = (list(codes), of)
         return self._columns[column]

@@ -157,6 +157,6 @@ def model_of(index: "Index", checkpoint: Path | None = None, device: str | None 
     model = SearchModel(path, device)
     wanted = index.facts.get("checkpoint_sha256", model.sha256)
     if wanted != model.sha256:
-        raise UserError(f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be comparable. Name "
-                        "that one with --checkpoint, or make a new index.")
+        raise UserError(f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be comparable. "
+                        "Name that one with --checkpoint, or make a new index.")
     return model

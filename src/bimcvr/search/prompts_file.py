@@ -1,5 +1,6 @@
 """The vectors of keyword prompts beside an index, so that keywords need no text encoder."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ def save_prompts(path: Path, prompts: Prompts) -> None:
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, sentence=np.array(prompts.sentence, dtype=np.str_), label=np.array(prompts.label, dtype=np.str_),
                  denies=np.array(prompts.denies, dtype=bool), vector=prompts.vector.numpy())
+
+
+def prompts_digest(prompts: Prompts) -> str:
+    """Return the identity of prompts: files of different ones have different names."""
+    texts = repr((prompts.sentence, prompts.label, prompts.denies)).encode()
+    return hashlib.sha256(texts + np.ascontiguousarray(prompts.vector.numpy()).tobytes()).hexdigest()[:16]
 
 
 def load_prompts(path: Path) -> Prompts:

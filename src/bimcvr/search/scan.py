@@ -48,7 +48,8 @@ class Vectors:
     def scores(self, query: np.ndarray) -> np.ndarray:
         """Return the cosines (N,) of all studies with a query (E,), in float64."""
         unit = unit_vector(query)
-        return np.concatenate([self._exact(self.slot[start : start + TILE], unit) for start in range(0, len(self.slot), TILE)] or [np.empty(0)])
+        parts = [self._exact(self.slot[start : start + TILE], unit) for start in range(0, len(self.slot), TILE)]
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[Top]:
         """Return the best studies for each query.
@@ -108,15 +109,55 @@ def _one(table: Tensor, query: Tensor, count: int, allowed: Tensor | None, margi
 
 
 def _many(table: Tensor, queries: Tensor, count: int, allowed: Tensor | None, margin: float) -> list[np.ndarray]:
-    kept_score = torch.full((len(queries), 0), 0.0)
-    kept_slot = torch.zeros((len(queries), 0), dtype=torch.int64)
+    """Score tile by tile; of each tile only what reaches a query's last place so far is looked at again."""
+    best = _Best(len(queries), count, margin)
+    spare = torch.empty(len(queries) * min(TILE, len(table)))
     for start in range(0, len(table), TILE):
-        score = queries @ table[start : start + TILE].T
+        part = table[start : start + TILE]
+        score = spare[: len(queries) * len(part)].view(len(queries), len(part))
+        torch.mm(queries, part.T, out=score)
         if allowed is not None:
             score[:, ~allowed[start : start + TILE]] = -torch.inf
-        joined = torch.cat([kept_score, score], dim=1)
-        slots = torch.cat([kept_slot, torch.arange(start, start + score.shape[1]).expand(len(queries), -1)], dim=1)
-        kept_score, of = torch.topk(joined, min(2 * count + 16, joined.shape[1]))
-        kept_slot = slots.gather(1, of)
-    near = kept_score >= kept_score[:, count - 1 : count] - margin
-    return [slots[close].numpy() for slots, close in zip(kept_slot, near, strict=True)]
+        best.take(score, start)
+    pairs = zip(best.slots(), queries, strict=True)
+    return [slots if slots is not None else _one(table, query, count, allowed, margin)[0] for slots, query in pairs]
+
+
+class _Best:
+    """The best scores of each query so far, and the slots they stand in.
+
+    More are kept than are wanted, since those within the rounding error of the last place must all be decided again.
+    """
+
+    def __init__(self, queries: int, count: int, margin: float) -> None:
+        self.count, self.margin, self.room = count, margin, count + 64
+        self.score = torch.full((queries, self.room), -torch.inf)
+        self.slot = torch.zeros((queries, self.room), dtype=torch.int64)
+
+    @property
+    def bar(self) -> Tensor:
+        """(Q,) the score below which nothing can be among the best."""
+        return self.score[:, self.count - 1] - self.margin
+
+    def take(self, score: Tensor, start: int) -> None:
+        """Take in the scores (Q, T) of the slots from `start` on."""
+        if start == 0 or not bool(self.bar.isfinite().all()):
+            self._merge(*torch.topk(score, min(self.room, score.shape[1])), start)
+            return
+        query, place = (torch.from_numpy(index) for index in np.nonzero((score >= self.bar[:, None]).numpy()))
+        if not len(query):
+            return
+        number = torch.bincount(query, minlength=len(score))
+        column = torch.arange(len(query)) - (number.cumsum(0) - number)[query]
+        few, of = torch.full((len(score), int(number.max())), -torch.inf), torch.zeros((len(score), int(number.max())), dtype=torch.int64)
+        few[query, column], of[query, column] = score[query, place], place
+        self._merge(few, of, start)
+
+    def slots(self) -> list[np.ndarray | None]:
+        """Return each query's candidates; None where more may be as near as those that are kept."""
+        near = self.score >= self.bar[:, None]
+        return [None if bool(close[-1]) else slot[close].numpy() for slot, close in zip(self.slot, near, strict=True)]
+
+    def _merge(self, score: Tensor, place: Tensor, start: int) -> None:
+        self.score, of = torch.topk(torch.cat([self.score, score], dim=1), self.room)
+        self.slot = torch.cat([self.slot, place + start], dim=1).gather(1, of)

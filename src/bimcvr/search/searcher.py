@@ -13,7 +13,7 @@ from bimcvr.search.asking import Question, ask_keyword, ask_text, canonical_labe
 from bimcvr.search.doubts import doubts
 from bimcvr.search.index import Index, Row, Stream
 from bimcvr.search.model import Encoder
-from bimcvr.search.spans import Span, matched_findings, matched_words
+from bimcvr.search.spans import Span, extractor, matched_findings, matched_words
 
 LeaveOut = Literal["nothing", "study", "patient"]
 FUSED = 1000
@@ -55,8 +55,7 @@ class Searcher:
             raise UserError("The query is empty. Write what is to be seen, like: large right pleural effusion.")
         began = time.perf_counter()
         question = ask_text(text, self._text_encoder(), self.index)
-        answer = self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
-        return answer
+        return self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
 
     def keyword(
         self, keyword: str, *, top: int = 10, where: str | Sequence[str] = "", holding: bool | None = None, hybrid: bool = False
@@ -116,17 +115,26 @@ class Searcher:
         chosen = leave_out or ("study" if into == "image" else "nothing")
         among = None
         if chosen != "nothing":
-            patients = self.index.patients
             among = np.ones(len(self.index), dtype=bool)
-            among[[i for i in range(len(patients)) if i == place or (chosen == "patient" and patients[i] == patients[place])]] = False
+            among[place] = False
+            if chosen == "patient":
+                own = self.index.patients[place]
+                among[[i for i, patient in enumerate(self.index.patients) if patient == own]] = False
         question = Question(self.index.image.row(place), (study_id,), "study")
         return self._answer("study", question, began, top, where, into, among=among)
 
     def words(self, words: str, *, top: int = 10, where: str | Sequence[str] = "") -> Answer:
-        """Find the reports that hold some words, by full text alone; needs no model."""
+        """Find the reports that hold some words, by full text alone; needs no model.
+
+        Raises:
+            UserError: there are no words, or the filter is none.
+        """
+        if not words.strip():
+            raise UserError("The query is empty. Give words that a report may hold.")
         began = time.perf_counter()
         allowed = self.index.mask(where)
-        ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(self.index.word_ranks(words, allowed)[:top], 1)]
+        found = self.index.word_ranks(words, allowed)[:top]
+        ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
         notes = () if ranked else ("No report of this index holds any of these words.",)
         return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
@@ -150,8 +158,8 @@ class Searcher:
         if among is not None:
             allowed = among if allowed is None else allowed & among
         if question.vector.shape != (self.index.commit.dim,):
-            raise UserError(f"The model's vectors have the width {len(question.vector)}, those of the index {self.index.commit.dim}: it was "
-                            "made with another model.")
+            raise UserError(f"The model's vectors have the width {len(question.vector)}, those of the index {self.index.commit.dim}: it "
+                            "was made with another model.")
         best = self.index.vectors(into).top(question.vector[None], max(top, FUSED) if fused else max(top, 1), allowed)[0]
         ranked = [Place(int(p), float(s), cosine=float(s), vector_rank=r)
                   for r, (p, s) in enumerate(zip(best.place, best.score, strict=True), 1)]
@@ -175,19 +183,14 @@ class Searcher:
         ]
 
     def _spans(self, row: Row, words: str, label: str) -> list[Span]:
-        found = matched_findings(row.report, label, row.cells.get("language", "")) if label else []
-        if not words:
-            return found
-        covered = [(span.start, span.end) for span in found]
-        apart = [span for span in matched_words(row.report, words) if not any(a < span.end and span.start < b for a, b in covered)]
-        return sorted([*found, *apart], key=lambda span: span.start)
+        if label and label in extractor().library.keywords:
+            return matched_findings(row.report, label, row.cells.get("language", ""))
+        return matched_words(row.report, words)
 
     def _among(self, allowed: np.ndarray | None) -> int:
         return len(self.index) if allowed is None else int(allowed.sum())
 
     def _holders(self, label: str) -> np.ndarray:
-        from bimcvr.search.spans import extractor
-
         library = extractor().library
         wider = {own: {own, *(library.ancestors(own) if own in library.keywords else ())} for own in self.index.label_counts()}
         return np.array([any(label in wider[own] for own in row) for row in self.index.labels], dtype=bool)
@@ -201,4 +204,5 @@ class Searcher:
         return self.model
 
 
-_WITH_MODEL = ("Make the index from a checkpoint (index --checkpoint …), or name the one that its vectors came from (search --checkpoint …).")
+_WITH_MODEL = ("Make the index from a checkpoint (index --checkpoint …), or name the one that its vectors came from (search --checkpoint "
+               "…).")

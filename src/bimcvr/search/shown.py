@@ -14,7 +14,8 @@ def show(answer: Answer) -> None:
     """Print an answer as a table, with what was asked above it and what is to be doubted below."""
     console = Console(highlight=False)
     kind = " (phantom: synthetic data)" if answer.phantom else ""
-    console.print(f"{answer.mode}: {' | '.join(answer.asked)} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False)
+    asked = " | ".join(answer.asked)
+    console.print(f"{answer.mode}: {asked} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False)
     table = Table()
     for name in ("rank", "study", "score", "labels", "report"):
         table.add_column(name, overflow="fold")

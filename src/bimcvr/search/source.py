@@ -14,6 +14,7 @@ from bimcvr.data.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts, load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+from bimcvr.search.calibration import Embed
 from bimcvr.search.pictures import Pictures, draw
 
 
@@ -38,8 +39,14 @@ class Source(Protocol):
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
         """Embed some rows; for those that cannot be, `reason: message`."""
 
+    def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
+        """Return the vectors (n, E) of some rows' reports alone."""
+
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return the prompts of the labels that rows bear."""
+
+    def text_encoder(self) -> Embed | None:
+        """Return what embeds texts, if there is such."""
 
 
 class FromCheckpoint:
@@ -71,6 +78,8 @@ class FromCheckpoint:
 
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
         """Read volumes through the cache and embed them."""
+        if not rows:
+            return {}, {}
         cache = self._folder(manifest)
         entries, refused = fill_cache(manifest, np.asarray(rows, dtype=np.int64), cache, self._jobs)
         pictures, unreadable = _draw_all(manifest, entries, self._jobs)
@@ -78,10 +87,14 @@ class FromCheckpoint:
         good = [row for row in rows if row in entries and row not in refused]
         if not good:
             return {}, refused
-        reports = manifest.column("report")
         image = self.model.embed_volumes([cache.read(entries[row]).hu for row in good])
-        text = self.model.embed_texts([reports[row] for row in good])
+        text = self.embed_reports(manifest, good)
         return {row: Embedded(image[i], text[i], pictures[row]) for i, row in enumerate(good)}, refused
+
+    def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
+        """Embed whole reports."""
+        reports = manifest.column("report")
+        return self.model.embed_texts([reports[row] for row in rows])
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Embed the prompts of every label."""
@@ -89,6 +102,10 @@ class FromCheckpoint:
 
         sentences, of, denies = prompt_sentences(asked_labels(labels), self.model.affirm, self.model.deny)
         return Prompts(sentences, of, denies, torch.from_numpy(self.model.embed_texts(sentences)))
+
+    def text_encoder(self) -> Embed | None:
+        """The model's."""
+        return self.model.embed_texts
 
     def _folder(self, manifest: Manifest) -> VolumeCache:
         return VolumeCache(self._cache or default_folder(manifest), self.model.size)
@@ -138,9 +155,18 @@ class FromEmbeddings:
         image, text = self._embeddings.image.numpy(), self._embeddings.text.numpy()
         return {row: Embedded(image[place], text[place], pictures.get(row)) for row, place in places.items()}, {}
 
+    def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
+        """Look them up."""
+        studies = manifest.column("study_id")
+        return self._embeddings.text.numpy()[[self._place[studies[row]] for row in rows]]
+
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return those of the file."""
         return self._embeddings.prompts
+
+    def text_encoder(self) -> Embed | None:
+        """None: a file embeds nothing."""
+        return None
 
 
 def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[int, Pictures], dict[int, str]]:

@@ -10,7 +10,8 @@ from bimcvr.curation.words import sentences
 Kind = Literal["word", "present", "absent", "uncertain", "history"]
 
 # words of a query that tell nothing about a case
-_COMMON = frozenset("a an the of in on at to is are was with and or no not there by for el la los las un una de del en con y o sin no hay se".split())
+_COMMON = frozenset("a an the of in on at to is are was with and or no not there by for".split()
+                    + "el la los las un una de del en con y o sin hay se".split())
 
 
 @dataclass(frozen=True)

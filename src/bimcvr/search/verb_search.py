@@ -71,10 +71,11 @@ def search(
     from bimcvr.search.index import Index
     from bimcvr.search.searcher import Searcher
 
-    modes = {name: value for name, value in {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}.items() if value}
+    given = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}
+    modes = {name: value for name, value in given.items() if value}
     if len(modes) != 1:
-        raise UserError('search needs one query: a text in quotes, --volume, --study, --keyword or --words. Like: search INDEX "large right '
-                        'pleural effusion".')
+        raise UserError("search needs one query: a text in quotes, --volume, --study, --keyword or --words. Like: search INDEX "
+                        '"large right pleural effusion".')
     mode = next(iter(modes))
     with Index.open(index) as opened:
         from bimcvr.search.model import model_of

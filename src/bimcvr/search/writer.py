@@ -12,8 +12,8 @@ import numpy as np
 
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts
-from bimcvr.search.commit import STREAMS, TABLE, Commit, force_to_disk, read_commit, without_readers, writing
-from bimcvr.search.prompts_file import save_prompts
+from bimcvr.search.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
+from bimcvr.search.prompts_file import prompts_digest, save_prompts
 from bimcvr.search.rows import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
 from bimcvr.search.scan import unit_vector
 from bimcvr.search.table import open_table, read_columns
@@ -23,6 +23,8 @@ DEAD_SHARE = 0.25
 
 _ROWS = 65536
 _NEVER = timedelta(days=36500)
+# versions of the table that are this much older than the one that counts are deleted: that one must survive a machine that stalls
+_MARGIN = timedelta(minutes=1)
 _OURS = ("writer.lock", "reader.lock", f"{TABLE}.lance")
 
 
@@ -39,6 +41,7 @@ class IndexWriter:
     """
 
     def __init__(self, folder: Path, dim: int, facts: dict[str, Any] | None = None) -> None:
+        _refuse_foreign(folder)
         self.folder = folder
         self._lock = writing(folder)
         self._lock.__enter__()
@@ -103,7 +106,7 @@ class IndexWriter:
         """Note facts, calibration and prompts as those of a finished run, commit, and reclaim space."""
         name = ""
         if prompts is not None:
-            name = f"prompts-{self.commit.table_version}.npz"
+            name = f"prompts-{prompts_digest(prompts)}.npz"
             save_prompts(self.folder / name, prompts)
         self._commit(facts={**self.commit.facts, **facts}, calibration=calibration, prompts=name, complete=True)
         self.reclaim()
@@ -116,15 +119,16 @@ class IndexWriter:
             if self.commit.slots > len(self._known) and self.commit.slots - len(self._known) > DEAD_SHARE * self.commit.slots:
                 self._compact()
             self.refresh_words()
-            # versions that are older than the one that counts; a second before it, since clocks are coarse
             since = next(version["timestamp"] for version in self._table.list_versions() if version["version"] == self.commit.table_version)
-            self._table.optimize(cleanup_older_than=datetime.now(since.tzinfo) - since + timedelta(seconds=1))
+            self._table.optimize(cleanup_older_than=datetime.now(since.tzinfo) - since + _MARGIN)
+            self._commit()
             keep = {self.commit.vectors(self.folder, stream).name for stream in STREAMS} | {self.commit.prompts}
             for path in [*self.folder.glob("*.f32"), *self.folder.glob("prompts-*.npz"), *self.folder.glob(".writing-*")]:
                 if path.name not in keep:
                     path.unlink()
 
     def _open(self, dim: int, facts: dict[str, Any]) -> None:
+        self._known: dict[str, tuple[int, str, str]] = {}
         found = read_commit(self.folder)
         if found is None:
             self._begin(dim, facts)
@@ -144,9 +148,6 @@ class IndexWriter:
         import lancedb
         from lancedb.index import FTS
 
-        for path in self.folder.iterdir():
-            if path.name not in _OURS and path.suffix != ".f32" and not path.name.startswith(".writing-"):
-                raise UserError(f"{self.folder} holds {path.name} and no index. Give --out a new folder.")
         shutil.rmtree(self.folder / f"{TABLE}.lance", ignore_errors=True)
         columns = ("study_id", "volume", "report")
         self._table = lancedb.connect(str(self.folder)).create_table(TABLE, schema=schema_of(columns))
@@ -154,7 +155,6 @@ class IndexWriter:
         self.commit = Commit(0, 1, 0, 0, dim, columns, facts=facts)
         for stream in STREAMS:
             self.commit.vectors(self.folder, stream).write_bytes(b"")
-        self._known: dict[str, tuple[int, str, str]] = {}
         self._commit()
 
     def _add_columns(self, studies: Sequence[Study]) -> None:
@@ -197,6 +197,13 @@ class IndexWriter:
         self._table.merge_insert("study_id").when_matched_update_all().execute(moved)
         self._known = {name: (place, cells, volume) for place, (name, (_, cells, volume)) in enumerate(living)}
         self._commit(generation=new.generation, slots=new.slots)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if read_commit(folder) is None and folder.is_dir():
+        for path in folder.iterdir():
+            if path.name not in _OURS and path.suffix != ".f32" and not path.name.startswith(".writing-"):
+                raise UserError(f"{folder} holds {path.name} and no index. Give --out a new folder.")
 
 
 def _stored_vector(vector: np.ndarray, dim: int) -> np.ndarray:
