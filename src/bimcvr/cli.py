@@ -24,11 +24,11 @@ VERBS = {
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "index": ("bimcvr.search.verb_index:index", "make a manifest's studies searchable, from a checkpoint or any model's embeddings"),
     "search": ("bimcvr.search.verb_search:run", "find similar cases by text, volume, study or keyword"),
-    "serve": ("bimcvr.search.serve:serve", "the search page and its API, on this machine"),
+    "serve": ("bimcvr.search.serve:run", "the search page and its API, on this machine"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
 LIGHTNING = ("fit", "validate", "test", "predict")
-OWN_PARSER = (*LIGHTNING, "search")
+OWN_PARSER = (*LIGHTNING, "search", "serve")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

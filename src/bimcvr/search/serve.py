@@ -17,6 +17,18 @@ _SHORTEST = 16
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
+def run(words: Sequence[str]) -> int:
+    """Read the command line of `serve`: `--anonymous` is a flag."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="python -m bimcvr serve", description=(serve.__doc__ or "").split("Args:")[0])
+    parser.add_function_arguments(serve, as_positional=True, skip={"anonymous"})
+    parser.add_argument("--anonymous", action="store_true", help="hide ids: cases get opaque names that hold until the server ends, and "
+                        "identifying columns, paths and names stay inside")
+    options = parser.instantiate(parser.parse_args(list(words[1:])))
+    return serve(**vars(options))
+
+
 def serve(
     index: Path,
     host: str = "127.0.0.1",

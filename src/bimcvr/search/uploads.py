@@ -158,9 +158,10 @@ def _check_alone(file: Path) -> None:
         head = stream.read(1 << 16)
     if file.suffix == ".mha":
         # the library takes `:` for `=` and a lone carriage return for a line's end: so the key stands once, in the plain form
-        sound = len(re.findall(rb"(?i)ElementDataFile", head)) == 1 and re.search(rb"\nElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?\n", head)
+        sound = len(re.findall(rb"(?i)ElementDataFile", head)) == 1
+        sound = sound and re.search(rb"\nElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?\n", head) is not None
     else:
-        sound = re.search(rb"\r?\n\r?\n", head) and not re.search(rb"(?i)data[ \t]*file", head)
+        sound = re.search(rb"\n\r?\n", head) is not None and not re.search(rb"(?i)data[ \t]*file", head)
     if not sound:
         raise _refused("refers_elsewhere", "does not hold its voxels itself, or its header is not whole.", _SENT)
 

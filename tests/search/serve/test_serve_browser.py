@@ -128,6 +128,11 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     shown = page.inner_text(".place")
     assert "4.00 mm" in shown
     assert "radiological: R is on the left" in shown
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        inside = "document.activeElement === document.body || document.activeElement.closest('#case') !== null"
+        assert page.evaluate(inside), "Tab stays in the case"
+    page.evaluate("document.activeElement.blur()")
     at, seen = slice_number(page), picture(page)
     page.hover(".stage")
     page.mouse.wheel(0, -60)

@@ -397,7 +397,7 @@ def test_a_script_in_a_report_stays_text(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("words", "token", "said"), [
-    (["--host", "0.0.0.0"], "", "patient data"), (["--host", "0.0.0.0"], TOKEN, "allowed_hosts"), ([], "short", "16"),  # noqa: S104
+    (["--anonymous", "--host", "0.0.0.0"], "", "patient data"), (["--host", "0.0.0.0"], TOKEN, "allowed_hosts"), ([], "short", "16"),  # noqa: S104
     ([], "with blanks in it, see", "printable"), (["--port", "99999999"], "", "--port")])
 def test_unsafe_starts_are_refused(
     made: Made, words: list[str], token: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -15,8 +15,7 @@ export async function openCase(name, { asked, answer, position, open }) {
   closeViewers();
   leaving = new AbortController();
   const { signal } = leaving;
-  find("case").hidden = false;
-  document.body.classList.add("in-case");
+  showOver(true);
   fill(find("case-title"), position === null ? name : `${position + 1}. ${name}`);
   find("previous").disabled = position === null || position === 0;
   find("next").disabled = position === null || position >= answer.hits.length - 1;
@@ -38,8 +37,14 @@ export async function openCase(name, { asked, answer, position, open }) {
 export function closeCase() {
   leaving?.abort();
   closeViewers();
-  find("case").hidden = true;
-  document.body.classList.remove("in-case");
+  showOver(false);
+}
+
+// what lies behind an open case cannot be reached by Tab
+function showOver(open) {
+  find("case").hidden = !open;
+  document.body.classList.toggle("in-case", open);
+  for (const behind of document.querySelectorAll("header, #ask, .columns")) behind.inert = open;
 }
 
 export const caseIsOpen = () => !find("case").hidden;

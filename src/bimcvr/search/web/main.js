@@ -174,17 +174,6 @@ function keys(event) {
   }
 }
 
-// Tab stays in the case while it is open
-function holdFocus(event) {
-  if (event.key !== "Tab" || !caseIsOpen()) return;
-  const stops = [...find("case").querySelectorAll("button:not(:disabled), input:not(:disabled)")].filter((one) => one.offsetParent);
-  const [first, last] = [stops[0], stops.at(-1)];
-  if (event.shiftKey && (document.activeElement === first || document.activeElement === find("case-title"))) last.focus();
-  else if (!event.shiftKey && document.activeElement === last) first.focus();
-  else return;
-  event.preventDefault();
-}
-
 function setUpDrop() {
   const hide = () => { find("drop").hidden = true; };
   addEventListener("dragover", (event) => {
@@ -220,7 +209,6 @@ find("back").addEventListener("click", () => history.back());
 find("previous").addEventListener("click", () => turn(-1));
 find("next").addEventListener("click", () => turn(1));
 addEventListener("keydown", keys);
-addEventListener("keydown", holdFocus);
 addEventListener("popstate", (event) => restore(event.state ?? {}));
 setUpDrop();
 begin();
