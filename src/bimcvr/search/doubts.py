@@ -30,8 +30,8 @@ def doubts(index: Index, question: Question, words: str, highest: float | None, 
     length = float(np.linalg.norm(question.vector))
     if question.kind == "text" and length > limits.get("longest", np.inf):
         notes.append("The text lies far from what the model was trained on: "
-                     f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 {limits['what']} of this "
-                     "index's reports stay below.")
+                     f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "
+                     f"{limits['what']} of this index's reports stay below.")
     if highest is not None and highest < limits.get("lowest", -np.inf):
         notes.append(f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, "
                      f"which 99 of 100 {limits['what']} of this index reach. The model was probably not trained on what was asked.")
