@@ -44,7 +44,7 @@ export function closeCase() {
 function showOver(open) {
   find("case").hidden = !open;
   document.body.classList.toggle("in-case", open);
-  for (const behind of document.querySelectorAll("header, #ask, .columns")) behind.inert = open;
+  for (const behind of document.querySelectorAll(".skip, header, #ask, .columns")) behind.inert = open;
 }
 
 export const caseIsOpen = () => !find("case").hidden;
