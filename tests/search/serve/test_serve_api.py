@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,19 @@ def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_pat
         assert answer.status_code == 200, answer.text
         assert answer.json()["hits"][0]["case"] == "SECRET-s4"
         assert answer.json()["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_zip_of_a_real_dicom_series_is_read_as_its_folder(client: TestClient, tmp_path: Path) -> None:
+    if "BIMCVR_REAL_DATA" not in os.environ:
+        pytest.skip("BIMCVR_REAL_DATA names no folder of real volumes")
+    series = Path(os.environ["BIMCVR_REAL_DATA"]) / "lidc_idri_small/LIDC-IDRI-0003"
+    archive = Path(shutil.make_archive(str(tmp_path / "series"), "zip", series.parent, series.name))
+    sent = client.post("/api/convert", params={"name": "series.zip"}, content=archive.read_bytes())
+    assert sent.status_code == 200, sent.text
+    (tmp_path / "v.nii.gz").write_bytes(sent.content)
+    ours, source = read_volume(tmp_path / "v.nii.gz"), read_volume(series)
+    assert np.array_equal(ours.hu, source.hu)
+    assert ours.spacing == pytest.approx(source.spacing)
 
 
 def test_an_index_that_changes_is_served_as_it_is_now(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
