@@ -209,6 +209,12 @@ def test_a_case_is_searched_with(page: Any) -> None:
     assert first not in names(page)
     page.go_back()
     until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
+    page.reload()
+    until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#case", state="hidden")
+    assert page.input_value("#query") == "a nodule"
+    assert first not in page.url, "addresses name no case"
 
 
 def test_labels_filter_and_keywords_ask(page: Any) -> None:
