@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TILE = 16384
-"""Vectors that are scored at a time: many enough for a good product, few enough for little memory (16 MB for 256 queries)."""
+TILE = 2**23
+"""Scores of a batch of queries that are held at a time (32 MB): many make a good product, few take little memory."""
+
+ROWS = 8192
+"""Vectors that are turned into float64 at a time."""
 
 
 class Top(NamedTuple):
@@ -48,7 +51,7 @@ class Vectors:
     def scores(self, query: np.ndarray) -> np.ndarray:
         """Return the cosines (N,) of all studies with a query (E,), in float64."""
         unit = unit_vector(query)
-        parts = [self._exact(self.slot[start : start + TILE], unit) for start in range(0, len(self.slot), TILE)]
+        parts = [self._exact(self.slot[start : start + ROWS], unit) for start in range(0, len(self.slot), ROWS)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[Top]:
@@ -115,13 +118,14 @@ def _many(table: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarra
     """Score tile by tile; of each tile only what reaches a query's last place so far is looked at again."""
     values, asked = torch.from_numpy(table), torch.from_numpy(queries)
     best = _Best(len(queries), count, margin)
-    spare = torch.empty(len(queries) * min(TILE, len(values)))
-    for start in range(0, len(values), TILE):
-        part = values[start : start + TILE]
+    tile = max(1, TILE // len(queries))
+    spare = torch.empty(len(queries) * min(tile, len(values)))
+    for start in range(0, len(values), tile):
+        part = values[start : start + tile]
         score = spare[: len(queries) * len(part)].view(len(queries), len(part))
         torch.mm(asked, part.T, out=score)
         if allowed is not None:
-            score[:, torch.from_numpy(~allowed[start : start + TILE])] = -torch.inf
+            score[:, torch.from_numpy(~allowed[start : start + tile])] = -torch.inf
         best.take(score, start)
     pairs = zip(best.slots(), queries, strict=True)
     return [slots if slots is not None else _one(table, query, count, allowed, margin) for slots, query in pairs]
