@@ -215,9 +215,11 @@ class Index:
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how many studies have each distinct cell of a column, the most frequent first."""
-        values, of = self._distinct(column)
-        number = np.bincount(of, minlength=len(values)).tolist()
-        return dict(sorted(zip(values, number, strict=True), key=lambda item: (-item[1], item[0])))
+        cells = read_columns(self._table, [LABELS if column == "labels" else stored(column)]).column(0)
+        counted: Counter[str] = Counter()
+        for item in cells.value_counts().to_pylist():
+            counted[item["values"] or ""] += item["counts"]
+        return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
     def word_ranks(self, words: str, allowed: np.ndarray | None = None) -> list[tuple[int, float]]:
         """Return place and BM25 score of the reports that hold some of the words, best first, ties by study id."""

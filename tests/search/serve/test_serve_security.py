@@ -16,13 +16,14 @@ import httpx
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from fastapi import HTTPException
 from served import SCRIPT, Made, Running, left_behind
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
 from bimcvr.errors import UserError
 from bimcvr.files import sha256_of
-from bimcvr.search import uploads
+from bimcvr.search import server, uploads
 from bimcvr.search.guard import HEADERS
 from bimcvr.search.serve import serve
 from bimcvr.search.server import PAGE
@@ -333,6 +334,26 @@ def test_a_slow_upload_gives_its_place_back(made: Made) -> None:
     assert asyncio.run(stalled())[0]["status"] == 408
     assert left_behind(made.index) == []
     desk.close()
+
+
+def test_only_so_many_volumes_wait() -> None:
+    async def crowd() -> list[int]:
+        turns = server._Turns()
+        statuses: list[int] = []
+
+        async def one() -> None:
+            try:
+                async with turns.uploading():
+                    await asyncio.sleep(0.05)
+                statuses.append(200)
+            except HTTPException as error:
+                statuses.append(error.status_code)
+
+        await asyncio.gather(*(one() for _ in range(12)))
+        await one()
+        return statuses
+
+    assert sorted(asyncio.run(crowd())) == [200] * 10 + [429] * 3, "one at work and eight waiting; the place is free again afterwards"
 
 
 def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
