@@ -41,12 +41,15 @@ def test_a_documented_command_runs(
     embeddings = str(checkpoint.parents[1] / "embeddings.npz")
     command = re.sub(r"runs/\S*…/embeddings\.npz|other\.npz", embeddings, command)
     command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
+    command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz")).replace("sub-0001_ses-1_run-1", "s25")
     command = command.replace("experiments/", f"{ROOT}/experiments/").replace("[96, 224, 224]", "[12, 16, 16]")
     words = shlex.split(command)[3:]
     words = [word.strip() for word in words]
     monkeypatch.chdir(tmp_path)
     if words[0] == "phantom":
         words += ["--patients", "3", "--jobs", "1"]  # joblib's workers may still be in another test's folder
+    if words[0] in ("search", "index") and "--checkpoint" not in words and "--embeddings" not in words:
+        assert main(["index", "--checkpoint", str(checkpoint), "--manifest", str(tiny_cohort), "--out", "index", "--jobs", "1"]) == 0
     if words[0] == "curate":
         assert main(["phantom", "phantoms", "--patients", "4", "--archive", "folders", "--jobs", "1"]) == 0
         assert main([*words, "--jobs", "1"]) in (0, 3)

@@ -10,7 +10,8 @@ SOURCE = Path(__file__).parents[1] / "src/bimcvr"
 SHARED = {"errors", "files", "contracts", "hub", "pages", "provenance"}
 ALLOWED = {
     "metrics": set(), "data": set(), "phantom": {"data", "metrics"}, "curation": {"data", "metrics"}, "models": {"metrics", "data"},
-    "evaluation": {"metrics", "data", "phantom"}, "sweeps": set(), "doctor": {"data", "models", "search"},
+    "evaluation": {"metrics", "data", "phantom"}, "search": {"metrics", "data", "models", "curation", "runs"},
+    "sweeps": set(), "doctor": {"data", "models", "search"},
     # the highest: its runs are those of `fit` and `test`
     "benchmark": {"metrics", "data", "phantom", "curation", "models", "evaluation", "training"},
 }

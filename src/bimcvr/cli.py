@@ -26,10 +26,14 @@ VERBS = {
     "benchmark": ("bimcvr.benchmark.verb:benchmark", "run a suite of experiments: Tables 1 to 4, figures, a page"),
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "sweep": ("bimcvr.sweeps.verb:sweep", "search hyper-parameters by a W&B sweep file: on W&B, or with --local on this machine"),
+    "index": ("bimcvr.search.verb_index:index", "make a manifest's studies searchable, from a checkpoint or any model's embeddings"),
+    "search": ("bimcvr.search.verb_search:run", "find similar cases by text, volume, study or keyword"),
+    "serve": ("bimcvr.search.serve:run", "the search page and its API, on this machine"),
     "doctor": ("bimcvr.doctor.verb:doctor", "check this machine: packages, weights, GPU, cache, checkpoint; what to do about each failure"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
 LIGHTNING = ("fit", "dry-run", "validate", "test", "predict")
+OWN_PARSER = (*LIGHTNING, "search", "serve")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, words: list[str]) -> int:
     module, name = VERBS[verb][0].split(":")
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
-    if verb in LIGHTNING:
+    if verb in OWN_PARSER:
         return function(words)
     from jsonargparse import auto_cli
 

@@ -39,7 +39,7 @@ def cache(
     entries, refused = fill_cache(table, table.accepted(), kept, jobs)
     if verify:
         refused |= _damaged(entries, kept)
-    _write_refused(table, refused, kept.folder / "refused.csv")
+    write_refused(table, refused, kept.folder / "refused.csv")
     print(f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in {kept.folder} at {size}.")
     if refused:
         print(f"{len(refused)} were set aside, listed in {kept.folder / 'refused.csv'}:")
@@ -119,7 +119,8 @@ def _damaged(entries: dict[int, Path], cache: VolumeCache) -> dict[int, str]:
     return damaged
 
 
-def _write_refused(manifest: Manifest, refused: dict[int, str], path: Path) -> None:
+def write_refused(manifest: Manifest, refused: dict[int, str], path: Path) -> None:
+    """Write set-aside rows as CSV: study_id, reason and message."""
     parts = [(manifest.column("study_id")[row], *reason.split(": ", 1)) for row, reason in sorted(refused.items())]
     with replacing(path) as temporary:
         pd.DataFrame(parts, columns=["study_id", "reason", "message"]).to_csv(temporary, index=False)

@@ -1,0 +1,71 @@
+"""What the text encoder is asked for a query."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimcvr.curation.words import sentences
+from bimcvr.data.sentences import split_sentences
+from bimcvr.errors import UserError
+from bimcvr.search.index import Index
+from bimcvr.search.model import Encoder
+from bimcvr.search.scan import unit_vector
+from bimcvr.search.spans import extractor
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query as a vector.
+
+    Attributes:
+        vector: (E,).
+        asked: what it was made of.
+        kind: text, keyword, volume or study: which of the index's calibrations it is held against.
+        notes: what the reader should know of it.
+    """
+
+    vector: np.ndarray
+    asked: tuple[str, ...]
+    kind: str
+    notes: tuple[str, ...] = ()
+
+
+def ask_text(text: str, model: Encoder, index: Index) -> Question:
+    """Return a text as a query: a bare finding through the prompts, anything else whole, as reports were read in training."""
+    label = canonical_label(text, index)
+    if label:
+        return ask_keyword(label, model, index)
+    return Question(model.embed_texts([text])[0], tuple(split_sentences(text)), "text")
+
+
+def ask_keyword(label: str, model: Encoder | None, index: Index) -> Question:
+    """Return a keyword as a query: the mean of its prompts' unit vectors, as `evaluate` asks it.
+
+    Raises:
+        UserError: there is no model, and the index has no vectors of the keyword's prompts.
+    """
+    held = index.prompts
+    if held is not None and label in held.labels:
+        rows = zip(held.sentence, held.label, held.denies, strict=True)
+        asked = [sentence for sentence, of, denies in rows if of == label and not denies]
+        vectors = held.affirming(label).numpy()
+    elif model is not None:
+        asked = [template.format(label) for template in model.affirm]
+        vectors = model.embed_texts(asked)
+    else:
+        known = ", ".join(held.labels) if held is not None else "none"
+        raise UserError(f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Make the "
+                        "index from a checkpoint, or write prompts into the .npz (python -m bimcvr probes).")
+    return Question(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(asked), "keyword")
+
+
+def canonical_label(text: str, index: Index) -> str:
+    """Return the label that a text is another name of and nothing more, or an empty text."""
+    wanted = " ".join(text.strip().strip(".").lower().split())
+    if wanted in index.label_counts():
+        return wanted
+    words = [word for sentence in sentences(wanted) for word in sentence]
+    places = extractor().library.places(words)
+    if len(places) == 1 and places[0].is_phrase and (places[0].first, places[0].last) == (0, len(words)):
+        return places[0].label
+    return ""

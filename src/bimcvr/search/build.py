@@ -1,0 +1,183 @@
+"""Bringing an index up to date with a manifest."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bimcvr.data.fill import describe_refused, write_refused
+from bimcvr.data.gallery import rows_of
+from bimcvr.data.manifest import Manifest, read_manifest, split_list
+from bimcvr.errors import UserError
+from bimcvr.provenance import git_commit
+from bimcvr.search.calibration import calibrate
+from bimcvr.search.commit import read_commit
+from bimcvr.search.index import Index
+from bimcvr.search.pictures import Pictures
+from bimcvr.search.rows import Study
+from bimcvr.search.source import Embedded, Source
+from bimcvr.search.spans import extractor
+from bimcvr.search.writer import IndexWriter
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which rows of which manifest are indexed: those of one split, or `all`."""
+
+    manifest: Path
+    root: Path | None
+    split: str
+
+
+def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (), prune: bool = False, batch: int = 64) -> int:
+    """Make an index, or bring it up to date.
+
+    Args:
+        out: its folder.
+        source: of the vectors.
+        chosen: the rows.
+        remove: studies to take out.
+        prune: also take out what is not among the rows.
+        batch: studies that are committed at a time.
+
+    Returns:
+        The exit code: 3 if volumes were set aside.
+
+    Raises:
+        UserError: the manifest cannot be read, or the index is of another model or split.
+    """
+    manifest = read_manifest(chosen.manifest, chosen.root)
+    rows = [row for row in rows_of(manifest, chosen.split)[0].tolist() if manifest.column("study_id")[row] not in set(remove)]
+    facts = {**source.facts(), "split": chosen.split}
+    _refuse_other(out, facts)
+    identities, refused = source.volume_identities(manifest, rows)
+    given = {"created": time.strftime("%Y-%m-%dT%H:%M:%S")} if read_commit(out) is None else {}
+    with IndexWriter(out, source.dim, {**facts, **given}) as writer:
+        pending = _Changes(manifest, identities, writer.hashes())
+        refused |= _put(writer, source, manifest, pending, batch)
+        ids = manifest.column("study_id")
+        known = set(writer.hashes())
+        unreadable = {ids[row] for row in refused if _is_volume(refused[row])}
+        gone = {*remove, *unreadable, *(known - {ids[row] for row in rows} if prune else ())} & known
+        writer.remove(sorted(gone))
+        _finish(writer, source, {
+            **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
+            "phantom": manifest.is_phantom, "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
+        })
+        done = len(pending.rows) - len(refused.keys() & set(pending.rows))
+        print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")
+        kept = len(set(writer.hashes()) - {ids[row] for row in rows})
+    if kept:
+        print(f"{kept} studies of the index are not among these rows and stay; --prune true takes them out.")
+    return _report_refused(out, manifest, refused)
+
+
+def remove_studies(out: Path, study_ids: Sequence[str]) -> int:
+    """Take studies out of an index that is there.
+
+    Raises:
+        UserError: there is no index, or none of them is in it.
+    """
+    found = read_commit(out)
+    if found is None:
+        raise UserError(f"There is no index in {out}.")
+    with IndexWriter(out, found.dim) as writer:
+        absent = writer.remove(study_ids)
+        left = len(writer)
+        if len(absent) < len(study_ids):
+            writer.reclaim()
+    print(f"{out}: {len(study_ids) - len(absent)} studies removed, {left} left.")
+    if absent:
+        raise UserError(f"Not in the index {out}: {', '.join(absent)}.")
+    return 0
+
+
+class _Changes:
+    """What of a manifest's rows an index lacks or holds in another form."""
+
+    def __init__(self, manifest: Manifest, volumes: dict[int, str], known: dict[str, tuple[str, str]]) -> None:
+        self.cells = {row: dict(zip(manifest.table.columns, values, strict=True))
+                      for row, values in zip(volumes, manifest.table.iloc[list(volumes)].values.tolist(), strict=True)}
+        self.hashes = {row: (_digest(cells), volumes[row]) for row, cells in self.cells.items()}
+        self.rows = [row for row, hashes in self.hashes.items() if known.get(self.cells[row]["study_id"]) != hashes]
+        self.same = len(volumes) - len(self.rows)
+
+
+def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Changes, batch: int) -> dict[int, str]:
+    refused: dict[int, str] = {}
+    has_labels = any(manifest.column("labels"))
+    known = writer.hashes()
+    same_volume = {row for row in pending.rows if known.get(pending.cells[row]["study_id"], ("", ""))[1] == pending.hashes[row][1]}
+    columns = (TextColumn("indexing studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Index.open(writer.folder) as old, Progress(*columns) as progress:
+        task = progress.add_task("", total=len(pending.rows))
+        for start in range(0, len(pending.rows), batch):
+            part = pending.rows[start : start + batch]
+            embedded, wrong = source.embed(manifest, [row for row in part if row not in same_volume])
+            refused |= wrong
+            kept = [row for row in part if row in same_volume]
+            for row, text in zip(kept, source.embed_reports(manifest, kept), strict=True):
+                embedded[row] = _with_old_volume(old, pending.cells[row]["study_id"], text)
+            writer.put([_study(manifest, row, pending, embedded[row], has_labels) for row in part if row in embedded])
+            progress.advance(task, len(part))
+    return refused
+
+
+def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> Embedded:
+    """Only the row has changed: its volume's vector and pictures are those that the index has."""
+    thumbnails = old.thumbnails(study_id)
+    pictures = Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
+    return Embedded(old.image.row(old.place(study_id)), text, pictures)
+
+
+def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, has_labels: bool) -> Study:
+    cells = pending.cells[row]
+    labels = split_list(cells["labels"]) if has_labels else extractor().labels(cells["report"], cells.get("language", ""))
+    pictures = embedded.pictures
+    return Study(
+        cells, embedded.image, embedded.text, sorted(labels), str(manifest.volume_path(row).resolve()),
+        pictures.geometry if pictures else {}, pictures.thumbnails if pictures else {}, *pending.hashes[row])
+
+
+def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> None:
+    writer.refresh_words()
+    with Index.open(writer.folder) as index:
+        prompts = source.prompts([frozenset(labels) for labels in index.labels])
+        calibration = calibrate(index, prompts, source.text_encoder())
+        facts |= {"with_pictures": index.with_pictures()}
+    writer.finish(facts, calibration, prompts)
+
+
+def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
+    found = read_commit(out)
+    if found is None:
+        return
+    for name, what in (("identity", "vectors of another model"), ("split", "another split")):
+        if found.facts.get(name) != facts[name]:
+            raise UserError(f"The index {out} holds {what} ({found.facts.get(name)}, not {facts[name]}). Make a new index in another "
+                            "folder.")
+
+
+def _is_volume(reason: str) -> bool:
+    return not reason.startswith("no_embedding")
+
+
+def _report_refused(out: Path, manifest: Manifest, refused: dict[int, str]) -> int:
+    absent = sum(not _is_volume(reason) for reason in refused.values())
+    if absent:
+        print(f"{absent} rows have no embedding and are left out.")
+    volumes = {row: reason for row, reason in refused.items() if _is_volume(reason)}
+    write_refused(manifest, volumes, out / "refused.csv")
+    if volumes:
+        print(f"{len(volumes)} were set aside, listed in {out / 'refused.csv'}:\n{describe_refused(manifest, volumes)}")
+    return 3 if volumes else 0
+
+
+def _digest(cells: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(cells, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,268 @@
+"""What lies between the API and the search: names of cases, what may be shown, and one look at the model at a time."""
+
+import hashlib
+import re
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from bimcvr import __version__
+from bimcvr.data.refused import RefusedVolume
+from bimcvr.errors import UserError
+from bimcvr.search import messages as api
+from bimcvr.search.answer import Answer
+from bimcvr.search.answer import Hit as Found
+from bimcvr.search.commit import NAME
+from bimcvr.search.filters import parse_where
+from bimcvr.search.index import Index
+from bimcvr.search.model import Encoder
+from bimcvr.search.searcher import Searcher
+from bimcvr.search.uploads import sweep_uploads, upload_folder
+from bimcvr.search.viewer import ViewerVolumes
+
+_FEW = 30
+"""A column of at most so many values is shown and offered as a filter."""
+
+REOPEN_SECONDS = 5.0
+"""How long a state of the index is served at least before a newer one is looked for."""
+
+_NEAREST = 6
+# a path in what a library says of an upload
+_UPLOADED = re.compile(r"\S*upload-\d+-\S*")
+# what the case has a place of its own for, or what no reader needs
+_APART = ("study_id", "report", "report_original", "labels", "volume", "sha256", "facts", "planted")
+# what says who it is, whatever its values
+_IDENTIFYING = ("study_id", "patient_id", "report_id", "volume", "sha256")
+
+
+class Unknown(UserError):
+    """There is no such case."""
+
+
+class Desk:
+    """Answers the API's questions from the newest state of an index.
+
+    Args:
+        folder: of the index.
+        model: what embeds texts and volumes; None if the index was made without one.
+        anonymous: names of cases are opaque, and nothing that identifies a patient leaves: ids, paths, columns of many values.
+    """
+
+    def __init__(self, folder: Path, model: Encoder | None, anonymous: bool) -> None:
+        self.folder, self.model, self.anonymous = folder, model, anonymous
+        self.volumes = ViewerVolumes(folder / "derived" / "volumes")
+        self.uploads = folder / "derived" / "uploads"
+        self._secret = secrets.token_bytes(16)
+        self._snapshots: list[_Snapshot] = []
+        self._opening, self._next = threading.Lock(), 0.0
+        _make_room(self.uploads)
+        sweep_uploads(self.uploads)
+        self.snapshot()
+
+    def snapshot(self) -> "_Snapshot":
+        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one."""
+        with self._opening:
+            if time.monotonic() < self._next:
+                return self._snapshots[-1]
+            stamp = (self.folder / NAME).stat().st_mtime_ns
+            if not self._snapshots or self._snapshots[-1].stamp != stamp:
+                self._snapshots.append(_Snapshot(self, stamp))
+                self.volumes.keep_only(self._snapshots[-1].index.study_ids)
+                # a request may still be at the one before
+                for old in self._snapshots[:-2]:
+                    old.index.close()
+                del self._snapshots[:-2]
+            self._next = time.monotonic() + REOPEN_SECONDS
+            return self._snapshots[-1]
+
+    def close(self) -> None:
+        """Let go of the index."""
+        for snapshot in self._snapshots:
+            snapshot.index.close()
+
+    def name_of(self, study_id: str) -> str:
+        """Return what a case is called outside."""
+        if not self.anonymous:
+            return study_id
+        return hashlib.blake2b(study_id.encode(), key=self._secret, digest_size=8).hexdigest()
+
+    def plain(self, error: UserError) -> str:
+        """Return an error's message for a client, without a path of this machine."""
+        if isinstance(error, RefusedVolume):
+            _, _, wrong, remedy = error.args
+            return _UPLOADED.sub("the upload", f"The volume {wrong} {remedy}")
+        return str(error).replace(f" {self.folder}", "")
+
+
+class _Snapshot:
+    """One committed state of the index, and the names of its cases."""
+
+    def __init__(self, desk: Desk, stamp: int) -> None:
+        self.desk, self.stamp = desk, stamp
+        self.index = Index.open(desk.folder)
+        self.searcher = Searcher(self.index, desk.model)
+        self._pictures = bool(self.index.facts.get("with_pictures"))
+        self.names = [desk.name_of(study) for study in self.index.study_ids]
+        self._studies = dict(zip(self.names, self.index.study_ids, strict=True))
+        counts = {name: self.index.counts(name) for name in self.index.columns if name not in _APART}
+        self.few = {name: values for name, values in counts.items() if len(values) <= _FEW and self._may_show(name, values)}
+        self.open_columns = ["labels", *self.few] if desk.anonymous else self.index.columns
+        self.shown = list(self.few) if desk.anonymous else [name for name in self.index.columns if name not in _APART]
+
+    def _may_show(self, name: str, values: dict[str, int]) -> bool:
+        if not self.desk.anonymous:
+            return name not in _IDENTIFYING
+        # a value that few studies share points at them
+        return name not in _IDENTIFYING and 5 * len(values) <= len(self.index)
+
+    def study(self, case: str) -> str:
+        """Return the study that a case's name stands for.
+
+        Raises:
+            Unknown: there is none.
+        """
+        if case not in self._studies:
+            raise Unknown("There is no such case in this index.")
+        return self._studies[case]
+
+    def facts(self, upload_mb: int) -> api.IndexFacts:
+        """Return what the index says of itself, without a path."""
+        known, index = self.index.facts, self.index
+        labels = [api.ValueCount(value=value, count=number) for value, number in index.label_counts().items()]
+        prompts = set(index.prompts.labels) if index.prompts else set()
+        return api.IndexFacts(
+            version=__version__, studies=len(index), patients=len(set(index.patients)) if "patient_id" in index.columns else None,
+            model=" + ".join(str(known[name]) for name in ("volume_encoder", "text_encoder") if known.get(name)),
+            created=str(known.get("created", "")), phantom=index.is_phantom, anonymous=self.desk.anonymous,
+            can_embed=self.desk.model is not None,
+            why_not="" if self.desk.model else "This index is served without a model: keywords, cases and words of reports can be asked, "
+                                               "new texts and volumes cannot.",
+            labels=labels, keywords=[label for label in labels if self.desk.model or label.value in prompts],
+            columns=[api.Column(name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()])
+                     for name, values in self.few.items() if len(values) > 1],
+            all_columns=self.open_columns, upload_mb=upload_mb,
+        )
+
+    def search(self, asked: api.SearchAsked) -> api.Found:
+        """Answer a query.
+
+        Raises:
+            UserError: the query or a filter is none that this index can answer.
+        """
+        where = self._checked(asked.where)
+        if asked.mode == "words":
+            return self._found(self.searcher.words(asked.query, top=asked.top, where=where))
+        if asked.mode == "keyword":
+            return self._found(self.searcher.keyword(asked.query, top=asked.top, where=where, hybrid=asked.hybrid))
+        if asked.mode == "study":
+            return self._found(self.searcher.study(self.study(asked.query), into=asked.into, top=asked.top, where=where))
+        return self._found(self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))
+
+    def search_volume(self, source: Path, top: int, where: Sequence[str], into: api.Into) -> api.Found:
+        """Answer a query by a volume file or DICOM folder.
+
+        Raises:
+            UserError: the filter is none, or there is no model.
+            RefusedVolume: it is no regular volume in HU.
+        """
+        return self._found(self.searcher.volume(source, top=top, where=self._checked(where), into=into))
+
+    def scores(self, asked: api.ScoresAsked) -> api.Scores:
+        """Return a query's cosine with every study that passes the filters."""
+        where = self._checked(asked.where)
+        if asked.mode == "keyword":
+            answer = self.searcher.keyword(asked.query, top=1)
+        elif asked.mode == "study":
+            answer = self.searcher.study(self.study(asked.query), into=asked.into, top=1, leave_out="nothing")
+        else:
+            answer = self.searcher.text(asked.query, top=1, into=asked.into)
+        mask = self.index.mask(where)
+        scores = self.searcher.scores_all(cast(np.ndarray, answer.query), asked.into).tolist()
+        kept = [place for place in range(len(scores)) if mask is None or mask[place]]
+        if self.desk.anonymous:
+            # the order of the manifest would tell who is who
+            kept.sort(key=lambda place: self.names[place])
+        return api.Scores(cases=[self.names[place] for place in kept], scores=[scores[place] for place in kept])
+
+    def case(self, case: str) -> api.Case:
+        """Return all that is shown of a case."""
+        study = self.study(case)
+        row = self.index.row(study)
+        nearest = self._found(self.searcher.study(study, top=_NEAREST, leave_out="study")).hits if len(self.index) > 1 else []
+        return api.Case(
+            case=case, report=row.report, labels=list(row.labels), columns={name: row.cells.get(name, "") for name in self.shown},
+            grid=_grid(row.geometry), thumbnails=bool(row.geometry), nearest=nearest,
+        )
+
+    def thumbnail(self, case: str, plane: str) -> bytes:
+        """Return a case's picture as JPEG.
+
+        Raises:
+            Unknown: there is no such case, or no picture of it.
+        """
+        pictures = self.index.thumbnails(self.study(case))
+        if plane not in pictures:
+            raise Unknown("There is no such picture: the index was made without this case's volume.")
+        return pictures[plane]
+
+    def volume(self, case: str) -> Path:
+        """Return the compressed NIfTI of a case's source volume.
+
+        Raises:
+            Unknown: there is no such case, or its source is not where it was or no regular volume any more.
+        """
+        study = self.study(case)
+        source = self.index.row(study).source
+        if not source or not Path(source).exists():
+            raise Unknown("The source volume of this case is not where it was when the index was made.")
+        try:
+            return self.desk.volumes.get(study, Path(source))
+        except RefusedVolume as refusal:
+            # its message may name files and series
+            raise Unknown(f"The source volume of this case cannot be read any more ({refusal.reason}).") from refusal
+
+    def _checked(self, where: Sequence[str]) -> list[str]:
+        """In anonymous mode, refuse conditions on what is hidden: an answer would confirm a guessed id."""
+        parse_where(where, self.open_columns)
+        return list(where)
+
+    def _found(self, answer: Answer) -> api.Found:
+        score_is = {"words": "BM25 of the query's words in the report"}.get(answer.mode, "cosine of the query and the case")
+        if answer.hybrid:
+            score_is = "fused rank: 1 / (60 + rank) by vector and by words, added up"
+        return api.Found(
+            hits=[self._hit(hit) for hit in answer.hits], among=answer.among, score_is=score_is,
+            asked=list(answer.asked) if answer.mode in ("text", "keyword") else [], notes=list(answer.notes),
+            seconds=answer.encode_seconds + answer.search_seconds, encode_seconds=answer.encode_seconds,
+        )
+
+    def _hit(self, hit: Found) -> api.Hit:
+        return api.Hit(
+            rank=hit.rank, case=self.desk.name_of(hit.study_id), score=hit.score, labels=list(hit.labels), report=hit.report,
+            spans=[api.Span(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
+            columns={name: hit.row[name] for name, values in self.few.items() if len(values) > 1 and hit.row.get(name)},
+            thumbnails=self._pictures,
+        )
+
+
+def _grid(geometry: dict[str, Any]) -> api.Grid | None:
+    if not geometry:
+        return None
+    depth, height, width = geometry["native_size"]
+    up, back, across = geometry["native_spacing"]
+    return api.Grid(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
+
+
+def _make_room(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with upload_folder(folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to ({error.strerror}): uploads and the viewer's volumes need room there. Give "
+                        "the server's user the right to write.") from error

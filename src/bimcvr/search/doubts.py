@@ -1,0 +1,46 @@
+"""When an answer should be doubted: each sentence rests on something measured in this index."""
+
+import numpy as np
+
+from bimcvr.curation.words import sentences
+from bimcvr.search.asking import Question
+from bimcvr.search.index import Index, Stream
+from bimcvr.search.spans import query_stems
+
+_WORDS = 30
+
+
+def doubts(index: Index, question: Question, words: str, highest: float | None, into: Stream) -> tuple[str, ...]:
+    """Return what speaks against trusting an answer.
+
+    Args:
+        index: the index.
+        question: as asked.
+        words: the query's text, if it has one.
+        highest: the best score over the whole index; None if a filter was set.
+        into: what was ranked.
+    """
+    notes = []
+    unknown, asked = unknown_words(index, words)
+    if asked and len(unknown) == asked:
+        notes.append("None of the query's words stands in any report of this index: its model was not trained on this.")
+    elif unknown:
+        notes.append(f"In no report of this index: {', '.join(unknown)}.")
+    limits = index.commit.calibration.get(f"{question.kind}_{into}", {})
+    length = float(np.linalg.norm(question.vector))
+    if question.kind == "text" and length > limits.get("longest", np.inf):
+        notes.append("The text lies far from what the model was trained on: "
+                     f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "
+                     f"{limits['what']} of this index's reports stay below.")
+    if highest is not None and highest < limits.get("lowest", -np.inf):
+        notes.append(f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, "
+                     f"which 99 of 100 {limits['what']} of this index reach. The model was probably not trained on what was asked.")
+    return tuple(notes)
+
+
+def unknown_words(index: Index, words: str) -> tuple[list[str], int]:
+    """Return the telling words that no report holds, and how many telling words there are; of a long text the first 30."""
+    stems = query_stems(words)
+    telling = {word.stem: words[word.start : word.end] for sentence in sentences(words) for word in sentence if word.stem in stems}
+    first = list(telling.values())[:_WORDS]
+    return [word for word in first if not index.holds_word(word)], len(first)

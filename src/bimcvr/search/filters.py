@@ -1,0 +1,113 @@
+"""Filters on a manifest's columns: `age >= 60 and labels = pleural effusion`.
+
+A condition is read here and evaluated here, on the column's values: nothing of it ever reaches a query language.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bimcvr.data.manifest import split_list
+from bimcvr.errors import UserError
+
+_OPERATORS = ("<=", ">=", "!=", "=", "<", ">")
+_OPERATOR = re.compile("|".join(_OPERATORS))
+# what lies in quotes is passed over
+_AND = re.compile(r"""("[^"]*"|'[^']*')|\s+and\s+""", re.IGNORECASE)
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?")
+_HOW = "Write COLUMN OPERATOR VALUE with one of = != < <= > >=, and several with `and` between: age >= 60 and labels = nodule."
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition on a row.
+
+    Attributes:
+        column: of the manifest.
+        operator: `=` and `!=` compare with the whole cell or one of its `;`-separated items; the others compare numbers, or
+            dates as 2020-03-31.
+        value: what it is compared with.
+    """
+
+    column: str
+    operator: str
+    value: str
+
+    def holds(self, cells: Sequence[str]) -> np.ndarray:
+        """Return for each cell whether the condition holds, (n,) bool; an empty cell is in no range.
+
+        Raises:
+            UserError: the value cannot be compared in this way.
+        """
+        if self.operator in ("=", "!="):
+            found = [cell == self.value or self.value in split_list(cell) for cell in cells]
+            return np.array(found, dtype=bool) ^ (self.operator == "!=")
+        compare = _COMPARE[self.operator]
+        if _DATE.fullmatch(self.value):
+            return np.array([bool(_DATE.match(cell)) and compare(cell[: len(self.value)], self.value) for cell in cells], dtype=bool)
+        limit = _number(self.value)
+        if limit is None:
+            raise UserError(f"'{self.column} {self.operator} {self.value}': ranges need a number, or a date as 2020-03-31.")
+        numbers = [_number(cell) for cell in cells]
+        if cells and all(number is None for number in numbers):
+            raise UserError(f"'{self.column} {self.operator} {self.value}': the column '{self.column}' holds no number. "
+                            "Compare it with = or !=.")
+        return np.array([number is not None and compare(number, limit) for number in numbers], dtype=bool)
+
+
+_COMPARE: dict[str, Callable[..., bool]] = {
+    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+}
+
+
+def parse_where(where: str | Sequence[str], columns: Sequence[str]) -> list[Condition]:
+    """Read conditions that must all hold.
+
+    Args:
+        where: one text, its conditions joined by `and` (a value with blanks around an `and` stands in quotes), or a sequence of single
+            conditions.
+        columns: the columns there are.
+
+    Raises:
+        UserError: it is no condition, or names no column.
+
+    Example:
+        >>> parse_where("age >= 60 and labels = 'pleural effusion'", ["age", "labels"])[1].value
+        'pleural effusion'
+    """
+    parts = _split(where) if isinstance(where, str) else list(where)
+    return [_condition(part, columns) for part in parts if part.strip()]
+
+
+def _split(text: str) -> list[str]:
+    parts, start = [], 0
+    for match in _AND.finditer(text):
+        if match.group(1) is None:
+            parts.append(text[start : match.start()])
+            start = match.end()
+    return [*parts, text[start:]]
+
+
+def _condition(text: str, columns: Sequence[str]) -> Condition:
+    match = _OPERATOR.search(text)
+    if match is None:
+        raise UserError(f"'{text.strip()}' is no condition. {_HOW}")
+    column, value = text[: match.start()].strip(), text[match.end() :].strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    if column not in columns:
+        near = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
+        hint = f"Is it '{near[0]}'? " if near else ""
+        raise UserError(f"The index has no column '{column}'. {hint}It has {', '.join(columns)}.")
+    return Condition(column, match.group(), value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return None if number != number else number

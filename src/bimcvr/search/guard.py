@@ -1,0 +1,146 @@
+"""What every request passes before anything reads it: host, origin, token and size; and the headers of every answer."""
+
+import hmac
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import HTTPException
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+MOST_JSON = 64 * 1024
+"""Bytes of a request's body where no volume is uploaded."""
+
+API = "/api/"
+
+_POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+"""Of every answer. No CORS header among them: pages of other origins cannot read anything."""
+
+
+_log = logging.getLogger("bimcvr.serve")
+
+
+class Guard:
+    """The outermost layer of the application.
+
+    Args:
+        app: what is guarded.
+        hosts: names by which the server may be addressed, without port: a page that had its own name resolved to this machine
+            (DNS rebinding) is refused.
+        token: what `Authorization: Bearer` must bear for all of `/api/`; empty asks for none.
+        upload_bytes: the limit of an upload's body.
+        uploads: the paths that take uploads.
+    """
+
+    def __init__(self, app: App, hosts: tuple[str, ...], token: str, upload_bytes: int, uploads: frozenset[str]) -> None:
+        self.app = app
+        self.hosts = frozenset(host.lower() for host in hosts)
+        self.token = token.encode()
+        self.upload_bytes = upload_bytes
+        self.uploads = uploads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return None
+        begun = False
+
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                own = [(name, value) for name, value in message.get("headers", []) if name.decode("latin-1").lower() not in HEADERS]
+                own = [pair for pair in own if pair[0].lower() != b"server"]
+                message = {**message, "headers": own + [(name.encode(), value.encode()) for name, value in HEADERS.items()]}
+            await send(message)
+
+        limit = self.upload_bytes if scope["path"] in self.uploads else MOST_JSON
+        if fault := self._fault(scope, limit):
+            return await _answer(with_headers, *fault)
+        received = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(*_too_large(limit), {"connection": "close"})
+            return message
+
+        try:
+            await self.app(scope, counted, with_headers)
+        except Exception as error:
+            # where it happened, and not what it says: the message may quote a report
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("a request failed: %s in %s, line %s", type(error).__name__, place.filename, place.lineno)
+            if not begun:
+                await _answer(with_headers, 500, "The server failed at this request; its log says where.")
+        return None
+
+    def _fault(self, scope: Scope, limit: int) -> tuple[int, str] | None:
+        """Return why a request is refused before its body is read: status and message."""
+        headers: dict[bytes, list[bytes]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.lower(), []).append(value)
+        host = headers.get(b"host", [])
+        if len(host) != 1 or _without_port(host[0]) not in self.hosts:
+            return 400, "This server is not known by that name. Start it with --allowed_hosts if it should be."
+        origin = headers.get(b"origin", [])
+        if any(_without_port(of.partition(b"://")[2]) not in self.hosts for of in origin):
+            return 403, "Pages of other sites may not use this server."
+        if any(site not in (b"same-origin", b"none") for site in headers.get(b"sec-fetch-site", [])) and scope["path"].startswith(API):
+            return 403, "Pages of other sites may not use this server."
+        if self.token and scope["path"].startswith(API) and not self._has_token(headers.get(b"authorization", [])):
+            return 401, "This server asks for its token: Authorization: Bearer …"
+        length = headers.get(b"content-length", [b"0"])
+        if len(length) != 1 or not length[0].isdigit():
+            return 400, "The length of the request is not a number."
+        if int(length[0]) > limit:
+            return _too_large(limit)
+        return None
+
+    def _has_token(self, given: list[bytes]) -> bool:
+        kind, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self.token)
+
+
+def _too_large(limit: int) -> tuple[int, str]:
+    size = f"{limit / 2**20:.0f} MiB" if limit >= 2**20 else f"{limit // 1024} KiB"
+    return 413, f"The request is larger than {size}, which is the most that this server takes here."
+
+
+def _without_port(host: bytes) -> str:
+    text = host.decode("latin-1").lower()
+    if text.startswith("["):
+        return text.partition("]")[0] + "]"
+    return text.partition(":")[0]
+
+
+async def _answer(send: Send, status: int, message: str) -> None:
+    headers = [(b"content-type", b"application/json")]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    # the body was not read: what follows on this connection would be taken for a request
+    headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"detail": message}).encode()})

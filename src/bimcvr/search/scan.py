@@ -1,0 +1,173 @@
+"""The exact scan: the best of all unit vectors for a query, ties by study id.
+
+Float32 products only choose candidates: whatever lies within their rounding error of the last place is scored again in
+float64, row by row in a fixed order of summation, so that neither tile, thread nor a row's place in the file decides.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TILE = 2**23
+"""Scores of a batch of queries that are held at a time (32 MB): many make a good product, few take little memory."""
+
+ROWS = 8192
+"""Vectors that are turned into float64 at a time."""
+
+
+class Top(NamedTuple):
+    """The best places for one query, best first.
+
+    Attributes:
+        place: (k,) int64, positions in the index.
+        score: (k,) float64, cosines.
+    """
+
+    place: np.ndarray
+    score: np.ndarray
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors in a file, of which some belong to a study.
+
+    Attributes:
+        values: (S, E) float32, one a slot.
+        slot: (N,) int64 ascending, the slot of each study of the index.
+        order: (N,) int64, each study's place among all ids in order: it decides ties.
+    """
+
+    values: np.ndarray
+    slot: np.ndarray
+    order: np.ndarray
+
+    def row(self, place: int) -> np.ndarray:
+        """Return the vector (E,) of a study."""
+        return np.array(self.values[self.slot[place]])
+
+    def scores(self, query: np.ndarray) -> np.ndarray:
+        """Return the cosines (N,) of all studies with a query (E,), in float64."""
+        unit = unit_vector(query)
+        parts = [self._exact(self.slot[start : start + ROWS], unit) for start in range(0, len(self.slot), ROWS)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[Top]:
+        """Return the best studies for each query.
+
+        Args:
+            queries: (Q, E), of any length but zero.
+            count: how many; fewer are returned where fewer are allowed.
+            allowed: (N,) bool, the studies that may be returned; all by default.
+        """
+        units = np.stack([unit_vector(query) for query in queries]) if len(queries) else np.empty((0, self.values.shape[1]))
+        open_slots = self._open(allowed)
+        number = len(self.slot) if allowed is None else int(allowed.sum())
+        count = min(count, number)
+        if not count:
+            return [Top(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
+        asked = units.astype(np.float32)
+        margin = 2.0 * self.values.shape[1] * 2.0**-24  # the worst rounding of two float32 products of unit vectors
+        if len(asked) == 1:
+            found = [_one(self.values, asked[0], count, open_slots, margin)]
+        else:
+            found = _many(self.values, asked, count, open_slots, margin)
+        return [self._decide(slots, unit, count) for slots, unit in zip(found, units, strict=True)]
+
+    def _open(self, allowed: np.ndarray | None) -> np.ndarray | None:
+        """Return which slots (S,) may be returned; None for all."""
+        if allowed is None and len(self.slot) == len(self.values):
+            return None
+        mask = np.zeros(len(self.values), dtype=bool)
+        mask[self.slot if allowed is None else self.slot[allowed]] = True
+        return mask
+
+    def _decide(self, slots: np.ndarray, unit: np.ndarray, count: int) -> Top:
+        score = self._exact(slots, unit)
+        place = np.searchsorted(self.slot, slots)
+        best = np.lexsort((self.order[place], -score))[:count]
+        return Top(place[best], score[best])
+
+    def _exact(self, slots: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """Return float64 cosines (n,); each row is summed on its own, in the same order wherever it lies."""
+        product = self.values[slots].astype(np.float64)
+        product *= unit
+        total: np.ndarray = product.sum(axis=1)
+        return total
+
+
+def unit_vector(vector: np.ndarray) -> np.ndarray:
+    """Return a vector (E,) scaled to length 1, in float64."""
+    exact = np.asarray(vector, dtype=np.float64)
+    unit: np.ndarray = exact / np.linalg.norm(exact)
+    return unit
+
+
+def _one(table: np.ndarray, query: np.ndarray, count: int, allowed: np.ndarray | None, margin: float) -> np.ndarray:
+    """Return the slots that may be among the best for one query; numpy's product is the fastest where memory is the limit."""
+    score = table @ query
+    if allowed is not None:
+        score[~allowed] = -np.inf
+    last = np.partition(score, len(score) - count)[len(score) - count]
+    return np.flatnonzero(score >= last - margin)
+
+
+def _many(table: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, margin: float) -> list[np.ndarray]:
+    """Score tile by tile; of each tile only what reaches a query's last place so far is looked at again."""
+    values, asked = torch.from_numpy(table), torch.from_numpy(queries)
+    best = _Best(len(queries), count, margin)
+    tile = max(1, TILE // len(queries))
+    spare = torch.empty(len(queries) * min(tile, len(values)))
+    for start in range(0, len(values), tile):
+        part = values[start : start + tile]
+        score = spare[: len(queries) * len(part)].view(len(queries), len(part))
+        torch.mm(asked, part.T, out=score)
+        if allowed is not None:
+            score[:, torch.from_numpy(~allowed[start : start + tile])] = -torch.inf
+        best.take(score, start)
+    pairs = zip(best.slots(), queries, strict=True)
+    return [slots if slots is not None else _one(table, query, count, allowed, margin) for slots, query in pairs]
+
+
+class _Best:
+    """The best scores of each query so far, and the slots they stand in.
+
+    More are kept than are wanted, since those within the rounding error of the last place must all be decided again.
+    """
+
+    def __init__(self, queries: int, count: int, margin: float) -> None:
+        self.count, self.margin, self.room = count, margin, count + 64
+        self.score = torch.full((queries, self.room), -torch.inf)
+        self.slot = torch.zeros((queries, self.room), dtype=torch.int64)
+
+    @property
+    def bar(self) -> Tensor:
+        """(Q,) the score below which nothing can be among the best."""
+        return self.score[:, self.count - 1] - self.margin
+
+    def take(self, score: Tensor, start: int) -> None:
+        """Take in the scores (Q, T) of the slots from `start` on."""
+        if start == 0 or not bool(self.bar.isfinite().all()):
+            self._merge(*torch.topk(score, min(self.room, score.shape[1])), start)
+            return
+        # numpy's search of a flat array passes over what is false eight at a time; torch's and a two-dimensional one do not
+        flat = torch.from_numpy(np.flatnonzero(score.numpy() >= self.bar.numpy()[:, None]))
+        query, place = flat // score.shape[1], flat % score.shape[1]
+        if not len(query):
+            return
+        number = torch.bincount(query, minlength=len(score))
+        column = torch.arange(len(query)) - (number.cumsum(0) - number)[query]
+        few, of = torch.full((len(score), int(number.max())), -torch.inf), torch.zeros((len(score), int(number.max())), dtype=torch.int64)
+        few[query, column], of[query, column] = score[query, place], place
+        self._merge(few, of, start)
+
+    def slots(self) -> list[np.ndarray | None]:
+        """Return each query's candidates; None where more may be as near as those that are kept."""
+        near = self.score >= self.bar[:, None]
+        return [None if bool(close[-1]) else slot[close].numpy() for slot, close in zip(self.slot, near, strict=True)]
+
+    def _merge(self, score: Tensor, place: Tensor, start: int) -> None:
+        self.score, of = torch.topk(torch.cat([self.score, score], dim=1), self.room)
+        self.slot = torch.cat([self.slot, place + start], dim=1).gather(1, of)

@@ -1,0 +1,56 @@
+"""Where in a report stands what was asked for."""
+
+import functools
+from dataclasses import dataclass
+from typing import Literal
+
+from bimcvr.curation.labels import LabelExtractor
+from bimcvr.curation.words import sentences
+
+Kind = Literal["word", "present", "absent", "uncertain", "history"]
+
+# words of a query that tell nothing about a case
+_COMMON = frozenset("a an the of in on at to is are was with and or no not there by for".split()
+                    + "el la los las un una de del en con y o sin hay se".split())
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a report, `report[start:end]`.
+
+    Attributes:
+        start: its first character.
+        end: one past its last.
+        kind: `word` of the query; or a finding asked for, and what the report says of it: `present`, `absent`, `uncertain` or
+            `history`.
+    """
+
+    start: int
+    end: int
+    kind: Kind
+
+
+def matched_words(report: str, query: str) -> list[Span]:
+    """Return where a report has the query's words, plural, gender and accents aside; common words are passed over."""
+    stems = query_stems(query)
+    return [Span(word.start, word.end, "word") for sentence in sentences(report) for word in sentence if word.stem in stems]
+
+
+def query_stems(query: str) -> set[str]:
+    """Return the stems of a query's telling words."""
+    return {word.stem for sentence in sentences(query) for word in sentence if word.text not in _COMMON and word.text.isalnum()}
+
+
+def matched_findings(report: str, label: str, language: str = "") -> list[Span]:
+    """Return where a report names a finding or a narrower one, and what it says of it."""
+    found = extractor()
+    return [
+        Span(mention.start, mention.end, mention.assertion) for mention in found(report, language)
+        if mention.label == label or label in found.library.ancestors(mention.label)
+    ]
+
+
+@functools.cache
+def extractor() -> LabelExtractor:
+    """Return the extractor over the project's own keyword library."""
+    return LabelExtractor()

@@ -1,0 +1,190 @@
+"""Volumes that a user uploads: checked for size before they are decoded, read by the one reader, and gone afterwards.
+
+An uploaded file decides neither where anything is written (members of a zip get numbers for names), nor what is read
+(headers that refer to other files are refused), nor how much memory is taken (voxels are counted in the headers first).
+"""
+
+import math
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from bimcvr.data.refused import RefusedVolume
+
+SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
+"""What may be uploaded. Formats whose voxels lie in a second file (.mhd, .nhdr) cannot be."""
+
+MOST_VOXELS = 2**29
+"""512 × 512 × 2,048: a GiB of int16, twice the longest chest and abdomen scan."""
+
+_LONGEST_SIDE = 4096
+_MOST_MEMBERS = 5000
+_MOST_UNPACKED = 4 * 2**30
+# how many times a member of over 10 MB may exceed its packed size: as in curation's unpacking
+_RATIO = 200
+_CHUNK = 1 << 20
+_SENT = "Send the file itself, whole."
+_SERIES = "Send a zip of the folder with the slices of one DICOM series."
+
+
+def suffix_of(name: str) -> str:
+    """Return which of `SUFFIXES` a file's name ends in.
+
+    Raises:
+        RefusedVolume: none of them.
+    """
+    for suffix in SUFFIXES:
+        if name.lower().endswith(suffix):
+            return suffix
+    raise _refused("unknown_format", "is of no format that can be uploaded.",
+                   f"Send a file that ends in {', '.join(SUFFIXES[:-1])}, or a .zip of a DICOM series.")
+
+
+@contextmanager
+def upload_folder(parent: Path) -> Iterator[Path]:
+    """Yield a new folder that only this process's user can enter; it is deleted whatever happens in the block."""
+    parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"upload-{os.getpid()}-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_uploads(parent: Path) -> None:
+    """Delete what servers left that were killed in the middle of an upload."""
+    for folder in parent.glob("upload-*"):
+        number = re.match(r"upload-(\d+)-", folder.name)
+        if number and not Path(f"/proc/{number[1]}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_upload(file: Path, folder: Path) -> Path:
+    """Return the path that the reader can be given: the file, or the folder of slices that a zip was unpacked to.
+
+    Args:
+        file: what was sent, its name one of `SUFFIXES` behind a stem.
+        folder: of this upload alone.
+
+    Raises:
+        RefusedVolume: it is too large, refers to other files, or is no zip of slices.
+    """
+    if file.suffix == ".zip":
+        source = folder / "series"
+        source.mkdir()
+        _unpack(file, source)
+        _check_slices(source)
+        return source
+    if file.suffix in (".mha", ".nrrd"):
+        _check_alone(file)
+    _check_size(file)
+    return file
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(file) as packed:
+            members = [member for member in packed.infolist() if not member.is_dir()]
+            _check_members(members)
+            for number, member in enumerate(members):
+                with packed.open(member) as stream, (folder / f"{number:05}").open("wb") as out:
+                    _copy(stream, out, member.file_size)
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
+        raise _refused("damaged", f"is no zip that can be unpacked ({type(error).__name__}).", _SERIES) from error
+
+
+def _check_members(members: list[zipfile.ZipInfo]) -> None:
+    if not members:
+        raise _refused("no_dicom", "holds no file.", _SERIES)
+    if len(members) > _MOST_MEMBERS:
+        raise _refused("too_large", f"holds {len(members):,} files; the most that are taken are {_MOST_MEMBERS:,}.", _SERIES)
+    if sum(member.file_size for member in members) > _MOST_UNPACKED:
+        raise _refused("bomb", f"would unpack to over {_MOST_UNPACKED / 2**30:.0f} GiB.", _SERIES)
+    for member in members:
+        parts = member.filename.replace("\\", "/").split("/")
+        if member.filename.startswith(("/", "\\")) or member.filename[1:2] == ":" or ".." in parts:
+            raise _refused("path_traversal", "has a member whose path leads out of its folder.", _SERIES)
+        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise _refused("special_file", "has a member that is no plain file.", _SERIES)
+        if member.flag_bits & 1:
+            raise _refused("encrypted", "is encrypted.", "Send it without a password.")
+        if member.file_size > 10**7 and member.file_size > _RATIO * max(member.compress_size, 1):
+            raise _refused("bomb", f"has a member that would unpack to over {_RATIO} times its size.", _SERIES)
+
+
+def _copy(stream: IO[bytes], out: IO[bytes], size: int) -> None:
+    """Copy what the directory promised and no more: overlapping members and forged sizes do not fill the disk."""
+    written = 0
+    while chunk := stream.read(_CHUNK):
+        written += len(chunk)
+        if written > size:
+            raise zipfile.BadZipFile
+        out.write(chunk)
+    if written < size:
+        raise EOFError
+
+
+def _check_slices(folder: Path) -> None:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    from bimcvr.data.dicom import is_dicom
+
+    slices = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
+    voxels = 0
+    for path in slices:
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns", "NumberOfFrames"])
+            rows, columns, frames = (int(header.get(tag) or 1) for tag in ("Rows", "Columns", "NumberOfFrames"))
+        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _refused("unreadable", "has a member that is no readable DICOM.", _SERIES) from error
+        voxels += rows * columns * frames
+        _check_voxels(voxels, (rows, columns))
+    if not slices:
+        raise _refused("no_dicom", "holds no DICOM file.", _SERIES)
+
+
+def _check_alone(file: Path) -> None:
+    """Refuse a header that has the voxels read from another file of this machine."""
+    with file.open("rb") as stream:
+        head = stream.read(1 << 16)
+    if file.suffix == ".mha":
+        # the library takes `:` for `=` and a lone carriage return for a line's end: so the key stands once, in the plain form
+        sound = len(re.findall(rb"(?i)ElementDataFile", head)) == 1
+        sound = sound and re.search(rb"\nElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?\n", head) is not None
+    else:
+        sound = re.search(rb"\n\r?\n", head) is not None and not re.search(rb"(?i)data[ \t]*file", head)
+    if not sound:
+        raise _refused("refers_elsewhere", "does not hold its voxels itself, or its header is not whole.", _SENT)
+
+
+def _check_size(file: Path) -> None:
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(file))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _refused("unreadable", "has no header that can be read.", _SENT) from error
+    size = tuple(map(int, reader.GetSize()))
+    _check_voxels(math.prod(size) * reader.GetNumberOfComponents(), size)
+
+
+def _check_voxels(voxels: int, sides: tuple[int, ...]) -> None:
+    if voxels > MOST_VOXELS or max(sides) > _LONGEST_SIDE:
+        raise _refused("too_large", f"claims {voxels:,} voxels; the most that are read are {MOST_VOXELS:,}, and {_LONGEST_SIDE:,} along "
+                       "a side.", "Cut or resample the volume.")
+
+
+def _refused(reason: str, wrong: str, remedy: str) -> RefusedVolume:
+    return RefusedVolume(reason, "The upload", wrong, remedy)

@@ -1,0 +1,62 @@
+"""The verb `index`: a checkpoint or embeddings, and a manifest, become a folder that can be searched."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bimcvr.errors import UserError
+
+if TYPE_CHECKING:
+    from bimcvr.search.source import Source
+
+
+def index(
+    out: Path = Path("index"),
+    manifest: Path | None = None,
+    checkpoint: Path | None = None,
+    embeddings: Path | None = None,
+    split: Literal["train", "val", "test", "all"] = "all",
+    root: Path | None = None,
+    cache: Path | None = None,
+    remove: str = "",
+    prune: bool = False,
+    batch: int = 64,
+    jobs: int = -1,
+    device: str | None = None,
+) -> int:
+    """Make or update a searchable index of a manifest's studies.
+
+    Only what is new or changed is done; a killed run goes on with what it has committed. Volumes that cannot be read are set aside
+    in `refused.csv` in the index's folder, and the exit code is then 3.
+
+    Args:
+        out: the folder of the index.
+        manifest: the CSV file.
+        checkpoint: of a trained model, in its run's folder; texts and volumes can then be asked.
+        embeddings: instead of a checkpoint, the .npz file of any model: studies and its keywords can then be asked.
+        split: index the rows of one split only; of a manifest that has no `split` column, give the run's own manifest.csv.
+        root: the folder that the `volume` column is relative to; the manifest's own by default.
+        cache: the folder of volumes on the model's grid; `cache` beside the manifest by default, as in training.
+        remove: ids of studies to take out of the index, with commas between.
+        prune: also take out what the manifest no longer has.
+        batch: studies that are committed at a time.
+        jobs: processes that read volumes; -1 for one a core.
+        device: where the model runs: cpu or cuda; a GPU where there is one by default.
+    """
+    from bimcvr.search.build import Chosen, build, remove_studies
+
+    if manifest is None:
+        if not remove or checkpoint is not None or embeddings is not None:
+            raise UserError("index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an index that is there.")
+        return remove_studies(out, remove.split(","))
+    source = _source(checkpoint, embeddings, cache, jobs, device)
+    return build(out, source, Chosen(manifest, root, split), [name for name in remove.split(",") if name], prune, batch)
+
+
+def _source(checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None) -> "Source":
+    from bimcvr.search.source import FromCheckpoint, FromEmbeddings
+
+    if checkpoint is not None and embeddings is None:
+        return FromCheckpoint(checkpoint, cache, jobs, device)
+    if embeddings is not None and checkpoint is None:
+        return FromEmbeddings(embeddings, jobs)
+    raise UserError("index needs --checkpoint (a trained model's) or --embeddings (an .npz file), one of them.")

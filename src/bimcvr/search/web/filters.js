@@ -1,0 +1,56 @@
+// Filters: labels, columns of few values, and any other column by a condition.
+
+import { count, fill, find, make } from "./dom.js";
+
+const LABELS_FIRST = 12;
+
+// facts: of the index; changed() is called when the user has chosen
+export function showFilters(facts, changed) {
+  const fields = [];
+  if (facts.labels.length) fields.push(labelField(facts.labels, changed));
+  for (const { name, values } of facts.columns) {
+    const any = make("option", { value: "" }, "any");
+    const options = values.map(({ value, count: number }) => make("option", { value: `${name} = ${value}` }, `${value || "(empty)"} (${count(number)})`));
+    fields.push(make("fieldset", {}, make("label", { class: "column" }, make("span", { class: "legend" }, name),
+      make("select", { onchange: changed, "data-column": name }, any, options))));
+  }
+  const others = facts.all_columns.filter((name) => name !== "labels" && name !== "report");
+  fields.push(make("fieldset", {}, make("label", { class: "column" }, make("span", { class: "legend" }, "condition"),
+    make("input", { type: "text", id: "condition", placeholder: "age >= 60", maxlength: 300, autocomplete: "off", spellcheck: "false", onchange: changed,
+      title: `COLUMN = VALUE; also != < <= > >=, for one of: ${others.join(", ")}` }))));
+  fields.push(make("button", { type: "button", id: "clear", hidden: true, onclick: () => { setFilters([]); changed(); } }, "Clear filters"));
+  fill(find("filter-fields"), fields);
+}
+
+function labelField(labels, changed) {
+  const boxes = labels.map(({ value, count: number }, place) => make("label", { class: place < LABELS_FIRST ? null : "later" },
+    make("input", { type: "checkbox", value, onchange: changed }), make("span", {}, value), make("span", { class: "number" }, count(number))));
+  const field = make("fieldset", { class: "short" }, make("legend", {}, "labels, all of"), boxes);
+  if (labels.length > LABELS_FIRST) field.append(make("button", { type: "button", class: "rest", onclick: (event) => {
+    field.classList.remove("short");
+    event.target.remove();
+  } }, `${labels.length - LABELS_FIRST} more`));
+  return field;
+}
+
+const boxes = () => [...find("filter-fields").querySelectorAll("input[type=checkbox]")];
+const lists = () => [...find("filter-fields").querySelectorAll("select")];
+
+export const chosenLabels = () => boxes().filter((box) => box.checked).map((box) => box.value);
+
+// → the conditions that all must hold
+export function chosenFilters() {
+  const condition = find("condition")?.value.trim();
+  const where = [...chosenLabels().map((label) => `labels = ${label}`), ...lists().map((list) => list.value).filter(Boolean), ...(condition ? [condition] : [])];
+  fill(find("filters").querySelector("summary"), where.length ? `Filters (${where.length})` : "Filters");
+  if (find("clear")) find("clear").hidden = !where.length;
+  return where;
+}
+
+export function setFilters(where) {
+  const left = new Set(where);
+  for (const box of boxes()) box.checked = left.delete(`labels = ${box.value}`);
+  for (const list of lists()) list.value = [...list.options].find((option) => option.value && left.delete(option.value))?.value ?? "";
+  find("condition").value = [...left][0] ?? "";
+  chosenFilters();
+}

@@ -1,0 +1,214 @@
+// The page: what is asked, what is shown, and the keys.
+
+import { call } from "./api.js";
+import { caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
+import { count, fill, find, make, several } from "./dom.js";
+import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
+import { focusResult, showFault, showResults, showWaiting, walk } from "./results.js";
+
+const FIRST = 20;
+let facts = null;
+// what was last asked: {mode, query, into, hybrid, where, labels, top, file}; an uploaded file stays in this tab's memory
+let asked = null;
+let answer = null;
+let running = null;
+let opened = null;
+
+async function begin() {
+  setUpTools();
+  try {
+    facts = await call("api/index");
+  } catch (error) {
+    fill(find("facts"));
+    return showFault(error.message);
+  }
+  const parts = [several(facts.studies, "study", "studies")];
+  if (facts.patients) parts.push(several(facts.patients, "patient"));
+  if (facts.model) parts.push(facts.model);
+  fill(find("facts"), parts.join(" · "), facts.anonymous ? " · without ids" : "");
+  if (facts.phantom) {
+    fill(find("banner"), "Phantom: synthetic volumes and reports of nobody. Nothing here is a finding.");
+    find("banner").hidden = false;
+  }
+  fill(find("chips"), facts.keywords.map(({ value, count: number }) => make("button", {
+    type: "button", class: "chip", "data-label": value, onclick: () => ask({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
+  showFilters(facts, () => { const where = chosenFilters(); if (asked) ask({ ...asked, where, labels: chosenLabels(), top: FIRST }); });
+  if (innerWidth > 900) find("filters").open = true;
+  if (!facts.can_embed) {
+    find("query").placeholder = "Words that stand in reports";
+    find("by").value = "words";
+    find("by").disabled = true;
+    find("file").disabled = true;
+    find("file-label").hidden = true;
+  }
+  showStart();
+  if (history.state?.asked) restore(history.state);
+  else find("query").focus();
+}
+
+function showStart() {
+  fill(find("results"));
+  find("more").hidden = true;
+  fill(find("status"), make("div", { class: "start" },
+    make("p", {}, facts.studies ? "Ask in words, choose a keyword, or drop a volume here." : "This index is empty."),
+    facts.can_embed ? null : make("p", { class: "warning" }, facts.why_not),
+    make("p", { class: "soft" }, "Results are the nearest cases that the model knows of, best first. They are always there, even where nothing fits: read the report and look at the volume.")));
+}
+
+// what: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, labels?, top?}
+async function ask(what, remember = true) {
+  running?.abort();
+  running = new AbortController();
+  const { signal } = running;
+  asked = { where: chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
+  if (asked.mode === "words") asked.into = "report";
+  if (caseIsOpen()) leaveCase();
+  showAsked();
+  showWaiting(asked.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
+  find("results").setAttribute("aria-busy", "true");
+  try {
+    answer = await send(asked, signal);
+    showResults(answer, asked, openPlace);
+    if (remember) history.pushState({ asked: kept(asked) }, "");
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    answer = null;
+    showFault(error.message);
+  } finally {
+    find("results").removeAttribute("aria-busy");
+  }
+}
+
+function send({ mode, query, into, hybrid, where, top, file }, signal) {
+  if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, top }, signal });
+  return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where) }, signal });
+}
+
+// queries and ids stay out of addresses: the tab's own history holds them
+const kept = (one) => ({ ...one });
+
+// the same question after a choice of how to rank
+function again() {
+  if (!asked) return;
+  const { query, file } = asked;
+  const mode = asked.mode === "text" || asked.mode === "words" ? (find("by").value === "words" ? "words" : "text") : asked.mode;
+  ask({ mode, query, file });
+}
+
+function showAsked() {
+  const { mode, query } = asked;
+  if (mode === "text" || mode === "words") find("query").value = query;
+  else find("query").value = "";
+  for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
+  const kinds = { keyword: "Cases whose volume looks like", study: "Cases like", volume: "Cases like the volume" };
+  find("asked").hidden = mode === "text" || mode === "words";
+  fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
+}
+
+function clear() {
+  running?.abort();
+  [asked, answer] = [null, null];
+  find("query").value = "";
+  find("asked").hidden = true;
+  for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
+  history.pushState({}, "");
+  showStart();
+  find("query").focus();
+}
+
+// where: a place in the results, a case's name, or a new query
+function openPlace(where) {
+  if (typeof where === "object") return ask(where);
+  const name = typeof where === "number" ? answer.hits[where].case : where;
+  history.pushState({ asked: asked && kept(asked), opened: name }, "");
+  return showCase(name);
+}
+
+function showCase(name) {
+  opened = name;
+  const place = answer ? answer.hits.findIndex((hit) => hit.case === name) : -1;
+  return openCase(name, { asked: asked ?? { labels: [] }, answer, position: place < 0 ? null : place, open: openPlace });
+}
+
+function turn(by) {
+  const place = answer?.hits.findIndex((hit) => hit.case === opened) ?? -1;
+  const next = answer?.hits[place + by];
+  if (place < 0 || !next) return;
+  history.replaceState({ asked: kept(asked), opened: next.case }, "");
+  showCase(next.case);
+}
+
+function leaveCase() {
+  closeCase();
+  if (opened) focusResult(opened);
+  opened = null;
+}
+
+async function restore(state) {
+  if (state.asked && JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
+    setFilters(state.asked.where);
+    await ask(state.asked, false);
+  }
+  if (state.opened) showCase(state.opened);
+  else if (caseIsOpen()) leaveCase();
+  else if (!state.asked) showStart();
+}
+
+function keys(event) {
+  if (find("ask-token").open || event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.matches("input[type=search], input[type=password], input[type=text], select");
+  if (event.key === "Escape") {
+    if (caseIsOpen()) history.back();
+    else if (typing) event.target.blur();
+    else return;
+    event.preventDefault();
+  } else if (caseIsOpen()) {
+    // the slices' own slider moves by itself
+    if (!event.target.matches("input[type=range]") && caseKey(event.key)) event.preventDefault();
+  } else if (event.key === "/" && !typing) {
+    event.preventDefault();
+    find("query").focus();
+    find("query").select();
+  } else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !event.target.matches("#filters *, #chips *")) {
+    if (walk(event.key === "ArrowDown" ? 1 : -1)) event.preventDefault();
+  }
+}
+
+function setUpDrop() {
+  const hide = () => { find("drop").hidden = true; };
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    if ([...event.dataTransfer.types].includes("Files") && facts?.can_embed) find("drop").hidden = false;
+  });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) hide(); });
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    hide();
+    take(event.dataTransfer.files);
+  });
+  find("file").addEventListener("change", () => { take(find("file").files); find("file").value = ""; });
+}
+
+function take(files) {
+  if (!files.length) return;
+  if (!facts?.can_embed) return showFault(facts?.why_not ?? "The index is not loaded.");
+  if (files.length > 1) return showFault("One volume at a time: a file, or a zip of one DICOM series.");
+  const [file] = files;
+  if (file.size > facts.upload_mb * 2 ** 20) return showFault(`${file.name} is larger than the ${count(facts.upload_mb)} MiB that this server takes.`);
+  return ask({ mode: "volume", query: file.name, file });
+}
+
+find("ask").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const query = find("query").value.trim();
+  if (query) ask({ mode: find("by").value === "words" ? "words" : "text", query });
+});
+for (const name of ["by", "into"]) find(name).addEventListener("change", again);
+find("more").addEventListener("click", () => ask({ ...asked, top: Math.min(200, asked.top * 3) }, false));
+find("back").addEventListener("click", () => history.back());
+find("previous").addEventListener("click", () => turn(-1));
+find("next").addEventListener("click", () => turn(1));
+addEventListener("keydown", keys);
+addEventListener("popstate", (event) => restore(event.state ?? {}));
+setUpDrop();
+begin();

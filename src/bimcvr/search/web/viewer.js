@@ -1,0 +1,158 @@
+// One volume on screen, by NiiVue, on its source grid: slices, windows, planes. Radiological convention throughout.
+
+import { fill, make } from "./dom.js";
+
+export const WINDOWS = [
+  // [name, level, width] in HU
+  ["lung", -600, 1500],
+  ["mediastinum", 40, 400],
+  ["bone", 400, 1800],
+];
+// [name, NiiVue's slice type, axis of the volume (left-right, front-back, bottom-top), where a low slice lies]
+export const PLANES = [
+  ["axial", 0, 2, "feet"],
+  ["coronal", 1, 1, "back"],
+  ["sagittal", 2, 0, "right"],
+  ["all", 3, 2, "feet"],
+];
+
+let loading = null;
+
+// 2 MB that only a case needs
+function loadNiivue() {
+  loading ??= new Promise((resolve, reject) => {
+    const script = make("script", { src: "page/niivue.umd.js" });
+    script.addEventListener("load", () => resolve(window.niivue));
+    script.addEventListener("error", () => { loading = null; reject(new Error("The viewer cannot be loaded.")); });
+    document.head.append(script);
+  });
+  return loading;
+}
+
+export class Viewer {
+  constructor(title) {
+    this.canvas = make("canvas", { "aria-hidden": "true" });
+    this.place = make("span", { class: "place" });
+    this.wait = make("p", { class: "wait" }, "Loading the volume …");
+    this.slider = make("input", { type: "range", min: 1, max: 1, value: 1, class: "slices", disabled: true, "aria-label": `Slice of ${title}` });
+    this.title = make("figcaption", {}, title);
+    this.stage = make("div", { class: "stage" }, this.canvas, this.wait, this.place);
+    this.element = make("figure", { class: "viewer" }, this.title, this.stage, this.slider);
+    this.plane = PLANES[0];
+    this.window = WINDOWS[0];
+    this.slider.addEventListener("input", () => this.show(Number(this.slider.value) - 1));
+    this.stage.addEventListener("wheel", (event) => this.wheel(event), { capture: true, passive: false });
+    // set by others: called with the fraction of the way through the volume when the user has scrolled
+    this.onscroll = () => {};
+  }
+
+  // bytes: a promise of a NIfTI file; grid: {size, spacing_mm, obliquity}, if it is known
+  async load(bytes, grid) {
+    this.grid = grid;
+    try {
+      const [content, library] = await Promise.all([bytes, loadNiivue()]);
+      if (!this.nv) await this.attach(library);
+      await this.nv.loadFromArrayBuffer(content, "volume.nii.gz");
+      this.wait.hidden = true;
+      this.slider.disabled = false;
+      this.set(this.plane, this.window);
+      this.show(Math.floor(this.slices() / 2));
+      this.element.dataset.ready = "yes";
+    } catch (error) {
+      fill(this.wait, error.name === "AbortError" ? "" : error.message || "The volume cannot be shown.");
+      this.wait.classList.add("fault");
+      this.wait.hidden = false;
+    }
+  }
+
+  async attach(library) {
+    const probe = document.createElement("canvas").getContext("webgl2");
+    if (!probe) throw new Error("This browser has no WebGL 2, which the viewer needs. Report and thumbnails are shown without it.");
+    probe.getExtension("WEBGL_lose_context")?.loseContext();
+    this.nv = new library.Niivue({
+      isRadiologicalConvention: true, sagittalNoseLeft: true, backColor: [0, 0, 0, 1], crosshairColor: [0.95, 0.75, 0.3, 0.6], crosshairWidth: 0,
+      show3Dcrosshair: false, isColorbar: false, isOrientCube: false, loadingText: "", dragAndDropEnabled: false, clipPlaneHotKey: "",
+      cycleClipPlaneHotKey: "", viewModeHotKey: "", multiplanarShowRender: library.SHOW_RENDER?.NEVER ?? 0, fontColor: [0.8, 0.8, 0.8, 1],
+      fontMinPx: 11, fontSizeScaling: 0.3, isNearestInterpolation: false, logLevel: "error", multiplanarPadPixels: 4, showAllOrientationMarkers: true,
+    });
+    this.nv.onLocationChange = () => this.told();
+    await this.nv.attachToCanvas(this.canvas, false);
+  }
+
+  set(plane, window) {
+    this.plane = plane;
+    this.window = window;
+    const volume = this.nv?.volumes[0];
+    if (!volume) return;
+    const [, level, width] = window;
+    volume.cal_min = level - width / 2;
+    volume.cal_max = level + width / 2;
+    this.nv.updateGLVolume();
+    this.nv.opts.crosshairWidth = plane[0] === "all" ? 0.3 : 0;
+    this.nv.setSliceType(plane[1]);
+    this.told();
+  }
+
+  slices() {
+    return this.nv?.volumes[0]?.dimsRAS[this.plane[2] + 1] ?? 1;
+  }
+
+  slice() {
+    return Math.min(this.slices() - 1, Math.floor(this.nv.scene.crosshairPos[this.plane[2]] * this.slices()));
+  }
+
+  show(slice, quietly = false) {
+    if (!this.nv?.volumes[0]) return;
+    const last = this.slices() - 1;
+    const chosen = Math.max(0, Math.min(last, slice));
+    this.nv.scene.crosshairPos[this.plane[2]] = (chosen + 0.5) / (last + 1);
+    this.nv.drawScene();
+    this.told();
+    if (!quietly) this.onscroll((chosen + 0.5) / (last + 1));
+  }
+
+  // to the same share of the way through this volume, for scrolling two together
+  follow(fraction) {
+    this.show(Math.floor(fraction * this.slices()), true);
+  }
+
+  step(by) {
+    if (this.nv?.volumes[0]) this.show(this.slice() + by);
+  }
+
+  wheel(event) {
+    if (this.plane[0] === "all") return;
+    event.preventDefault();
+    event.stopPropagation();
+    // a mouse wheel's notch is a slice; a touchpad sends many small steps
+    this.turned = (this.turned ?? 0) + event.deltaY * (event.deltaMode === 1 ? 30 : 1);
+    const steps = Math.trunc(this.turned / 30);
+    if (!steps) return;
+    this.turned = 0;
+    this.step(-Math.sign(steps) * Math.min(Math.abs(steps), 3));
+  }
+
+  told() {
+    if (!this.nv?.volumes[0]) return;
+    const slice = this.slice() + 1;
+    const [name, , axis, low] = this.plane;
+    const mm = this.grid ? this.grid.spacing_mm[axis] : this.nv.volumes[0].pixDimsRAS[axis + 1];
+    this.slider.max = this.slices();
+    this.slider.value = slice;
+    const plane = name === "all" ? "axial" : name;
+    this.slider.setAttribute("aria-valuetext", `${plane} slice ${slice} of ${this.slices()}`);
+    const [window, level, width] = this.window;
+    fill(this.place,
+      make("b", {}, `${plane} ${slice} / ${this.slices()}`), ` from the ${low} · ${mm.toFixed(2)} mm`, make("br"),
+      `${window} L ${level} W ${width} HU · radiological: ${plane === "sagittal" ? "the front" : "R"} is on the left`);
+    Object.assign(this.element.dataset, { slice, window });
+  }
+
+  close() {
+    for (const volume of [...(this.nv?.volumes ?? [])]) this.nv.removeVolume(volume);
+    this.nv?.cleanup?.();
+    this.canvas.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext();
+    this.nv = null;
+    this.element.remove();
+  }
+}

@@ -1,0 +1,45 @@
+"""One tiny model and one index for all tests of the server."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from served import Made, Running, dressed, serving
+
+from bimcvr.cli import main
+from bimcvr.search.model import SearchModel
+from calls import TINY, newest_run
+
+
+@pytest.fixture(scope="session")
+def made(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("served")
+    manifest = dressed(tiny_cohort, folder / "manifest.csv")
+    (folder / "tiny.yaml").write_text(TINY)
+    options = ["--config", str(folder / "tiny.yaml"), "--data.manifest", str(manifest), "--runs", str(folder / "runs")]
+    assert main(["fit", *options]) == 0
+    run = newest_run(folder / "runs")
+    checkpoint = run / "checkpoints/best.ckpt"
+    assert main(["test", "--ckpt_path", str(checkpoint)]) == 0
+    assert main(["index", "--checkpoint", str(checkpoint), "--manifest", str(manifest), "--out", str(folder / "index"), "--jobs", "1"]) == 0
+    return Made(folder / "index", manifest, run, SearchModel(checkpoint, "cpu"))
+
+
+@pytest.fixture(scope="session")
+def client(made: Made) -> Iterator[TestClient]:
+    desk = made.desk()
+    with made.client(desk) as client:
+        yield client
+    desk.close()
+
+
+@pytest.fixture(scope="session")
+def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server in a process of its own."""
+    with serving(made.index, tmp_path_factory.mktemp("log") / "log") as found:
+        yield found

@@ -1,0 +1,185 @@
+"""The API: what it answers, and that its figures are `evaluate`'s."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from PIL import Image
+from served import Made
+from starlette.testclient import TestClient
+
+from bimcvr.cli import main
+from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.manifest import read_manifest
+from bimcvr.data.volume import read_volume
+from bimcvr.metrics.outcomes import figures
+from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.search import desk as desk_module
+
+
+def ask(client: TestClient, **asked: object) -> dict:
+    answer = client.post("/api/search", json=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ranks_of(scores: np.ndarray, group: np.ndarray) -> Ranks:
+    """Ranks (Q,) from the scores (Q, N) of Q = N queries: the definition, row by row."""
+    counts = []
+    for query, row in enumerate(scores):
+        right = group == group[query]
+        best = row[right].max()
+        wrong, also = row[~right], row[right]
+        counts.append((np.sum(wrong > best + TIE), np.sum(np.abs(wrong - best) <= TIE), np.sum(np.abs(also - best) <= TIE)))
+    return Ranks(*torch.tensor(np.array(counts)).T)
+
+
+def test_the_rank_engine_gives_evaluates_figures_from_the_apis_scores(made: Made, client: TestClient) -> None:
+    manifest = read_manifest(made.manifest)
+    gallery = make_gallery(manifest, *rows_of(manifest, "test"), "test")
+    reports = manifest.column("report")
+    queries = {
+        "text_to_image": [{"mode": "text", "query": reports[row], "into": "image"} for row in gallery.rows],
+        "image_to_text": [{"mode": "study", "query": study, "into": "report"} for study in gallery.study_id],
+    }
+    known = json.loads((made.run / "result.json").read_text())["metrics"]
+    for way, asked in queries.items():
+        rows = []
+        for one in asked:
+            found = client.post("/api/scores", json={**one, "where": ["split = test"]}).json()
+            scores = dict(zip(found["cases"], found["scores"], strict=True))
+            assert set(scores) == set(gallery.study_id)
+            rows.append([scores[study] for study in gallery.study_id])
+        computed = figures(ranks_of(np.array(rows), gallery.group), (1, 5))
+        for name, value in computed.items():
+            assert value == pytest.approx(known[way][name], abs=1e-6), (way, name)
+
+
+def test_the_index_tells_what_it_is(client: TestClient) -> None:
+    facts = client.get("/api/index").json()
+    assert (facts["studies"], facts["patients"], facts["phantom"], facts["can_embed"]) == (30, 16, True, True)
+    assert {item["value"]: item["count"] for item in facts["labels"]} == {"nodule": 30, "right": 15, "left": 15}
+    columns = {column["name"]: {item["value"]: item["count"] for item in column["values"]} for column in facts["columns"]}
+    assert columns["sex"] == {"F": 15, "M": 15}
+    assert columns["split"] == {"train": 16, "val": 7, "test": 7}
+
+
+def test_every_mode_gives_ranked_cases_with_what_was_matched(client: TestClient) -> None:
+    found = ask(client, mode="text", query="a nodule in the right upper zone", top=5)
+    assert [hit["rank"] for hit in found["hits"]] == [1, 2, 3, 4, 5]
+    assert sorted((hit["score"] for hit in found["hits"]), reverse=True) == [hit["score"] for hit in found["hits"]]
+    first = found["hits"][0]
+    assert "nodule" in {first["report"][span["start"] : span["end"]] for span in first["spans"]}
+    assert ask(client, mode="keyword", query="nodule")["hits"]
+    assert ask(client, mode="text", query="right upper", hybrid=True)["score_is"].startswith("fused")
+    words = ask(client, mode="words", query="case number 7")
+    assert "number 7 " in words["hits"][0]["report"]
+    alike = ask(client, mode="study", query="SECRET-s4", into="image", top=30)
+    assert len(alike["hits"]) == 29
+    assert "SECRET-s4" not in {hit["case"] for hit in alike["hits"]}
+    assert ask(client, mode="study", query="SECRET-s4", into="report", top=30)["among"] == 30
+
+
+def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:
+    assert any("not trained" in note for note in ask(client, mode="text", query="haemorrhage brain")["notes"])
+
+
+def test_filters_hold(client: TestClient) -> None:
+    found = ask(client, mode="text", query="a nodule", where=["labels = right", "age >= 60", "sex = F"], top=50)
+    assert found["among"] == len(found["hits"]) > 0
+    assert all("right" in hit["labels"] and hit["columns"]["sex"] == "F" for hit in found["hits"])
+    assert ask(client, mode="text", query="a nodule", where=["split = val", "labels = none such"])["hits"] == []
+    refused = client.post("/api/search", json={"mode": "text", "query": "x", "where": ["agee = 3"]})
+    assert refused.status_code == 422
+    assert "'age'" in refused.json()["detail"]
+
+
+def test_a_case_has_its_report_grid_and_neighbours(client: TestClient) -> None:
+    found = client.get("/api/case", params={"case": "SECRET-s7"}).json()
+    assert "number 7 " in found["report"]
+    assert found["labels"] == ["left", "nodule"]
+    assert found["grid"] == {"size": [20, 20, 18], "spacing_mm": [3.0, 3.0, 4.0], "obliquity": 0.0}
+    assert len(found["nearest"]) == 6
+    assert "SECRET-s7" not in {near["case"] for near in found["nearest"]}
+    assert client.get("/api/case", params={"case": "SECRET-s77"}).status_code == 404
+
+
+def test_thumbnails_are_pictures(client: TestClient) -> None:
+    for plane in ("axial", "coronal", "sagittal"):
+        answer = client.get("/api/thumbnail", params={"case": "SECRET-s7", "plane": plane})
+        assert answer.headers["content-type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(answer.content)).size[0] > 50
+
+
+def test_the_viewers_volume_is_the_source_on_its_own_grid(made: Made, client: TestClient, tmp_path: Path) -> None:
+    sent = client.get("/api/volume", params={"case": "SECRET-s7"})
+    assert sent.status_code == 200
+    (tmp_path / "v.nii.gz").write_bytes(sent.content)
+    ours, source = read_volume(tmp_path / "v.nii.gz"), read_volume(Path(read_manifest(made.manifest).column("volume")[7]))
+    assert np.array_equal(ours.hu, source.hu)
+    assert ours.spacing == pytest.approx(source.spacing)
+    kept = list((made.index / "derived/volumes").glob("*/*.nii.gz"))
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    assert client.get("/api/volume", params={"case": "SECRET-s7"}).content == sent.content
+    assert before == {path: path.stat().st_mtime_ns for path in kept}, "made once"
+
+
+def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_path: Path) -> None:
+    source = Path(read_manifest(made.manifest).column("volume")[4])
+    image = sitk.ReadImage(str(source))
+    for name in ("q.nii.gz", "q.nii", "q.mha", "q.nrrd"):
+        sitk.WriteImage(image, str(tmp_path / name))
+        asked = {"name": name, "top": 3, "where": '["sex = F"]'}
+        answer = client.post("/api/search/volume", params=asked, content=(tmp_path / name).read_bytes())
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["hits"][0]["case"] == "SECRET-s4"
+        assert answer.json()["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+
+
+def test_a_zip_of_a_real_dicom_series_is_read_as_its_folder(client: TestClient, tmp_path: Path) -> None:
+    if "BIMCVR_REAL_DATA" not in os.environ:
+        pytest.skip("BIMCVR_REAL_DATA names no folder of real volumes")
+    series = Path(os.environ["BIMCVR_REAL_DATA"]) / "lidc_idri_small/LIDC-IDRI-0003"
+    archive = Path(shutil.make_archive(str(tmp_path / "series"), "zip", series.parent, series.name))
+    sent = client.post("/api/convert", params={"name": "series.zip"}, content=archive.read_bytes())
+    assert sent.status_code == 200, sent.text
+    (tmp_path / "v.nii.gz").write_bytes(sent.content)
+    ours, source = read_volume(tmp_path / "v.nii.gz"), read_volume(series)
+    assert np.array_equal(ours.hu, source.hu)
+    assert ours.spacing == pytest.approx(source.spacing)
+
+
+def test_an_index_that_changes_is_served_as_it_is_now(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
+    copy = tmp_path / "index"
+    shutil.copytree(made.index, copy)
+    desk = desk_module.Desk(copy, made.model, anonymous=False)
+    with made.client(desk) as client:
+        assert client.get("/api/volume", params={"case": "SECRET-s5"}).status_code == 200
+        kept = set((copy / "derived/volumes").iterdir())
+        assert main(["index", "--out", str(copy), "--remove", "SECRET-s5"]) == 0
+        assert client.get("/api/index").json()["studies"] == 29
+        assert client.get("/api/case", params={"case": "SECRET-s5"}).status_code == 404
+        gone = kept - set((copy / "derived/volumes").iterdir())
+        assert len(gone) == 1, "the volume of a study that was taken out is deleted"
+    desk.close()
+
+
+def test_an_index_without_a_model_says_what_it_can_do(made: Made) -> None:
+    desk = made.desk(with_model=False)
+    with made.client(desk) as client:
+        facts = client.get("/api/index").json()
+        assert not facts["can_embed"]
+        assert "without a model" in facts["why_not"]
+        assert {item["value"] for item in facts["keywords"]} == {"nodule", "right", "left"}
+        assert ask(client, mode="keyword", query="nodule")["hits"]
+        assert ask(client, mode="words", query="nodule")["hits"]
+        assert client.post("/api/search", json={"mode": "text", "query": "large right effusion"}).status_code == 422
+        assert client.post("/api/search/volume", params={"name": "a.nii"}, content=b"x").status_code == 422
+    desk.close()

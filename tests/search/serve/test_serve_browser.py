@@ -1,0 +1,290 @@
+"""The page in a browser, as its user sees it: Debian's Chromium, driven by playwright."""
+
+import base64
+import os
+import threading
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+from served import Made, Running, app_of
+
+from bimcvr.data.manifest import read_manifest
+
+CHROMIUM = Path("/usr/bin/chromium")
+TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser")
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no browser at {CHROMIUM}: the page was not tested in one")
+    arguments = ["--enable-unsafe-swiftshader", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, running: Running) -> Iterator[Any]:
+    """A tab with the page in it; in the end no request has left this machine and nothing has failed in it."""
+    yield from tab(browser, running.address)
+
+
+def tab(browser: Any, address: str, width: int = 1280) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    page.set_default_timeout(30_000)
+    elsewhere: list[str] = []
+    wrong: list[str] = []
+    page.on("request", lambda request: elsewhere.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+    page.goto(address)
+    page.wait_for_selector(".chip, dialog[open]")
+    yield page
+    assert [url for url in elsewhere if not url.startswith((address, "blob:", "data:"))] == []
+    assert [line for line in wrong if "Failed to load resource" not in line] == []
+    assert page.evaluate("window.hacked") is None, "a script in a report has run"
+    page.close()
+
+
+def until(page: Any, holds: str, seconds: float = 30) -> None:
+    """Wait for an expression to hold; playwright's own waiting evaluates in the page, which its policy forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(holds):
+        assert time.monotonic() < end, holds
+        time.sleep(0.03)
+
+
+def ask(page: Any, query: str) -> None:
+    page.fill("#query", query)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#results:not([aria-busy]) .card")
+
+
+def names(page: Any) -> list[str]:
+    return page.eval_on_selector_all("#results .card", "cards => cards.map(card => card.dataset.case)")
+
+
+def picture(page: Any, viewer: int = 0) -> bytes:
+    """The middle of a viewer, where nothing is written over it."""
+    box = page.locator(".stage").nth(viewer).bounding_box()
+    left, top = box["x"] + box["width"] / 2 - 90, box["y"] + box["height"] / 2 - 90
+    return page.screenshot(clip={"x": left, "y": top, "width": 180, "height": 180})
+
+
+def ready(page: Any, viewers: int = 1) -> None:
+    page.wait_for_selector(f".viewer[data-ready] >> nth={viewers - 1}")
+
+
+def slice_number(page: Any, viewer: int = 0) -> int:
+    return int(page.locator(".viewer").nth(viewer).get_attribute("data-slice"))
+
+
+def test_a_query_finds_cases_and_marks_its_words(page: Any) -> None:
+    assert "Phantom: synthetic" in page.inner_text("#banner")
+    assert page.evaluate("document.activeElement.id") == "query"
+    ask(page, "a nodule in the right upper zone")
+    assert len(names(page)) == 20
+    scores = [float(text) for text in page.locator(".score").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
+    assert "nodule" in page.locator(".card mark").all_inner_texts()
+    until(page, "document.querySelectorAll('.thumb')[2].naturalWidth > 0")
+    page.click("#more")
+    until(page, "document.querySelectorAll('.card').length === 30")
+    assert any("<script>" in text for text in page.locator(".report").all_inner_texts()), "shown as what it is: text"
+
+
+def test_what_the_model_does_not_know_and_nothing_found_are_said(page: Any) -> None:
+    ask(page, "haemorrhage brain")
+    assert "not trained on this" in page.inner_text("#status .warning >> nth=0")
+    page.fill("#condition", "age >= 900")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status .nothing")
+    assert "No case passes these filters" in page.inner_text("#status")
+    page.fill("#condition", "aged >= 9")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#status .fault")
+    assert "'age'" in page.inner_text("#status")
+
+
+def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
+    ask(page, "a nodule")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    second = names(page)[1]
+    page.keyboard.press("Enter")
+    ready(page)
+    assert second in page.inner_text("#case-title")
+    assert "case number" in page.inner_text("#reading .report")
+    shown = page.inner_text(".place")
+    assert "4.00 mm" in shown
+    assert "radiological: R is on the left" in shown
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        inside = "document.activeElement === document.body || document.activeElement.closest('#case') !== null"
+        assert page.evaluate(inside), "Tab stays in the case"
+    page.evaluate("document.activeElement.blur()")
+    at, seen = slice_number(page), picture(page)
+    page.hover(".stage")
+    page.mouse.wheel(0, -60)
+    until(page, f"document.querySelector('.viewer').dataset.slice > {at}")
+    assert picture(page) != seen
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert slice_number(page) == page.evaluate("Number(document.querySelector('.slices').value)")
+    seen = picture(page)
+    page.keyboard.press("3")
+    assert page.get_attribute(".viewer", "data-window") == "bone"
+    assert picture(page) != seen, "bone is another window than lung"
+    page.click("text=mediastinum")
+    assert page.get_attribute(".viewer", "data-window") == "mediastinum"
+    seen = picture(page)
+    page.keyboard.press("c")
+    assert "coronal" in page.inner_text(".place")
+    assert picture(page) != seen
+    page.keyboard.press("ArrowRight")
+    until(page, f"document.querySelector('#case-title').textContent.includes('{names(page)[2]}')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#case", state="hidden")
+    assert page.evaluate("document.activeElement.closest('.card').dataset.case") == names(page)[2]
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "query"
+
+
+def test_the_patients_right_is_on_the_left(page: Any) -> None:
+    """The ball that the report places on the right lies in the left half of the picture, low slices at the feet."""
+    ask(page, "nodule right")
+    page.click("[data-case='SECRET-s0'] .open")
+    ready(page)
+    page.keyboard.press("3")
+    for _ in range(18):
+        page.keyboard.press("ArrowDown")
+    for _ in range(3):
+        page.keyboard.press("ArrowUp")
+    grey = np.asarray(Image.open(BytesIO(picture(page))).convert("L"), dtype=float)
+    assert "right" in page.inner_text("#reading .report")
+    assert grey[:, :60].max() > 60 > grey[:, 120:].max()
+
+
+def test_a_dropped_volume_is_compared_with_what_it_finds(page: Any, made: Made) -> None:
+    source = Path(read_manifest(made.manifest).column("volume")[4])
+    content = base64.b64encode(source.read_bytes()).decode()
+    page.evaluate("""content => {
+        const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+        const data = new DataTransfer();
+        data.items.add(new File([bytes], 'mine.nii.gz'));
+        for (const type of ['dragover', 'drop']) {
+            document.body.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+        }
+    }""", content)
+    page.wait_for_selector(".card")
+    assert "mine.nii.gz" in page.inner_text("#asked")
+    assert names(page)[0] == "SECRET-s4"
+    page.click(".open >> nth=0")
+    ready(page, viewers=2)
+    assert picture(page, 0) == picture(page, 1), "the query and the case are the same volume"
+    page.keyboard.press("ArrowUp")
+    assert slice_number(page, 0) == slice_number(page, 1), "they scroll together"
+    assert not list((made.index / "derived/uploads").iterdir())
+
+
+def test_a_case_is_searched_with(page: Any) -> None:
+    ask(page, "a nodule")
+    page.click(".open >> nth=0")
+    ready(page)
+    first = page.inner_text("#case-title").split()[-1]
+    page.click("text=Search with this case")
+    page.wait_for_selector("#results:not([aria-busy]) .card")
+    page.wait_for_selector("#asked:not([hidden])")
+    assert first in page.inner_text("#asked")
+    assert first not in names(page)
+    page.go_back()
+    until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
+    page.reload()
+    until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#case", state="hidden")
+    assert page.input_value("#query") == "a nodule"
+    assert first not in page.url, "addresses name no case"
+
+
+def test_labels_filter_and_keywords_ask(page: Any) -> None:
+    page.click(".chip[data-label='nodule']")
+    page.wait_for_selector(".card")
+    assert page.get_attribute(".chip[data-label='nodule']", "aria-pressed") == "true"
+    assert "nodule" in page.locator(".card mark.present").all_inner_texts()
+    page.check("#filter-fields input[value='left']")
+    until(page, "document.querySelector('#status').textContent.includes('of 15 cases that pass')")
+    texts = "cards => cards.map(card => [...card.querySelectorAll('.labels li')].map(one => one.textContent))"
+    lists = page.eval_on_selector_all(".card", texts)
+    assert len(lists) == 15
+    assert all("left" in labels for labels in lists)
+    page.select_option("select[data-column='split']", label="test (7)")
+    until(page, "document.querySelectorAll('.card').length < 15")
+    assert "Filters (2)" in page.inner_text("#filters summary")
+    page.click("#clear")
+    until(page, "document.querySelectorAll('.card').length === 20")
+
+
+@pytest.fixture
+def narrow(browser: Any, running: Running) -> Iterator[Any]:
+    yield from tab(browser, running.address, width=420)
+
+
+def test_a_narrow_screen_holds_it_all(narrow: Any) -> None:
+    overflow = "document.documentElement.scrollWidth"
+    assert narrow.evaluate(overflow) <= 420
+    assert narrow.get_attribute("#filters", "open") is None
+    ask(narrow, "a nodule in the right upper zone")
+    assert narrow.evaluate(overflow) <= 420
+    narrow.click(".open >> nth=0")
+    ready(narrow)
+    assert narrow.evaluate("document.querySelector('#case').scrollWidth") <= 420
+    stage, report = narrow.locator(".stage").bounding_box(), narrow.locator("#reading .report").bounding_box()
+    assert stage["y"] + stage["height"] <= report["y"], "the report stands below the volume"
+    at = slice_number(narrow)
+    narrow.locator(".slices").focus()
+    narrow.keyboard.press("ArrowRight")
+    assert slice_number(narrow) == at + 1
+
+
+@pytest.fixture
+def guarded(made: Made, unused_port: int) -> Iterator[str]:
+    """The address of a server that asks for its token, in a thread."""
+    desk = made.desk(anonymous=True)
+    server = uvicorn.Server(uvicorn.Config(app_of(desk, token=TOKEN), port=unused_port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    until = time.monotonic() + 10
+    while not server.started and time.monotonic() < until:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{unused_port}/"
+    server.should_exit = True
+    thread.join(10)
+    desk.close()
+
+
+def test_the_page_asks_for_the_token(browser: Any, guarded: str) -> None:
+    for page in tab(browser, guarded):
+        page.fill("#token", "a wrong one")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#token-fault:not([hidden])")
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".chip")
+        assert "without ids" in page.inner_text("#facts")
+        ask(page, "a nodule")
+        until(page, "document.querySelectorAll('.thumb')[0].naturalWidth > 0")
+        page.click(".open >> nth=0")
+        ready(page)
+        assert "SECRET" not in page.inner_text("body")
+        assert TOKEN not in page.url

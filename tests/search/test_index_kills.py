@@ -1,0 +1,138 @@
+"""Killed with −9 at random moments of `index` and of an update, an index opens and holds what was committed, rows and vectors in step."""
+
+import contextlib
+import fcntl
+import io
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bimcvr.search.index import Index
+
+KILLS, STUDIES, DIM = 10, 60, 8
+
+
+def write_inputs(folder: Path, version: int) -> dict[str, np.ndarray]:
+    """Write a manifest and embeddings in which every report and vector names its version; volumes are absent."""
+    rng = np.random.default_rng(version)
+    ids = [f"s{number:02}" for number in range(STUDIES)]
+    image, text = (rng.standard_normal((STUDIES, DIM)).astype(np.float32) for _ in range(2))
+    np.savez(folder / f"{version}.npz", study_id=np.array(ids), image=image, text=text)
+    pd.DataFrame({
+        "study_id": ids, "volume": [f"{name}.nii.gz" for name in ids], "patient_id": ids,
+        "report": [f"There is a nodule. Study {name}, version {version}." for name in ids],
+    }).to_csv(folder / f"{version}.csv", index=False)
+    return {"image": image, "text": text}
+
+
+def run(folder: str, version: int) -> None:
+    """The command, in a process of its own."""
+    from bimcvr.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = main(["index", "--embeddings", f"{folder}/{version}.npz", "--manifest", f"{folder}/{version}.csv",
+                     "--out", f"{folder}/index", "--batch", "3", "--jobs", "1"])
+    os._exit(code)
+
+
+def start(folder: Path, version: int) -> BaseProcess:
+    """Start the command from a process that has its slow imports done, but none that starts threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bimcvr.search.source", "bimcvr.search.build", "pyarrow", "jsonargparse", "lance_namespace"])
+    process = context.Process(target=run, args=(str(folder), version))
+    process.start()
+    return process
+
+
+def held(folder: Path, vectors: dict[int, dict[str, np.ndarray]]) -> dict[str, int]:
+    """Open the index, check that every row and its vectors are of one version, and return each study's."""
+    if not (folder / "index/index.json").exists():
+        return {}
+    with Index.open(folder / "index") as index:
+        assert len(index) == index.commit.count
+        versions = {}
+        for place, row in enumerate(index.rows(range(len(index)))):
+            version = int(row.report.rstrip(".").rsplit(" ", 1)[1])
+            for stream, found in (("image", index.image.row(place)), ("text", index.text.row(place))):
+                own = vectors[version][stream][int(row.study_id[1:])]
+                assert np.allclose(found, own / np.linalg.norm(own), atol=1e-6), f"{row.study_id}: another version's {stream}"
+            versions[row.study_id] = version
+        assert len(index.word_ranks("nodule")) == len(index)
+        return versions
+
+
+def wait_for(process: BaseProcess, folder: Path, commits: int) -> None:
+    """Wait until the process has begun to write and made some commits, or ended."""
+    before = committed(folder)
+    lock = folder / "index/writer.lock"
+    while process.is_alive():
+        if lock.exists() and is_held(lock) and committed(folder) >= before + commits:
+            return
+        time.sleep(0.002)
+
+
+def committed(folder: Path) -> int:
+    """The number of the last commit."""
+    try:
+        return int(json.loads((folder / "index/index.json").read_text())["table_version"])
+    except FileNotFoundError:
+        return 0
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a writer is at work."""
+    with lock.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [1, 2], ids=["index", "update"])
+def test_ten_kills_lose_nothing_that_was_committed(tmp_path: Path, version: int) -> None:
+    vectors = {version: write_inputs(tmp_path, version) for version in (1, 2)}
+    if version == 2:
+        finish(tmp_path, 1)
+    chance = random.Random(7)  # noqa: S311
+    kills = halfway = 0
+    before = held(tmp_path, vectors)
+    for _ in range(5 * KILLS):  # what ends before its kill is checked, and begins anew
+        if kills >= KILLS and halfway:
+            break
+        process = start(tmp_path, version)
+        wait_for(process, tmp_path, chance.randint(0, 3))
+        time.sleep(chance.uniform(0, 0.03))
+        if process.is_alive():
+            process.kill()
+            kills += 1
+        process.join()
+        after = held(tmp_path, vectors)
+        assert all(after.get(name, 0) >= of for name, of in before.items()), "a committed study is lost, or an old version is back"
+        done = sum(of == version for of in after.values())
+        halfway += 0 < done < STUDIES
+        if process.exitcode == 0:
+            shutil.rmtree(tmp_path / "index")
+            after = {}
+        before = after
+    assert kills >= KILLS
+    assert halfway, "no kill fell between two commits"
+    finish(tmp_path, version)
+    assert held(tmp_path, vectors) == dict.fromkeys((f"s{number:02}" for number in range(STUDIES)), version)
+
+
+def finish(folder: Path, version: int) -> None:
+    """Run the command to its end."""
+    process = start(folder, version)
+    process.join(120)
+    assert process.exitcode == 0

@@ -1,0 +1,208 @@
+"""Every way of asking, on a small index."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from made import DIM, WordEncoder, make_index, study, vector_of
+
+from bimcvr.contracts import Gallery
+from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.manifest import read_manifest
+from bimcvr.errors import UserError
+from bimcvr.metrics.embeddings import Embeddings
+from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.metrics.result import build_result
+from bimcvr.search.answer import RRF
+from bimcvr.search.index import Index
+from bimcvr.search.page import marked
+from bimcvr.search.searcher import Searcher
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    return Index.open(make_index(tmp_path_factory.mktemp("made") / "index", [study(f"s{number}") for number in range(COUNT)]))
+
+
+@pytest.fixture(scope="module")
+def searcher(index: Index) -> Searcher:
+    return Searcher(index, WordEncoder())
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_a_text_is_read_whole_and_ranks_volumes(searcher: Searcher) -> None:
+    text = "There is a large nodule. No effusion."
+    answer = searcher.text(text, top=COUNT)
+    assert answer.asked == ("There is a large nodule.", "No effusion.")
+    query = WordEncoder().embed_texts([text])[0]
+    slow = sorted(((cosine(query, vector_of(f"s{number}i0")), f"s{number}") for number in range(COUNT)), reverse=True)
+    assert [hit.study_id for hit in answer.hits] == [name for _, name in slow]
+    assert [hit.score for hit in answer.hits] == pytest.approx([score for score, _ in slow], abs=1e-6)
+    assert [hit.rank for hit in answer.hits] == list(range(1, COUNT + 1))
+    hit = answer.hits[0]
+    assert (hit.row["volume"], hit.patient_id, hit.cosine) == (f"{hit.study_id}.nii.gz", f"p{int(hit.study_id[1:]) // 2}", hit.score)
+    assert answer.phantom
+
+
+@pytest.mark.parametrize("text", ["pleural effusion", "Pleural effusions", "derrame pleural"])
+def test_a_bare_finding_is_asked_through_prompts(searcher: Searcher, text: str) -> None:
+    answer = searcher.text(text)
+    assert answer.asked == ("There is pleural effusion.", "pleural effusion is seen.")
+    by_keyword = searcher.keyword("pleural effusion")
+    assert [(hit.study_id, hit.score) for hit in answer.hits] == [(hit.study_id, hit.score) for hit in by_keyword.hits]
+    queries = WordEncoder().embed_texts(answer.asked).astype(np.float64)
+    mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
+    assert answer.hits[0].score == pytest.approx(cosine(mean, vector_of(f"{answer.hits[0].study_id}i0")), abs=1e-6)
+
+
+def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, searcher: Searcher) -> None:
+    assert [hit.study_id for hit in Searcher(index).keyword("nodule").hits] == [hit.study_id for hit in searcher.keyword("nodule").hits]
+    with pytest.raises(UserError, match="no vectors of the keyword 'pneumothorax'"):
+        Searcher(index).keyword("pneumothorax")
+    assert searcher.keyword("pneumothorax").asked == ("There is pneumothorax.", "pneumothorax is seen.")
+
+
+def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
+    assert index.label_counts() == dict.fromkeys(("atelectasis", "emphysema", "nodule", "pleural effusion"), 10)
+    holding, lacking = (searcher.keyword("nodule", holding=holds, top=COUNT) for holds in (True, False))
+    assert {hit.labels for hit in holding.hits} == {("nodule",)}
+    assert (len(holding.hits), len(lacking.hits), holding.among) == (10, 30, 10)
+    kinds = {(span.kind, hit.report[span.start : span.end]) for hit in [*holding.hits, *lacking.hits] for span in hit.spans}
+    assert kinds == {("present", "nodule"), ("absent", "nodule")}
+
+
+def test_a_volume_is_embedded_by_the_model(searcher: Searcher, index: Index) -> None:
+    answer = searcher.volume(Path("s3i0"), top=1)
+    assert (answer.hits[0].study_id, answer.asked) == ("s3", ("s3i0",))
+    assert answer.hits[0].score == pytest.approx(1)
+    with pytest.raises(UserError, match="without a model"):
+        Searcher(index).volume(Path("s3i0"))
+
+
+def test_a_study_asks_with_its_volume(searcher: Searcher) -> None:
+    like = searcher.study("s4", top=COUNT)
+    assert len(like.hits) == COUNT - 1
+    assert "s4" not in [hit.study_id for hit in like.hits]
+    others = {hit.study_id for hit in searcher.study("s4", top=COUNT, leave_out="patient").hits}
+    assert others == {f"s{number}" for number in range(COUNT)} - {"s4", "s5"}
+    reports = searcher.study("s4", into="report", top=COUNT)
+    assert len(reports.hits) == COUNT
+    text = WordEncoder().embed_texts([reports.hits[0].report])[0]
+    assert reports.hits[0].score == pytest.approx(cosine(vector_of("s4i0"), text), abs=1e-6)
+    assert searcher.study("s4", leave_out="nothing", top=1).hits[0].study_id == "s4"
+    with pytest.raises(UserError, match="no study 's99'"):
+        searcher.study("s99")
+
+
+def test_hybrid_is_the_sum_of_reciprocal_ranks(searcher: Searcher) -> None:
+    text = "nodule in case10"
+    by_vector = [hit.study_id for hit in searcher.text(text, top=COUNT).hits]
+    by_words = [hit.study_id for hit in searcher.words(text, top=COUNT).hits]
+    assert by_words[0] == "s10"
+    expected = {name: 1 / (RRF + rank) for rank, name in enumerate(by_vector, 1)}
+    for rank, name in enumerate(by_words, 1):
+        expected[name] += 1 / (RRF + rank)
+    answer = searcher.text(text, top=COUNT, hybrid=True)
+    assert {hit.study_id: hit.score for hit in answer.hits} == pytest.approx(expected)
+    assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
+    hit = answer.hits[0]
+    assert by_vector[hit.vector_rank - 1] == by_words[hit.words_rank - 1] == hit.study_id
+
+
+def test_a_filter_ranks_what_it_leaves_as_a_whole_index_would(searcher: Searcher) -> None:
+    everything = searcher.text("There is a nodule.", top=COUNT)
+    answer = searcher.text("There is a nodule.", top=COUNT, where="age >= 40 and labels != emphysema")
+    wanted = [hit.study_id for hit in everything.hits if int(hit.row["age"]) >= 40 and hit.labels != ("emphysema",)]
+    assert [hit.study_id for hit in answer.hits] == wanted
+    assert (answer.among, answer.studies) == (len(wanted), COUNT)
+    assert len(searcher.words("nodule", top=COUNT, where="age < 30").hits) == 5
+    empty = searcher.text("There is a nodule.", where="age > 1000")
+    assert empty.hits == ()
+    assert "No study of this index passes the filter." in empty.notes
+
+
+@pytest.mark.parametrize("text", [
+    "' OR 1=1 --", "nodule\" AND report:*", "*", "()", "a:b^5~", "\\", "nodule' ; DROP TABLE rows; --", "😀", "\x00", "+nodule -effusion",
+    "NOT", "a" * 10_000,
+])
+def test_no_text_is_run_as_a_query_language(searcher: Searcher, text: str) -> None:
+    assert len(searcher.words(text, top=COUNT).hits) <= COUNT
+    for where in (f"study_id = '{text}'", [f"labels = {text}"]):
+        assert searcher.keyword("nodule", where=where).hits == ()
+    with pytest.raises(UserError):
+        searcher.study(text)
+    assert len(searcher.index) == COUNT
+
+
+def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
+    assert searcher.text("There is a nodule.").notes == ()
+    assert "None of the query's words stands in any report" in searcher.text("stock market").notes[0]
+    assert searcher.text("nodule beside stock").notes[0] == "In no report of this index: beside, stock."
+    with pytest.raises(UserError, match="has no text encoder"):
+        Searcher(index).text("There is a nodule.")
+    for empty in ("", "  "):
+        with pytest.raises(UserError, match="empty"):
+            searcher.text(empty)
+
+
+def test_a_model_of_another_width_is_refused(index: Index) -> None:
+    class Wide(WordEncoder):
+        def embed_texts(self, texts: object) -> np.ndarray:
+            return np.ones((1, DIM + 1), dtype=np.float32)
+
+    with pytest.raises(UserError, match="another model"):
+        Searcher(index, Wide()).text("some nodule here")
+
+
+def test_a_report_is_escaped_on_the_page(tmp_path: Path) -> None:
+    evil = "<script>alert('nodule')</script> & a nodule."
+    folder = make_index(tmp_path / "index", [study("s1", report=evil), study("s2")])
+    with Index.open(folder) as opened:
+        hit = next(hit for hit in Searcher(opened, WordEncoder()).text("some nodule").hits if hit.study_id == "s1")
+    page = str(marked(hit))
+    assert "<script" not in page
+    assert page.count('<mark class="word">nodule</mark>') == 2
+
+
+def test_scores_give_evaluates_figures(tmp_path: Path) -> None:
+    """Acceptance: the rank engine, fed with the scores for the whole gallery, gives `evaluate`'s figures to 1e-6."""
+    rng = np.random.default_rng(3)
+    studies = []
+    for number in range(60):
+        made = study(f"s{number}", report=study(f"s{number % 50}").cells["report"])  # ten reports stand twice
+        vector = WordEncoder().embed_texts([made.cells["report"]])[0] + 0.3 * rng.standard_normal(DIM).astype(np.float32)
+        object.__setattr__(made, "image", vector)
+        studies.append(made)
+    pd.DataFrame([made.cells for made in studies]).to_csv(tmp_path / "manifest.csv", index=False)
+    manifest = read_manifest(tmp_path / "manifest.csv")
+    gallery = make_gallery(manifest, *rows_of(manifest, "all"), "all")
+    image, text = (torch.from_numpy(np.stack([getattr(made, stream) for made in studies])) for stream in ("image", "text"))
+    expected = build_result([Embeddings(gallery.study_id, image, text)], gallery, (1, 5, 10))["metrics"]
+    with Index.open(make_index(tmp_path / "index", studies[30:] + studies[:30])) as opened:
+        searcher, order = Searcher(opened, WordEncoder()), [opened.place(name) for name in gallery.study_id]
+        reports = manifest.column("report")
+        by_text = np.stack([searcher.scores_all(searcher.text(report).query)[order] for report in reports])
+        by_image = np.stack([searcher.scores_all(searcher.study(name).query, "report")[order] for name in gallery.study_id])
+    for way, scores in (("text_to_image", by_text), ("image_to_text", by_image)):
+        for name, value in figures(scores, gallery).items():
+            assert value == pytest.approx(expected[way][name], abs=1e-6), (way, name)
+
+
+def figures(scores: np.ndarray, gallery: Gallery) -> dict[str, float]:
+    """The rank engine's figures from a matrix of scores, right answers by group."""
+    right = gallery.group[:, None] == gallery.group[None, :]
+    best = np.where(right, scores, -np.inf).max(1, keepdims=True)
+    tied = np.abs(scores - best) <= TIE
+    ranks = Ranks(*(torch.from_numpy(count) for count in (
+        (~right & (scores > best + TIE)).sum(1), (~right & tied).sum(1), (right & tied).sum(1))))
+    hits = {f"R@{k}": 100 * ranks.hit_probability(k).mean().item() for k in (1, 5, 10)}
+    expected = ranks.expected.numpy()
+    return {**hits, "MdR": float(np.median(expected)), "MnR": float(expected.mean()), "MRR": ranks.reciprocal.mean().item()}
