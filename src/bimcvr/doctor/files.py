@@ -1,7 +1,5 @@
 """What earlier steps left behind: cache, checkpoint, index, and W&B's state."""
 
-import importlib
-import importlib.util
 import json
 import os
 import time
@@ -94,23 +92,24 @@ def check_checkpoint(path: Path) -> Line:
     return Line("ok", "checkpoint", f"{path} loads: {sum(value.numel() for value in state.values()):,} values, E = {model.embed_dim}")
 
 
+AGAIN = "Make it again: `python -m bimcvr index …`."
+
+
 def check_index(folder: Path) -> Line:
     """Look whether a search index opens and its rows and vectors are in step."""
-    if importlib.util.find_spec("bimcvr.search") is None:
-        return Line("failing", "index", "this version has no search", "Update bimcvr.")
-    index = importlib.import_module("bimcvr.search.index").Index
+    from bimcvr.search.index import Index
+
     try:
-        with index.open(folder) as opened:
+        with Index.open(folder) as opened:
             counts = {len(opened)}
             for vectors in (opened.vectors("image"), opened.vectors("report")):
                 counts.add(len(vectors.scores(vectors.row(0))) if len(opened) else 0)  # one exact scan reads every vector
     except UserError as error:
         return Line("failing", "index", "does not open", str(error))
     except Exception as error:  # Lance has its own for damaged files
-        return Line("failing", "index", f"{folder} is damaged ({type(error).__name__})", "Make it again: `python -m bimcvr index …`.")
+        return Line("failing", "index", f"{folder} is damaged ({type(error).__name__})", AGAIN)
     if len(counts) > 1:
-        return Line("failing", "index", f"{folder}: rows and vectors differ in number ({sorted(counts)})",
-                    "Make it again: `python -m bimcvr index …`.")
+        return Line("failing", "index", f"{folder}: rows and vectors differ in number ({sorted(counts)})", AGAIN)
     return Line("ok", "index", f"{folder}: {counts.pop()} studies, rows and vectors in step")
 
 
