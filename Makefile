@@ -1,11 +1,12 @@
 # bimcvr: `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
 PYTHON ?= python3
 VENV   ?= .venv
+SUITE  ?= phantom
 BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types bench benchmark
+.PHONY: help install demo test test-fast lint types bench benchmark control
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -40,5 +41,8 @@ bench: install ## speed and memory against peers, measured in one run
 	$(BIN)/python benchmarks/ranks.py
 	$(BIN)/python benchmarks/bootstrap.py
 
-benchmark: install ## retrieval figures on phantoms over three seeds, with a control (about an hour on 2 cores)
+benchmark: install ## Tables 1 to 4, figures, one page (about an hour on 2 cores); DATA=manifest.csv SUITE=bimcv_r for patients' data
+	$(BIN)/python -m bimcvr benchmark --suite experiments/suites/$(SUITE).yaml $(if $(DATA),--data $(DATA)) $(ARGS)
+
+control: install ## does the phantom experiment fall to chance when reports are permuted among patients? (about an hour)
 	$(BIN)/python benchmarks/phantom_retrieval.py

@@ -16,7 +16,7 @@ from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.splits import assign_splits
 
 FRACTIONS = (0.8, 0.1, 0.1)
-EXPERIMENT = ["--config", "experiments/phantom/base.yaml", "--config", "experiments/phantom/strong.yaml"]
+EXPERIMENT = ["--config", "experiments/phantom/base.yaml", "--config", "experiments/phantom/quick.yaml"]
 
 
 def permuted(path: Path, seed: int) -> Path:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -69,24 +70,50 @@ def test_pages_name_only_what_exists() -> None:
             assert (page.parent / name).exists(), f"{page.name} links to {name}"
         for name in re.findall(r"experiments/[\w/]+\.yaml", text):
             assert (ROOT / name).is_file(), f"{page.name} names {name}"
-        for verb in re.findall(r"python -m bimcvr (\w+)", text):
+        for verb in re.findall(r"python -m bimcvr ([\w-]+)", text):
             assert verb in VERBS or verb == "VERB", f"{page.name} names the verb {verb}"
 
 
+def overlay(path: Path) -> bool:
+    return path.read_text().splitlines()[1] == "# over: any"
+
+
 def chain(path: Path) -> list[Path]:
-    """The files an experiment is given with: its folder's base, what its second line says it goes over, itself."""
+    """The files an experiment is given with: its folder's base, what its second line says it goes over, itself.
+
+    `# over: any` marks a file that goes over every experiment of its folder; alone it goes over the base.
+    """
     second = path.read_text().splitlines()[1]
-    over = chain(path.parent / second.removeprefix("# over: "))[1:] if second.startswith("# over: ") else []
+    over = chain(path.parent / second.removeprefix("# over: "))[1:] if second.startswith("# over: ") and not overlay(path) else []
     return [path.parent / "base.yaml", *over, path]
 
 
-@pytest.mark.parametrize("path", [path for path in EXPERIMENTS if path.stem != "base"], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def resolve(files: list[Path], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `fit` makes of some files, as --print_config shows it."""
+    with pytest.raises(SystemExit) as ended:
+        main(["fit", *[word for file in files for word in ("--config", str(file))], "--data.manifest", "m.csv", "--print_config"])
+    assert ended.value.code == 0
+    resolved: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return resolved
+
+
+QUESTIONS = [path for path in EXPERIMENTS if path.stem != "base" and not overlay(path)]
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_experiment_resolves(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = path.read_text().splitlines()[0]
     assert first.startswith("# "), "its first line says which question it answers"
-    with pytest.raises(SystemExit) as ended:
-        main(["fit", *[word for file in chain(path) for word in ("--config", str(file))], "--data.manifest", "m.csv", "--print_config"])
-    assert ended.value.code == 0
-    resolved = yaml.safe_load(capsys.readouterr().out)
+    resolved = resolve(chain(path), capsys)
     assert resolved["experiment"] == (f"phantom_{path.stem}" if path.parent.name == "phantom" else path.stem)
     assert resolved["trainer"]["gradient_clip_val"] == 1.0
+
+
+@pytest.mark.parametrize("path", [path for path in EXPERIMENTS if overlay(path)], ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_an_overlay_changes_only_the_trainer_of_any_experiment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(yaml.safe_load(path.read_text())) == {"trainer"}
+    for question in QUESTIONS:
+        if question.parent == path.parent:
+            with_it, without = (resolve([*chain(question), *more], capsys) for more in ([path], []))
+            assert with_it.pop("trainer") != without.pop("trainer")
+            assert with_it == without

@@ -11,6 +11,9 @@ SHARED = {"errors", "files", "contracts", "hub", "pages", "provenance"}
 ALLOWED = {
     "metrics": set(), "data": set(), "phantom": {"data", "metrics"}, "curation": {"data", "metrics"}, "models": {"metrics", "data"},
     "evaluation": {"metrics", "data", "phantom"}, "search": {"metrics", "data", "models", "curation", "runs"},
+    "sweeps": set(), "doctor": {"data", "models", "search"},
+    # the highest: its runs are those of `fit` and `test`
+    "benchmark": {"metrics", "data", "phantom", "curation", "models", "evaluation", "training"},
 }
 
 

@@ -16,7 +16,7 @@ def test_phantoms_are_retrieved_better_than_chance(tmp_path: Path) -> None:
     made = bimcvr("phantom", cohort, "--patients", "400", "--seed", "11")
     assert made.returncode == 0, made.stderr
     assert "Ceiling" in made.stdout
-    words = ["--config", ROOT / "experiments/phantom/base.yaml", "--config", ROOT / "experiments/phantom/strong.yaml",
+    words = ["--config", ROOT / "experiments/phantom/base.yaml", "--config", ROOT / "experiments/phantom/quick.yaml",
              "--data.manifest", cohort / "manifest.csv", "--runs", tmp_path / "runs", "--trainer.enable_progress_bar", "false",
              "--data.fractions", "[0.65, 0.1, 0.25]", "--trainer.max_epochs", "22"]
     trained = bimcvr("fit", *words, timeout=900)

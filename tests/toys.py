@@ -36,8 +36,30 @@ class PlainConv(nn.Module):
         return Features(cls=tokens.mean(1), tokens=tokens)
 
 
+class FixedConv(PlainConv):
+    """With nothing to train."""
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__(dim)
+        self.requires_grad_(False)
+
+
 class NaNText(HashText):
     """A text encoder that has diverged."""
 
     def forward(self, texts: list[str]) -> Tensor:
         return super().forward(texts) * float("nan")
+
+
+class SliceConv(nn.Module):
+    """A convolution over single slices, in the place of a published image tower; frozen unless it is `trained`."""
+
+    source = "a toy"
+
+    def __init__(self, dim: int = 8, trained: bool = False) -> None:
+        super().__init__()
+        self.dim = dim
+        self.layer = nn.Conv2d(1, dim, 3, stride=4).requires_grad_(trained)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        return self.layer(slices).mean((2, 3))

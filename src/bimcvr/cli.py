@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,6 +12,7 @@ from bimcvr.errors import UserError
 # verb: (module:function, what it does)
 VERBS = {
     "fit": ("bimcvr.training:train", "train a retriever on a manifest"),
+    "dry-run": ("bimcvr.dry_run:dry_run", "print parameters, memory, disk and time of a fit before anything is spent"),
     "validate": ("bimcvr.training:train", "score a checkpoint on the split val"),
     "test": ("bimcvr.training:train", "score a checkpoint on the split test; write embeddings and result"),
     "predict": ("bimcvr.training:train", "write a checkpoint's embeddings of any manifest"),
@@ -21,12 +23,15 @@ VERBS = {
     "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
     "curate": ("bimcvr.curation.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
+    "benchmark": ("bimcvr.benchmark.verb:benchmark", "run a suite of experiments: Tables 1 to 4, figures, a page"),
     "probes": ("bimcvr.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
     "index": ("bimcvr.search.verb_index:index", "make a manifest's studies searchable, from a checkpoint or any model's embeddings"),
     "search": ("bimcvr.search.verb_search:run", "find similar cases by text, volume, study or keyword"),
+    "sweep": ("bimcvr.sweeps.verb:sweep", "search hyper-parameters by a W&B sweep file: on W&B, or with --local on this machine"),
+    "doctor": ("bimcvr.doctor.verb:doctor", "check this machine: packages, weights, GPU, cache, checkpoint; what to do about each failure"),
     "demo": ("bimcvr.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
-LIGHTNING = ("fit", "validate", "test", "predict")
+LIGHTNING = ("fit", "dry-run", "validate", "test", "predict")
 OWN_PARSER = (*LIGHTNING, "search")
 
 
@@ -69,8 +74,15 @@ def _run(verb: str, words: list[str]) -> int:
         return function(words)
     from jsonargparse import auto_cli
 
-    code = auto_cli(function, args=words[1:], as_positional=True, prog=f"python -m bimcvr {verb}")
+    code = auto_cli(function, args=_switched(function, words[1:]), as_positional=True, prog=f"python -m bimcvr {verb}")
     return int(code or 0)
+
+
+def _switched(function: Callable[..., int], words: list[str]) -> list[str]:
+    """Let a switch stand alone: `--local` is `--local true`."""
+    switches = {f"--{name}" for name, parameter in inspect.signature(function).parameters.items() if parameter.annotation is bool}
+    return [part for place, word in enumerate(words) for part in
+            ((word, "true") if word in switches and "".join(words[place + 1 : place + 2]).lower() not in ("true", "false") else (word,))]
 
 
 def _help() -> str:

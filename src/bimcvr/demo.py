@@ -14,7 +14,7 @@ QUERY = "large right pleural effusion"
 
 def demo(
     directory: Path = Path("demo"),
-    experiment: Sequence[Path] = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/strong.yaml")),
+    experiment: Sequence[Path] = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml")),
     patients: int = 2000,
     seed: int = 0,
 ) -> int:

@@ -7,6 +7,8 @@ from pathlib import Path
 from bimcvr.errors import UserError
 
 _FOLDER = "BIMCVR_RUN_FOLDER"
+# which process this is, as torchrun, srun and Lightning tell it
+_RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 
 
 def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, seed: int) -> tuple[Path, str | None]:
@@ -14,7 +16,8 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
 
     A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and seed;
     `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
-    by path belongs to the run folder around it.
+    by path belongs to the run folder around it. A verb without one gets a new folder: whether the model can do without, being
+    zero-shot, is known only when it is built.
 
     Args:
         verb: fit, validate, test or predict.
@@ -33,6 +36,34 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
     chosen, checkpoint = _choose(verb, ckpt_path, runs / experiment, seed)
     os.environ[_FOLDER] = f"{chosen}|{checkpoint or ''}"
     return chosen, checkpoint
+
+
+def is_first_process() -> bool:
+    """Whether this is the one process that makes the run folder and writes into it."""
+    return not any(int(os.environ.get(name) or 0) for name in _RANKS)
+
+
+def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool, run: Path) -> None:
+    """Refuse to evaluate weights that were never trained, and to train a model that has none to train.
+
+    Args:
+        verb: fit, validate, test or predict.
+        ckpt_path: the checkpoint that was chosen.
+        zero_shot: whether the model has nothing to train.
+        run: the run folder, which is removed again if nothing is in it.
+
+    Raises:
+        UserError: as said.
+    """
+    if verb == "fit" and zero_shot:
+        told = "this model has nothing to train: it is zero-shot. Call `test` with the same options and no checkpoint."
+    elif verb != "fit" and not zero_shot and not ckpt_path:
+        told = f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run."
+    else:
+        return
+    if run.is_dir() and not any(run.iterdir()):
+        run.rmdir()
+    raise UserError(told)
 
 
 def config_beside(ckpt_path: str) -> Path | None:
@@ -56,13 +87,13 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
             raise UserError(f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run.")
         folder = Path(ckpt_path).parent.parent
         return (folder if (folder / "config.yaml").is_file() else _new(experiment, seed)), ckpt_path
-    if verb != "fit":
-        raise UserError(f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run.")
     return _new(experiment, seed), None
 
 
 def _new(experiment: Path, seed: int) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    if not is_first_process():
+        return experiment / f"{stamp}-{seed}"  # started by srun or torchrun beside the first, which makes the folder that is used
     for attempt in range(100):
         folder = experiment / f"{stamp}{f'.{attempt}' if attempt else ''}-{seed}"
         try:

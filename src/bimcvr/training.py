@@ -21,24 +21,31 @@ from bimcvr.errors import UserError
 from bimcvr.files import replacing, write_json, write_text
 from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
-from bimcvr.runs import choose_run, config_beside
+from bimcvr.runs import choose_run, config_beside, is_first_process, refuse_without_checkpoint
+from bimcvr.wandb_examples import WandbExamples
 
 
 def train(arguments: list[str]) -> int:
     """Run one of fit, validate, test and predict with LightningCLI's options."""
-    os.environ.setdefault("WANDB_MODE", "offline")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    _quieten()
-    _Parser.made.clear()
-    cli = RetrieverCLI(
-        Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
-        parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
-    )
+    cli = command_line(arguments, RetrieverCLI)
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
             logger.experiment.finish()  # else a second verb in this process would go on in the first one's run
     return 0
+
+
+def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "RetrieverCLI":
+    """Parse a verb's arguments and do what `kind` does with them."""
+    # an agent of a sweep hears of its runs from the server alone
+    os.environ.setdefault("WANDB_MODE", "online" if "WANDB_SWEEP_ID" in os.environ else "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    _quieten()
+    _Parser.made.clear()
+    return kind(
+        Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
+        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
+        parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
+    )
 
 
 class RetrieverCLI(LightningCLI):
@@ -48,6 +55,8 @@ class RetrieverCLI(LightningCLI):
         """Add the run's place and the checkpoint's choice."""
         parser.add_argument("--experiment", type=str, default="run", help="Name of the experiment: its folder in `runs`.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--log_examples", type=bool, default=False,
+                            help="Put slices and report text into W&B's table of examples, not only study ids and labels.")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({
             "checkpoint.monitor": "val/score", "checkpoint.mode": "max", "checkpoint.filename": "best",
@@ -72,17 +81,27 @@ class RetrieverCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
+        refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot(), self.run)
+        self._refuse_other_window()
         config = self._get(self.config_init, "trainer")
         plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
         last = ModelCheckpoint(self.run / "checkpoints", filename="last", enable_version_counter=False)
         trainer = super().instantiate_trainer(
-            callbacks=[*(config.callbacks or []), last], default_root_dir=str(self.run),
+            callbacks=[*(config.callbacks or []), last, WandbExamples(self._get(self.config_init, "log_examples"))],
+            default_root_dir=str(self.run),
             logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
         )
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        if is_first_process():
             print(f"run folder: {self.run}")
         return trainer
+
+    def _refuse_other_window(self) -> None:
+        window = tuple(self.datamodule.window)
+        for part in self.model.modules():
+            if getattr(part, "data_window", window) != window:
+                raise UserError(f"{type(part).__name__} was told that data.window is {list(part.data_window)}, but it is {list(window)}: "
+                                "give the encoder's `data_window` the same two numbers.")
 
     def after_test(self) -> None:
         """Print the result; on a phantom put the oracle's ceiling beside it."""
@@ -116,7 +135,8 @@ class _SaveConfig(SaveConfigCallback):
         run = Path(trainer.default_root_dir)
         text = self.parser.dump(self.config, skip_none=False)
         verb = trainer.state.fn.value if trainer.state.fn else stage
-        write_text(run / ("config.yaml" if verb == "fit" else f"config_{verb}.yaml"), text)
+        untrained = isinstance(pl_module, Retriever) and pl_module.zero_shot()
+        write_text(run / ("config.yaml" if verb == "fit" or untrained else f"config_{verb}.yaml"), text)
         if verb != "predict":
             trainer.datamodule.save_split(run)  # type: ignore[attr-defined]
         for logger in trainer.loggers:

@@ -8,7 +8,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from bimcvr.models.gather import gather
-from bimcvr.models.objectives import Objective, similarity, soft_target, view_consistency
+from bimcvr.models.objectives import Objective, keyword_similarity, similarity, soft_target, view_consistency
 
 
 def features(seed: int, *shape: int) -> Tensor:
@@ -76,19 +76,55 @@ def test_the_temperature_stays_in_its_bounds() -> None:
     assert not Objective().log_scale.requires_grad
 
 
-def losses_of(objective: Objective, tower: Tensor, image: Tensor, text: Tensor) -> Tensor:
+def test_a_double_report_is_no_negative() -> None:
+    image, text = features(0, 4, 5), features(1, 4, 5)
+    same = torch.eye(4, dtype=torch.bool)
+    same[0, 2] = same[2, 0] = True
+    slow = 0.0
+    for i, allowed in enumerate([[0, 1, 3], [0, 1, 2, 3], [1, 2, 3], [0, 1, 2, 3]]):
+        scores = {k: math.exp(2 * cosine(image[i], text[k])) for k in allowed}
+        slow -= math.log(scores[i] / sum(scores.values())) / 4
+    assert similarity(image, text, 2.0, same=same).item() == pytest.approx(slow, rel=1e-6)
+    text.requires_grad_()
+    (similarity(image[:1], text, 2.0, same=same[:1])).backward()
+    assert text.grad is not None
+    assert text.grad[2].abs().max() == 0
+    # cutmix's partner stays a right answer, though it is a double
+    target = soft_target(torch.tensor([2, 1, 2, 3]), torch.tensor([0.5, 1, 1, 1]))
+    assert similarity(image, text, 2.0, target, same).item() < 100
+
+
+def test_a_label_draws_all_volumes_that_bear_it() -> None:
+    prompts, volumes = features(0, 4, 6), features(1, 5, 6)
+    bears = torch.tensor([[1, 0, 0, 1], [1, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 1, 1]], dtype=torch.bool)
+    slow = []
+    for label in (0, 2):  # nobody bears label 1 and everybody label 3: neither asks anything
+        scores = [math.exp(3 * cosine(prompts[label], volume)) for volume in volumes]
+        right = [place for place in range(5) if bears[place, label]]
+        slow.append(-sum(math.log(scores[place] / sum(scores)) for place in right) / len(right))
+    assert keyword_similarity(prompts, volumes, bears, 3.0).item() == pytest.approx(sum(slow) / 2, rel=1e-6)
+    assert keyword_similarity(prompts, volumes, bears[:, [1, 3, 1, 3]], 3.0).item() == 0
+
+
+BEARS = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=torch.bool)
+SAME = torch.eye(4, dtype=torch.bool) | torch.tensor([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+WEIGHTS = {"symmetric": True, "temperature": 0.1, "learn_temperature": True, "discrimination": 0.3, "keywords": 0.4}
+
+
+def losses_of(objective: Objective, tower: Tensor, image: Tensor, text: Tensor, same: Tensor = SAME) -> Tensor:
     # pairs (0, 1) and (2, 3) are mixed, each within its own process
     partner = torch.arange(len(image)) ^ 1
     target = soft_target(partner, torch.full((len(image),), 0.7))
-    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target)["loss"]
+    prompts = features(7, 2, 5) @ tower
+    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target, same, prompts, BEARS)["loss"]
 
 
 def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:
     torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    objective = Objective(symmetric=True, temperature=0.1, learn_temperature=True, discrimination=0.3)
+    objective = Objective(**WEIGHTS)
     tower = features(9, 5, 5).requires_grad_()
     half = slice(2 * rank, 2 * rank + 2)
-    losses_of(objective, tower, features(0, 4, 5)[half], features(1, 4, 5)[half]).backward()
+    losses_of(objective, tower, features(0, 4, 5)[half], features(1, 4, 5)[half], SAME[half]).backward()
     grads = [tower.grad, objective.log_scale.grad]
     for grad in grads:
         torch.distributed.all_reduce(grad)
@@ -104,7 +140,7 @@ def test_two_processes_have_one_processs_gradient(unused_port: int) -> None:
     context = mp.spawn(_worker, args=(unused_port, queue), nprocs=2, join=False)
     tower_grad, scale_grad = queue.get(timeout=120)
     context.join()
-    objective = Objective(symmetric=True, temperature=0.1, learn_temperature=True, discrimination=0.3)
+    objective = Objective(**WEIGHTS)
     tower = features(9, 5, 5).requires_grad_()
     losses_of(objective, tower, features(0, 4, 5), features(1, 4, 5)).backward()
     assert tower.grad is not None

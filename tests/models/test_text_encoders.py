@@ -32,13 +32,13 @@ class Parent(nn.Module):
 
 def count_encoded(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     encoded: list[str] = []
-    whole = encoder._encode
+    whole = encoder.encode
 
     def counting(texts: list[str]) -> Tensor:
         encoded.extend(texts)
         return whole(texts)
 
-    monkeypatch.setattr(encoder, "_encode", counting)
+    monkeypatch.setattr(encoder, "encode", counting)
     return encoded
 
 

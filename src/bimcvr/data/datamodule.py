@@ -24,6 +24,8 @@ from bimcvr.data.text import HeadSampler
 from bimcvr.data.views import View, refuse_left_right_flip
 from bimcvr.errors import UserError
 
+SplitName = Literal["train", "val", "test", "all"]
+
 
 class CTReportDataModule(LightningDataModule):
     """CT volumes and their reports, as a manifest describes them.
@@ -97,10 +99,14 @@ class CTReportDataModule(LightningDataModule):
         """Fill the cache, in one process of each machine."""
         self._fill(jobs=-1)
 
+    def divide(self) -> None:
+        """Divide the manifest into train, val and test; no volume is read."""
+        self.split = assign_splits(self.manifest, *self._split_arguments)
+
     def setup(self, stage: str) -> None:
         """Divide the manifest, find the cached volumes, and set refused ones aside or stop."""
         if stage != "predict":
-            self.split = assign_splits(self.manifest, *self._split_arguments)
+            self.divide()
         self._fill(jobs=1)
         if self._refused and not self.skip_refused:
             raise UserError(f"{len(self._refused)} volumes of {self.manifest.path} cannot be used:\n"
@@ -160,19 +166,19 @@ class CTReportDataModule(LightningDataModule):
         """Return all accepted studies, whatever their split, in the order of the manifest."""
         return self._eval_dataloader(self._usable())
 
-    def gallery(self, split: Literal["val", "test", "all"]) -> Gallery:
-        """Describe the rows of one evaluation."""
+    def gallery(self, split: SplitName) -> Gallery:
+        """Describe the rows of a split, as an evaluation sees them."""
         gallery = make_gallery(self.manifest, self._rows(split), self.split, split)
         # what was set aside in this run has changed the table: the manifest's identity is that of its file
         facts = {"manifest_hash": self._source_digest, "set_aside": len(self._refused), "grid": list(self.cache.size),
                  "window_hu": list(self.window)}
         return replace(gallery, description={**gallery.description, **facts})
 
-    def probes(self, split: Literal["val", "test", "all"]) -> list[Probe]:
+    def probes(self, split: SplitName) -> list[Probe]:
         """Return the reports of one evaluation with one thing changed, for counterfactual probes."""
         return make_probes(self.manifest, self._rows(split))
 
-    def _rows(self, split: Literal["val", "test", "all"]) -> np.ndarray:
+    def _rows(self, split: SplitName) -> np.ndarray:
         return self._usable() if split == "all" else self.split.rows(split)
 
     def _usable(self) -> np.ndarray:

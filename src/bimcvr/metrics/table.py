@@ -14,7 +14,7 @@ def format_result(result: dict[str, Any]) -> str:
     """
     return "\n".join([
         *_head(result), *_direction_lines(result), *_keyword_lines(result), *_relevance_lines(result), *_probe_lines(result),
-        *[f"note: {note}" for note in result["notes"]], *_compared_lines(result), *_audited_lines(result),
+        *_slice_lines(result), *[f"note: {note}" for note in result["notes"]], *_compared_lines(result), *_audited_lines(result),
     ])
 
 
@@ -45,7 +45,8 @@ def _head(result: dict[str, Any]) -> list[str]:
         f"{result['n_patients']} patients, manifest {about['manifest_hash']}, seed {about['seed']}",
     ]
     if "volume_encoder" in about:
-        head.append(f"encoders: {about['volume_encoder']}, {about['text_encoder']}; 95 % intervals by patient")
+        zero_shot = "; zero-shot: nothing was trained" if about.get("zero_shot") else ""
+        head.append(f"encoders: {about['volume_encoder']}, {about['text_encoder']}{zero_shot}; 95 % intervals by patient")
     else:
         head.append(f"embeddings: {', '.join(about['embeddings'])}; 95 % intervals by patient")
     if "runs" in result:
@@ -95,6 +96,19 @@ def _probe_lines(result: dict[str, Any]) -> list[str]:
     lines = [f"probe {kind}: the true report wins in {with_interval('won', of['won'], result['intervals']['probes'][kind].get('won'))} of "
              f"{of['studies']:.0f} (chance 50 %)" for kind, of in probes.items()]
     return ["", *lines] if lines else []
+
+
+def _slice_lines(result: dict[str, Any]) -> list[str]:
+    search = result.get("slice_search")
+    if not search:
+        return []
+    lines = ["", f"text → image slice by slice, {search['hits']} hits among {search['slices']} slices of each volume:"]
+    for how in ("freq", "max", "sum"):
+        of = search[how]
+        shown = ", ".join(f"{name} {with_interval(name, of['metrics'][name], of['intervals'][name])}" for name in of["metrics"]
+                          if name in ("R@1", "R@5", "R@10", "MdR", "MnR"))
+        lines.append(f"{how:<5}{shown}")
+    return lines
 
 
 def _compared_lines(result: dict[str, Any]) -> list[str]:

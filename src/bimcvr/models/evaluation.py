@@ -11,7 +11,8 @@ from bimcvr.metrics.result import build_result
 from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
 
-def write_outputs(embeddings: Embeddings, gallery: Gallery, trainer: Trainer, facts: dict[str, object] | None) -> None:
+def write_outputs(embeddings: Embeddings, gallery: Gallery, trainer: Trainer, facts: dict[str, object] | None,
+                  sections: dict[str, object] | None = None) -> None:
     """Write `embeddings.npz`, and `result.json` where there are facts for it, into the run folder.
 
     Args:
@@ -19,12 +20,13 @@ def write_outputs(embeddings: Embeddings, gallery: Gallery, trainer: Trainer, fa
         gallery: the rows.
         trainer: its `default_root_dir` is the run folder.
         facts: what the result says about the run (checkpoint, encoder, seconds); None writes no result.
+        sections: what else the result holds beside the figures of the embeddings.
     """
     folder = Path(trainer.default_root_dir)
     save_embeddings(folder / "embeddings.npz", embeddings)
     if facts is None:
         return
-    result = build_result([embeddings], gallery)
+    result = {**build_result([embeddings], gallery), **(sections or {})}
     result["about"] = {
         **gallery.description, **facts, "git_commit": git_commit(), "versions": versions(), "peak_memory_mb": peak_memory_mb(),
         "config": str(folder / "config.yaml"), "device": trainer.strategy.root_device.type, "processes": trainer.world_size,

@@ -4,13 +4,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Self, cast
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from bimcvr.data.sentences import split_sentences
+from bimcvr.models.frozen import Frozen
 
 _BATCH = 64
 
@@ -38,42 +39,28 @@ class FrozenTextEncoder(nn.Module, ABC):
         self.dim = dim
         self.sentences = sentences
         self.cache_size = cache_size
-        # in a tuple, where nn.Module does not find it
-        self._hidden = (tower.float().eval().requires_grad_(False),)
-        self._device = torch.device("cpu")
+        self._frozen = Frozen(tower)
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @property
     def tower(self) -> nn.Module:
         """The frozen module."""
-        return self._hidden[0]
+        return self._frozen.tower
 
     @property
     def device(self) -> torch.device:
         """Where the tower is and where features are returned."""
-        return self._device
+        return self._frozen.device
 
     def train(self, mode: bool = True) -> Self:
         """Stay in eval mode, whatever is asked for: with dropout a string would have many vectors."""
         return super().train(False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # `to`, `cuda`, `half` … all end here. The tower follows to another device and keeps its precision.
-        device = fn(torch.zeros((), device=self._device)).device
-        if device != self._device:
-            self.tower.to(device)
-            self._device = device
-        return cast(Self, super()._apply(fn, recurse))  # type: ignore[no-untyped-call]
-
     @torch.no_grad()
     def forward(self, texts: list[str]) -> Tensor:
         """Encode B texts → (B, E) float32 without gradient."""
-        if not self.sentences:
-            return self._features(texts).to(self._device)
-        parts = [split_sentences(text) for text in texts]
-        vectors = normalize(self._features([sentence for part in parts for sentence in part]), dim=-1)
-        means = [part.mean(dim=0) for part in torch.split(vectors, [len(part) for part in parts])]
-        return torch.stack(means).to(self._device)
+        features = by_sentence(texts, self._features) if self.sentences else self._features(texts)
+        return features.to(self.device)
 
     def _features(self, texts: list[str]) -> Tensor:
         """Look up or compute one vector a string → (len(texts), E) on the CPU."""
@@ -83,8 +70,8 @@ class FrozenTextEncoder(nn.Module, ABC):
         order = sorted(missing, key=lambda key: len(missing[key]))  # alike lengths: little padding
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
-            with torch.autocast(self._device.type, enabled=False):
-                vectors = self._encode([missing[key] for key in batch]).float().cpu()
+            with torch.autocast(self.device.type, enabled=False):
+                vectors = self.encode([missing[key] for key in batch]).float().cpu()
             # clones, since a row of a batch would keep the whole batch in memory
             found.update((key, vector.clone()) for key, vector in zip(batch, vectors, strict=True))
         for key in dict.fromkeys(keys):
@@ -95,8 +82,20 @@ class FrozenTextEncoder(nn.Module, ABC):
         return torch.stack([found[key] for key in keys])
 
     @abstractmethod
-    def _encode(self, texts: list[str]) -> Tensor:
+    def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of some texts → (len(texts), E); nothing is kept here."""
+
+
+def by_sentence(texts: list[str], encode: Callable[[list[str]], Tensor]) -> Tensor:
+    """Read texts sentence by sentence → (B, E), each the mean of its sentences' vectors, scaled to length 1 before.
+
+    Args:
+        texts: B texts.
+        encode: turns n sentences into (n, E).
+    """
+    parts = [split_sentences(text) for text in texts]
+    vectors = normalize(encode([sentence for part in parts for sentence in part]), dim=-1)
+    return torch.stack([part.mean(dim=0) for part in torch.split(vectors, [len(part) for part in parts])])
 
 
 def _key(text: str) -> bytes:

@@ -1,21 +1,17 @@
 """Frozen text towers of CLIP models that open_clip can read: BiomedCLIP, CLIP and their like."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from bimcvr.errors import UserError
-from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
+from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, pick
 from bimcvr.models.frozen_text import FrozenTextEncoder
+from bimcvr.models.open_clip_folder import fill, open_clip_folder, read_config
 
-_CONFIG = "open_clip_config.json"
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
-            "open_clip_pytorch_model.bin")
 # BiomedCLIP's folder may hold no config.json of its text tower; these towers have the shape of BERT-base
 _BERT_BASE = ("microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
               "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract")
@@ -45,8 +41,8 @@ class OpenClipText(FrozenTextEncoder):
 
     def __init__(self, model: str, pretrained: str = "", sentences: bool = False,
                  cache_size: int = 100_000) -> None:
-        folder = model_folder(_published_as(model, pretrained) if pretrained else model, _CONFIG, _WEIGHTS)
-        config = _read_config(folder)
+        folder = open_clip_folder(model, pretrained)
+        config = read_config(folder, "text_cfg")
         text = config["text_cfg"]
         try:
             tower = _hugging_face_tower(folder, config) if text.get("hf_model_name") else _plain_tower(config)
@@ -54,44 +50,20 @@ class OpenClipText(FrozenTextEncoder):
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise UserError(f"The text tower or the tokenizer of the model folder {folder} cannot be made: "
                             f"{type(error).__name__}: {first_line(error)}. {REPAIR}") from error
-        _fill(tower, pick(folder, _WEIGHTS))
+        fill(tower, folder, _own_name, "text", _SURPLUS)
         super().__init__(tower, config["embed_dim"], sentences, cache_size, source=f"{model} {pretrained}".strip())
         self._tokenizer = tokenizer
         # a tower of transformers masks its padding, so it may be cut off
         shape = cast(Any, tower).config if text.get("hf_model_name") else None
         self._padding: int | None = shape and shape.pad_token_id
 
-    def _encode(self, texts: list[str]) -> Tensor:
+    def encode(self, texts: list[str]) -> Tensor:
+        """Compute the vectors of some texts → (n, E); nothing is kept here."""
         tokens = self._tokenizer(texts)  # (n, context) int64
         if self._padding is not None:
             longest = int((tokens != self._padding).sum(dim=1).max())
             tokens = tokens[:, :longest]
         return cast(Tensor, self.tower(tokens.to(self.device)))
-
-
-def _published_as(model: str, pretrained: str) -> str:
-    """Return the hub id behind one of open_clip's names and tags."""
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
-    tags = list_pretrained_tags_by_model(model)
-    published = str(get_pretrained_cfg(model, pretrained).get("hf_hub", ""))
-    if not published:
-        known = f"has the tags {', '.join(tags)}" if tags else "is not one of its names"
-        raise UserError(f"open_clip publishes no weights '{pretrained}' of '{model}' on the hub: '{model}' "
-                        f"{known}. Choose another `pretrained`, or leave it out and give a hub id or a "
-                        "folder as `model`.")
-    return "/".join(published.split("/")[:2])
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / _CONFIG
-    try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        config = whole.get("model_cfg", whole)
-        return {**config, "embed_dim": int(config["embed_dim"]), "text_cfg": dict(config["text_cfg"])}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not an open_clip config with `embed_dim` and `text_cfg` ({error!r}). "
-                        f"{REPAIR}") from error
 
 
 def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
@@ -136,34 +108,6 @@ def _tokenizer(folder: Path, text: dict[str, Any]) -> Callable[[list[str]], Tens
     return cast(Callable[[list[str]], Tensor],
                 HFTokenizer(str(folder), context_length=context, tokenizer_mode=text.get("tokenizer_mode"),
                             local_files_only=True, **options))
-
-
-def _fill(tower: nn.Module, weights: Path) -> None:
-    """Load a checkpoint's text weights into the tower, every tensor of it and no other."""
-    try:
-        state = _text_weights(weights)
-    except Exception as error:  # pickle, zip and safetensors each have their own for a damaged file
-        raise UserError(f"{weights} cannot be read as a file of weights ({type(error).__name__}). "
-                        f"{REPAIR}") from error
-    if _SURPLUS not in tower.state_dict():
-        state.pop(_SURPLUS, None)
-    try:
-        tower.load_state_dict(state)
-    except RuntimeError as error:
-        said = str(error).splitlines()
-        raise UserError(f"The text weights in {weights} do not fit the text tower that the folder's configs "
-                        f"describe ({' '.join(said[1:2]).strip()[:200]}). {REPAIR}") from error
-
-
-def _text_weights(path: Path) -> dict[str, Tensor]:
-    """Read the text tower's tensors under the names that the tower itself gives them."""
-    if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(key) for key in stream.keys() if (name := _own_name(key))}
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value for key, value in state.items() if (name := _own_name(key))}
 
 
 def _own_name(key: str) -> str:

@@ -9,7 +9,9 @@ from typing import Any, cast
 import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bimcvr.contracts import Batch, Features, Gallery
 from bimcvr.errors import UserError
@@ -19,6 +21,9 @@ from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
 from bimcvr.models.evaluation import write_outputs
 from bimcvr.models.fusion import ChannelGate
 from bimcvr.models.objectives import Objective, soft_target
+from bimcvr.models.slice_encoders import SliceEncoder
+from bimcvr.models.slice_search import SliceSearch
+from bimcvr.models.training_rows import TrainingRows
 from bimcvr.models.whitening import Whitening
 
 TEXTS = 256
@@ -40,7 +45,11 @@ class Retriever(LightningModule):
             encoder's own space (the paper).
         whiten_text: before that map, give the text features of the training reports the same spread along all axes; needs
             `embed_dim`.
-        optimizer: gets the trainable parameters.
+        map_volumes: map volumes linearly. False where both encoders already share a space, as CLIP's towers do; a model
+            with nothing to train can then be tested without a checkpoint (zero-shot).
+        slice_hits: in `test` also search slice by slice, as 3D-MIR does, with that many hits a report (20 there); needs an
+            encoder of slices and one process.
+        optimizer: gets the trainable parameters. A part with a float attribute `lr_factor` learns at this share of its rate.
         warmup: share of all steps over which the learning rate rises, before it falls as a cosine to zero.
         keywords: labels that are asked for by prompts in `test` and `predict`; the paper's three and every label of the rows
             by default.
@@ -58,6 +67,8 @@ class Retriever(LightningModule):
         objective: Objective | None = None,
         embed_dim: int | None = None,
         whiten_text: bool = False,
+        map_volumes: bool = True,
+        slice_hits: int | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-4),
         warmup: float = 0.0,
         keywords: tuple[str, ...] | None = None,
@@ -74,7 +85,15 @@ class Retriever(LightningModule):
         self.objective = objective or Objective()
         text_dim = cast(int, text_encoder.dim)
         self.embed_dim = embed_dim or text_dim
-        self.project_image = nn.Linear(cast(int, volume_encoder.dim), self.embed_dim, bias=False)
+        volume_dim = cast(int, volume_encoder.dim)
+        if not map_volumes and volume_dim != self.embed_dim:
+            raise UserError(f"model.map_volumes is false, but the volume encoder gives {volume_dim} numbers and the texts' space has "
+                            f"{self.embed_dim}: choose the two towers of one model and no model.embed_dim, or let volumes be mapped.")
+        self.project_image = nn.Linear(volume_dim, self.embed_dim, bias=False) if map_volumes else nn.Identity()
+        if slice_hits is not None and not isinstance(volume_encoder, SliceEncoder):
+            raise UserError("model.slice_hits needs an encoder of slices: set model.volume_encoder to "
+                            "bimcvr.models.slice_encoders.SliceEncoder, or leave slice_hits out.")
+        self.slice_hits = slice_hits
         if whiten_text and not embed_dim:
             raise UserError("model.whiten_text needs model.embed_dim: in the text encoder's own space nothing is mapped.")
         self.whitening = Whitening(text_dim) if whiten_text else None
@@ -86,14 +105,26 @@ class Retriever(LightningModule):
         self.first_sd: Tensor
         self._warned = False
         self._started = 0.0
+        self._training: TrainingRows | None = None
         self._gallery: Gallery | None = None
         self._metric: RetrievalMetric | None = None
+        self._slices: SliceSearch | None = None
 
     def embed_volume(self, volume: Tensor) -> Tensor:
         """Embed unaugmented volumes (B, 1, D, H, W): the volume stands for both views. Returns float32 (B, E)."""
         with self._eval_precision():
             features = self.volume_encoder(volume)
             return self._pool(features, features).float()
+
+    def last_evaluated(self) -> tuple[Gallery, Tensor, Tensor] | None:
+        """Return the rows of the last evaluation with their image and text embeddings (N, E); every process has to ask."""
+        if self._gallery is None or self._metric is None:
+            return None
+        return self._gallery, *self._metric.embeddings()
+
+    def zero_shot(self) -> bool:
+        """Whether there is nothing to train."""
+        return not any(parameter.requires_grad for parameter in self.parameters())
 
     def embed_text(self, texts: list[str]) -> Tensor:
         """Embed whole texts. Returns float32 (B, E)."""
@@ -112,7 +143,7 @@ class Retriever(LightningModule):
         image = self._pool(first, second)
         text = self._text(batch["text"])
         target = soft_target(batch["partner"], batch["kept"]) if "partner" in batch else None
-        losses = self.objective(first.cls, second.cls, image, text, target)
+        losses = self.objective(first.cls, second.cls, image, text, target, **self._known(batch))
         if not torch.isfinite(losses["loss"]):
             self._refuse_non_finite({name: value.item() for name, value in losses.items()}, batch)
         self._log_training(losses, first.cls, second.cls)
@@ -120,8 +151,13 @@ class Retriever(LightningModule):
 
     def on_fit_start(self) -> None:
         """Take the statistics of the training reports' text features, unless a checkpoint brought them."""
+        datamodule = cast(Any, self.trainer).datamodule
+        self._training = TrainingRows(datamodule.gallery("train"))
+        if self.objective.keywords and not self._training.labels:
+            rank_zero_warn("model.objective.keywords has weight, but no training row bears a label: L_key is left out. Fill the column "
+                           "`labels` with `python -m bimcvr curate`.")
         if self.whitening is not None and not bool(self.whitening.fitted):
-            reports = cast(Any, self.trainer).datamodule.train_dataset().reports()
+            reports = datamodule.train_dataset().reports()
             self.whitening.fit(torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]))
 
     def on_train_epoch_start(self) -> None:
@@ -144,12 +180,14 @@ class Retriever(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW (or what is configured) with warm-up and cosine; the temperature does not decay."""
-        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
-        groups = [{"params": [p for name, p in trained if name != "objective.log_scale"]}]
-        temperature = [p for name, p in trained if name == "objective.log_scale"]
-        if temperature:
-            groups.append({"params": temperature, "weight_decay": 0.0})  # type: ignore[dict-item]
-        optimizer = self.optimizer(groups)
+        factor_of = {p: cast(float, part.lr_factor) for part in self.modules() if hasattr(part, "lr_factor") for p in part.parameters()}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): []}
+        for name, p in self.named_parameters():
+            if p.requires_grad:
+                groups.setdefault((factor_of.get(p, 1.0), name != "objective.log_scale"), []).append(p)
+        optimizer = self.optimizer([{"params": of} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), of in groups.items()])
+        for (share, _), group in zip(groups, optimizer.param_groups, strict=True):
+            group["lr"] *= share
         total = max(1, int(self.trainer.estimated_stepping_batches))
         rise = int(self.warmup * total)
 
@@ -178,6 +216,10 @@ class Retriever(LightningModule):
     def on_test_epoch_start(self) -> None:
         """Start an empty metric over the rows of `test`."""
         self._start("test")
+        if self.slice_hits is not None:
+            if self.trainer.world_size > 1:
+                raise UserError("model.slice_hits needs one process: add --trainer.devices 1, or --model.slice_hits null.")
+            self._slices = SliceSearch(self.slice_hits, len(cast(Gallery, self._gallery).rows))
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
         """Embed a batch of `test`."""
@@ -204,6 +246,22 @@ class Retriever(LightningModule):
         features = self.text_encoder(texts)
         return cast(Tensor, self.project_text(features if self.whitening is None else self.whitening(features)))
 
+    def _known(self, batch: Batch) -> dict[str, Tensor]:
+        """What the objective asks of the rows beside their features."""
+        known: dict[str, Tensor] = {}
+        rows, objective = self._training, self.objective
+        if rows is None or (objective.double_reports and not objective.keywords):
+            return known
+        everyone = objective.everyone(batch["index"])
+        if not objective.double_reports:
+            known["same"] = rows.same_report(batch["index"], everyone)
+        if objective.keywords and rows.labels and "partner" not in batch:
+            sentences, _, _ = prompt_sentences(rows.labels, self.prompts, ())
+            prompts = normalize(self._text(sentences), dim=-1)
+            known["prompts"] = prompts.view(len(rows.labels), len(self.prompts), -1).mean(1)
+            known["bears"] = rows.bears(everyone)
+        return known
+
     def _pool(self, first: Features, second: Features) -> Tensor:
         return cast(Tensor, self.project_image(self.fusion(first, second).mean(1)))
 
@@ -219,9 +277,22 @@ class Retriever(LightningModule):
 
     def _embed(self, batch: Batch) -> None:
         gallery, metric = cast(Gallery, self._gallery), cast(RetrievalMetric, self._metric)
-        image, text = self(batch["volume"], batch["text"])
         rows = torch.as_tensor(gallery.rows, device=batch["index"].device)
-        metric.update(torch.searchsorted(rows, batch["index"]), image, text)
+        place = torch.searchsorted(rows, batch["index"])
+        if self._slices is None:
+            image, text = self(batch["volume"], batch["text"])
+        else:
+            image, text = self._embed_slices(place, batch["volume"]), self.embed_text(batch["text"])
+        metric.update(place, image, text)
+
+    def _embed_slices(self, place: Tensor, volume: Tensor) -> Tensor:
+        """Keep the vectors of the slices, and return those of the volumes."""
+        encoder = cast(SliceEncoder, self.volume_encoder)
+        with self._eval_precision():
+            slices = encoder.embed_slices(volume)
+            cast(SliceSearch, self._slices).update(place, self.project_image(slices))
+            joined = encoder.join(slices)
+            return self._pool(joined, joined).float()
 
     def _log_figures(self, split: str) -> None:
         figures = cast(RetrievalMetric, self._metric).compute()
@@ -231,8 +302,8 @@ class Retriever(LightningModule):
 
     def _facts(self) -> dict[str, object]:
         return {
-            "checkpoint": str(self.trainer.ckpt_path), "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
-            "seconds": round(time.perf_counter() - self._started, 2),
+            "checkpoint": str(self.trainer.ckpt_path or "none"), "zero_shot": self.zero_shot(),
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")), "seconds": round(time.perf_counter() - self._started, 2),
             "dtype": str(self.trainer.precision) if self.eval_autocast else "float32",
             "volume_encoder": _name(self.volume_encoder), "text_encoder": _name(self.text_encoder),
             "fusion": _name(self.fusion), "embed_dim": self.embed_dim,
@@ -244,7 +315,8 @@ class Retriever(LightningModule):
             gallery = cast(Gallery, self._gallery)
             embeddings = Embeddings(gallery.study_id, image.cpu(), text.cpu(), self._embed_prompts(gallery),
                                     self._embed_probes() if self.probes and facts is not None else None)
-            write_outputs(embeddings, gallery, self.trainer, facts)
+            searched: dict[str, object] = {"slice_search": self._slices.result(text, gallery)} if self._slices is not None else {}
+            write_outputs(embeddings, gallery, self.trainer, facts, searched)
 
     def _embed_prompts(self, gallery: Gallery) -> Prompts | None:
         labels = asked_labels(gallery.labels) if self.keywords is None else list(self.keywords)

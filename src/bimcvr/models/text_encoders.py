@@ -40,7 +40,8 @@ class SentenceEncoder(FrozenTextEncoder):
         self.max_tokens = max_tokens or _published_length(folder, tokenizer, tower)
         self._tokenizer = tokenizer
 
-    def _encode(self, texts: list[str]) -> Tensor:
+    def encode(self, texts: list[str]) -> Tensor:
+        """Compute the vectors of some texts → (n, E); nothing is kept here."""
         tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens,
                                  return_tensors="pt").to(self.device)
         states = cast(Tensor, self.tower(**tokens).last_hidden_state)  # (n, tokens, E)

@@ -1,0 +1,101 @@
+"""Every pairwise difference of a table's rows, with interval and p-value, and which figure may be printed bold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from torch import Tensor
+
+from bimcvr.benchmark.scores import Method
+from bimcvr.metrics.compare import holm, randomisation
+from bimcvr.metrics.intervals import quantiles
+from bimcvr.metrics.result import Draws
+
+LEVEL = 0.05
+LOWER_IS_BETTER = ("MdR", "MnR")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row's figure minus another's.
+
+    Attributes:
+        one, other: the rows' names.
+        subject: a direction or a keyword.
+        figure: its name.
+        value: one − other.
+        interval: 95 %, over the same draws of patients.
+        p: two-sided.
+        p_holm: corrected for all pairs of the table's rows in this subject and figure.
+    """
+
+    one: str
+    other: str
+    subject: str
+    figure: str
+    value: float
+    interval: list[float]
+    p: float
+    p_holm: float
+
+
+def differences(
+    methods: Sequence[Method], subjects: Sequence[str], figures: Sequence[str], patients: Sequence[str], draws: Draws
+) -> list[Difference]:
+    """Compare every two rows of a table.
+
+    Of a direction p is that of a randomisation test that swaps patients between the rows. A keyword is one query, so
+    there is nothing to swap: its p is twice the share of the draws of patients that contradict the difference's sign.
+
+    Args:
+        methods: the rows that have figures.
+        subjects: directions or keywords.
+        figures: the names of the table's columns.
+        patients: of the gallery's rows.
+        draws: of both tests.
+    """
+    found: list[Difference] = []
+    for subject in subjects:
+        pairs = [(one, other) for one, other in combinations(methods, 2) if subject in one.figures and subject in other.figures]
+        swapped = {(one.row.name, other.row.name): _swapped(one, other, subject, patients, draws) for one, other in pairs}
+        for figure in figures:
+            rows = [_difference(one, other, subject, figure, swapped[one.row.name, other.row.name]) for one, other in pairs
+                    if figure in one.figures[subject]]
+            corrected = holm({str(place): row.p for place, row in enumerate(rows)})
+            found += [replace(row, p_holm=corrected[str(place)]) for place, row in enumerate(rows)]
+    return found
+
+
+def best_and_significant(values: Mapping[str, float], rows: Sequence[Difference], figure: str) -> str | None:
+    """Return the row that is best and significantly better than the second, None where there is none.
+
+    Args:
+        values: the figure of each row, by the row's name.
+        rows: the differences of this subject and figure.
+        figure: its name, which says whether more is better.
+    """
+    ordered = sorted(values, key=lambda name: values[name], reverse=figure not in LOWER_IS_BETTER)
+    if len(ordered) < 2:
+        return None
+    between = next(row for row in rows if {row.one, row.other} == set(ordered[:2]))
+    return ordered[0] if between.p_holm < LEVEL else None
+
+
+def _swapped(one: Method, other: Method, subject: str, patients: Sequence[str], draws: Draws) -> dict[str, float]:
+    if subject not in one.outcomes:
+        return {}
+    return randomisation(one.outcomes[subject], other.outcomes[subject], patients, draws.seed, draws.resamples)
+
+
+def _difference(one: Method, other: Method, subject: str, figure: str, swapped: Mapping[str, float]) -> Difference:
+    first, second = one.figures[subject][figure], other.figures[subject][figure]
+    drawn = first.drawn - second.drawn
+    p = swapped[figure] if figure in swapped else _bootstrap_p(drawn)
+    return Difference(one.row.name, other.row.name, subject, figure, first.value - second.value, quantiles({"": drawn})[""], p, p)
+
+
+def _bootstrap_p(drawn: Tensor) -> float:
+    """Return the two-sided p-value of a difference from its draws, never zero."""
+    known = drawn[~drawn.isnan()]
+    against = min(int((known <= 0).sum()), int((known >= 0).sum()))
+    return min(1.0, 2 * (1 + against) / (len(known) + 1))

@@ -1,0 +1,132 @@
+"""Everything that a benchmark leaves: rows, tables, figures, and the page."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from bimcvr.benchmark.child import DONE, FAILED
+from bimcvr.benchmark.figures import draw_figures
+from bimcvr.benchmark.formats import as_csv, as_latex, as_markdown
+from bimcvr.benchmark.plan import Run, flat
+from bimcvr.benchmark.report import page
+from bimcvr.benchmark.runner import Places, Record
+from bimcvr.benchmark.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
+from bimcvr.benchmark.suite import Suite
+from bimcvr.benchmark.table import Table
+from bimcvr.benchmark.tables import Setting, difference_table, table_1, table_2, table_3, table_4
+from bimcvr.data.manifest import Manifest
+from bimcvr.files import write_text
+from bimcvr.metrics.outcomes import chance
+from bimcvr.metrics.result import Draws
+
+
+def write_everything(
+    suite: Suite, rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: Places, manifest: Manifest, resamples: int
+) -> int:
+    """Write `rows.csv`, the tables, figures and the page, and print where they are.
+
+    Args:
+        suite: as it was run.
+        rows: of each of its rows the runs, by trial and seed.
+        records: how they ended.
+        places: where everything lies.
+        manifest: the cohort.
+        resamples: of intervals and tests.
+
+    Returns:
+        0, or 3 where a run failed; weights that are not here are no failure.
+    """
+    import torch
+
+    data = describe(suite, manifest)
+    write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
+    tested = tested_split(rows, records, places, manifest)
+    made: list[Table] = [table_1(_statistics(tested.manifest if tested else manifest), data)]
+    methods: list[Method] = []
+    setting: Setting | None = None
+    figures: dict[str, Markup] = {}
+    if tested:
+        draws = Draws(0, resamples)
+        methods = [score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)]
+        setting = Setting(
+            data, tested.gallery, chance(torch.as_tensor(tested.gallery.group), CURVE), _ceiling(tested), draws,
+            {trials[0][0].row: trials[0][0].config for trials in rows}, len(suite.budget.learning_rate_factors),
+        )
+        titles = {row.name: row.title for row in suite.rows}
+        for number, build in ((2, table_2), (3, table_3), (4, table_4)):
+            if any(number in row.tables for row in suite.rows):
+                table, found = build(methods, setting)
+                made += [table, difference_table(number, found, titles, data)]
+        figures = draw_figures(methods, setting)
+    for table in made:
+        for suffix, write in (("md", as_markdown), ("tex", as_latex), ("csv", as_csv)):
+            write_text(places.folder / "tables" / f"{table.name}.{suffix}", write(table))
+    for name, drawing in figures.items():
+        write_text(places.folder / "figures" / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{drawing}')
+    write_text(places.folder / "report.html", page(suite, manifest, made, figures, records, methods, setting, data))
+    print("\n".join(as_markdown(table) for table in made if "differences" not in table.name))
+    set_aside = [f"{run}: {record['status']}" for run, record in records.items() if record["status"] != DONE]
+    if set_aside:
+        print(f"{len(set_aside)} runs have no result:\n" + "\n".join(set_aside))
+    print(f"{places.folder}: report.html, rows.csv, tables, figures")
+    return 3 if any(record["status"] == FAILED for record in records.values()) else 0
+
+
+def describe(suite: Suite, manifest: Manifest) -> str:
+    """Say what was measured on; on phantoms the word stands first."""
+    if suite.cohort:
+        return f"phantom (synthetic) data, {suite.cohort.patients:,} patients, cohort seed {suite.cohort.seed}"
+    kind = "phantom (synthetic) data, " if manifest.is_phantom else ""
+    return f"{kind}manifest {manifest.path.name} ({manifest.digest})"
+
+
+def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: Places, data: str) -> str:
+    """Return one line a run: how it ended, its figures and its whole configuration, flat."""
+    lines = []
+    for trials in rows:
+        chosen = set(chosen_runs(trials, records))
+        lines += [_row_of(run, records[run], run in chosen, places, data) for of in trials for run in of if run in records]
+    names = dict.fromkeys(name for line in lines for name in line)
+    ordered = sorted(names, key=lambda name: name.startswith("config."))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, ordered, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()
+
+
+def _row_of(run: Run, record: Record, chosen: bool, places: Places, data: str) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "data": data, "row": run.row, "trial": run.trial, "seed": run.seed, "chosen": chosen, "learning_rate": run.learning_rate,
+        "identity": run.identity, **{name: value for name, value in record.items() if name != "folder"}, "run": "",
+    }
+    path = places.result(run, record)
+    config: Mapping[str, Any] = run.config
+    if path:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        line["run"] = str(path.parent)
+        told = ("volume_encoder", "text_encoder", "fusion", "manifest_hash", "git_commit", "device")
+        line |= {name: result["about"][name] for name in told}
+        line |= {f"test.{name}": value for name, value in flat(result["metrics"]).items()}
+        config = flat(yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8")))
+    plain = {name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in config.items()}
+    return {**line, **{f"config.{name}": value for name, value in plain.items()}}
+
+
+def _statistics(manifest: Manifest) -> Any:
+    from bimcvr.curation.statistics import geometry_of_rows, statistics_of
+
+    return statistics_of(manifest, geometry_of_rows(manifest))
+
+
+def _ceiling(tested: Tested) -> Mapping[str, Mapping[str, float]]:
+    if "planted" not in tested.manifest.table:
+        return {}
+    from bimcvr.phantom.oracle import report_ceiling
+
+    return report_ceiling(tested.manifest, tested.gallery.rows)

@@ -1,0 +1,59 @@
+"""How far a suite is, and how long it will still take."""
+
+from collections.abc import Mapping, Sequence
+from statistics import mean
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+
+from bimcvr.benchmark.plan import Run
+
+
+class Clock:
+    """Prints a line a run that ended, and keeps a line with what runs and the time that is left.
+
+    Args:
+        jobs: runs side by side.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.console = Console(soft_wrap=True)
+        self.status = Status("", console=self.console)
+        self.seconds: dict[str, list[float]] = {}
+        self.left: Sequence[str] = ()
+
+    def __enter__(self) -> "Clock":
+        self.status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.status.stop()
+
+    def show(self, left: Sequence[str], active: Sequence[str]) -> None:
+        """Say what runs.
+
+        Args:
+            left: the row of each run that is to come or under way.
+            active: what is under way.
+        """
+        self.left = left
+        self.status.update(f"{len(left)} runs left{self._remaining()}; now: {'; '.join(active)}")
+
+    def note(self, run: Run, record: Mapping[str, Any], seconds: float) -> None:
+        """Print how a run ended."""
+        if record["status"] == "done":
+            self.seconds.setdefault(run.row, []).append(seconds)
+        reason = f": {record['reason']}" if "reason" in record else ""
+        self.console.print(f"{run}: {record['status']}{reason} ({seconds:.0f} s); {len(self.left) - 1} runs left{self._remaining()}",
+                           markup=False, highlight=False)
+
+    def _remaining(self) -> str:
+        """Guess from the runs so far: a row's own where there are any."""
+        known = [second for of in self.seconds.values() for second in of]
+        if not known:
+            return ""
+        guess = sum(mean(self.seconds.get(name, known)) for name in self.left) / self.jobs
+        return f", about {guess / 60:.0f} min" if guess > 90 else f", about {guess:.0f} s"

@@ -1,0 +1,117 @@
+"""The page of a benchmark: tables, figures, budget, cohort, where everything came from."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from markupsafe import Markup
+
+from bimcvr.benchmark.child import DONE
+from bimcvr.benchmark.plan import Run
+from bimcvr.benchmark.runner import Record
+from bimcvr.benchmark.scores import Method
+from bimcvr.benchmark.suite import Suite
+from bimcvr.benchmark.table import Cell, Column, Line, Table
+from bimcvr.benchmark.tables import Setting
+from bimcvr.data.manifest import Manifest
+from bimcvr.metrics.result import WAYS
+from bimcvr.pages import render
+from bimcvr.provenance import git_commit, versions
+
+
+def page(
+    suite: Suite, manifest: Manifest, tables: Sequence[Table], figures: Mapping[str, Markup], records: Mapping[Run, Record],
+    methods: Sequence[Method], setting: Setting | None, data: str,
+) -> str:
+    """Return the page as HTML; it stands alone.
+
+    Args:
+        suite: as it was run.
+        manifest: the cohort.
+        tables: all of them; those of differences are folded away.
+        figures: as SVG.
+        records: how every run ended.
+        methods: the rows' figures.
+        setting: what the tables share; None where no run has ended well.
+        data: what was measured on.
+    """
+    return render(
+        "benchmark/report.html", synthetic=manifest.is_phantom, suite=suite, data=data, headlines=_headlines(methods, setting),
+        tables=[table for table in tables if not table.name.endswith("differences")],
+        differences=[table for table in tables if table.name.endswith("differences")], figures=figures, budget=budget(suite),
+        facts=_facts(suite, manifest, records, methods), runs=_runs(records, data),
+        set_aside={str(run): record["reason"] for run, record in records.items() if record["status"] != DONE},
+    )
+
+
+def budget(suite: Suite) -> str:
+    """State what every row got."""
+    factors = suite.budget.learning_rate_factors
+    tried = ", ".join(f"{factor:g}" for factor in factors)
+    return (
+        f"One budget for all trained rows: {suite.budget.epochs} epochs over the same training split, {len(factors)} tuning "
+        f"trial{'s' if len(factors) > 1 else ''} (a row's own learning rate times {tried}; at seed 0, chosen by the score of val), "
+        f"{suite.budget.seeds} seed{'s' if suite.budget.seeds > 1 else ''} (fewer for minor rows; the column says how many); the run of "
+        "the chosen trial is the run of seed 0. The checkpoint that is tested is the best on val. A row that is not trained has no trials "
+        "and one run. Minutes are those of fit and test of one run, beside the other runs that went on at the time; filling the cache of "
+        "volumes does not count.")
+
+
+def machine() -> str:
+    """Describe this machine."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    model = next(named, platform.processor() or platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 if hasattr(os, "sysconf") else 0
+    import torch
+
+    cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ", ".join([f"{platform.system()} {platform.machine()}", model, f"{os.cpu_count()} cores", f"{memory:.0f} GB", *cards])
+
+
+def _facts(suite: Suite, manifest: Manifest, records: Mapping[Run, Record], methods: Sequence[Method]) -> dict[str, str]:
+    done = [record for record in records.values() if record["status"] == DONE]
+    abouts = [result["about"] for method in methods for result in method.results]
+    commits = sorted({str(about["git_commit"]) for about in abouts})
+    facts = {
+        "Suite": str(suite.path), "Manifest": f"{manifest.path}, hash {manifest.digest}",
+        "Split": f"{abouts[0]['split_strategy']}: {abouts[0]['split_shares']}" if abouts else "",
+        "Patients in two splits": str(abouts[0]["patient_overlap"]) if abouts else "",
+        "Grids": ", ".join(sorted({" × ".join(map(str, about["grid"])) for about in abouts})),
+        "Right answers": str(methods[0].results[0]["rule"]) if methods and methods[0].results else "",
+        "Runs": f"{len(done)} of {len(records)} ended well and took {sum(of['seconds'] for of in done) / 60:.0f} minutes of processes",
+        "Peak memory of a run": f"{max(record['peak_memory_mb'] for record in done):,.0f} MB" if done else "",
+        "Runs at commit": ", ".join(commits), "Tables at commit": git_commit(), "Machine": machine(),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _headlines(methods: Sequence[Method], setting: Setting | None) -> list[str]:
+    """Say the best R@10 of each direction in a sentence."""
+    lines = []
+    for way, asked in zip(WAYS, ("a report, the right volume", "a volume, the right report"), strict=True):
+        known = [method for method in methods if "R@10" in method.figures.get(way, {}) and 2 in method.row.tables]
+        if not known or setting is None:
+            continue
+        best = max(known, key=lambda method: method.figures[way]["R@10"].value)
+        figure = best.figures[way]["R@10"]
+        lines.append(f"Given {asked} is among the first 10 of {len(setting.gallery.rows)} in {figure.value:.1f} % "
+                     f"[{figure.interval[0]:.1f}, {figure.interval[1]:.1f}] of the searches with {best.row.title}, the highest of "
+                     f"{len(known)} rows (chance {setting.chance['R@10']:.1f} %; on {setting.data}).")
+    return lines
+
+
+def _runs(records: Mapping[Run, Record], data: str) -> Table:
+    columns: list[Column] = [("", name) for name in ("learning rate", "val score", "fit, s", "test, s", "peak MB")]
+    keys = ("val_score", "seconds_fit", "seconds_test", "peak_memory_mb")
+    lines = []
+    for run, record in records.items():
+        shown = [run.learning_rate, *(record.get(key) for key in keys)]
+        cells = {column: Cell(f"{value:g}" if column[1] == "learning rate" else float(value))
+                 for column, value in zip(columns, shown, strict=True) if value is not None}
+        done = record["status"] == DONE
+        lines.append(Line(run.row, "measured" if done else "failed", {"seed": str(run.seed), "trial": str(run.trial)}, cells,
+                          "" if done else record["status"]))
+    return Table("runs", f"Every run, on {data}. The score of val chooses checkpoint and trial.", ("seed", "trial"), columns, (), lines)

@@ -1,0 +1,98 @@
+"""A table before it is Markdown, LaTeX or CSV."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Source = Literal["measured", "paper", "chance", "ceiling", "not run", "failed"]
+Column = tuple[str, str]
+"""A group (a direction, a keyword) and the figure below it."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A figure as it is printed.
+
+    Attributes:
+        value: text, or a number.
+        sd: its standard deviation over seeds.
+        interval: 95 %.
+        bold: whether it is best and significantly above the second.
+        digits: behind the point.
+    """
+
+    value: float | str
+    sd: float | None = None
+    interval: Sequence[float] | None = None
+    bold: bool = False
+    digits: int = 1
+
+    @property
+    def shown(self) -> str:
+        """The value alone."""
+        return self.value if isinstance(self.value, str) else f"{self.value:.{self.digits}f}"
+
+    @property
+    def spread(self) -> str:
+        """The standard deviation; empty where there is none."""
+        return "" if self.sd is None else f"{self.sd:.{self.digits}f}"
+
+    @property
+    def bounds(self) -> str:
+        """The interval in brackets; empty where there is none."""
+        return "" if self.interval is None else f"[{', '.join(f'{of:.{self.digits}f}' for of in self.interval)}]"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of a table: whose figures they are, and from where.
+
+    Attributes:
+        title: of the method.
+        source: `measured` by this code, or from the `paper`, or what they stand beside.
+        facts: what is told of it beside its figures, by column.
+        cells: its figures; what lacks is printed as a dash.
+        status: in place of figures, where there are none.
+    """
+
+    title: str
+    source: Source
+    facts: Mapping[str, str] = field(default_factory=dict)
+    cells: Mapping[Column, Cell] = field(default_factory=dict)
+    status: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        name: of its files.
+        caption: says what it is about, and that it is about phantoms where it is.
+        facts: columns before the figures.
+        columns: the figures.
+        after: columns of facts behind them.
+        lines: the rows.
+        notes: below it.
+        head: of the first column.
+    """
+
+    name: str
+    caption: str
+    facts: Sequence[str]
+    columns: Sequence[Column]
+    after: Sequence[str]
+    lines: Sequence[Line]
+    notes: Sequence[str] = ()
+    head: str = "Method"
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """The groups of columns with their widths."""
+        found: list[tuple[str, int]] = []
+        for group, _ in self.columns:
+            if found and found[-1][0] == group:
+                found[-1] = (group, found[-1][1] + 1)
+            else:
+                found.append((group, 1))
+        return found

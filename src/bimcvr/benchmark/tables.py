@@ -1,0 +1,178 @@
+"""Tables 1 to 4 of the paper, from what was measured here, with the published figures in rows of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+from bimcvr.benchmark.child import ABSENT, DONE
+from bimcvr.benchmark.differences import Difference, best_and_significant, differences
+from bimcvr.benchmark.published import note, paper_lines
+from bimcvr.benchmark.scores import KEYWORDS, LARGE, Method
+from bimcvr.benchmark.table import Cell, Column, Line, Source, Table
+from bimcvr.contracts import Gallery
+from bimcvr.curation.statistics import Statistics, totals
+from bimcvr.metrics.result import WAYS, Draws
+from bimcvr.metrics.table import WAYS as WAY_TITLES
+
+RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
+KEYWORD = ("P@20", "P@50", "P@100")
+ENCODERS = ("image encoder", "text encoder")
+COST = ("seeds", "trials", "pairs seen", "min a run")
+BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). ± is the standard deviation "
+        "over seeds; brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients.")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all tables of a benchmark share.
+
+    Attributes:
+        data: what the rows were measured on, in words; it has the word phantom where they are.
+        gallery: the rows of the test split.
+        chance: of every figure of retrieval.
+        ceiling: by direction, what an oracle reaches; only on phantoms.
+        draws: of intervals and tests.
+        configs: of each row, flat.
+        trials: how many learning rates a trained row tried.
+    """
+
+    data: str
+    gallery: Gallery
+    chance: Mapping[str, float]
+    ceiling: Mapping[str, Mapping[str, float]]
+    draws: Draws
+    configs: Mapping[str, Mapping[str, Any]]
+    trials: int
+
+
+def table_1(numbers: Statistics, data: str) -> Table:
+    """Return the statistics of the cohort."""
+    columns: list[Column] = [("", name) for name in ("Average", "Median", "Range")]
+    cells = [(Cell(of.mean), Cell(of.median), Cell(f"{of.low} ~ {of.high}")) for of in numbers.table]
+    lines = [Line(of.name, "measured", cells=dict(zip(columns, own, strict=True))) for of, own in zip(numbers.table, cells, strict=True)]
+    return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (),
+                 [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),), "Statistic")
+
+
+def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
+    """Return retrieval in both directions, and every pairwise difference."""
+    columns = [(WAY_TITLES[way], name) for way in WAYS for name in RETRIEVAL]
+    return _retrieval(2, methods, setting, columns, f"Table 2: retrieval in both directions on {setting.data}.", WAYS)
+
+
+def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
+    """Return keyword retrieval, relevant being what bears the label, and every pairwise difference."""
+    here = [method for method in methods if 3 in method.row.tables]
+    prevalence: Mapping[str, float] = next((method.prevalence for method in here if method.prevalence), {})
+    names = [name for name in KEYWORD if name != "P@100" or len(setting.gallery.rows) >= LARGE]
+    groups = {label: f"{label} (prevalence {prevalence[label]:.1f} %)" if label in prevalence else f"{label} (none in the gallery)"
+              for label in KEYWORDS}
+    columns = [(group, name) for group in groups.values() for name in names]
+    found = differences([method for method in here if method.status == DONE], KEYWORDS, names, setting.gallery.patient, setting.draws)
+    lines = _lines(here, setting, {label: groups[label] for label in KEYWORDS}, names, found)
+    chance = Line("chance (prevalence)", "chance", cells={
+        (groups[label], name): Cell(of) for label, of in prevalence.items() for name in names})
+    large = "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
+    caption = (f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label; gallery of "
+               f"{len(setting.gallery.rows)} volumes.{large}")
+    notes = (BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
+             f"{note()} Their P@K are printed there as shares of 1; here times 100. Their prevalence is not published.")
+    lines = _beside(here, lines, paper_lines(3, columns, groups, percent=True), [chance])
+    return Table("table3", caption, ENCODERS, columns, COST, lines, notes), found
+
+
+def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
+    """Return the ablation, text → image, and every pairwise difference."""
+    columns = [(WAY_TITLES[WAYS[0]], name) for name in RETRIEVAL]
+    return _retrieval(4, methods, setting, columns, f"Table 4: ablation, text → image, ResNet, on {setting.data}.", WAYS[:1])
+
+
+def difference_table(number: int, found: Sequence[Difference], titles: Mapping[str, str], data: str) -> Table:
+    """Return every pairwise difference of a table, with interval and p-values."""
+    columns: list[Column] = [("", "difference"), ("", "p"), ("", "p Holm")]
+    facts = ("minus", "of", "figure")
+    lines = []
+    for of in found:
+        names = (titles[of.other], WAY_TITLES.get(of.subject, of.subject), of.figure)
+        cells = (Cell(of.value, interval=of.interval, digits=2), Cell(of.p, digits=4), Cell(of.p_holm, digits=4))
+        lines.append(Line(titles[of.one], "measured", dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))))
+    caption = f"Table {number}, every pairwise difference, on {data}."
+    told = "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."
+    return Table(f"table{number}_differences", caption, facts, columns, (), lines, (told,))
+
+
+def _retrieval(
+    number: int, methods: Sequence[Method], setting: Setting, columns: list[Column], caption: str, ways: Sequence[str]
+) -> tuple[Table, list[Difference]]:
+    here = [method for method in methods if number in method.row.tables]
+    found = differences([method for method in here if method.status == DONE], ways, RETRIEVAL, setting.gallery.patient, setting.draws)
+    groups = {way: WAY_TITLES[way] for way in ways}
+    lines = _lines(here, setting, groups, RETRIEVAL, found)
+    below = [
+        Line("chance", "chance", cells={(group, name): Cell(of) for group in groups.values() for name, of in setting.chance.items()}),
+        Line("ceiling (oracle that knows the reports' findings)", "ceiling", cells={
+            (groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()}),
+    ]
+    lines = _beside(here, lines, paper_lines(number, columns, groups), [line for line in below if line.cells])
+    size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
+    notes = [BOLD, *_gate_note(here, number), note()]
+    facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else ENCODERS)
+    caption += f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better."
+    return Table(f"table{number}", caption, facts, columns, COST, lines, notes), found
+
+
+def _lines(
+    methods: Sequence[Method], setting: Setting, groups: Mapping[str, str], names: Sequence[str], found: Sequence[Difference]
+) -> list[Line]:
+    bold = {}
+    for subject in groups:
+        for name in names:
+            values = {of.row.name: of.figures[subject][name].value for of in methods if name in of.figures.get(subject, {})}
+            rows = [row for row in found if (row.subject, row.figure) == (subject, name)]
+            bold[subject, name] = best_and_significant(values, rows, name)
+    lines = []
+    for method in methods:
+        cells = {
+            (groups[subject], name): Cell(figure.value, figure.sd, figure.interval, bold[subject, name] == method.row.name)
+            for subject in groups for name, figure in method.figures.get(subject, {}).items() if name in names
+        }
+        source: Source = "measured" if method.status == DONE else "not run" if method.status.startswith(ABSENT) else "failed"
+        status = {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source]
+        lines.append(Line(method.row.title, source, _told(method, setting), cells, status))
+    return lines
+
+
+def _beside(methods: Sequence[Method], lines: Sequence[Line], paper: Mapping[str, Line], below: Sequence[Line]) -> list[Line]:
+    """Put each published row below the last of ours that corresponds to it; those that none corresponds to come last."""
+    last = {name: place for place, method in enumerate(methods) for name in method.row.paper}
+    placed = [of for place, line in enumerate(lines) for of in (line, *(paper[name] for name in paper if last.get(name) == place))]
+    return [*placed, *below, *(line for name, line in paper.items() if name not in last)]
+
+
+def _told(method: Method, setting: Setting) -> dict[str, str]:
+    """Tell the encoders that a row really used, and what it cost."""
+    config = setting.configs[method.row.name]
+    sampler = str(config.get("data.text_sampler.class_path", "")).rpartition(".")[2]
+    told = {"text sampler": "✓" if sampler not in ("", "HeadSampler") else "",
+            "L_mse": "✓" if float(config.get("model.objective.init_args.consistency", 1.0)) else ""}
+    if method.status != DONE:
+        return told
+    about = method.results[0]["about"]
+    seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
+    seen = sorted({int(record["pairs_seen"]) for record in method.records})
+    return {
+        **told, "image encoder": str(about["volume_encoder"]), "text encoder": str(about["text_encoder"]),
+        "seeds": str(len(method.records)), "trials": str(setting.trials if method.row.train else 0),
+        "pairs seen": ", ".join(f"{of:,}" for of in seen), "min a run": f"{seconds / 60:.1f}",
+    }
+
+
+def _gate_note(methods: Sequence[Method], number: int) -> list[str]:
+    entropies = [record["gate_entropy"] for method in methods for record in method.records
+                 if record.get("gate_entropy") is not None and method.results[0]["about"].get("fusion") == "ChannelGate"]
+    if number != 4 or not entropies:
+        return []
+    return [f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it, the entropy of "
+            f"its softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D, the largest possible (1: every "
+            "channel gets the same weight, so that the fused vector is the first view's up to scale)."]

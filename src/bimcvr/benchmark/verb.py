@@ -1,0 +1,88 @@
+"""The verb `benchmark`: one suite in, Tables 1 to 4, figures and a page out."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bimcvr.benchmark.suite import Suite
+
+
+def benchmark(
+    suite: Path = Path("experiments/suites/phantom.yaml"),
+    data: Path | None = None,
+    root: Path | None = None,
+    out: Path | None = None,
+    only: str = "",
+    patients: int | None = None,
+    cohort_seed: int | None = None,
+    epochs: int | None = None,
+    seeds: int | None = None,
+    trials: int | None = None,
+    jobs: int = 0,
+    resamples: int = 10_000,
+) -> int:
+    """Run what a suite lacks, then write the paper's tables, figures and one page for people.
+
+    Every row has the same data, splits, metrics, pairs seen and number of tuning trials. Stopped or killed, the same
+    command goes on. A run that is finished is known by its configuration and its data, and is not run again. Rows whose
+    published weights are not on this machine are printed as not run.
+
+    Writes `rows.csv` (one line a run), `tables/` (Markdown, LaTeX, CSV), `figures/` (SVG) and `report.html`.
+
+    Args:
+        suite: the YAML file of the suite.
+        data: the manifest, for a suite that makes no phantoms.
+        root: the folder that the manifest's `volume` column is relative to; its own by default.
+        out: where everything goes; runs/benchmark/<suite> by default.
+        only: some rows' names, with commas between; all by default.
+        patients: another size of the phantom cohort.
+        cohort_seed: another seed of it.
+        epochs: another budget.
+        seeds: another number of seeds.
+        trials: only so many tuning trials.
+        jobs: runs side by side; by default one on a GPU, else one a core, at most four.
+        resamples: bootstrap resamples, and rounds of the randomisation tests.
+
+    Returns:
+        The exit code: 0, or 3 where a run failed.
+    """
+    from bimcvr.benchmark.suite import read_suite
+
+    names = tuple(filter(None, only.split(",")))
+    chosen = read_suite(suite).smaller(names, patients, cohort_seed, epochs, seeds, trials)
+    folder = out or Path("runs/benchmark") / chosen.name
+    manifest = _manifest(chosen, data, folder)
+
+    from bimcvr.benchmark.outcome import write_everything
+    from bimcvr.benchmark.plan import plan
+    from bimcvr.benchmark.runner import Places, run_all
+    from bimcvr.data.manifest import read_manifest
+
+    table = read_manifest(manifest, root)
+    places = Places(folder)
+    rows = [plan(chosen, row, manifest.resolve(), root and root.resolve(), table.digest, places.runs.resolve()) for row in chosen.rows]
+    records = run_all(rows, places, jobs or _jobs())
+    return write_everything(chosen, rows, records, places, table, resamples)
+
+
+def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
+    from bimcvr.errors import UserError
+    from bimcvr.phantom.cohort import phantom
+
+    if suite.cohort is None:
+        if data is None:
+            raise UserError(f"{suite.path} makes no cohort of its own: give a manifest as --data, as in `make benchmark DATA=manifest.csv "
+                            f"SUITE={suite.name}`.")
+        return data
+    if data is not None:
+        raise UserError(f"{suite.path} makes its own phantoms: leave --data out, or take a suite without a cohort.")
+    cohort = folder / f"cohort-{suite.cohort.patients}-{suite.cohort.seed}"
+    phantom(cohort, patients=suite.cohort.patients, seed=suite.cohort.seed)
+    return cohort / "manifest.csv"
+
+
+def _jobs() -> int:
+    import torch
+
+    return 1 if torch.cuda.is_available() else max(1, min(4, os.cpu_count() or 1))

@@ -1,0 +1,135 @@
+"""What earlier steps left behind: cache, checkpoint, index, and W&B's state."""
+
+import importlib
+import importlib.util
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from bimcvr.doctor.line import Line
+from bimcvr.doctor.weights import without_network
+from bimcvr.errors import UserError
+
+SAMPLE = 100
+"""Cache entries whose checksums are compared; `cache --verify` compares all."""
+_STALE = 3600.0  # seconds after which nobody writes to a temporary file any more
+
+
+def check_cache(folder: Path) -> Iterator[Line]:
+    """Look at a cache folder: readable, whole in a sample, free of leftovers."""
+    if not folder.is_dir():
+        yield Line("failing", "cache", f"there is no folder {folder}", "Make it: `python -m bimcvr cache MANIFEST --folder FOLDER`.")
+        return
+    try:
+        entries = sorted(folder.glob("*/[!.]*.ct"))
+        left = [path for path in folder.rglob(".writing-*") if time.time() - path.stat().st_mtime > _STALE]
+        size = sum(path.stat().st_size for path in entries)
+    except OSError as error:
+        yield Line("failing", "cache", f"{folder} cannot be read ({error.strerror})", "Mend its permissions, or name another folder.")
+        return
+    if not entries:
+        yield Line("warning", "cache", f"{folder} has no volumes", "`python -m bimcvr cache MANIFEST` fills it, and so does `fit`.")
+    else:
+        yield _check_entries(entries, f"{len(entries)} volumes, {size / 1e9:.2f} GB")
+    if left:
+        yield Line("warning", "cache leftovers", f"{len(left)} temporary files of killed processes, the first {left[0]}",
+                   f"Delete them while nothing runs: `find {folder} -name '.writing-*' -mmin +60 -delete`.")
+
+
+def _check_entries(entries: list[Path], found: str) -> Line:
+    step = max(1, len(entries) // SAMPLE)
+    sample = entries[::step]
+    damaged = [path for path in sample if not _whole(path)]
+    if damaged:
+        return Line("failing", "cache", f"{found}; {len(damaged)} of {len(sample)} looked at are damaged, the first {damaged[0]}",
+                    "Delete them: they are made again from their sources. `python -m bimcvr cache MANIFEST --verify` looks at all.")
+    return Line("ok", "cache", f"{found}; {len(sample)} looked at are whole")
+
+
+def _whole(path: Path) -> bool:
+    from bimcvr.data.cache import VolumeCache
+
+    content = path.read_bytes()
+    try:
+        record = json.loads(content[content.rindex(b'{"size"') :])
+        depth, height, width = record["size"]
+        VolumeCache(path.parent, (depth, height, width)).read(path, verify=True)
+    except (ValueError, KeyError, TypeError, UserError):
+        return False
+    return True
+
+
+def check_checkpoint(path: Path) -> Line:
+    """Look whether a checkpoint is whole, and whether this version can rebuild its model."""
+    import torch
+
+    from bimcvr.models.retriever import Retriever
+
+    if not path.is_file():
+        return Line("failing", "checkpoint", f"there is no file {path}", "Give a run's checkpoints/best.ckpt.")
+    try:
+        state = dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
+    except Exception as error:  # zip, pickle and a missing key each have their own
+        return Line("failing", "checkpoint", f"{path} cannot be read with weights_only ({type(error).__name__})",
+                    "It is damaged, or not of this project's `fit`. Take last.ckpt beside it, or train again.")
+    spoilt = [name for name, value in state.items() if name != "first_sd" and value.is_floating_point() and not torch.isfinite(value).all()]
+    if spoilt:
+        return Line("failing", "checkpoint", f"{path}: {len(spoilt)} tensors are not finite, the first {spoilt[0]}",
+                    "Its training diverged: train again with a lower rate or trainer.gradient_clip_val 1.0.")
+    try:
+        with without_network(), warnings.catch_warnings(action="ignore"):
+            model = Retriever.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    except UserError as error:
+        return Line("failing", "checkpoint", f"{path} is whole, but a part of its model is not here", str(error))
+    except Exception as error:  # whatever another version's arguments or shapes make the classes raise
+        first = " ".join(str(error).split())[:200]
+        return Line("failing", "checkpoint", f"{path} does not fit this version's model ({type(error).__name__}: {first})",
+                    "Use the commit that config.yaml's run states in result.json (`git_commit`), or train again.")
+    if not (path.parent.parent / "config.yaml").is_file():
+        return Line("warning", "checkpoint", f"{path} loads, but has no config.yaml in the folder above it",
+                    "Keep a run folder together, or name the config with --config.")
+    return Line("ok", "checkpoint", f"{path} loads: {sum(value.numel() for value in state.values()):,} values, E = {model.embed_dim}")
+
+
+def check_index(folder: Path) -> Line:
+    """Look whether a search index opens and its rows and vectors are in step."""
+    if importlib.util.find_spec("bimcvr.search") is None:
+        return Line("failing", "index", "this version has no search", "Update bimcvr.")
+    index = importlib.import_module("bimcvr.search.index").Index
+    try:
+        with index.open(folder) as opened:
+            counts = {len(opened)}
+            for vectors in (opened.vectors("image"), opened.vectors("report")):
+                counts.add(len(vectors.scores(vectors.row(0))) if len(opened) else 0)  # one exact scan reads every vector
+    except UserError as error:
+        return Line("failing", "index", "does not open", str(error))
+    except Exception as error:  # Lance has its own for damaged files
+        return Line("failing", "index", f"{folder} is damaged ({type(error).__name__})", "Make it again: `python -m bimcvr index …`.")
+    if len(counts) > 1:
+        return Line("failing", "index", f"{folder}: rows and vectors differ in number ({sorted(counts)})",
+                    "Make it again: `python -m bimcvr index …`.")
+    return Line("ok", "index", f"{folder}: {counts.pop()} studies, rows and vectors in step")
+
+
+def check_wandb(runs: Path) -> Line:
+    """Say where W&B's data go, and what waits for `wandb sync`."""
+    mode = os.environ.get("WANDB_MODE", "offline")
+    waiting = len(list(runs.glob("*/*/wandb/offline-run-*"))) if runs.is_dir() else 0
+    if mode == "online" and "WANDB_API_KEY" not in os.environ and not _in_netrc():
+        return Line("failing", "W&B", "WANDB_MODE is online, but nobody is logged in",
+                    "`wandb login`, or WANDB_API_KEY; or unset WANDB_MODE: runs are then kept here, for `wandb sync`.")
+    return Line("ok", "W&B", f"{mode}; {waiting} offline runs below {runs}" + ("" if mode == "online" else ": nothing is sent"))
+
+
+def _in_netrc() -> bool:
+    import netrc
+    from urllib.parse import urlparse
+
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,171 @@
+"""The verb dry-run: what a `fit` would take, before anything is spent."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pytorch_lightning.cli import LightningArgumentParser
+
+from bimcvr.data.datamodule import CTReportDataModule
+from bimcvr.errors import UserError
+from bimcvr.models.footprint import Footprint, footprint, parameters, weight_bytes
+from bimcvr.models.retriever import Retriever
+from bimcvr.models.step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
+from bimcvr.training import RetrieverCLI, command_line
+
+MEASURED_STEPS = 3
+GIB = 2**30
+
+
+def dry_run(arguments: list[str]) -> int:
+    """Print parameters, memory, disk and time of a `fit` with the same options; nothing is trained, cached or written."""
+    cli = cast(DryRunCLI, command_line(["fit", *arguments[1:]], DryRunCLI))
+    print(cli.report())
+    return 0
+
+
+class DryRunCLI(RetrieverCLI):
+    """The options of `fit`, and the dry run's own; it makes model and data, but no trainer and no run folder."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what only a dry run asks."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--measure", type=bool, default=False, help=f"Time {MEASURED_STEPS} real steps on this machine's device.")
+        parser.add_argument("--peak_tflops", type=float | None, default=None,
+                            help="What the device is said to do at this precision, in 10^12 operations a second; for the estimate of time.")
+        parser.add_argument("--mfu", type=float, default=0.3, help="The share of it that a step is assumed to reach.")
+
+    def before_instantiate_classes(self) -> None:
+        """Make no run folder."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Make no trainer: the devices it asks for need not be here."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+    def report(self) -> str:
+        """Count, and where asked measure, and say which of it is an estimate."""
+        config, trainer = self.config["fit"], self.config["fit"].trainer
+        model: Retriever = self.model
+        data: CTReportDataModule = self.datamodule
+        processes = world_size(trainer.devices, int(trainer.num_nodes))
+        batch, views, precision = data.batch_size, len(data.views), str(trainer.precision or "32-true")
+        lines = [*_parameters(model), *_data(data)]
+        steps = steps_an_epoch(data, processes)
+        epochs = trainer.max_epochs or 0
+        total = min(steps * epochs if epochs > 0 else steps * 1000, trainer.max_steps if trainer.max_steps > 0 else steps * 10**6)
+        lines += [f"steps: {steps:,} an epoch of {batch} studies × {processes} processes, {total:,} in all"]
+        measured = measure_step(model, batch, views, data.cache.size, precision) if config.measure else None
+        needs = footprint(model, batch, views, data.cache.size, precision)
+        buckets = needs.gradients if processes > 1 and not _views_of_buckets(trainer.strategy) else 0
+        lines += _memory(needs, buckets, precision)
+        lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
+        if config.peak_tflops:
+            seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
+            lines += [f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
+                      f"{_duration(seconds * total)} for all steps, without loading, validation and communication"]
+        elif not config.measure:
+            lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"]
+        if measured:
+            seconds, peak, device = measured
+            lines += [f"time, measured: {seconds:.3f} s a step on {device} (median of {MEASURED_STEPS}, random volumes, one process); "
+                      f"{_duration(seconds * total)} for all steps at this speed",
+                      f"memory, measured: {peak / GIB:.3f} GiB at the peak of a step on {device}, weights and optimiser included"]
+        return "\n".join(lines)
+
+
+def world_size(devices: Any, nodes: int) -> int:
+    """Return how many processes `trainer.devices` and `trainer.num_nodes` make; `auto` and -1 mean what is on this machine."""
+    if isinstance(devices, list):
+        return len(devices) * nodes
+    if str(devices) in ("auto", "-1"):
+        return max(1, torch.cuda.device_count()) * nodes
+    try:
+        return (len(devices.strip(",").split(",")) if isinstance(devices, str) and "," in devices else int(devices)) * nodes
+    except ValueError as error:
+        raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
+
+
+def steps_an_epoch(data: CTReportDataModule, processes: int) -> int:
+    """Return the optimiser's steps an epoch: a share of the training set for each process, the last partial batch dropped.
+
+    Raises:
+        UserError: a batch is larger than a process's share.
+    """
+    data.divide()
+    studies = len(data.split.rows("train"))
+    steps = -(-studies // processes) // data.batch_size
+    if not steps:
+        raise UserError(f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
+                        f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less.")
+    return steps
+
+
+def measure_step(
+    model: Retriever, batch: int, views: int, size: tuple[int, int, int], precision: str
+) -> tuple[float, int, torch.device]:
+    """Do a few real steps with the optimiser on random volumes.
+
+    Returns:
+        Median seconds a step, bytes at the peak, and the device: a GPU if there is one.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(device).train()
+    optimizer = make_optimizer(model)
+    data, text = random_batch(model, batch, views, size, device)
+    seconds, before = [], reset_peak(device)
+    for _ in range(MEASURED_STEPS + 1):  # the first one chooses kernels
+        synchronize(device)
+        began = time.perf_counter()
+        volume_step(model, data, text, precision)
+        optimizer.step()
+        optimizer.zero_grad()
+        synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    # on the CPU they were there before
+    held = weight_bytes(model) + data.nbytes + text.nbytes if device.type == "cpu" else 0
+    peak = peak_bytes(device) - before + held
+    del optimizer
+    model.zero_grad()
+    model.to("cpu")
+    return float(np.median(seconds[1:])), peak, device
+
+
+def _parameters(model: Retriever) -> list[str]:
+    counted = parameters(model)
+    lines = [f"{'parameters':<18}{'trainable':>14}{'frozen':>14}"]
+    lines += [f"  {name:<16}{trained:>14,}{frozen:>14,}" for name, (trained, frozen) in counted.items()]
+    lines += [f"  {'all':<16}{sum(t for t, _ in counted.values()):>14,}{sum(f for _, f in counted.values()):>14,}"]
+    return lines
+
+
+def _data(data: CTReportDataModule) -> list[str]:
+    accepted, voxels = len(data.manifest.accepted()), int(np.prod(data.cache.size))
+    folder = data.cache.folder
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return [f"cache: {accepted:,} volumes × {2 * voxels / 1e6:.1f} MB = {accepted * 2 * voxels / 1e9:.1f} GB when full, in {folder} "
+            f"({shutil.disk_usage(Path(there)).free / 1e9:.0f} GB free there)"]
+
+
+def _memory(needs: Footprint, buckets: int, precision: str) -> list[str]:
+    parts = {"weights": needs.weights, "gradients": needs.gradients, "optimiser": needs.optimizer, "DDP's buckets": buckets,
+             "batch": needs.batch, "activations": needs.activations}
+    said = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items() if size)
+    return [f"memory, estimate: {(needs.total + buckets) / GIB:.2f} GiB a process at {precision} ({said}), "
+            "without what the libraries and the allocator take"]
+
+
+def _views_of_buckets(strategy: Any) -> bool:
+    options = getattr(strategy, "init_args", None)
+    # Lightning hands DDP's options on as they come, below init_args or below dict_kwargs
+    return any(bool(part and part.get("gradient_as_bucket_view")) for part in (options, getattr(strategy, "dict_kwargs", None)))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,24 @@
+"""Training a text encoder that is frozen elsewhere, as CLIP4Clip does with CLIP's."""
+
+from torch import Tensor, nn
+
+from bimcvr.models.frozen_text import FrozenTextEncoder, by_sentence
+
+
+class TunedText(nn.Module):
+    """A text encoder whose tower is trained: its weights are in the checkpoint, and no feature is kept.
+
+    Args:
+        encoder: any frozen text encoder, as OpenClipText; its weights are where training starts.
+        lr_factor: the tower learns at this share of the optimiser's rate; CLIP4Clip takes 1e-3 (1e-7 of 1e-4).
+    """
+
+    def __init__(self, encoder: FrozenTextEncoder, lr_factor: float = 1.0) -> None:
+        super().__init__()
+        self.encoder, self.lr_factor, self.dim = encoder, lr_factor, encoder.dim
+        self.source = f"{encoder.source}, trained"
+        self.tower = encoder.tower.requires_grad_(True).train()
+
+    def forward(self, texts: list[str]) -> Tensor:
+        """Encode B texts → (B, E), with gradient."""
+        return by_sentence(texts, self.encoder.encode) if self.encoder.sentences else self.encoder.encode(texts)

@@ -1,0 +1,53 @@
+"""The verb sweep: one file in W&B's format, on W&B or on this machine alone."""
+
+import os
+import sys
+from pathlib import Path
+
+from bimcvr.errors import UserError
+
+
+def sweep(file: Path, local: bool = False, trials: int | None = None, folder: Path | None = None, seed: int = 0) -> int:
+    """Search hyper-parameters as a file in W&B's sweep format says.
+
+    On W&B the sweep is made and this process becomes an agent of it; more agents, `wandb agent ID`, may join from other
+    machines. With `--local` the same file runs on this machine one trial after the other, without a server or a login;
+    killed and started again, it goes on.
+
+    Args:
+        file: the YAML file, such as experiments/sweeps/phantom_bayes.yaml.
+        local: run here instead of on W&B.
+        trials: how many trials: in all with --local, by this agent otherwise. By default the file's run_cap, or the whole grid.
+        folder: with --local, where study, trials and table lie; runs/sweeps/NAME by default.
+        seed: with --local, of the proposals.
+    """
+    from bimcvr.sweeps.config import read_sweep
+
+    if trials is not None and trials < 1:
+        raise UserError(f"--trials is {trials}: at least one.")
+    wanted = read_sweep(file)
+    if local:
+        from bimcvr.sweeps.local import run_locally
+
+        return run_locally(wanted, folder or Path("runs/sweeps") / file.stem, trials, seed)
+    _on_server(wanted.content, trials)
+    return 0
+
+
+def _on_server(content: dict[str, object], trials: int | None) -> None:
+    import wandb
+    from wandb.errors import Error
+
+    mode = os.environ.get("WANDB_MODE", "online")
+    if mode != "online":
+        raise UserError(f"WANDB_MODE is {mode}, and a sweep on W&B needs its server. Unset it, or add --local to run the same file here.")
+    # the agent calls plain `python`: let that be this one
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    project = str(content.get("project", "bimcvr"))
+    try:
+        name = wandb.sweep(content, project=project)
+        wandb.agent(name, project=project, count=trials)
+    except Error as error:
+        said = " ".join(str(error).split())[:300]
+        raise UserError(f"W&B did not take the sweep ({said}). Log in with `wandb login` or set WANDB_API_KEY, or add --local to run "
+                        "the same file on this machine without a server.") from error

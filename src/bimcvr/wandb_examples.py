@@ -1,0 +1,176 @@
+"""What W&B gets beside config and figures: the best checkpoint as an artifact, and a table of retrieved examples.
+
+Everything here is done by the first process and nothing is gathered but the embeddings, which every process does.
+Without a W&B logger nothing happens.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.utilities import rank_zero_warn
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from bimcvr.contracts import Gallery
+from bimcvr.data.preview import middle_slices
+from bimcvr.metrics.embeddings import load_embeddings
+from bimcvr.metrics.engine import rank_both
+from bimcvr.models.retriever import Retriever
+
+QUERIES = 5
+"""Queries a direction."""
+HITS = 5
+"""Answers a query: 2 directions × 5 × 5 rows, since W&B keeps every table whole."""
+COLUMNS = ("direction", "query", "query labels", "expected rank", "place", "found", "found labels", "cosine", "right")
+
+
+class Example(NamedTuple):
+    """One answer to one query: places in the gallery, and what the table says."""
+
+    query: int
+    found: int
+    row: tuple[str | float | int | bool, ...]
+
+
+class WandbExamples(Callback):
+    """Logs to W&B at the end of `fit` and of `test`.
+
+    Args:
+        log_examples: put windowed slices and report text into the table, not only study ids and labels.
+    """
+
+    def __init__(self, log_examples: bool = False) -> None:
+        self.log_examples = log_examples
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Say once that patient data will leave the run folder."""
+        if self.log_examples and stage in ("fit", "test") and _loggers(trainer):
+            rank_zero_warn("log_examples is on: slices and report text of a few studies go into W&B's files, and with `wandb sync` or "
+                           "WANDB_MODE=online to its server. Leave it off unless that server may hold patient data.")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the best checkpoint, and examples of the last epoch's `val`."""
+        if not _loggers(trainer):
+            return
+        evaluated = cast(Retriever, pl_module).last_evaluated()
+        if not trainer.is_global_zero:
+            return
+        _log_checkpoint(trainer)
+        if evaluated is not None:
+            gallery, image, text = evaluated
+            self._log_table(trainer, "val", gallery, image.cpu(), text.cpu())
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log examples of `test`, from the embeddings that it wrote."""
+        if _loggers(trainer) and trainer.is_global_zero:
+            written = load_embeddings(Path(trainer.default_root_dir) / "embeddings.npz")
+            self._log_table(trainer, "test", trainer.datamodule.gallery("test"), written.image, written.text)  # type: ignore[attr-defined]
+
+    def _log_table(self, trainer: Trainer, split: str, gallery: Gallery, image: Tensor, text: Tensor) -> None:
+        import wandb
+
+        examples = retrieved_examples(image, text, gallery, int(os.environ.get("PL_GLOBAL_SEED", "0")))
+        columns = [*COLUMNS, *(("volume", "report") if self.log_examples else ())]
+        table = wandb.Table(columns=columns)
+        dataset = getattr(trainer.datamodule, f"{split}_dataloader")().dataset if self.log_examples else None  # type: ignore[attr-defined]
+        for example in examples:
+            seen: list[Any] = []
+            if dataset is not None:
+                way = example.row[0] == "text to image"
+                volume, report = (example.found, example.query) if way else (example.query, example.found)
+                picture = montage(dataset[volume]["volume"][0].numpy(), dataset.spacing(volume))
+                seen = [wandb.Image(picture, caption=gallery.study_id[volume]), dataset.reports()[report]]
+            table.add_data(*example.row, *seen)
+        for logger in _loggers(trainer):
+            with _kept_with_the_run(logger.experiment):
+                logger.experiment.log({f"examples/{'phantom_' if gallery.description.get('synthetic') else ''}{split}": table})
+
+
+def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int) -> list[Example]:
+    """Search a gallery with a few of its own texts and volumes, the same ones whenever seed and gallery are.
+
+    Args:
+        image: (N, E).
+        text: (N, E), row i belongs to row i of `image`.
+        gallery: the N rows.
+        seed: chooses the queries.
+
+    Returns:
+        For each direction and query its first answers, best first; equal scores stand in the gallery's order.
+    """
+    size = len(gallery.study_id)
+    queries = np.sort(np.random.default_rng(seed).choice(size, min(QUERIES, size), replace=False)).tolist()
+    labels = [", ".join(sorted(own)) for own in gallery.labels]
+    ranks = rank_both(image, text, torch.as_tensor(gallery.group))
+    unit_image, unit_text = normalize(image.double(), dim=1), normalize(text.double(), dim=1)
+    examples = []
+    ways = (("text to image", unit_text, unit_image, ranks[0]), ("image to text", unit_image, unit_text, ranks[1]))
+    for way, asking, answering, rank in ways:
+        for query in queries:
+            score = answering @ asking[query]
+            for place, found in enumerate(score.argsort(descending=True, stable=True)[:HITS].tolist(), start=1):
+                row = (way, gallery.study_id[query], labels[query], float(rank.expected[query]), place, gallery.study_id[found],
+                       labels[found], round(float(score[found]), 6), bool(gallery.group[found] == gallery.group[query]))
+                examples.append(Example(query, found, row))
+    return examples
+
+
+def montage(volume: np.ndarray, spacing: tuple[float, float, float], height: int = 160) -> np.ndarray:
+    """Lay a volume's middle slices (axial, coronal, sagittal) side by side.
+
+    Args:
+        volume: (D, H, W), HU window scaled to [0, 1].
+        spacing: mm a voxel (D, H, W).
+        height: of the picture in pixels.
+
+    Returns:
+        (height, any) uint8, in radiological convention.
+    """
+    parts = []
+    for plane, aspect in middle_slices(volume, spacing):
+        rows, columns = plane.shape
+        width = max(1, round(height * columns / (rows * aspect)))
+        grey = Image.fromarray((255 * plane.clip(0, 1)).round().astype(np.uint8))
+        parts.append(np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR)))
+    return np.concatenate(parts, axis=1)
+
+
+def _log_checkpoint(trainer: Trainer) -> None:
+    import wandb
+
+    chosen = next((own for own in trainer.checkpoint_callbacks if isinstance(own, ModelCheckpoint) and own.monitor), None)
+    if chosen is None or not Path(chosen.best_model_path).is_file():
+        return
+    score = None if chosen.best_model_score is None else float(chosen.best_model_score)
+    for logger in _loggers(trainer):
+        run = logger.experiment
+        with _kept_with_the_run(run):
+            artifact = wandb.Artifact(f"{run.id}-checkpoint", type="model", metadata={str(chosen.monitor): score})
+            artifact.add_file(chosen.best_model_path, name="best.ckpt")
+            run.log_artifact(artifact, aliases=["best"])
+
+
+def _loggers(trainer: Trainer) -> list[WandbLogger]:
+    return [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+
+
+@contextmanager
+def _kept_with_the_run(run: Any) -> Iterator[None]:
+    """Let an offline run hold its artifacts' files in its own folder, not in the home directory, until `wandb sync`."""
+    if not run.offline or "WANDB_DATA_DIR" in os.environ:
+        yield
+        return
+    os.environ["WANDB_DATA_DIR"] = str(Path(run.dir).parent)
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_DATA_DIR"]

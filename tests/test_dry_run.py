@@ -1,0 +1,69 @@
+"""The dry run: what it says is what a fit would do, and it leaves nothing behind."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bimcvr.cli import main
+from bimcvr.dry_run import world_size
+from bimcvr.errors import UserError
+from calls import newest_run
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    capsys.readouterr()
+    assert main(["dry-run", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_it_counts_what_fit_does_and_leaves_nothing(tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path for path in tmp_path.rglob("*")}
+    told = said(capsys, *tiny_config)
+    assert {path for path in tmp_path.rglob("*")} == before
+    assert re.search(r"volume_encoder +984 +0\n", told)  # 4 · 27 + 4 and 8 · 4 · 27 + 8
+    assert "cache: 30 volumes × 0.0 MB" in told
+    assert "steps: 4 an epoch of 4 studies × 1 processes, 8 in all" in told
+    assert main(["fit", *tiny_config]) == 0
+    logs = pd.read_csv(next(newest_run(tmp_path / "runs").glob("logs/version_0/metrics.csv")))
+    assert logs["step"].max() == 8 - 1
+
+
+def test_more_processes_make_fewer_steps_and_more_gradients(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    two = said(capsys, *tiny_config, "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    assert "steps: 2 an epoch of 4 studies × 2 processes" in two
+    assert "DDP's buckets" in two
+    lean = said(capsys, *tiny_config, "--trainer.devices", "8", "--trainer.num_nodes", "2", "--data.batch_size", "1", "--config",
+                str(Path(__file__).parents[1] / "experiments/bimcv_r/eight_gpus.yaml"))
+    assert "1 studies × 16 processes" in lean
+    assert "DDP's buckets" not in lean
+    assert main(["dry-run", *tiny_config, "--trainer.devices", "8"]) == 1
+    assert "Set data.batch_size to 2 or less" in capsys.readouterr().err
+
+
+def test_time_is_an_estimate_only_from_what_is_stated(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    without = said(capsys, *tiny_config)
+    assert "time: not estimated" in without
+    stated = said(capsys, *tiny_config, "--peak_tflops", "1e-6", "--mfu", "0.5")
+    operations = float(re.search(r"operations: ([\d.e-]+)", stated).group(1)) * 1e12  # type: ignore[union-attr]
+    seconds = float(re.search(r"time, estimate: ([\d.e-]+) s a step at 50%", stated).group(1))  # type: ignore[union-attr]
+    assert seconds == pytest.approx(operations / (1e6 * 0.5), rel=0.01)
+    measured = said(capsys, *tiny_config, "--measure", "true")
+    assert re.search(r"time, measured: [\d.]+ s a step on cpu", measured)
+    assert "estimate" not in "\n".join(line for line in measured.splitlines() if line.startswith("time"))
+
+
+def test_a_mistake_ends_as_in_fit(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dry-run", *tiny_config, "--model.embed_dims", "3"]) == 1
+    assert "'model.embed_dim'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("devices", "nodes", "count"), [(8, 1, 8), ("8", 2, 16), ([0, 1, 2], 1, 3), ("0,1", 1, 2), (1, 4, 4)])
+def test_the_number_of_processes(devices: object, nodes: int, count: int) -> None:
+    assert world_size(devices, nodes) == count
+
+
+def test_devices_that_are_no_number_are_refused() -> None:
+    with pytest.raises(UserError, match=r"trainer\.devices is 'many'"):
+        world_size("many", 1)
