@@ -69,7 +69,7 @@ def _draw(index: Path, picture: Path) -> None:
 
     with Index.open(index) as opened:
         hits = Searcher(opened, model_of(opened)).text(QUERY, top=5).hits
-        volumes = [read_volume(opened.volume_path(hit.study_id)) for hit in hits]
+        volumes = [read_volume(Path(opened.row(hit.study_id).source)) for hit in hits]
     figure, axes = plt.subplots(3, len(hits), figsize=(3 * len(hits), 8.5))
     for column, (hit, volume) in enumerate(zip(hits, volumes, strict=True)):
         for row, (image, aspect) in enumerate(middle_slices(volume.hu, volume.spacing)):
