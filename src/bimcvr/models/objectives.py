@@ -112,8 +112,8 @@ class Objective(nn.Module):
         learn_temperature: let training change it, between 0.01 and 1.
         discrimination: β, weight of instance discrimination between the two views' CLS features; the paper names L_dis
             but leaves it out of equation 8.
-        keywords: γ, weight of each training label's prompt against the volumes that bear it; not in the paper. Left out of
-            batches with cutmix.
+        keywords: γ, weight of each training label's prompt against the volumes that bear it; not in the paper. Not with cutmix,
+            which mixes volumes of different labels.
         double_reports: count another row that bears a study's own report as its negative, as printed.
         gather_negatives: take negatives from all processes. False imitates the authors' release, where a result
             depends on the number of GPUs.
@@ -163,10 +163,19 @@ class Objective(nn.Module):
         Returns:
             `L_mse`, `L_sim`, `L_dis`, `L_key` as far as they have weight, and `loss`, their weighted sum.
         """
+        # autocast would make half-precision logits of float32 features: at a low temperature neither loss nor gradient survives that
+        with torch.autocast(image.device.type, enabled=False):
+            return self._losses(z1, z2, image, text, target, same, prompts, bears)
+
+    def _losses(
+        self, z1: Tensor, z2: Tensor, image: Tensor, text: Tensor, target: Tensor | None, same: Tensor | None,
+        prompts: Tensor | None, bears: Tensor | None,
+    ) -> dict[str, Tensor]:
+        images = self.everyone(image) if self.symmetric or prompts is not None else image
         losses = {"L_sim": similarity(image, self.everyone(text), self.scale, target, same)}
         if self.symmetric:
             turned = None if target is None else target.T / target.T.sum(-1, keepdim=True).clamp_min(1e-12)
-            losses["L_sim"] = (losses["L_sim"] + similarity(text, self.everyone(image), self.scale, turned, same)) / 2
+            losses["L_sim"] = (losses["L_sim"] + similarity(text, images, self.scale, turned, same)) / 2
         total = self.alpha * losses["L_sim"]
         if self.consistency:
             losses["L_mse"] = view_consistency(z1, z2, self.normalise_views)
@@ -175,6 +184,6 @@ class Objective(nn.Module):
             losses["L_dis"] = similarity(z1, self.everyone(z2), self.scale)
             total = total + self.discrimination * losses["L_dis"]
         if prompts is not None and bears is not None:
-            losses["L_key"] = keyword_similarity(prompts, self.everyone(image), bears, self.scale)
+            losses["L_key"] = keyword_similarity(prompts, images, bears, self.scale)
             total = total + self.keywords * losses["L_key"]
         return {**losses, "loss": total}

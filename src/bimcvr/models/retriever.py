@@ -153,6 +153,8 @@ class Retriever(LightningModule):
         """Take the statistics of the training reports' text features, unless a checkpoint brought them."""
         datamodule = cast(Any, self.trainer).datamodule
         self._training = TrainingRows(datamodule.gallery("train"))
+        if self.objective.keywords and datamodule.cutmix:
+            raise UserError("model.objective.keywords goes with volumes whose labels are known: set data.cutmix to 0, or its weight to 0.")
         if self.objective.keywords and not self._training.labels:
             rank_zero_warn("model.objective.keywords has weight, but no training row bears a label: L_key is left out. Fill the column "
                            "`labels` with `python -m bimcvr curate`.")
@@ -255,7 +257,7 @@ class Retriever(LightningModule):
         everyone = objective.everyone(batch["index"])
         if not objective.double_reports:
             known["same"] = rows.same_report(batch["index"], everyone)
-        if objective.keywords and rows.labels and "partner" not in batch:
+        if objective.keywords and rows.labels:
             sentences, _, _ = prompt_sentences(rows.labels, self.prompts, ())
             prompts = normalize(self._text(sentences), dim=-1)
             known["prompts"] = prompts.view(len(rows.labels), len(self.prompts), -1).mean(1)
