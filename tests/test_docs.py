@@ -46,6 +46,8 @@ def test_a_documented_command_runs(
     words = shlex.split(command)[3:]
     words = [word.strip() for word in words]
     monkeypatch.chdir(tmp_path)
+    if words[0] == "dry-run":
+        words += ["--data.batch_size", "2"]
     if words[0] == "phantom":
         words += ["--patients", "3", "--jobs", "1"]  # joblib's workers may still be in another test's folder
     if words[0] in ("search", "index") and "--checkpoint" not in words and "--embeddings" not in words:

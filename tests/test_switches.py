@@ -125,3 +125,9 @@ def test_in_strong_the_second_view_counts_and_in_paper_it_does_not(
     half = float(moved.median())
     print(f"\n{name}: another study as view 2 moves the pooled vector by {half:.2g} % (1 - cosine, median of {len(moved)} studies)")
     assert (half > 1) is counts
+
+
+def test_labels_are_not_asked_of_mixed_volumes(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*preset("phantom/quick"), *SMALL, *towers("phantom/quick"), "--data.cutmix", "0.5", "--trainer.max_epochs", "1"]
+    assert main(["fit", *words, "--data.manifest", str(cohort), "--runs", str(tmp_path), "--trainer.logger", "false"]) == 1
+    assert "set data.cutmix to 0" in capsys.readouterr().err

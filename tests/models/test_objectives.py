@@ -106,6 +106,23 @@ def test_a_label_draws_all_volumes_that_bear_it() -> None:
     assert keyword_similarity(prompts, volumes, bears[:, [1, 3, 1, 3]], 3.0).item() == 0
 
 
+def test_autocast_changes_neither_loss_nor_gradient() -> None:
+    objective = Objective(**{**WEIGHTS, "temperature": 0.02})
+    text = features(1, 8, 32)
+    image = (text + 0.3 * features(0, 8, 32)).requires_grad_()
+    bears = features(5, 8, 3) > 0
+    found = []
+    for half in (False, True):
+        image.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = objective(image, image * 1.1, image, text, None, None, features(3, 3, 32), bears)["loss"]
+        loss.backward()
+        assert image.grad is not None
+        found.append((loss.detach(), image.grad.clone()))
+    assert found[0][0] > 0
+    torch.testing.assert_close(found[1], found[0])
+
+
 BEARS = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=torch.bool)
 SAME = torch.eye(4, dtype=torch.bool) | torch.tensor([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
 WEIGHTS = {"symmetric": True, "temperature": 0.1, "learn_temperature": True, "discrimination": 0.3, "keywords": 0.4}
