@@ -19,6 +19,7 @@ from bimcvr.search.answer import RRF
 from bimcvr.search.index import Index
 from bimcvr.search.page import marked
 from bimcvr.search.searcher import Searcher
+from bimcvr.search.writer import IndexWriter
 
 COUNT = 40
 
@@ -151,6 +152,19 @@ def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
     for empty in ("", "  "):
         with pytest.raises(UserError, match="empty"):
             searcher.text(empty)
+
+
+def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "index", DIM) as writer:
+        writer.put([study("s1"), study("s2")])
+    for said in (("This index is unfinished (2 studies so far): run `index` again.",), ()):
+        with Index.open(tmp_path / "index") as opened:
+            asks = Searcher(opened, WordEncoder())
+            answers = [asks.text("There is a nodule."), asks.keyword("nodule"), asks.study("s1"), asks.volume(Path("s1i0")),
+                       asks.words("nodule")]
+            assert [answer.notes[:1] for answer in answers] == [said] * 5
+        with IndexWriter(tmp_path / "index", DIM) as writer:
+            writer.finish({}, {}, None)
 
 
 def test_a_model_of_another_width_is_refused(index: Index) -> None:

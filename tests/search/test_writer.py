@@ -67,7 +67,7 @@ def test_any_sequence_of_changes_equals_a_rebuild(changes: list[tuple[str, list[
     with tempfile.TemporaryDirectory() as name:
         folder, held = Path(name) / "index", dict[str, int]()
         for what, ids, version in changes:
-            with IndexWriter(folder, DIM, {"phantom": True}) as writer:
+            with IndexWriter(folder, DIM) as writer:
                 if what == "put":
                     writer.put([study(one, version) for one in ids])
                     held |= dict.fromkeys(ids, version)
@@ -116,6 +116,40 @@ def test_a_reader_keeps_its_snapshot(tmp_path: Path) -> None:
         writer.finish({}, {}, prompts())
         assert writer.commit.slots == 10
     assert len(in_step(folder)) == 10
+
+
+def test_a_reader_that_may_not_write_holds_its_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_index(tmp_path / "index", [study(f"s{number}") for number in range(12)])
+    real = os.open
+
+    def open_to_read(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise PermissionError(13, "not yours", str(path))
+        return real(path, flags, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_to_read)
+        reader = Index.open(folder)
+    with commit_module.without_readers(folder) as alone:
+        assert not alone
+    reader.close()
+    with commit_module.without_readers(folder) as alone:
+        assert alone
+    (folder / "reader.lock").unlink()
+    monkeypatch.setattr(os, "open", open_to_read)
+    with Index.open(folder) as unheld:  # a copy on a disk that nobody can write to
+        assert len(unheld) == 12
+
+
+def test_an_index_is_phantom_while_a_phantom_study_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    with IndexWriter(folder, DIM) as writer:
+        writer.put([study("s1", source="phantom"), study("s2", source="hospital")])
+    for left in (True, False):  # as committed by a run that never came to its end
+        with Index.open(folder) as index:
+            assert (index.is_phantom, index.facts["phantom"], Searcher(index).words("nodule").phantom) == (left, left, left)
+        with IndexWriter(folder, DIM) as writer:
+            writer.remove(["s1"])
 
 
 def test_there_is_one_writer(tmp_path: Path) -> None:

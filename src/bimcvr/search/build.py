@@ -68,7 +68,7 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         writer.remove(sorted(gone))
         _finish(writer, source, {
             **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
-            "phantom": manifest.is_phantom, "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
         })
         done = len(pending.rows) - len(refused.keys() & set(pending.rows))
         print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")

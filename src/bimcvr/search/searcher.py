@@ -136,7 +136,7 @@ class Searcher:
         found = self.index.word_ranks(words, allowed)[:top]
         ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
-        notes = () if ranked else ("No report of this index holds any of these words.",)
+        notes = (*self._unfinished(), *(() if ranked else ("No report of this index holds any of these words.",)))
         return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
                       0.0, time.perf_counter() - began)
 
@@ -167,7 +167,7 @@ class Searcher:
         if fused:
             ranked = fuse(ranked, self.index.word_ranks(fused, allowed)[:FUSED], self.index)
         ended = time.perf_counter()
-        notes = (*question.notes, *doubts(self.index, question, words, highest if allowed is None else None, into))
+        notes = (*self._unfinished(), *question.notes, *doubts(self.index, question, words, highest if allowed is None else None, into))
         if not ranked:
             notes = (*notes, "No study of this index passes the filter.")
         hits = self._hits(ranked[:top], words, label)
@@ -186,6 +186,11 @@ class Searcher:
         if label and label in extractor().library.keywords:
             return matched_findings(row.report, label, row.cells.get("language", ""))
         return matched_words(row.report, words)
+
+    def _unfinished(self) -> tuple[str, ...]:
+        if self.index.commit.complete:
+            return ()
+        return (f"This index is unfinished ({len(self.index):,} studies so far): run `index` again.",)
 
     def _among(self, allowed: np.ndarray | None) -> int:
         return len(self.index) if allowed is None else int(allowed.sum())
