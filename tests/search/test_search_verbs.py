@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -136,6 +137,17 @@ def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Pa
     seen.clear()
     assert main([*words, "--prune", "true"]) == 3
     assert seen == ["s3"]
+    monkeypatch.undo()
+    (cohort / "s4.nii.gz").rename(cohort / "away")
+    assert main(words) == 3
+    assert sorted(pd.read_csv(out / "refused.csv")["study_id"]) == ["s3", "s4"]
+    with Index.open(out) as index:
+        assert index.row("s4").report, "a disk that is away costs nothing"
+    assert main([*words, "--prune", "true"]) == 3
+    with Index.open(out) as index:
+        assert "s4" not in index.study_ids
+    (cohort / "away").rename(cohort / "s4.nii.gz")
+    assert main(words) == 3
     assert main(["index", "--remove", "s7,s8", "--out", str(out)]) == 0
     with Index.open(out) as index:
         assert set(index.study_ids) == {f"s{number}" for number in range(1, 31)} - {"s3", "s7", "s8"}
@@ -158,6 +170,44 @@ def test_an_index_from_embeddings(run: Path, tiny_cohort: Path, tmp_path: Path, 
     assert "has no text encoder" in capsys.readouterr().err
     named = asked(capsys, out, "There is a nodule.", "--checkpoint", run / "checkpoints/best.ckpt")
     assert len(named["hits"]) == 7
+
+
+def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"s{number}" for number in range(6)]
+
+    def words(model: int, held: int, rows: int) -> list[str]:
+        rng = np.random.default_rng(model)
+        image, text = (rng.standard_normal((6, 8)).astype(np.float32)[:held] for _ in range(2))
+        np.savez(tmp_path / "vectors.npz", study_id=np.array(names[:held]), image=image, text=text)
+        pd.DataFrame({"study_id": names, "volume": names, "report": "There is a nodule."})[:rows].to_csv(tmp_path / "m.csv", index=False)
+        return ["index", "--embeddings", str(tmp_path / "vectors.npz"), "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "i"),
+                "--batch", "2", "--jobs", "1"]
+
+    def first_vectors() -> list[float]:
+        with Index.open(tmp_path / "i") as index:
+            return [float(index.image.row(index.place(name))[0]) for name in sorted(index.study_ids)]
+
+    assert main(words(1, 6, 6)) == 0
+    one = first_vectors()
+    for held, rows in ((4, 6), (6, 4)):  # its file, or its manifest, lacks two that the index has
+        assert main(words(2, held, rows)) == 1
+        said = capsys.readouterr().err
+        assert "2 studies whose vectors come from another file" in said
+        assert "--prune true" in said
+        assert "--out" in said
+    assert first_vectors() == one, "a refusal changes nothing"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Index, "with_pictures", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # stopped when all is put and nothing finished
+            main(words(2, 6, 6))
+    for model in (1, 2):  # half done is neither's
+        assert main(words(model, 6, 4)) == 1
+    assert main(words(2, 6, 6)) == 0
+    two = first_vectors()
+    assert not set(one) & set(two)
+    assert main(words(2, 6, 4)) == 0, "of the same file studies may stay"
+    assert main([*words(1, 4, 6), "--prune", "true"]) == 0
+    assert first_vectors() == one[:4]
 
 
 @pytest.mark.parametrize(("words", "said"), [

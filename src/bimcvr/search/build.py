@@ -17,11 +17,11 @@ from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
 from bimcvr.search.calibration import calibrate
-from bimcvr.search.commit import read_commit
+from bimcvr.search.commit import Commit, read_commit
 from bimcvr.search.index import Index
 from bimcvr.search.pictures import Pictures
 from bimcvr.search.rows import Study
-from bimcvr.search.source import Embedded, Source
+from bimcvr.search.source import EMBEDDINGS, Embedded, Source
 from bimcvr.search.spans import extractor
 from bimcvr.search.writer import IndexWriter
 
@@ -43,28 +43,31 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         source: of the vectors.
         chosen: the rows.
         remove: studies to take out.
-        prune: also take out what is not among the rows.
+        prune: also take out what is not among the rows, or has no volume or embedding now.
         batch: studies that are committed at a time.
 
     Returns:
         The exit code: 3 if volumes were set aside.
 
     Raises:
-        UserError: the manifest cannot be read, or the index is of another model or split.
+        UserError: the manifest cannot be read, or the index is of another model or split, or studies of another file of embeddings
+            would stay.
     """
     manifest = read_manifest(chosen.manifest, chosen.root)
     rows = [row for row in rows_of(manifest, chosen.split)[0].tolist() if manifest.column("study_id")[row] not in set(remove)]
+    ids = manifest.column("study_id")
     facts = {**source.facts(), "split": chosen.split}
     _refuse_other(out, facts)
     identities, refused = source.volume_identities(manifest, rows)
-    given = {"created": time.strftime("%Y-%m-%dT%H:%M:%S")} if read_commit(out) is None else {}
-    with IndexWriter(out, source.dim, {**facts, **given}) as writer:
+    found = read_commit(out)
+    with IndexWriter(out, source.dim, {**facts, **_begun(found, facts["identity"])}) as writer:
+        if found is not None and found.facts.get("identity") != facts["identity"] and not prune:
+            _refuse_two_files(out, set(writer.hashes()) - set(remove) - {ids[row] for row in identities})
         pending = _Changes(manifest, identities, writer.hashes())
         refused |= _put(writer, source, manifest, pending, batch)
-        ids = manifest.column("study_id")
-        known = set(writer.hashes())
-        unreadable = {ids[row] for row in refused if _is_volume(refused[row])}
-        gone = {*remove, *unreadable, *(known - {ids[row] for row in rows} if prune else ())} & known
+        known, embedded = set(writer.hashes()), {ids[row] for row in identities if row not in refused}
+        unreadable = {ids[row] for row, reason in refused.items() if _is_fault(reason)}
+        gone = {*remove, *unreadable, *(known - embedded if prune else ())} & known
         writer.remove(sorted(gone))
         _finish(writer, source, {
             **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
@@ -159,20 +162,40 @@ def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
     if found is None:
         return
     for name, what in (("identity", "vectors of another model"), ("split", "another split")):
-        if found.facts.get(name) != facts[name]:
-            raise UserError(f"The index {out} holds {what} ({found.facts.get(name)}, not {facts[name]}). Make a new index in another "
-                            "folder.")
+        held, given = found.facts.get(name, "nothing"), facts[name]
+        # another file of embeddings is let through: its vectors are in its studies' identities, so all of them are put anew
+        if held != given and not (name == "identity" and held.startswith(EMBEDDINGS) and given.startswith(EMBEDDINGS)):
+            raise UserError(f"The index {out} holds {what} ({held}, not {given}). Make a new index in another folder.")
 
 
-def _is_volume(reason: str) -> bool:
+def _begun(found: Commit | None, identity: str) -> dict[str, Any]:
+    """Return the facts that differ while a run is at work: an index half of whose vectors are another file's is neither's."""
+    if found is None:
+        return {"created": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    return {} if found.facts.get("identity") == identity else {"identity": f"{EMBEDDINGS} of two files"}
+
+
+def _refuse_two_files(out: Path, staying: set[str]) -> None:
+    if staying:
+        raise UserError(f"The index {out} holds {len(staying)} studies whose vectors come from another file, and this file or manifest has "
+                        f"none of them ({', '.join(sorted(staying)[:3])}, …): scores of two models cannot be compared. Take them out with "
+                        "--prune true, or make a new index in another --out.")
+
+
+def _is_embeddable(reason: str) -> bool:
     return not reason.startswith("no_embedding")
 
 
+def _is_fault(reason: str) -> bool:
+    """Whether a volume was seen and is none; one that is not there may only lie on a disk that is away."""
+    return not reason.startswith(("no_embedding:", "missing_file:"))
+
+
 def _report_refused(out: Path, manifest: Manifest, refused: dict[int, str]) -> int:
-    absent = sum(not _is_volume(reason) for reason in refused.values())
+    absent = sum(not _is_embeddable(reason) for reason in refused.values())
     if absent:
         print(f"{absent} rows have no embedding and are left out.")
-    volumes = {row: reason for row, reason in refused.items() if _is_volume(reason)}
+    volumes = {row: reason for row, reason in refused.items() if _is_embeddable(reason)}
     write_refused(manifest, volumes, out / "refused.csv")
     if volumes:
         print(f"{len(volumes)} were set aside, listed in {out / 'refused.csv'}:\n{describe_refused(manifest, volumes)}")

@@ -37,7 +37,7 @@ def index(
         root: the folder that the `volume` column is relative to; the manifest's own by default.
         cache: the folder of volumes on the model's grid; `cache` beside the manifest by default, as in training.
         remove: ids of studies to take out of the index, with commas between.
-        prune: also take out what the manifest no longer has.
+        prune: also take out what the manifest no longer has, and what has no volume or embedding now.
         batch: studies that are committed at a time.
         jobs: processes that read volumes; -1 for one a core.
         device: where the model runs: cpu or cuda; a GPU where there is one by default.
