@@ -71,6 +71,7 @@ def test_every_mode_from_the_command_line(made: Path, tiny_cohort: Path, tmp_pat
     assert asked(capsys, made, "--study", "s7")["hits"][0]["study_id"] != "s7"
     assert asked(capsys, made, "--study", "s7", "--into", "report")["into"] == "report"
     assert asked(capsys, made, "--keyword", "nodule", "--holding", "false")["hits"] == []
+    assert asked(capsys, made, "--keyword", "nodule", "--into", "report")["into"] == "report"
     assert asked(capsys, made, "--words", "number 12", "--top", "1")["hits"][0]["study_id"] == "s12"
     hybrid = asked(capsys, made, "case number 12", "--hybrid", "--top", "40")
     assert (hybrid["hybrid"], len(hybrid["hits"])) == (True, 30)
@@ -148,7 +149,12 @@ def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Pa
         assert "s4" not in index.study_ids
     (cohort / "away").rename(cohort / "s4.nii.gz")
     assert main(words) == 3
-    assert main(["index", "--remove", "s7,s8", "--out", str(out)]) == 0
+    capsys.readouterr()
+    with Index.open(out):
+        assert main(["index", "--remove", "s7", "--out", str(out)]) == 0
+        assert "stays in its files" in capsys.readouterr().out
+    assert main(["index", "--remove", " s8, ", "--out", str(out)]) == 0
+    assert "stays in its files" not in capsys.readouterr().out
     with Index.open(out) as index:
         assert set(index.study_ids) == {f"s{number}" for number in range(1, 31)} - {"s3", "s7", "s8"}
     with pytest.raises(UserError, match="Not in the index"):
@@ -215,6 +221,14 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
     (["search", "{made}"], "search needs one query"),
     (["search", "{made}", "nodule", "--keyword", "nodule"], "search needs one query"),
     (["search", "{made}", "--study", "s1", "--hybrid"], "has none to fuse"),
+    (["search", "{made}", "--words", "nodule", "--hybrid"], "has none to fuse"),
+    (["search", "{made}", "--volume", "{tmp}", "--hybrid"], "has none to fuse"),
+    (["search", "{made}", "nodule", "--top", "0"], "--top 0 asks for nothing"),
+    (["search", "{made}", "--words", "nodule", "--top", "-1"], "--top -1 asks for nothing"),
+    (["search", "{made}", "nodule", "--holding", "true"], "--holding goes with --keyword"),
+    (["search", "{made}", "--words", "nodule", "--leave_out", "patient"], "--leave_out goes with --study"),
+    (["search", "{made}", "--words", "nodule", "--into", "image"], "no volumes"),
+    (["index", "--remove", " , ", "--out", "{tmp}/new"], "index needs --manifest"),
     (["search", "{made}", "nodule", "--where", "colour = red"], "has no column 'colour'"),
     (["search", "{made}", "--volume", "{tmp}/absent.nii.gz"], "does not exist"),
     (["search", "{made}", "nodule", "--checkpoint", "{tmp}/absent.ckpt"], "is not there"),

@@ -71,6 +71,16 @@ def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, 
     assert searcher.keyword("pneumothorax").asked == ("There is pneumothorax.", "pneumothorax is seen.")
 
 
+def test_a_keyword_ranks_reports_too(searcher: Searcher) -> None:
+    answer = searcher.keyword("nodule", into="report", top=COUNT)
+    queries = WordEncoder().embed_texts(answer.asked).astype(np.float64)
+    mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
+    expected = {hit.study_id: cosine(mean, WordEncoder().embed_texts([hit.report])[0]) for hit in answer.hits}
+    assert answer.into == "report"
+    assert {hit.study_id: hit.score for hit in answer.hits} == pytest.approx(expected, abs=1e-6)
+    assert answer.hits[0].score > searcher.keyword("nodule").hits[0].score
+
+
 def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
     assert index.label_counts() == dict.fromkeys(("atelectasis", "emphysema", "nodule", "pleural effusion"), 10)
     holding, lacking = (searcher.keyword("nodule", holding=holds, top=COUNT) for holds in (True, False))

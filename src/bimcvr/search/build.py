@@ -26,6 +26,10 @@ from bimcvr.search.spans import extractor
 from bimcvr.search.writer import IndexWriter
 
 
+_NOT_ERASED = ("Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is erased "
+               "when `index` runs while nobody reads.")
+
+
 @dataclass(frozen=True)
 class Chosen:
     """Which rows of which manifest are indexed: those of one split, or `all`."""
@@ -69,13 +73,15 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         unreadable = {ids[row] for row, reason in refused.items() if _is_fault(reason)}
         gone = {*remove, *unreadable, *(known - embedded if prune else ())} & known
         writer.remove(sorted(gone))
-        _finish(writer, source, {
+        erased = _finish(writer, source, {
             **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
             "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
         })
         done = len(pending.rows) - len(refused.keys() & set(pending.rows))
         print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")
         kept = len(set(writer.hashes()) - {ids[row] for row in rows})
+    if not erased:
+        print(_NOT_ERASED)
     if kept:
         print(f"{kept} studies of the index are not among these rows and stay; --prune true takes them out.")
     return _report_refused(out, manifest, refused)
@@ -93,9 +99,10 @@ def remove_studies(out: Path, study_ids: Sequence[str]) -> int:
     with IndexWriter(out, found.dim) as writer:
         absent = writer.remove(study_ids)
         left = len(writer)
-        if len(absent) < len(study_ids):
-            writer.reclaim()
+        erased = writer.reclaim()
     print(f"{out}: {len(study_ids) - len(absent)} studies removed, {left} left.")
+    if not erased:
+        print(_NOT_ERASED)
     if absent:
         raise UserError(f"Not in the index {out}: {', '.join(absent)}.")
     return 0
@@ -148,13 +155,13 @@ def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, 
         pictures.geometry if pictures else {}, pictures.thumbnails if pictures else {}, *pending.hashes[row])
 
 
-def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> None:
+def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> bool:
     writer.refresh_words()
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])
         calibration = calibrate(index, prompts, source.text_encoder())
         facts |= {"with_pictures": index.with_pictures()}
-    writer.finish(facts, calibration, prompts)
+    return writer.finish(facts, calibration, prompts)
 
 
 def _refuse_other(out: Path, facts: dict[str, Any]) -> None:

@@ -58,7 +58,8 @@ class Searcher:
         return self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
 
     def keyword(
-        self, keyword: str, *, top: int = 10, where: str | Sequence[str] = "", holding: bool | None = None, hybrid: bool = False
+        self, keyword: str, *, top: int = 10, where: str | Sequence[str] = "", holding: bool | None = None, hybrid: bool = False,
+        into: Stream = "image",
     ) -> Answer:
         """Find the studies with a finding.
 
@@ -68,6 +69,7 @@ class Searcher:
             where: a filter.
             holding: only studies whose labels hold the finding, or a narrower one (True), or do not (False); labels heed negation.
             hybrid: fuse with the ranking by words.
+            into: rank volumes or reports.
 
         Raises:
             UserError: the keyword is empty, or nothing can embed its prompts.
@@ -78,7 +80,7 @@ class Searcher:
         label = canonical_label(keyword, self.index) or keyword.strip()
         question = ask_keyword(label, self.model, self.index)
         holds = None if holding is None else self._holders(label) == holding
-        return self._answer("keyword", question, began, top, where, "image", words=keyword, fused=keyword if hybrid else "",
+        return self._answer("keyword", question, began, top, where, into, words=keyword, fused=keyword if hybrid else "",
                             label=label, among=holds)
 
     def volume(self, path: str | Path, *, top: int = 10, where: str | Sequence[str] = "", into: Stream = "image") -> Answer:

@@ -44,12 +44,13 @@ def index(
     """
     from bimcvr.search.build import Chosen, build, remove_studies
 
+    removed = [name.strip() for name in remove.split(",") if name.strip()]
     if manifest is None:
-        if not remove or checkpoint is not None or embeddings is not None:
+        if not removed or checkpoint is not None or embeddings is not None:
             raise UserError("index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an index that is there.")
-        return remove_studies(out, remove.split(","))
+        return remove_studies(out, removed)
     source = _source(checkpoint, embeddings, cache, jobs, device)
-    return build(out, source, Chosen(manifest, root, split), [name for name in remove.split(",") if name], prune, batch)
+    return build(out, source, Chosen(manifest, root, split), removed, prune, batch)
 
 
 def _source(checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None) -> "Source":
