@@ -25,7 +25,6 @@ from bimcvr.search.source import EMBEDDINGS, Embedded, Source
 from bimcvr.search.spans import extractor
 from bimcvr.search.writer import IndexWriter
 
-
 _NOT_ERASED = ("Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is erased "
                "when `index` runs while nobody reads.")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.errors import UserError
-from bimcvr.files import write_json
+from bimcvr.files import replacing
 
 FORMAT = 1
 NAME = "index.json"
@@ -62,7 +62,9 @@ class Commit:
 
     def write(self, folder: Path) -> None:
         """Make it the one that counts: written beside, forced to disk, renamed."""
-        write_json(folder / NAME, {"format": FORMAT, **asdict(self)})
+        with replacing(folder / NAME) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            force_to_disk(temporary)
         force_to_disk(folder)
 
 
