@@ -178,6 +178,29 @@ def test_an_index_from_embeddings(run: Path, tiny_cohort: Path, tmp_path: Path, 
     assert len(named["hits"]) == 7
 
 
+def test_pictures_outlast_a_disk_that_is_away(tiny_cohort: Path, tmp_path: Path) -> None:
+    names = ["s0", "s1"]
+    np.savez(tmp_path / "v.npz", study_id=np.array(names), image=np.eye(2, 8, dtype=np.float32), text=np.eye(2, 8, dtype=np.float32))
+    table = pd.DataFrame({"study_id": names, "volume": [f"{name}.nii.gz" for name in names], "report": "There is a nodule."})
+    table.to_csv(tmp_path / "m.csv", index=False)
+    words = ["index", "--embeddings", str(tmp_path / "v.npz"), "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "i"),
+             "--jobs", "1"]
+    shutil.copy2(tiny_cohort.parent / "s0.nii.gz", tmp_path / "s0.nii.gz")
+    assert main(words) == 0
+    with Index.open(tmp_path / "i") as index:
+        drawn = index.thumbnails("s0")
+        assert (len(drawn), index.thumbnails("s1")) == (3, {})
+    (tmp_path / "s0.nii.gz").unlink()
+    assert main(words) == 0
+    with Index.open(tmp_path / "i") as index:
+        assert index.thumbnails("s0") == drawn
+    shutil.copy2(tiny_cohort.parent / "s1.nii.gz", tmp_path / "s0.nii.gz")
+    assert main(words) == 0
+    with Index.open(tmp_path / "i") as index:
+        assert set(index.thumbnails("s0")) == set(drawn)
+        assert index.thumbnails("s0") != drawn, "another volume under the same name is drawn anew"
+
+
 def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"s{number}" for number in range(6)]
 

@@ -130,6 +130,8 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
             part = pending.rows[start : start + batch]
             embedded, wrong = source.embed(manifest, [row for row in part if row not in same_volume])
             refused |= wrong
+            for row in embedded:
+                _keep_pictures(old, manifest, row, embedded[row])
             kept = [row for row in part if row in same_volume]
             for row, text in zip(kept, source.embed_reports(manifest, kept), strict=True):
                 embedded[row] = _with_old_volume(old, pending.cells[row]["study_id"], text)
@@ -138,11 +140,21 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
     return refused
 
 
+def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: Embedded) -> None:
+    """A volume that is away, while its vectors come from a file, keeps the pictures that were drawn of it."""
+    study_id, path = manifest.column("study_id")[row], manifest.volume_path(row)
+    if embedded.pictures is None and not path.exists() and study_id in old and old.row(study_id).source == str(path.resolve()):
+        embedded.pictures = _old_pictures(old, study_id)
+
+
 def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> Embedded:
     """Only the row has changed: its volume's vector and pictures are those that the index has."""
+    return Embedded(old.image.row(old.place(study_id)), text, _old_pictures(old, study_id))
+
+
+def _old_pictures(old: Index, study_id: str) -> Pictures | None:
     thumbnails = old.thumbnails(study_id)
-    pictures = Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
-    return Embedded(old.image.row(old.place(study_id)), text, pictures)
+    return Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
 
 
 def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, has_labels: bool) -> Study:

@@ -105,6 +105,9 @@ class Index:
     def __len__(self) -> int:
         return len(self.study_ids)
 
+    def __contains__(self, study_id: str) -> bool:
+        return study_id in self._places
+
     def __enter__(self) -> Self:
         return self
 
