@@ -43,7 +43,8 @@ def study(name: str, version: int = 0, **cells: str) -> Study:
     number = int(name[1:])
     finding, denied = FINDINGS[number % 4], FINDINGS[(number + 1) % 4]
     report = f"There is {finding}. No {denied} in case{number} version{version}."
-    row = {"study_id": name, "volume": f"{name}.nii.gz", "report": report, "patient_id": f"p{number // 2}", "age": str(20 + number)} | cells
+    row = {"study_id": name, "volume": f"{name}.nii.gz", "report": report, "patient_id": f"p{number // 2}", "age": str(20 + number),
+           "source": "phantom"} | cells
     text = WordEncoder().embed_texts([row["report"]])[0]
     pictures = {"axial": b"a" + name.encode(), "coronal": b"c", "sagittal": b"s"}
     return Study(row, vector_of(f"{name}i{version}"), text, (finding,), f"/data/{name}.nii.gz", {"native_spacing": [1.0, 0.7, 0.7]},
@@ -58,7 +59,7 @@ def prompts() -> Prompts:
 
 def make_index(folder: Path, studies: Sequence[Study], with_prompts: bool = True) -> Path:
     """Write an index in one go."""
-    with IndexWriter(folder, DIM, {"split": "all", "phantom": True}) as writer:
+    with IndexWriter(folder, DIM, {"split": "all"}) as writer:
         writer.put(studies)
         writer.finish({}, {}, prompts() if with_prompts else None)
     return folder

@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
+import threading
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bimcvr.search import table, writer
 from bimcvr.search.index import Index
 
 KILLS, STUDIES, DIM = 10, 60, 8
@@ -26,7 +29,9 @@ def write_inputs(folder: Path, version: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(version)
     ids = [f"s{number:02}" for number in range(STUDIES)]
     image, text = (rng.standard_normal((STUDIES, DIM)).astype(np.float32) for _ in range(2))
-    np.savez(folder / f"{version}.npz", study_id=np.array(ids), image=image, text=text)
+    asked = rng.standard_normal((1, DIM)).astype(np.float32)
+    np.savez(folder / f"{version}.npz", study_id=np.array(ids), image=image, text=text, prompt=np.array(["There is a nodule."]),
+             prompt_label=np.array(["nodule"]), prompt_denies=np.array([False]), prompt_embedding=asked)
     pd.DataFrame({
         "study_id": ids, "volume": [f"{name}.nii.gz" for name in ids], "patient_id": ids,
         "report": [f"There is a nodule. Study {name}, version {version}." for name in ids],
@@ -34,21 +39,39 @@ def write_inputs(folder: Path, version: int) -> dict[str, np.ndarray]:
     return {"image": image, "text": text}
 
 
-def run(folder: str, version: int) -> None:
+def run(folder: str, version: int, point: str = "", delay: float = 0) -> None:
     """The command, in a process of its own."""
     from bimcvr.cli import main
 
+    if point:
+        kill_in(point, delay)
     with contextlib.redirect_stdout(io.StringIO()):
         code = main(["index", "--embeddings", f"{folder}/{version}.npz", "--manifest", f"{folder}/{version}.csv",
                      "--out", f"{folder}/index", "--batch", "3", "--jobs", "1"])
     os._exit(code)
 
 
-def start(folder: Path, version: int) -> BaseProcess:
+def kill_in(point: str, delay: float) -> None:
+    """Have this process killed so many seconds after it has come to a point, at the latest when it would go on from there."""
+    owner = {"unlink": Path, "save_prompts": writer, "rewrite_rows": writer, "index_words": table}.get(point, writer.IndexWriter)
+    real = getattr(owner, point)
+
+    def killed(*words: object, **options: object) -> object:
+        if point == "unlink" and Path(str(words[0])).suffix != ".f32":
+            return real(*words, **options)
+        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        real(*words, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    setattr(owner, point, killed)
+
+
+def start(folder: Path, version: int, *kill: object) -> BaseProcess:
     """Start the command from a process that has its slow imports done, but none that starts threads."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["bimcvr.search.source", "bimcvr.search.build", "pyarrow", "jsonargparse", "lance_namespace"])
-    process = context.Process(target=run, args=(str(folder), version))
+    process = context.Process(target=run, args=(str(folder), version, *kill))
     process.start()
     return process
 
@@ -129,6 +152,32 @@ def test_ten_kills_lose_nothing_that_was_committed(tmp_path: Path, version: int)
     assert halfway, "no kill fell between two commits"
     finish(tmp_path, version)
     assert held(tmp_path, vectors) == dict.fromkeys((f"s{number:02}" for number in range(STUDIES)), version)
+
+
+@pytest.mark.slow
+def test_kills_in_the_end_phase_lose_nothing(tmp_path: Path) -> None:
+    """Joining files, prompts, writing anew, old versions and deletion of files are killed in, early and late."""
+    vectors = {version: write_inputs(tmp_path, version) for version in (1, 2)}
+    finish(tmp_path, 1)
+    updated = dict.fromkeys((f"s{number:02}" for number in range(STUDIES)), 2)
+    for point in ("refresh_words", "save_prompts", "rewrite_rows", "index_words", "_drop_old_versions", "unlink"):
+        for delay in (0.002, 5):
+            process = start(tmp_path, 2, point, delay)
+            process.join(60)
+            assert process.exitcode == -signal.SIGKILL, (point, "was not come to")
+            assert held(tmp_path, vectors) == updated, (point, delay)
+    finish(tmp_path, 2)
+    assert held(tmp_path, vectors) == updated
+    with Index.open(tmp_path / "index") as index:
+        assert index.facts["complete"]
+        assert index.commit.slots == STUDIES
+        assert index.prompts is not None
+    left = sorted(path.name for path in (tmp_path / "index").iterdir())
+    assert left == sorted([
+        "index.json", f"image-{index.commit.generation}.f32", f"text-{index.commit.generation}.f32", index.commit.prompts, "reader.lock",
+        "refused.csv", "rows.lance", "writer.lock"])
+    assert len(list((tmp_path / "index/rows.lance/_versions").glob("*.manifest"))) == 1
+    assert not any(b"version 1." in path.read_bytes() for path in (tmp_path / "index").rglob("*") if path.is_file())
 
 
 def finish(folder: Path, version: int) -> None:

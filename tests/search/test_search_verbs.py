@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -70,6 +71,7 @@ def test_every_mode_from_the_command_line(made: Path, tiny_cohort: Path, tmp_pat
     assert asked(capsys, made, "--study", "s7")["hits"][0]["study_id"] != "s7"
     assert asked(capsys, made, "--study", "s7", "--into", "report")["into"] == "report"
     assert asked(capsys, made, "--keyword", "nodule", "--holding", "false")["hits"] == []
+    assert asked(capsys, made, "--keyword", "nodule", "--into", "report")["into"] == "report"
     assert asked(capsys, made, "--words", "number 12", "--top", "1")["hits"][0]["study_id"] == "s12"
     hybrid = asked(capsys, made, "case number 12", "--hybrid", "--top", "40")
     assert (hybrid["hybrid"], len(hybrid["hits"])) == (True, 30)
@@ -136,7 +138,23 @@ def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Pa
     seen.clear()
     assert main([*words, "--prune", "true"]) == 3
     assert seen == ["s3"]
-    assert main(["index", "--remove", "s7,s8", "--out", str(out)]) == 0
+    monkeypatch.undo()
+    (cohort / "s4.nii.gz").rename(cohort / "away")
+    assert main(words) == 3
+    assert sorted(pd.read_csv(out / "refused.csv")["study_id"]) == ["s3", "s4"]
+    with Index.open(out) as index:
+        assert index.row("s4").report, "a disk that is away costs nothing"
+    assert main([*words, "--prune", "true"]) == 3
+    with Index.open(out) as index:
+        assert "s4" not in index.study_ids
+    (cohort / "away").rename(cohort / "s4.nii.gz")
+    assert main(words) == 3
+    capsys.readouterr()
+    with Index.open(out):
+        assert main(["index", "--remove", "s7", "--out", str(out)]) == 0
+        assert "stays in its files" in capsys.readouterr().out
+    assert main(["index", "--remove", " s8, ", "--out", str(out)]) == 0
+    assert "stays in its files" not in capsys.readouterr().out
     with Index.open(out) as index:
         assert set(index.study_ids) == {f"s{number}" for number in range(1, 31)} - {"s3", "s7", "s8"}
     with pytest.raises(UserError, match="Not in the index"):
@@ -160,11 +178,80 @@ def test_an_index_from_embeddings(run: Path, tiny_cohort: Path, tmp_path: Path, 
     assert len(named["hits"]) == 7
 
 
+def test_pictures_outlast_a_disk_that_is_away(tiny_cohort: Path, tmp_path: Path) -> None:
+    names = ["s0", "s1"]
+    np.savez(tmp_path / "v.npz", study_id=np.array(names), image=np.eye(2, 8, dtype=np.float32), text=np.eye(2, 8, dtype=np.float32))
+    table = pd.DataFrame({"study_id": names, "volume": [f"{name}.nii.gz" for name in names], "report": "There is a nodule."})
+    table.to_csv(tmp_path / "m.csv", index=False)
+    words = ["index", "--embeddings", str(tmp_path / "v.npz"), "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "i"),
+             "--jobs", "1"]
+    shutil.copy2(tiny_cohort.parent / "s0.nii.gz", tmp_path / "s0.nii.gz")
+    assert main(words) == 0
+    with Index.open(tmp_path / "i") as index:
+        drawn = index.thumbnails("s0")
+        assert (len(drawn), index.thumbnails("s1")) == (3, {})
+    (tmp_path / "s0.nii.gz").unlink()
+    assert main(words) == 0
+    with Index.open(tmp_path / "i") as index:
+        assert index.thumbnails("s0") == drawn
+    shutil.copy2(tiny_cohort.parent / "s1.nii.gz", tmp_path / "s0.nii.gz")
+    assert main(words) == 0
+    with Index.open(tmp_path / "i") as index:
+        assert set(index.thumbnails("s0")) == set(drawn)
+        assert index.thumbnails("s0") != drawn, "another volume under the same name is drawn anew"
+
+
+def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"s{number}" for number in range(6)]
+
+    def words(model: int, held: int, rows: int) -> list[str]:
+        rng = np.random.default_rng(model)
+        image, text = (rng.standard_normal((6, 8)).astype(np.float32)[:held] for _ in range(2))
+        np.savez(tmp_path / "vectors.npz", study_id=np.array(names[:held]), image=image, text=text)
+        pd.DataFrame({"study_id": names, "volume": names, "report": "There is a nodule."})[:rows].to_csv(tmp_path / "m.csv", index=False)
+        return ["index", "--embeddings", str(tmp_path / "vectors.npz"), "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "i"),
+                "--batch", "2", "--jobs", "1"]
+
+    def first_vectors() -> list[float]:
+        with Index.open(tmp_path / "i") as index:
+            return [float(index.image.row(index.place(name))[0]) for name in sorted(index.study_ids)]
+
+    assert main(words(1, 6, 6)) == 0
+    one = first_vectors()
+    for held, rows in ((4, 6), (6, 4)):  # its file, or its manifest, lacks two that the index has
+        assert main(words(2, held, rows)) == 1
+        said = capsys.readouterr().err
+        assert "2 studies whose vectors come from another file" in said
+        assert "--prune true" in said
+        assert "--out" in said
+    assert first_vectors() == one, "a refusal changes nothing"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Index, "with_pictures", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # stopped when all is put and nothing finished
+            main(words(2, 6, 6))
+    for model in (1, 2):  # half done is neither's
+        assert main(words(model, 6, 4)) == 1
+    assert main(words(2, 6, 6)) == 0
+    two = first_vectors()
+    assert not set(one) & set(two)
+    assert main(words(2, 6, 4)) == 0, "of the same file studies may stay"
+    assert main([*words(1, 4, 6), "--prune", "true"]) == 0
+    assert first_vectors() == one[:4]
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["search", "{tmp}", "nodule"], "There is no index in"),
     (["search", "{made}"], "search needs one query"),
     (["search", "{made}", "nodule", "--keyword", "nodule"], "search needs one query"),
     (["search", "{made}", "--study", "s1", "--hybrid"], "has none to fuse"),
+    (["search", "{made}", "--words", "nodule", "--hybrid"], "has none to fuse"),
+    (["search", "{made}", "--volume", "{tmp}", "--hybrid"], "has none to fuse"),
+    (["search", "{made}", "nodule", "--top", "0"], "--top 0 asks for nothing"),
+    (["search", "{made}", "--words", "nodule", "--top", "-1"], "--top -1 asks for nothing"),
+    (["search", "{made}", "nodule", "--holding", "true"], "--holding goes with --keyword"),
+    (["search", "{made}", "--words", "nodule", "--leave_out", "patient"], "--leave_out goes with --study"),
+    (["search", "{made}", "--words", "nodule", "--into", "image"], "no volumes"),
+    (["index", "--remove", " , ", "--out", "{tmp}/new"], "index needs --manifest"),
     (["search", "{made}", "nodule", "--where", "colour = red"], "has no column 'colour'"),
     (["search", "{made}", "--volume", "{tmp}/absent.nii.gz"], "does not exist"),
     (["search", "{made}", "nodule", "--checkpoint", "{tmp}/absent.ckpt"], "is not there"),

@@ -19,6 +19,7 @@ from bimcvr.search.answer import RRF
 from bimcvr.search.index import Index
 from bimcvr.search.page import marked
 from bimcvr.search.searcher import Searcher
+from bimcvr.search.writer import IndexWriter
 
 COUNT = 40
 
@@ -68,6 +69,16 @@ def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, 
     with pytest.raises(UserError, match="no vectors of the keyword 'pneumothorax'"):
         Searcher(index).keyword("pneumothorax")
     assert searcher.keyword("pneumothorax").asked == ("There is pneumothorax.", "pneumothorax is seen.")
+
+
+def test_a_keyword_ranks_reports_too(searcher: Searcher) -> None:
+    answer = searcher.keyword("nodule", into="report", top=COUNT)
+    queries = WordEncoder().embed_texts(answer.asked).astype(np.float64)
+    mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
+    expected = {hit.study_id: cosine(mean, WordEncoder().embed_texts([hit.report])[0]) for hit in answer.hits}
+    assert answer.into == "report"
+    assert {hit.study_id: hit.score for hit in answer.hits} == pytest.approx(expected, abs=1e-6)
+    assert answer.hits[0].score > searcher.keyword("nodule").hits[0].score
 
 
 def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
@@ -151,6 +162,19 @@ def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
     for empty in ("", "  "):
         with pytest.raises(UserError, match="empty"):
             searcher.text(empty)
+
+
+def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "index", DIM) as writer:
+        writer.put([study("s1"), study("s2")])
+    for said in (("This index is unfinished (2 studies so far): run `index` again.",), ()):
+        with Index.open(tmp_path / "index") as opened:
+            asks = Searcher(opened, WordEncoder())
+            answers = [asks.text("There is a nodule."), asks.keyword("nodule"), asks.study("s1"), asks.volume(Path("s1i0")),
+                       asks.words("nodule")]
+            assert [answer.notes[:1] for answer in answers] == [said] * 5
+        with IndexWriter(tmp_path / "index", DIM) as writer:
+            writer.finish({}, {}, None)
 
 
 def test_a_model_of_another_width_is_refused(index: Index) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 from bimcvr.errors import UserError
 from bimcvr.search import commit as commit_module
-from bimcvr.search import writer as writer_module
 from bimcvr.search.index import Index
+from bimcvr.search.scan import unit_vector
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.writer import IndexWriter
 
@@ -67,7 +66,7 @@ def test_any_sequence_of_changes_equals_a_rebuild(changes: list[tuple[str, list[
     with tempfile.TemporaryDirectory() as name:
         folder, held = Path(name) / "index", dict[str, int]()
         for what, ids, version in changes:
-            with IndexWriter(folder, DIM, {"phantom": True}) as writer:
+            with IndexWriter(folder, DIM) as writer:
                 if what == "put":
                     writer.put([study(one, version) for one in ids])
                     held |= dict.fromkeys(ids, version)
@@ -84,8 +83,7 @@ def test_any_sequence_of_changes_equals_a_rebuild(changes: list[tuple[str, list[
         assert seen(folder) == seen(rebuilt)
 
 
-def test_dead_vectors_and_old_versions_are_reclaimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer_module, "_MARGIN", timedelta(0))
+def test_dead_vectors_and_old_versions_are_reclaimed(tmp_path: Path) -> None:
     folder = make_index(tmp_path / "index", [study(f"s{number}") for number in range(12)])
     before = seen(folder)
     with IndexWriter(folder, DIM) as writer:
@@ -97,7 +95,36 @@ def test_dead_vectors_and_old_versions_are_reclaimed(tmp_path: Path, monkeypatch
     assert seen(folder) == before
     assert sorted(path.name for path in folder.glob("*.f32")) == ["image-2.f32", "text-2.f32"]
     assert (folder / "image-2.f32").stat().st_size == 12 * DIM * 4
-    assert len(list((folder / "rows.lance/_versions").glob("*.manifest"))) <= 2
+    assert len(list((folder / "rows.lance/_versions").glob("*.manifest"))) == 1
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_nothing_of_what_was_deleted_stays_in_the_files(tmp_path: Path, how: str) -> None:
+    studies = [study(f"s{number}") for number in range(40)]
+    studies[7] = study("s7", report="Zygapophyseal SECRETSENTENCE of Mr Miller, zebrawood.")
+    folder = make_index(tmp_path / "index", studies)
+    vectors = [unit_vector(getattr(studies[7], stream)).astype("<f4").tobytes() for stream in ("image", "text")]
+    secrets = [b"SECRETSENTENCE", b"zebrawood", *vectors, *([b"as7"] if how == "removed" else [])]
+    assert all(holding(folder, secret) for secret in secrets), "it can be found where it is"
+    with Index.open(folder), IndexWriter(folder, DIM) as writer:
+        if how == "removed":
+            writer.remove(["s7"])
+        else:
+            writer.put([study("s7", 1)])
+        assert not writer.reclaim(), "someone reads"
+    assert holding(folder, b"SECRETSENTENCE")
+    with IndexWriter(folder, DIM) as writer:
+        assert writer.reclaim()
+    assert {secret: holding(folder, secret) for secret in secrets} == {secret: [] for secret in secrets}
+    with Index.open(folder) as index:
+        assert len(index.word_ranks("case8")) == 1
+        assert index.word_ranks("zebrawood") == []
+    assert len(in_step(folder)) == (39 if how == "removed" else 40)
+
+
+def holding(folder: Path, content: bytes) -> list[Path]:
+    """The files that hold some bytes."""
+    return [path for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
 
 
 def test_a_reader_keeps_its_snapshot(tmp_path: Path) -> None:
@@ -116,6 +143,40 @@ def test_a_reader_keeps_its_snapshot(tmp_path: Path) -> None:
         writer.finish({}, {}, prompts())
         assert writer.commit.slots == 10
     assert len(in_step(folder)) == 10
+
+
+def test_a_reader_that_may_not_write_holds_its_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_index(tmp_path / "index", [study(f"s{number}") for number in range(12)])
+    real = os.open
+
+    def open_to_read(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY | os.O_CREAT):
+            raise PermissionError(13, "not yours", str(path))
+        return real(path, flags, *more, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_to_read)
+        reader = Index.open(folder)
+    with commit_module.without_readers(folder) as alone:
+        assert not alone
+    reader.close()
+    with commit_module.without_readers(folder) as alone:
+        assert alone
+    (folder / "reader.lock").unlink()
+    monkeypatch.setattr(os, "open", open_to_read)
+    with Index.open(folder) as unheld:  # a copy on a disk that nobody can write to
+        assert len(unheld) == 12
+
+
+def test_an_index_is_phantom_while_a_phantom_study_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    with IndexWriter(folder, DIM) as writer:
+        writer.put([study("s1", source="phantom"), study("s2", source="hospital")])
+    for left in (True, False):  # as committed by a run that never came to its end
+        with Index.open(folder) as index:
+            assert (index.is_phantom, index.facts["phantom"], Searcher(index).words("nodule").phantom) == (left, left, left)
+        with IndexWriter(folder, DIM) as writer:
+            writer.remove(["s1"])
 
 
 def test_there_is_one_writer(tmp_path: Path) -> None:
@@ -186,7 +247,7 @@ def test_a_stop_at_each_step_leaves_what_was_committed(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", stopping(os.fsync))
     from lancedb.table import LanceTable
 
-    for name in ("add", "delete", "optimize", "restore", "add_columns"):
+    for name in ("add", "delete", "optimize", "restore", "add_columns", "create_index"):
         monkeypatch.setattr(LanceTable, name, stopping(getattr(LanceTable, name)))
     folder, stops = tmp_path / "index", 0
     for stop_at in range(1, 200):

@@ -17,13 +17,16 @@ from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
 from bimcvr.search.calibration import calibrate
-from bimcvr.search.commit import read_commit
+from bimcvr.search.commit import Commit, read_commit
 from bimcvr.search.index import Index
 from bimcvr.search.pictures import Pictures
 from bimcvr.search.rows import Study
-from bimcvr.search.source import Embedded, Source
+from bimcvr.search.source import EMBEDDINGS, Embedded, Source
 from bimcvr.search.spans import extractor
 from bimcvr.search.writer import IndexWriter
+
+_NOT_ERASED = ("Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is erased "
+               "when `index` runs while nobody reads.")
 
 
 @dataclass(frozen=True)
@@ -43,36 +46,41 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         source: of the vectors.
         chosen: the rows.
         remove: studies to take out.
-        prune: also take out what is not among the rows.
+        prune: also take out what is not among the rows, or has no volume or embedding now.
         batch: studies that are committed at a time.
 
     Returns:
         The exit code: 3 if volumes were set aside.
 
     Raises:
-        UserError: the manifest cannot be read, or the index is of another model or split.
+        UserError: the manifest cannot be read, or the index is of another model or split, or studies of another file of embeddings
+            would stay.
     """
     manifest = read_manifest(chosen.manifest, chosen.root)
     rows = [row for row in rows_of(manifest, chosen.split)[0].tolist() if manifest.column("study_id")[row] not in set(remove)]
+    ids = manifest.column("study_id")
     facts = {**source.facts(), "split": chosen.split}
     _refuse_other(out, facts)
     identities, refused = source.volume_identities(manifest, rows)
-    given = {"created": time.strftime("%Y-%m-%dT%H:%M:%S")} if read_commit(out) is None else {}
-    with IndexWriter(out, source.dim, {**facts, **given}) as writer:
+    found = read_commit(out)
+    with IndexWriter(out, source.dim, {**facts, **_begun(found, facts["identity"])}) as writer:
+        if found is not None and found.facts.get("identity") != facts["identity"] and not prune:
+            _refuse_two_files(out, set(writer.hashes()) - set(remove) - {ids[row] for row in identities})
         pending = _Changes(manifest, identities, writer.hashes())
         refused |= _put(writer, source, manifest, pending, batch)
-        ids = manifest.column("study_id")
-        known = set(writer.hashes())
-        unreadable = {ids[row] for row in refused if _is_volume(refused[row])}
-        gone = {*remove, *unreadable, *(known - {ids[row] for row in rows} if prune else ())} & known
+        known, embedded = set(writer.hashes()), {ids[row] for row in identities if row not in refused}
+        unreadable = {ids[row] for row, reason in refused.items() if _is_fault(reason)}
+        gone = {*remove, *unreadable, *(known - embedded if prune else ())} & known
         writer.remove(sorted(gone))
-        _finish(writer, source, {
+        erased = _finish(writer, source, {
             **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
-            "phantom": manifest.is_phantom, "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
         })
         done = len(pending.rows) - len(refused.keys() & set(pending.rows))
         print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")
         kept = len(set(writer.hashes()) - {ids[row] for row in rows})
+    if not erased:
+        print(_NOT_ERASED)
     if kept:
         print(f"{kept} studies of the index are not among these rows and stay; --prune true takes them out.")
     return _report_refused(out, manifest, refused)
@@ -90,9 +98,10 @@ def remove_studies(out: Path, study_ids: Sequence[str]) -> int:
     with IndexWriter(out, found.dim) as writer:
         absent = writer.remove(study_ids)
         left = len(writer)
-        if len(absent) < len(study_ids):
-            writer.reclaim()
+        erased = writer.reclaim()
     print(f"{out}: {len(study_ids) - len(absent)} studies removed, {left} left.")
+    if not erased:
+        print(_NOT_ERASED)
     if absent:
         raise UserError(f"Not in the index {out}: {', '.join(absent)}.")
     return 0
@@ -121,6 +130,8 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
             part = pending.rows[start : start + batch]
             embedded, wrong = source.embed(manifest, [row for row in part if row not in same_volume])
             refused |= wrong
+            for row in embedded:
+                _keep_pictures(old, manifest, row, embedded[row])
             kept = [row for row in part if row in same_volume]
             for row, text in zip(kept, source.embed_reports(manifest, kept), strict=True):
                 embedded[row] = _with_old_volume(old, pending.cells[row]["study_id"], text)
@@ -129,11 +140,21 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
     return refused
 
 
+def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: Embedded) -> None:
+    """A volume that is away, while its vectors come from a file, keeps the pictures that were drawn of it."""
+    study_id, path = manifest.column("study_id")[row], manifest.volume_path(row)
+    if embedded.pictures is None and not path.exists() and study_id in old and old.row(study_id).source == str(path.resolve()):
+        embedded.pictures = _old_pictures(old, study_id)
+
+
 def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> Embedded:
     """Only the row has changed: its volume's vector and pictures are those that the index has."""
+    return Embedded(old.image.row(old.place(study_id)), text, _old_pictures(old, study_id))
+
+
+def _old_pictures(old: Index, study_id: str) -> Pictures | None:
     thumbnails = old.thumbnails(study_id)
-    pictures = Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
-    return Embedded(old.image.row(old.place(study_id)), text, pictures)
+    return Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
 
 
 def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, has_labels: bool) -> Study:
@@ -145,13 +166,13 @@ def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, 
         pictures.geometry if pictures else {}, pictures.thumbnails if pictures else {}, *pending.hashes[row])
 
 
-def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> None:
+def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> bool:
     writer.refresh_words()
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])
         calibration = calibrate(index, prompts, source.text_encoder())
         facts |= {"with_pictures": index.with_pictures()}
-    writer.finish(facts, calibration, prompts)
+    return writer.finish(facts, calibration, prompts)
 
 
 def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
@@ -159,20 +180,40 @@ def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
     if found is None:
         return
     for name, what in (("identity", "vectors of another model"), ("split", "another split")):
-        if found.facts.get(name) != facts[name]:
-            raise UserError(f"The index {out} holds {what} ({found.facts.get(name)}, not {facts[name]}). Make a new index in another "
-                            "folder.")
+        held, given = found.facts.get(name, "nothing"), facts[name]
+        # another file of embeddings is let through: its vectors are in its studies' identities, so all of them are put anew
+        if held != given and not (name == "identity" and held.startswith(EMBEDDINGS) and given.startswith(EMBEDDINGS)):
+            raise UserError(f"The index {out} holds {what} ({held}, not {given}). Make a new index in another folder.")
 
 
-def _is_volume(reason: str) -> bool:
+def _begun(found: Commit | None, identity: str) -> dict[str, Any]:
+    """Return the facts that differ while a run is at work: an index half of whose vectors are another file's is neither's."""
+    if found is None:
+        return {"created": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    return {} if found.facts.get("identity") == identity else {"identity": f"{EMBEDDINGS} of two files"}
+
+
+def _refuse_two_files(out: Path, staying: set[str]) -> None:
+    if staying:
+        raise UserError(f"The index {out} holds {len(staying)} studies whose vectors come from another file, and this file or manifest has "
+                        f"none of them ({', '.join(sorted(staying)[:3])}, …): scores of two models cannot be compared. Take them out with "
+                        "--prune true, or make a new index in another --out.")
+
+
+def _is_embeddable(reason: str) -> bool:
     return not reason.startswith("no_embedding")
 
 
+def _is_fault(reason: str) -> bool:
+    """Whether a volume was seen and is none; one that is not there may only lie on a disk that is away."""
+    return not reason.startswith(("no_embedding:", "missing_file:"))
+
+
 def _report_refused(out: Path, manifest: Manifest, refused: dict[int, str]) -> int:
-    absent = sum(not _is_volume(reason) for reason in refused.values())
+    absent = sum(not _is_embeddable(reason) for reason in refused.values())
     if absent:
         print(f"{absent} rows have no embedding and are left out.")
-    volumes = {row: reason for row, reason in refused.items() if _is_volume(reason)}
+    volumes = {row: reason for row, reason in refused.items() if _is_embeddable(reason)}
     write_refused(manifest, volumes, out / "refused.csv")
     if volumes:
         print(f"{len(volumes)} were set aside, listed in {out / 'refused.csv'}:\n{describe_refused(manifest, volumes)}")

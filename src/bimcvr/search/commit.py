@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.errors import UserError
-from bimcvr.files import write_json
+from bimcvr.files import replacing
 
 FORMAT = 1
 NAME = "index.json"
@@ -41,7 +41,7 @@ class Commit:
         columns: the manifest's columns, in order.
         prompts: the file of prompt vectors, or empty.
         complete: whether the run that wrote it came to its end.
-        facts: model, text encoder, checkpoint, manifest, split, phantom, created, commit of the code.
+        facts: model, text encoder, checkpoint, manifest, split, created, commit of the code.
         calibration: what scores this index's own reports and prompts reach.
     """
 
@@ -62,7 +62,9 @@ class Commit:
 
     def write(self, folder: Path) -> None:
         """Make it the one that counts: written beside, forced to disk, renamed."""
-        write_json(folder / NAME, {"format": FORMAT, **asdict(self)})
+        with replacing(folder / NAME) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            force_to_disk(temporary)
         force_to_disk(folder)
 
 
@@ -103,11 +105,20 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def hold_for_reading(folder: Path) -> int | None:
-    """Hold a snapshot's files against reclaiming; returns a handle to `os.close`, None where the folder is read-only."""
+    """Hold a snapshot's files against reclaiming.
+
+    Returns:
+        A handle to `os.close`; None where the folder is read-only and no writer has left a lock in it.
+    """
+    path = folder / "reader.lock"
     try:
-        handle = os.open(folder / "reader.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError:
-        return None
+        # whoever may only read the folder (a service's user) holds the lock all the same
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:
+            return None
     fcntl.flock(handle, fcntl.LOCK_SH)
     return handle
 

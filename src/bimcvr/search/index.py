@@ -105,6 +105,9 @@ class Index:
     def __len__(self) -> int:
         return len(self.study_ids)
 
+    def __contains__(self, study_id: str) -> bool:
+        return study_id in self._places
+
     def __enter__(self) -> Self:
         return self
 
@@ -121,12 +124,13 @@ class Index:
     @property
     def facts(self) -> dict[str, Any]:
         """What the index says about itself: model, text encoder, checkpoint, manifest, split, phantom, dim, created, commit."""
-        return {**self.commit.facts, "studies": len(self), "dim": self.commit.dim, "complete": self.commit.complete}
+        own = {"studies": len(self), "dim": self.commit.dim, "complete": self.commit.complete, "phantom": self.is_phantom}
+        return {**self.commit.facts, **own}
 
-    @property
+    @cached_property
     def is_phantom(self) -> bool:
-        """Whether any study is synthetic."""
-        return bool(self.commit.facts.get("phantom"))
+        """Whether any study is synthetic: its row says so, whichever run put it in and however that run ended."""
+        return "source" in self.commit.columns and "phantom" in self.counts("source")
 
     @property
     def columns(self) -> list[str]:

@@ -69,7 +69,8 @@ class Vectors:
         if not count:
             return [Top(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
         asked = units.astype(np.float32)
-        margin = 2.0 * self.values.shape[1] * 2.0**-24  # the worst rounding of two float32 products of unit vectors
+        # the worst rounding of two float32 products of E terms, and of the query and a stored vector's length to float32
+        margin = 2.0 * (self.values.shape[1] + 2) * 2.0**-24
         if len(asked) == 1:
             found = [_one(self.values, asked[0], count, open_slots, margin)]
         else:

@@ -58,7 +58,8 @@ class Searcher:
         return self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
 
     def keyword(
-        self, keyword: str, *, top: int = 10, where: str | Sequence[str] = "", holding: bool | None = None, hybrid: bool = False
+        self, keyword: str, *, top: int = 10, where: str | Sequence[str] = "", holding: bool | None = None, hybrid: bool = False,
+        into: Stream = "image",
     ) -> Answer:
         """Find the studies with a finding.
 
@@ -68,6 +69,7 @@ class Searcher:
             where: a filter.
             holding: only studies whose labels hold the finding, or a narrower one (True), or do not (False); labels heed negation.
             hybrid: fuse with the ranking by words.
+            into: rank volumes or reports.
 
         Raises:
             UserError: the keyword is empty, or nothing can embed its prompts.
@@ -78,7 +80,7 @@ class Searcher:
         label = canonical_label(keyword, self.index) or keyword.strip()
         question = ask_keyword(label, self.model, self.index)
         holds = None if holding is None else self._holders(label) == holding
-        return self._answer("keyword", question, began, top, where, "image", words=keyword, fused=keyword if hybrid else "",
+        return self._answer("keyword", question, began, top, where, into, words=keyword, fused=keyword if hybrid else "",
                             label=label, among=holds)
 
     def volume(self, path: str | Path, *, top: int = 10, where: str | Sequence[str] = "", into: Stream = "image") -> Answer:
@@ -136,7 +138,7 @@ class Searcher:
         found = self.index.word_ranks(words, allowed)[:top]
         ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
-        notes = () if ranked else ("No report of this index holds any of these words.",)
+        notes = (*self._unfinished(), *(() if ranked else ("No report of this index holds any of these words.",)))
         return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
                       0.0, time.perf_counter() - began)
 
@@ -167,7 +169,7 @@ class Searcher:
         if fused:
             ranked = fuse(ranked, self.index.word_ranks(fused, allowed)[:FUSED], self.index)
         ended = time.perf_counter()
-        notes = (*question.notes, *doubts(self.index, question, words, highest if allowed is None else None, into))
+        notes = (*self._unfinished(), *question.notes, *doubts(self.index, question, words, highest if allowed is None else None, into))
         if not ranked:
             notes = (*notes, "No study of this index passes the filter.")
         hits = self._hits(ranked[:top], words, label)
@@ -186,6 +188,11 @@ class Searcher:
         if label and label in extractor().library.keywords:
             return matched_findings(row.report, label, row.cells.get("language", ""))
         return matched_words(row.report, words)
+
+    def _unfinished(self) -> tuple[str, ...]:
+        if self.index.commit.complete:
+            return ()
+        return (f"This index is unfinished ({len(self.index):,} studies so far): run `index` again.",)
 
     def _among(self, allowed: np.ndarray | None) -> int:
         return len(self.index) if allowed is None else int(allowed.sum())

@@ -17,6 +17,9 @@ from bimcvr.metrics.prompts import asked_labels, prompt_sentences
 from bimcvr.search.calibration import Embed
 from bimcvr.search.pictures import Pictures, draw
 
+EMBEDDINGS = "embeddings"
+"""What the identity of vectors from a file begins with."""
+
 
 class Embedded:
     """A row that was embedded: its two vectors, and its pictures where the volume could be read."""
@@ -126,8 +129,11 @@ class FromEmbeddings:
         self._place = {study: place for place, study in enumerate(self._embeddings.study_id)}
 
     def facts(self) -> dict[str, Any]:
-        """Say which file it is."""
-        return {"identity": "embeddings", "embeddings": str(self.path.resolve())}
+        """Say which file it is; its identity is a hash of names and vectors, so that a copy, or one with prompts added, is the same."""
+        digest = hashlib.sha256("\0".join(self._embeddings.study_id).encode())
+        for vectors in (self._embeddings.image, self._embeddings.text):
+            digest.update(vectors.numpy().tobytes())
+        return {"identity": f"{EMBEDDINGS} {digest.hexdigest()}", "embeddings": str(self.path.resolve())}
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
         """A hash of the two vectors and of the volume, where it is there."""

@@ -1,13 +1,16 @@
 """The few calls of LanceDB that the index is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bimcvr.errors import UserError
 from bimcvr.search.commit import TABLE
 
 _ALL = 1_000_000_000
+_ROWS = 1024  # written at a time: their pictures take some 50 MB
 
 
 def open_table(folder: Path, version: int | None = None) -> Any:
@@ -26,6 +29,35 @@ def open_table(folder: Path, version: int | None = None) -> Any:
         raise UserError(f"The rows of the index {folder} cannot be opened ({type(error).__name__}). Make the index anew in another "
                         "folder.") from error
     return table
+
+
+def index_words(table: Any) -> None:
+    """Make the full-text index of the reports."""
+    from lancedb.index import FTS
+
+    table.create_index("report", config=FTS(stem=True, ascii_folding=True, remove_stop_words=True, with_position=False))
+
+
+def rewrite_rows(table: Any, slot: str, slots: np.ndarray) -> None:
+    """Write all rows, and the full-text index, anew as versions of their own: a deleted row only goes with the file that it is in.
+
+    Args:
+        table: the table.
+        slot: its column of slots.
+        slots: (N,) int64 ascending, those of the rows; each becomes its place among them.
+    """
+    import pyarrow as pa
+
+    schema = table.schema
+
+    def moved() -> Iterator[Any]:
+        for batch in table.search().select(schema.names).limit(_ALL).to_batches(_ROWS):
+            columns = {name: batch.column(name) for name in schema.names}
+            columns[slot] = pa.array(np.searchsorted(slots, columns[slot].to_numpy()), pa.int64())
+            yield pa.record_batch(columns, schema=schema)
+
+    table.add(pa.RecordBatchReader.from_batches(schema, moved()), mode="overwrite")
+    index_words(table)
 
 
 def read_columns(table: Any, columns: Sequence[str], with_row_id: bool = False) -> Any:

@@ -25,10 +25,12 @@ SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
 MOST_VOXELS = 2**29
 """512 × 512 × 2,048: a GiB of int16, twice the longest chest and abdomen scan."""
 
+MOST_BYTES = 2**31
+"""What the voxels may take once decoded, and a zip once unpacked."""
+
 _LONGEST_SIDE = 4096
 _MOST_MEMBERS = 5000
-_MOST_UNPACKED = 4 * 2**30
-# how many times a member of over 10 MB may exceed its packed size: as in curation's unpacking
+# how many times a member of over 10 MB, or the whole, may exceed its packed size: as in curation's unpacking
 _RATIO = 200
 _CHUNK = 1 << 20
 _SENT = "Send the file itself, whole."
@@ -93,7 +95,7 @@ def _unpack(file: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(file) as packed:
             members = [member for member in packed.infolist() if not member.is_dir()]
-            _check_members(members)
+            _check_members(members, file.stat().st_size)
             for number, member in enumerate(members):
                 with packed.open(member) as stream, (folder / f"{number:05}").open("wb") as out:
                     _copy(stream, out, member.file_size)
@@ -101,13 +103,16 @@ def _unpack(file: Path, folder: Path) -> None:
         raise _refused("damaged", f"is no zip that can be unpacked ({type(error).__name__}).", _SERIES) from error
 
 
-def _check_members(members: list[zipfile.ZipInfo]) -> None:
+def _check_members(members: list[zipfile.ZipInfo], packed: int) -> None:
     if not members:
         raise _refused("no_dicom", "holds no file.", _SERIES)
     if len(members) > _MOST_MEMBERS:
         raise _refused("too_large", f"holds {len(members):,} files; the most that are taken are {_MOST_MEMBERS:,}.", _SERIES)
-    if sum(member.file_size for member in members) > _MOST_UNPACKED:
-        raise _refused("bomb", f"would unpack to over {_MOST_UNPACKED / 2**30:.0f} GiB.", _SERIES)
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > MOST_BYTES:
+        raise _refused("bomb", f"would unpack to over {MOST_BYTES / 2**30:.0f} GiB.", _SERIES)
+    if _is_bomb(unpacked, packed):  # the file's own size: members may lie over one another, and claim any packed size
+        raise _refused("bomb", f"would unpack to over {_RATIO} times its size.", _SERIES)
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if member.filename.startswith(("/", "\\")) or member.filename[1:2] == ":" or ".." in parts:
@@ -116,8 +121,12 @@ def _check_members(members: list[zipfile.ZipInfo]) -> None:
             raise _refused("special_file", "has a member that is no plain file.", _SERIES)
         if member.flag_bits & 1:
             raise _refused("encrypted", "is encrypted.", "Send it without a password.")
-        if member.file_size > 10**7 and member.file_size > _RATIO * max(member.compress_size, 1):
+        if _is_bomb(member.file_size, member.compress_size):
             raise _refused("bomb", f"has a member that would unpack to over {_RATIO} times its size.", _SERIES)
+
+
+def _is_bomb(unpacked: int, packed: int) -> bool:
+    return unpacked > 10**7 and unpacked > _RATIO * max(packed, 1)
 
 
 def _copy(stream: IO[bytes], out: IO[bytes], size: int) -> None:
@@ -132,22 +141,31 @@ def _copy(stream: IO[bytes], out: IO[bytes], size: int) -> None:
         raise EOFError
 
 
+# what a slice's size is counted by, and what is taken where it is not said
+_COUNTED = {"Rows": 1, "Columns": 1, "NumberOfFrames": 1, "SamplesPerPixel": 1, "BitsAllocated": 16}
+
+
 def _check_slices(folder: Path) -> None:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    from bimcvr.data.dicom import is_dicom
+    from bimcvr.data.dicom import check_not_deflated, is_dicom
 
     slices = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
-    voxels = 0
+    voxels = values = 0
     for path in slices:
         try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns", "NumberOfFrames"])
-            rows, columns, frames = (int(header.get(tag) or 1) for tag in ("Rows", "Columns", "NumberOfFrames"))
+            check_not_deflated(path)
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_COUNTED))
+            rows, columns, frames, components, bits = (int(header.get(tag) or least) for tag, least in _COUNTED.items())
+        except RefusedVolume as refusal:
+            raise _refused(refusal.reason, "has a member that is deflated as a whole, and may be of any size once inflated.",
+                           refusal.args[3]) from refusal
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _refused("unreadable", "has a member that is no readable DICOM.", _SERIES) from error
         voxels += rows * columns * frames
-        _check_voxels(voxels, (rows, columns))
+        values += rows * columns * frames * components * math.ceil(bits / 8)
+        _check_voxels(voxels, values, (rows, columns))
     if not slices:
         raise _refused("no_dicom", "holds no DICOM file.", _SERIES)
 
@@ -177,13 +195,26 @@ def _check_size(file: Path) -> None:
     except RuntimeError as error:
         raise _refused("unreadable", "has no header that can be read.", _SENT) from error
     size = tuple(map(int, reader.GetSize()))
-    _check_voxels(math.prod(size) * reader.GetNumberOfComponents(), size)
+    voxels = math.prod(size)
+    _check_voxels(voxels, voxels * reader.GetNumberOfComponents() * _bytes_of(reader.GetPixelID()), size)
 
 
-def _check_voxels(voxels: int, sides: tuple[int, ...]) -> None:
+def _bytes_of(pixel_id: int) -> int:
+    """Return the size of a component; complex and unknown kinds count as the largest."""
+    import SimpleITK as sitk
+
+    kind = sitk.GetPixelIDValueAsString(pixel_id)
+    bits = re.search(r"(\d+)-bit", kind)
+    return int(bits[1]) // 8 if bits and "complex" not in kind else 16
+
+
+def _check_voxels(voxels: int, size: int, sides: tuple[int, ...]) -> None:
     if voxels > MOST_VOXELS or max(sides) > _LONGEST_SIDE:
         raise _refused("too_large", f"claims {voxels:,} voxels; the most that are read are {MOST_VOXELS:,}, and {_LONGEST_SIDE:,} along "
                        "a side.", "Cut or resample the volume.")
+    if size > MOST_BYTES:
+        raise _refused("too_large", f"claims {size:,} bytes of voxels; the most that are read are {MOST_BYTES:,}.",
+                       "Cut or resample the volume, or write it as 16-bit integers.")
 
 
 def _refused(reason: str, wrong: str, remedy: str) -> RefusedVolume:

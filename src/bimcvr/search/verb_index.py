@@ -37,19 +37,20 @@ def index(
         root: the folder that the `volume` column is relative to; the manifest's own by default.
         cache: the folder of volumes on the model's grid; `cache` beside the manifest by default, as in training.
         remove: ids of studies to take out of the index, with commas between.
-        prune: also take out what the manifest no longer has.
+        prune: also take out what the manifest no longer has, and what has no volume or embedding now.
         batch: studies that are committed at a time.
         jobs: processes that read volumes; -1 for one a core.
         device: where the model runs: cpu or cuda; a GPU where there is one by default.
     """
     from bimcvr.search.build import Chosen, build, remove_studies
 
+    removed = [name.strip() for name in remove.split(",") if name.strip()]
     if manifest is None:
-        if not remove or checkpoint is not None or embeddings is not None:
+        if not removed or checkpoint is not None or embeddings is not None:
             raise UserError("index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an index that is there.")
-        return remove_studies(out, remove.split(","))
+        return remove_studies(out, removed)
     source = _source(checkpoint, embeddings, cache, jobs, device)
-    return build(out, source, Chosen(manifest, root, split), [name for name in remove.split(",") if name], prune, batch)
+    return build(out, source, Chosen(manifest, root, split), removed, prune, batch)
 
 
 def _source(checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None) -> "Source":

@@ -77,6 +77,7 @@ def search(
         raise UserError("search needs one query: a text in quotes, --volume, --study, --keyword or --words. Like: search INDEX "
                         '"large right pleural effusion".')
     mode = next(iter(modes))
+    _refuse_idle(mode, top, into, hybrid, holding, leave_out)
     with Index.open(index) as opened:
         from bimcvr.search.model import model_of
 
@@ -99,14 +100,26 @@ def search(
     return 0
 
 
+def _refuse_idle(mode: str, top: int, into: str | None, hybrid: bool, holding: bool | None, leave_out: str | None) -> None:
+    """Refuse options that the query would not heed."""
+    if top < 1:
+        raise UserError(f"--top {top} asks for nothing. Give a number from 1 on.")
+    if hybrid and mode not in ("text", "keyword"):
+        raise UserError(f"--hybrid fuses with the query's words, and a query by {mode} has none to fuse.")
+    if holding is not None and mode != "keyword":
+        raise UserError(f"--holding goes with --keyword; this is a query by {mode}. Use --labels or --where to filter it.")
+    if leave_out is not None and mode != "study":
+        raise UserError(f"--leave_out goes with --study; this is a query by {mode}. Use --where to filter it.")
+    if into == "image" and mode == "words":
+        raise UserError("--words ranks reports by what they hold, no volumes.")
+
+
 def _ask(
     searcher: "Searcher", mode: str, asked: str, into: Literal["image", "report"] | None, hybrid: bool, where: str, holding: bool | None,
     leave_out: Literal["nothing", "study", "patient"] | None, top: int,
 ) -> "Answer":
-    if hybrid and mode not in ("text", "keyword"):
-        raise UserError(f"--hybrid fuses with the query's words, and a query by {mode} has none to fuse.")
     if mode == "keyword":
-        return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid)
+        return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")
     if mode == "words":
         return searcher.words(asked, top=top, where=where)
     if mode == "study":

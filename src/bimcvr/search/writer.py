@@ -16,14 +16,11 @@ from bimcvr.search.commit import STREAMS, TABLE, Commit, read_commit, without_re
 from bimcvr.search.prompts_file import prompts_digest, save_prompts
 from bimcvr.search.rows import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
 from bimcvr.search.scan import unit_vector
-from bimcvr.search.table import open_table, read_columns
-
-DEAD_SHARE = 0.25
-"""Share of dead slots above which the vector files are written anew."""
+from bimcvr.search.table import index_words, open_table, read_columns, rewrite_rows
 
 _ROWS = 65536
 _NEVER = timedelta(days=36500)
-# versions of the table that are this much older than the one that counts are deleted: that one must survive a machine that stalls
+# how much older than the one that counts versions of the table must be to go, where that one may not stay the newest
 _MARGIN = timedelta(minutes=1)
 _OURS = ("writer.lock", "reader.lock", f"{TABLE}.lance")
 
@@ -102,30 +99,47 @@ class IndexWriter:
         self._table.optimize(cleanup_older_than=_NEVER)
         self._commit()
 
-    def finish(self, facts: dict[str, Any], calibration: dict[str, Any], prompts: Prompts | None) -> None:
-        """Note facts, calibration and prompts as those of a finished run, commit, and reclaim space."""
+    def finish(self, facts: dict[str, Any], calibration: dict[str, Any], prompts: Prompts | None) -> bool:
+        """Note facts, calibration and prompts as those of a finished run, commit, and reclaim space, as `reclaim` says."""
         name = ""
         if prompts is not None:
             name = f"prompts-{prompts_digest(prompts)}.npz"
             save_prompts(self.folder / name, prompts)
         self._commit(facts={**self.commit.facts, **facts}, calibration=calibration, prompts=name, complete=True)
-        self.reclaim()
+        return self.reclaim()
 
-    def reclaim(self) -> None:
-        """Give back the space of dead slots and old versions, unless someone reads."""
+    def reclaim(self) -> bool:
+        """Erase what was deleted or replaced, rows and vectors, and old versions, unless someone reads.
+
+        Returns:
+            Whether nothing of it is left in the files.
+        """
         with without_readers(self.folder) as alone:
             if not alone:
-                return
-            if self.commit.slots > len(self._known) and self.commit.slots - len(self._known) > DEAD_SHARE * self.commit.slots:
-                self._compact()
-            self.refresh_words()
-            since = next(version["timestamp"] for version in self._table.list_versions() if version["version"] == self.commit.table_version)
-            self._table.optimize(cleanup_older_than=datetime.now(since.tzinfo) - since + _MARGIN)
-            self._commit()
+                return self.commit.slots == len(self._known)
+            if self.commit.slots > len(self._known):
+                self._rewrite()
+            self._drop_old_versions()
             keep = {self.commit.vectors(self.folder, stream).name for stream in STREAMS} | {self.commit.prompts}
             for path in [*self.folder.glob("*.f32"), *self.folder.glob("prompts-*.npz"), *self.folder.glob(".writing-*")]:
                 if path.name not in keep:
                     path.unlink()
+            return True
+
+    def _drop_old_versions(self) -> None:
+        settled = False
+        for _ in range(8):
+            before = self._table.version
+            self.refresh_words()
+            settled = self._table.version == before
+            if settled:
+                break
+        since = next(version["timestamp"] for version in self._table.list_versions() if version["version"] == self.commit.table_version)
+        # with nothing left to join, the version that counts stays the newest, and that one is never deleted; files of no version are
+        # what killed runs have left, as there is no other writer
+        older = datetime.now(since.tzinfo) - since + (timedelta(0) if settled else _MARGIN)
+        self._table.optimize(cleanup_older_than=older, delete_unverified=True)
+        self._commit()
 
     def _open(self, dim: int, facts: dict[str, Any]) -> None:
         self._known: dict[str, tuple[int, str, str]] = {}
@@ -146,12 +160,11 @@ class IndexWriter:
 
     def _begin(self, dim: int, facts: dict[str, Any]) -> None:
         import lancedb
-        from lancedb.index import FTS
 
         shutil.rmtree(self.folder / f"{TABLE}.lance", ignore_errors=True)
         columns = ("study_id", "volume", "report")
         self._table = lancedb.connect(str(self.folder)).create_table(TABLE, schema=schema_of(columns))
-        self._table.create_index("report", config=FTS(stem=True, ascii_folding=True, remove_stop_words=True, with_position=False))
+        index_words(self._table)
         self.commit = Commit(0, 1, 0, 0, dim, columns, facts=facts)
         for stream in STREAMS:
             self.commit.vectors(self.folder, stream).write_bytes(b"")
@@ -179,10 +192,8 @@ class IndexWriter:
         self.commit = replace(self.commit, table_version=self._table.version, count=len(self._known), **changes)
         self.commit.write(self.folder)
 
-    def _compact(self) -> None:
-        """Write the living vectors into new files, in their order, and give the rows their new slots."""
-        import pyarrow as pa
-
+    def _rewrite(self) -> None:
+        """Write the living rows and their vectors, in the vectors' order, into new files."""
         living = sorted(self._known.items(), key=lambda item: item[1][0])
         slots = np.array([slot for _, (slot, _, _) in living], dtype=np.int64)
         new = replace(self.commit, generation=self.commit.generation + 1, slots=len(living))
@@ -193,8 +204,7 @@ class IndexWriter:
                     handle.write(np.ascontiguousarray(old[slots[start : start + _ROWS]]).tobytes())
                 handle.flush()
                 os.fsync(handle.fileno())
-        moved = pa.table({"study_id": [name for name, _ in living], SLOT: list(range(len(living)))})
-        self._table.merge_insert("study_id").when_matched_update_all().execute(moved)
+        rewrite_rows(self._table, SLOT, slots)
         self._known = {name: (place, cells, volume) for place, (name, (_, cells, volume)) in enumerate(living)}
         self._commit(generation=new.generation, slots=new.slots)
 

@@ -9,6 +9,7 @@ import logging
 import socket
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +18,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from fastapi import HTTPException
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 from served import SCRIPT, Made, Running, left_behind
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
+from bimcvr.data.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.files import sha256_of
 from bimcvr.search import server, uploads
@@ -203,6 +206,9 @@ def malformed(tmp_path: Path) -> dict[str, tuple[str, bytes]]:
         "zip without DICOM": ("v.zip", zipped({"a.txt": b"hello", "b.nii": whole[".nii"]})), "zip empty": ("v.zip", zipped({})),
         "zip bomb": ("v.zip", zipped({"a.dcm": b"\0" * 30_000_000})), "zip of dirs": ("v.zip", zipped({f"{i}/": b"" for i in range(10)})),
         "zip of many": ("v.zip", zipped({f"{i}": b"" for i in range(5001)})),
+        "deflated DICOM": ("v.zip", zipped({"a.dcm": dicom(DeflatedExplicitVRLittleEndian, Rows=8, Columns=8, TextValue="0" * 10**6)})),
+        "zip of small bombs": ("v.zip", zipped({f"{i}": b"\0" * 10**6 for i in range(12)})),
+        "huge doubles": ("v.mha", (mha % b"LOCAL").replace(b"10 10 10", b"512 512 2048").replace(b"MET_SHORT", b"MET_DOUBLE")),
         "false DICOM": ("v.zip", zipped({"a.dcm": b"\0" * 128 + b"DICM" + b"\xff" * 100, "b.dcm": b"\0" * 128 + b"DICM"})),
     }
 
@@ -268,20 +274,60 @@ def test_a_members_size_is_what_its_zip_promised(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in (tmp_path / "series").iterdir()) <= 10
 
 
-def test_dicom_claims_are_counted_before_they_are_decoded(tmp_path: Path) -> None:
+def dicom(syntax: str, **tags: int | bytes) -> bytes:
     import pydicom
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import JPEG2000Lossless
 
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = JPEG2000Lossless
+    meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
     header = FileDataset("a", {}, file_meta=meta, preamble=b"\0" * 128)
-    header.Rows, header.Columns, header.NumberOfFrames = 60_000, 60_000, 1000
+    for name, value in tags.items():
+        setattr(header, name, value)
     stream = io.BytesIO()
     pydicom.dcmwrite(stream, header, enforce_file_format=False)
-    (tmp_path / "upload.zip").write_bytes(zipped({"a": stream.getvalue()}))
-    with pytest.raises(UserError, match="voxels"):
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(("tags", "said"), [
+    ({"Rows": 60_000, "Columns": 60_000, "NumberOfFrames": 1000}, "voxels"),
+    ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "BitsAllocated": 64}, "bytes of voxels"),
+    ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "SamplesPerPixel": 3}, "bytes of voxels"),
+])
+def test_dicom_claims_are_counted_before_they_are_decoded(tmp_path: Path, tags: dict[str, int], said: str) -> None:
+    (tmp_path / "upload.zip").write_bytes(zipped({"a": dicom(JPEG2000Lossless, **tags)}))
+    with pytest.raises(RefusedVolume, match=said) as refusal:
         uploads.open_upload(tmp_path / "upload.zip", tmp_path)
+    assert refusal.value.reason == "too_large"
+
+
+def test_deflated_dicom_is_refused_before_it_is_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = dicom(DeflatedExplicitVRLittleEndian, Rows=8, Columns=8, TextValue="0" * 30_000_000)
+    assert len(bomb) < 10**5
+    (tmp_path / "upload.zip").write_bytes(zipped({"a": bomb}))
+    monkeypatch.setattr(zlib, "decompress", None)
+    with pytest.raises(RefusedVolume, match="deflated as a whole") as refusal:
+        uploads.open_upload(tmp_path / "upload.zip", tmp_path)
+    assert refusal.value.reason == "deflated"
+    assert str(tmp_path) not in str(refusal.value)
+
+
+def test_bytes_are_counted_not_voxels(tmp_path: Path) -> None:
+    mha = "ObjectType = Image\nNDims = 3\nDimSize = 512 512 2048\nElementType = {}\n{}CompressedData = True\nElementDataFile = LOCAL\nx"
+    for kind, more, fits in (("MET_SHORT", "", True), ("MET_FLOAT", "", True), ("MET_DOUBLE", "", False), ("MET_LONG_LONG", "", False),
+                             ("MET_SHORT", "ElementNumberOfChannels = 3\n", False)):
+        (tmp_path / "upload.mha").write_text(mha.format(kind, more))
+        if fits:
+            assert uploads.open_upload(tmp_path / "upload.mha", tmp_path) == tmp_path / "upload.mha"
+        else:
+            with pytest.raises(RefusedVolume, match=f"{uploads.MOST_BYTES:,}"):
+                uploads.open_upload(tmp_path / "upload.mha", tmp_path)
+
+
+def test_a_bomb_of_many_small_members_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "upload.zip").write_bytes(zipped({f"{number}": b"\0" * 1_000_000 for number in range(12)}))
+    with pytest.raises(RefusedVolume, match="over 200 times its size"):
+        uploads.open_upload(tmp_path / "upload.zip", tmp_path)
+    assert list((tmp_path / "series").iterdir()) == []
 
 
 def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
