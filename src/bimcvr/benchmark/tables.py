@@ -1,4 +1,4 @@
-"""Tables 1 to 4 of the paper, from what was measured here, with the published figures in rows of their own."""
+"""Tables 1 to 4 of the paper, from what was measured here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from bimcvr.benchmark.child import ABSENT, DONE
 from bimcvr.benchmark.differences import Difference, best_and_significant, differences
-from bimcvr.benchmark.published import note, paper_lines
+from bimcvr.benchmark.published import paper_table
 from bimcvr.benchmark.scores import KEYWORDS, LARGE, Method
 from bimcvr.benchmark.table import Cell, Column, Line, Source, Table
 from bimcvr.contracts import Gallery
@@ -51,8 +51,7 @@ def table_1(numbers: Statistics, data: str) -> Table:
     columns: list[Column] = [("", name) for name in ("Average", "Median", "Range")]
     cells = [(Cell(of.mean), Cell(of.median), Cell(f"{of.low} ~ {of.high}")) for of in numbers.table]
     lines = [Line(of.name, "measured", cells=dict(zip(columns, own, strict=True))) for of, own in zip(numbers.table, cells, strict=True)]
-    return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (),
-                 [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),), "Statistic")
+    return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (), lines, (), "Statistic")
 
 
 def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -76,16 +75,25 @@ def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
     large = "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
     caption = (f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label; gallery of "
                f"{len(setting.gallery.rows)} volumes.{large}")
-    notes = (BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
-             f"{note()} Their P@K are printed there as shares of 1; here times 100. Their prevalence is not published.")
-    lines = _beside(here, lines, paper_lines(3, columns, groups, percent=True), [chance])
-    return Table("table3", caption, ENCODERS, columns, COST, lines, notes), found
+    notes = (BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.")
+    return Table("table3", caption, ENCODERS, columns, COST, [*lines, chance], notes), found
 
 
 def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
     """Return the ablation, text → image, and every pairwise difference."""
     columns = [(WAY_TITLES[WAYS[0]], name) for name in RETRIEVAL]
     return _retrieval(4, methods, setting, columns, f"Table 4: ablation, text → image, ResNet, on {setting.data}.", WAYS[:1])
+
+
+def published_table(number: int, methods: Sequence[Method], data: str) -> Table:
+    """Return the paper's own figures of a table, each row with ours that corresponds to it."""
+    beside: dict[str, str] = {}
+    for method in methods:
+        for name in method.row.paper if number in method.row.tables else ():
+            beside[name] = f"{beside[name]}; {method.row.title}" if name in beside else method.row.title
+    groups: Mapping[int, Mapping[str, str]] = {
+        1: {"": ""}, 2: {way: WAY_TITLES[way] for way in WAYS}, 3: {label: label for label in KEYWORDS}, 4: {WAYS[0]: WAY_TITLES[WAYS[0]]}}
+    return paper_table(number, groups[number], data, beside, percent=number == 3)
 
 
 def difference_table(number: int, found: Sequence[Difference], titles: Mapping[str, str], data: str) -> Table:
@@ -114,12 +122,11 @@ def _retrieval(
         Line("ceiling (oracle that knows the reports' findings)", "ceiling", cells={
             (groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()}),
     ]
-    lines = _beside(here, lines, paper_lines(number, columns, groups), [line for line in below if line.cells])
     size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
-    notes = [BOLD, *_gate_note(here, number), note()]
+    notes = [BOLD, *_gate_note(here, number)]
     facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else ENCODERS)
     caption += f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better."
-    return Table(f"table{number}", caption, facts, columns, COST, lines, notes), found
+    return Table(f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes), found
 
 
 def _lines(
@@ -141,13 +148,6 @@ def _lines(
         status = {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source]
         lines.append(Line(method.row.title, source, _told(method, setting), cells, status))
     return lines
-
-
-def _beside(methods: Sequence[Method], lines: Sequence[Line], paper: Mapping[str, Line], below: Sequence[Line]) -> list[Line]:
-    """Put each published row below the last of ours that corresponds to it; those that none corresponds to come last."""
-    last = {name: place for place, method in enumerate(methods) for name in method.row.paper}
-    placed = [of for place, line in enumerate(lines) for of in (line, *(paper[name] for name in paper if last.get(name) == place))]
-    return [*placed, *below, *(line for name, line in paper.items() if name not in last)]
 
 
 def _told(method: Method, setting: Setting) -> dict[str, str]:
