@@ -22,6 +22,11 @@ COST = ("seeds", "trials", "pairs seen", "min a run")
 BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). ± is the standard deviation "
         "over seeds; brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients.")
 
+ZERO_DRAWS = ("draws with second 0", "draws with first 0")
+RATIOS = ("Ratio: the first method's R@K over the second's; inverse ratio: the second's over the first's; each of means over seeds, "
+          "with its 95 % interval over the same draws of patients. A draw in which the figure below is zero has no ratio: the columns at "
+          "the end count such draws, and they count towards an open end (∞).")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -97,17 +102,26 @@ def published_table(number: int, methods: Sequence[Method], data: str) -> Table:
 
 
 def difference_table(number: int, found: Sequence[Difference], titles: Mapping[str, str], data: str) -> Table:
-    """Return every pairwise difference of a table, with interval and p-values."""
-    columns: list[Column] = [("", "difference"), ("", "p"), ("", "p Holm")]
+    """Return every pairwise difference of a table, with interval and p-values, and of R@K the ratios."""
+    columns: list[Column] = [("", name) for name in ("difference", "p", "p Holm")]
+    ratios: list[Column] = [("", name) for name in ("ratio", "inverse ratio")]
     facts = ("minus", "of", "figure")
     lines = []
     for of in found:
         names = (titles[of.other], WAY_TITLES.get(of.subject, of.subject), of.figure)
         cells = (Cell(of.value, interval=of.interval, digits=2), Cell(of.p, digits=4), Cell(of.p_holm, digits=4))
-        lines.append(Line(titles[of.one], "measured", dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))))
+        told, shown = dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))
+        for column, name, ratio in zip(ratios, ZERO_DRAWS, (of.ratio, of.inverse), strict=True):
+            if ratio is not None:
+                shown[column] = Cell("–" if ratio.value is None else ratio.value, interval=(ratio.low, ratio.high), digits=2)
+                told[name] = str(ratio.zero_draws)
+        lines.append(Line(titles[of.one], "measured", told, shown))
     caption = f"Table {number}, every pairwise difference, on {data}."
-    told = "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."
-    return Table(f"table{number}_differences", caption, facts, columns, (), lines, (told,))
+    notes = ["A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."]
+    if any(of.ratio for of in found):
+        columns = [*columns[:1], *ratios, *columns[1:]]
+        notes.append(RATIOS)
+    return Table(f"table{number}_differences", caption, facts, columns, ZERO_DRAWS if len(columns) > 3 else (), lines, notes)
 
 
 def _retrieval(
