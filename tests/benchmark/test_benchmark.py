@@ -101,6 +101,18 @@ def test_absent_weights_and_failures_have_no_figures(undisturbed: Path) -> None:
     assert sources["Toy untrained"] == "measured"
 
 
+def test_rows_trained_with_labels_are_marked(undisturbed: Path) -> None:
+    """By what the run's resolved configuration says, in Tables 2 and 3 in all forms and on the page."""
+    for name in ("table2", "table3"):
+        assert {line["Method"] for line in table(undisturbed, name) if line["label column"]} == {"Toy_two"}
+        for suffix in ("md", "tex"):
+            assert "trained with the label column" in (undisturbed / f"tables/{name}.{suffix}").read_text()
+    page = (undisturbed / "report.html").read_text()
+    assert page.count("trained with the label column") >= 2
+    assert "<th>Toy_two</th>" in page
+    assert page.count('<td class="left">✓</td>') >= 2
+
+
 def test_p_at_100_needs_a_large_gallery(undisturbed: Path) -> None:
     text = (undisturbed / "tables/table3.md").read_text()
     assert "| P@100" not in text.replace(" P@100 ", "| P@100") or "P@100 is left out" in text
