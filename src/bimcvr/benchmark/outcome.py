@@ -55,7 +55,7 @@ def write_everything(
         methods = [score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)]
         setting = Setting(
             data, tested.gallery, chance(torch.as_tensor(tested.gallery.group), CURVE), _ceiling(tested), draws,
-            {trials[0][0].row: trials[0][0].config for trials in rows}, len(suite.budget.learning_rate_factors),
+            {trials[0][0].row: trials[0][0].config for trials in rows}, {trials[0][0].row: tried(trials, records) for trials in rows},
         )
         titles = {row.name: row.title for row in suite.rows}
         for number, build in ((2, table_2), (3, table_3), (4, table_4)):
@@ -83,6 +83,11 @@ def describe(suite: Suite, manifest: Manifest) -> str:
         return f"phantom (synthetic) data, {suite.cohort.patients:,} patients, cohort seed {suite.cohort.seed}"
     kind = "phantom (synthetic) data, " if manifest.is_phantom else ""
     return f"{kind}manifest {manifest.path.name} ({manifest.digest})"
+
+
+def tried(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> int:
+    """Count a row's learning rates whose run ended well; a row that is not trained has none."""
+    return sum(of[0].learning_rate is not None and records.get(of[0], {}).get("status") == DONE for of in trials)
 
 
 def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: Places, data: str) -> str:

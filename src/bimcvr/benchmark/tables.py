@@ -22,9 +22,10 @@ COST = ("seeds", "trials", "pairs seen", "min a run")
 LABELS = "label column"
 LABELS_NOTE = (f"✓ in “{LABELS}”: trained with the label column of the training split as well (the objective's keyword loss), by which "
                "Table 3 is scored; the other rows saw reports and volumes alone.")
-BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). ± is the standard deviation "
-        "over seeds; brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients.")
-
+BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). Brackets are 95 % intervals of "
+        "the mean over seeds, by a bootstrap over patients. p and intervals are over patients, of the models that were trained; how much "
+        "another training would vary is in the ± alone, the standard deviation over seeds.")
+MEDIAN = "MdR over several seeds is the median of the queries' ranks, each averaged over the seeds, and not the mean of the seeds' medians."
 ZERO_DRAWS = ("draws with second 0", "draws with first 0")
 RATIOS = ("Ratio: the first method's R@K over the second's; inverse ratio: the second's over the first's; each of means over seeds, "
           "with its 95 % interval over the same draws of patients. A draw in which the figure below is zero has no ratio: the columns at "
@@ -42,7 +43,7 @@ class Setting:
         ceiling: by direction, what an oracle reaches; only on phantoms.
         draws: of intervals and tests.
         configs: of each row, flat.
-        trials: how many learning rates a trained row tried.
+        trials: of each row, how many learning rates were tried to their end.
     """
 
     data: str
@@ -51,7 +52,7 @@ class Setting:
     ceiling: Mapping[str, Mapping[str, float]]
     draws: Draws
     configs: Mapping[str, Mapping[str, Any]]
-    trials: int
+    trials: Mapping[str, int]
 
 
 def table_1(numbers: Statistics, data: str) -> Table:
@@ -140,7 +141,7 @@ def _retrieval(
             (groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()}),
     ]
     size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
-    notes = [BOLD, *_gate_note(here, number), *_label_note(here)]
+    notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
     facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS))
     caption += f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better."
     return Table(f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes), found
@@ -179,8 +180,8 @@ def _told(method: Method, setting: Setting) -> dict[str, str]:
     seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
     seen = sorted({int(record["pairs_seen"]) for record in method.records})
     return {
-        **told, LABELS: "✓" if _learns_labels(method) else "", "image encoder": str(about["volume_encoder"]), "text encoder": str(about["text_encoder"]),
-        "seeds": str(len(method.records)), "trials": str(setting.trials if method.row.train else 0),
+        **told, LABELS: "✓" * _learns_labels(method), "image encoder": str(about["volume_encoder"]),
+        "text encoder": str(about["text_encoder"]), "seeds": str(len(method.records)), "trials": str(setting.trials[method.row.name]),
         "pairs seen": ", ".join(f"{of:,}" for of in seen), "min a run": f"{seconds / 60:.1f}",
     }
 
@@ -194,10 +195,10 @@ def _label_note(methods: Sequence[Method]) -> list[str]:
     return [LABELS_NOTE] if any(map(_learns_labels, methods)) else []
 
 
-def _gate_note(methods: Sequence[Method], number: int) -> list[str]:
+def _gate_note(methods: Sequence[Method]) -> list[str]:
     entropies = [record["gate_entropy"] for method in methods for record in method.records
                  if record.get("gate_entropy") is not None and method.results[0]["about"].get("fusion") == "ChannelGate"]
-    if number != 4 or not entropies:
+    if not entropies:
         return []
     return [f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it, the entropy of "
             f"its softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D, the largest possible (1: every "
