@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from bimcvr.cli import main
-from bimcvr.dry_run import world_size
+from bimcvr.dry_run import steps_in_all, world_size
 from bimcvr.errors import UserError
 from calls import newest_run
 
@@ -28,6 +29,48 @@ def test_it_counts_what_fit_does_and_leaves_nothing(tiny_config: list[str], tmp_
     assert main(["fit", *tiny_config]) == 0
     logs = pd.read_csv(next(newest_run(tmp_path / "runs").glob("logs/version_0/metrics.csv")))
     assert logs["step"].max() == 8 - 1
+
+
+def test_accumulated_batches_make_fewer_steps(tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as Lightning does: an epoch's last batches are a step, however few."""
+    options = [*tiny_config, "--trainer.accumulate_grad_batches", "3"]
+    told = said(capsys, *options, "--peak_tflops", "1e-6")
+    assert "steps: 2 an epoch of 4 studies × 1 processes × 3 batches, 4 in all" in told
+    assert main(["fit", *options]) == 0
+    assert torch.load(newest_run(tmp_path / "runs") / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 4
+    plain = said(capsys, *tiny_config, "--peak_tflops", "1e-6")
+    assert told.splitlines()[-1] == plain.splitlines()[-1], "as many passes, as much time"
+
+
+@pytest.mark.parametrize(("epochs", "steps", "total"), [
+    (5, -1, 20), (5, 7, 7), (1, 7, 4), (-1, 7, 7), (None, 7, 7), (None, -1, 4000), (-1, -1, None), (0, -1, 0), (3, 0, 0),
+])
+def test_the_end_is_the_trainer_s(epochs: int | None, steps: int, total: int | None) -> None:
+    assert steps_in_all(4, epochs, steps) == total
+
+
+def test_no_end_is_said(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    endless = said(capsys, *tiny_config, "--trainer.max_epochs", "-1", "--peak_tflops", "1e-6")
+    assert "steps: 4 an epoch of 4 studies × 1 processes, no end is set" in endless
+    assert "for an epoch, without loading" in endless
+    assert "0 in all" in said(capsys, *tiny_config, "--trainer.max_epochs", "0")
+
+
+def test_a_zero_shot_model_is_refused(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = ["--model.map_volumes", "false", "--model.embed_dim", "null", "--model.fusion", "bimcvr.models.fusion.FirstView",
+               "--model.volume_encoder", "toys.FixedConv", "--model.volume_encoder.init_args.dim", "16", "--model.objective", "null"]
+    assert main(["dry-run", *tiny_config, *nothing]) == 1
+    assert "nothing to train" in capsys.readouterr().err
+
+
+def test_a_trained_text_tower_is_said_not_to_be_counted(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "text tower" not in said(capsys, *tiny_config)
+    tuned = ["--model.text_encoder", "bimcvr.models.tuned_text.TunedText", "--model.text_encoder.init_args.encoder",
+             "bimcvr.models.minilm.MiniLM"]
+    told = said(capsys, *tiny_config, *tuned)
+    line, = [line for line in told.splitlines() if "text tower" in line]
+    count = re.search(r"text_encoder +([\d,]+)", told).group(1)  # type: ignore[union-attr]
+    assert f"not counted below: the text tower is trained ({count} parameters)" in line
 
 
 def test_more_processes_make_fewer_steps_and_more_gradients(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,11 +57,15 @@ def test_the_sbatch_file_is_bash_and_its_command_parses(cluster: dict[str, str],
     assert "#SBATCH --requeue\n" in text
     assert "#SBATCH --signal=B:USR1@300\n" in text
     one = {**cluster, "SLURM_NTASKS": "1"}
-    done = subprocess.run(["bash", str(SBATCH), *tiny_config, "--print_config"], cwd=ROOT, env=one, capture_output=True, text=True,
-                          check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    for line in ("devices: '2'", "sync_batchnorm: true", "ckpt_path: last", "gradient_as_bucket_view: true", "experiment: tiny"):
-        assert line in done.stdout, line
+    joined = [f"--config={tiny_config[1]}", *tiny_config[2:]]
+    # the experiment's file says cpu and 32-true, the overlay gpu and bf16-mixed
+    for options, precision in ((tiny_config, "bf16-mixed"), ([*joined, "--trainer.precision", "16-mixed"], "16-mixed")):
+        done = subprocess.run(["bash", str(SBATCH), *options, "--print_config"], cwd=ROOT, env=one, capture_output=True, text=True,
+                              check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        for line in ("devices: '2'", "sync_batchnorm: true", "ckpt_path: last", "gradient_as_bucket_view: true", "experiment: tiny",
+                     "accelerator: gpu", f"precision: {precision}"):
+            assert line in done.stdout, line
 
 
 @pytest.mark.slow

@@ -54,11 +54,17 @@ class DryRunCLI(RetrieverCLI):
         data: CTReportDataModule = self.datamodule
         processes = world_size(trainer.devices, int(trainer.num_nodes))
         batch, views, precision = data.batch_size, len(data.views), str(trainer.precision or "32-true")
-        lines = [*_parameters(model), *_data(data)]
-        steps = steps_an_epoch(data, processes)
-        epochs = trainer.max_epochs or 0
-        total = min(steps * epochs if epochs > 0 else steps * 1000, trainer.max_steps if trainer.max_steps > 0 else steps * 10**6)
-        lines += [f"steps: {steps:,} an epoch of {batch} studies × {processes} processes, {total:,} in all"]
+        if model.zero_shot():
+            raise UserError("There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test` with the "
+                            "same options and no checkpoint.")
+        lines = [*_parameters(model), *_text_tower(model), *_data(data)]
+        batches, together = batches_an_epoch(data, processes), int(trainer.accumulate_grad_batches)
+        epoch = -(-batches // together)
+        total = steps_in_all(epoch, trainer.max_epochs, trainer.max_steps)
+        lines += [f"steps: {epoch:,} an epoch of {batch} studies × {processes} processes{f' × {together} batches' * (together > 1)}, "
+                  + ("no end is set (trainer.max_epochs, trainer.max_steps)" if total is None else f"{total:,} in all")]
+        # a step of the optimiser is made of several passes, and a pass is what is counted and timed
+        passes, span = (batches, "an epoch") if total is None else (round(total * batches / epoch), "all steps")
         measured = measure_step(model, batch, views, data.cache.size, precision) if config.measure else None
         needs = footprint(model, batch, views, data.cache.size, precision)
         buckets = needs.gradients if processes > 1 and not _views_of_buckets(trainer.strategy) else 0
@@ -67,13 +73,13 @@ class DryRunCLI(RetrieverCLI):
         if config.peak_tflops:
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
             lines += [f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
-                      f"{_duration(seconds * total)} for all steps, without loading, validation and communication"]
+                      f"{_duration(seconds * passes)} for {span}, without loading, validation and communication"]
         elif not config.measure:
             lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"]
         if measured:
             seconds, peak, device = measured
             lines += [f"time, measured: {seconds:.3f} s a step on {device} (median of {MEASURED_STEPS}, random volumes, one process); "
-                      f"{_duration(seconds * total)} for all steps at this speed",
+                      f"{_duration(seconds * passes)} for {span} at this speed",
                       f"memory, measured: {peak / GIB:.3f} GiB at the peak of a step on {device}, weights and optimiser included"]
         return "\n".join(lines)
 
@@ -90,19 +96,33 @@ def world_size(devices: Any, nodes: int) -> int:
         raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
 
 
-def steps_an_epoch(data: CTReportDataModule, processes: int) -> int:
-    """Return the optimiser's steps an epoch: a share of the training set for each process, the last partial batch dropped.
+def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int | None:
+    """Return how many steps the trainer ends after, None where it has no end.
+
+    Args:
+        epoch: steps an epoch.
+        max_epochs: the trainer's; -1 is no end, and None is Lightning's 1000 where `max_steps` sets none either.
+        max_steps: the trainer's; -1 is no end.
+    """
+    if max_epochs is None:
+        max_epochs = 1000 if max_steps < 0 else -1
+    ends = [end for end in (epoch * max_epochs, max_steps) if end >= 0]
+    return min(ends, default=None)
+
+
+def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
+    """Return a process's batches an epoch: a share of the training set for each process, the last partial batch dropped.
 
     Raises:
         UserError: a batch is larger than a process's share.
     """
     data.divide()
     studies = len(data.split.rows("train"))
-    steps = -(-studies // processes) // data.batch_size
-    if not steps:
+    batches = -(-studies // processes) // data.batch_size
+    if not batches:
         raise UserError(f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
                         f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less.")
-    return steps
+    return batches
 
 
 def measure_step(
@@ -141,6 +161,12 @@ def _parameters(model: Retriever) -> list[str]:
     lines += [f"  {name:<16}{trained:>14,}{frozen:>14,}" for name, (trained, frozen) in counted.items()]
     lines += [f"  {'all':<16}{sum(t for t, _ in counted.values()):>14,}{sum(f for _, f in counted.values()):>14,}"]
     return lines
+
+
+def _text_tower(model: Retriever) -> list[str]:
+    trained, _ = parameters(model)["text_encoder"]
+    return [f"not counted below: the text tower is trained ({trained:,} parameters); its gradients, optimiser's states, activations and "
+            "time come on top"] if trained else []
 
 
 def _data(data: CTReportDataModule) -> list[str]:

@@ -1,5 +1,7 @@
 """A suite of toys on a small phantom cohort, as files, and one undisturbed run of it."""
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -20,7 +22,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = {
         "base": base,
         "other": {"data": {"view_1": {"class_path": "torchio.RandomNoise"}}, "model": {"objective": {
-            "class_path": "bimcvr.models.objectives.Objective", "init_args": {"consistency": 0.0}}}},
+            "class_path": "bimcvr.models.objectives.Objective", "init_args": {"consistency": 0.0, "keywords": 0.1}}}},
         "fixed": {"model": {"embed_dim": None, "map_volumes": False, "fusion": "bimcvr.models.fusion.FirstView",
                             "volume_encoder": {"class_path": "toys.FixedConv", "init_args": {"dim": 16}}, "objective": None}},
         "absent": {"model": {"text_encoder": {"class_path": "bimcvr.models.open_clip_text.OpenClipText", "init_args": {"model": ABSENT}}}},
@@ -47,10 +49,14 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the suite after one whole run."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    done = bimcvr("benchmark", "--suite", suite, "--out", out, *SMALL)
-    assert done.returncode == 3, done.stderr
+    """The folder of the suite after one whole run; pytest's processes share it, so that they do not crowd out each other."""
+    folder = tmp_path_factory.getbasetemp()
+    out = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "undisturbed"
+    with out.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "report.html").is_file():
+            done = bimcvr("benchmark", "--suite", suite, "--out", out, *SMALL)
+            assert done.returncode == 3, done.stderr
     return out
 
 

@@ -1,19 +1,25 @@
 """Pairwise differences and the rule of bold, on outcomes made by hand."""
 
+import csv
+import io
+import re
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bimcvr.benchmark.child import DONE
 from bimcvr.benchmark.differences import best_and_significant, differences
+from bimcvr.benchmark.formats import as_csv, as_markdown
 from bimcvr.benchmark.scores import Figure, Method
 from bimcvr.benchmark.suite import Row
+from bimcvr.benchmark.tables import difference_table
 from bimcvr.metrics.compare import compare, holm
-from bimcvr.metrics.intervals import bootstrap, quantiles
-from bimcvr.metrics.outcomes import summary
+from bimcvr.metrics.intervals import bootstrap, draws, quantiles
+from bimcvr.metrics.outcomes import over_seeds, summary
 from bimcvr.metrics.result import Draws
 
 DRAWS = Draws(0, 500)
@@ -21,9 +27,9 @@ PATIENTS = [f"p{number // 2}" for number in range(120)]
 WAY = "text_to_image"
 
 
-def method(name: str, rank: Tensor) -> Method:
-    """A method whose queries have these ranks."""
-    of = {"R@1": 100 * (rank <= 1).double(), "R@10": 100 * (rank <= 10).double(), "MnR": rank.double()}
+def method(name: str, *ranks: Tensor) -> Method:
+    """A method whose queries have these ranks, in each of its seeds."""
+    of = over_seeds([{"R@1": 100 * (rank <= 1).double(), "R@10": 100 * (rank <= 10).double(), "MnR": rank.double()} for rank in ranks])
     drawn = bootstrap(of, PATIENTS, DRAWS.seed, DRAWS.resamples)
     bounds = quantiles(drawn)
     figures = {figure: Figure(value, None, bounds[figure], drawn[figure]) for figure, value in summary(of).items()}
@@ -71,6 +77,50 @@ def test_a_difference_is_that_of_compare(ranks: dict[str, Tensor]) -> None:
         rows = [row for row in found if row.figure == figure]
         corrected = holm({f"{row.one}{row.other}": row.p for row in rows})
         assert [row.p_holm for row in rows] == list(corrected.values())
+
+
+def test_a_ratio_is_that_of_a_naive_loop() -> None:
+    """Mean over seeds first, then each draw's sums divided; both ways round, and where some draws have no ratio."""
+    random = torch.Generator().manual_seed(1)
+    many, other = (torch.randint(1, high, (120,), generator=random) for high in (40, 20))
+    few = torch.full((120,), 30)
+    few[[3, 50, 51, 90]] = 1
+    one, two = method("one", many, other), method("two", few, torch.full((120,), 15))
+    row, = differences([one, two], (WAY,), ("R@10",), PATIENTS, DRAWS)
+    hits, hits_of_two = ([sum(float(rank[query] <= 10) for rank in ranks) / 2 for query in range(120)]
+                         for ranks in ((many, other), (few, torch.full((120,), 15))))
+    ratios, inverses, zeros = [], [], 0
+    for times in np.concatenate([chunk.numpy() for chunk in draws(60, DRAWS.seed, DRAWS.resamples)]):
+        # PATIENTS in the order of their ids' letters
+        weight = dict(zip(sorted(set(PATIENTS)), times.tolist(), strict=True))
+        over = sum(weight[patient] * hit for patient, hit in zip(PATIENTS, hits, strict=True))
+        under = sum(weight[patient] * hit for patient, hit in zip(PATIENTS, hits_of_two, strict=True))
+        zeros += under == 0
+        ratios.append(over / under if under else float("inf"))
+        inverses.append(under / over)
+    assert row.ratio
+    assert row.inverse
+    assert row.ratio.value == pytest.approx(sum(hits) / sum(hits_of_two))
+    assert row.inverse.value == pytest.approx(sum(hits_of_two) / sum(hits))
+    assert row.ratio.zero_draws == zeros > 0.025 * DRAWS.resamples
+    assert row.ratio.low == pytest.approx(np.percentile(sorted(ratios), 2.5))
+    assert row.ratio.high == float("inf"), "open upwards"
+    assert [row.inverse.low, row.inverse.high] == pytest.approx(np.percentile(inverses, [2.5, 97.5]))
+    assert row.inverse.zero_draws == 0
+
+
+def test_ratios_are_printed_with_open_ends_and_counts(ranks: dict[str, Tensor]) -> None:
+    never = torch.full((120,), 50)
+    methods = [method("good", ranks["good"]), method("never", never)]
+    found = differences(methods, (WAY,), ("R@1", "MnR"), PATIENTS, DRAWS)
+    recall, mean_rank = csv.DictReader(io.StringIO(as_csv(difference_table(2, found, {"good": "Good", "never": "Never"}, "phantoms"))))
+    assert (recall["ratio"], recall["ratio low"], recall["ratio high"], recall["draws with second 0"]) == ("–", "", "", "500")
+    assert (recall["inverse ratio"], recall["inverse ratio low"], recall["inverse ratio high"]) == ("0.00", "0.00", "0.00")
+    assert recall["draws with first 0"] == "0"
+    assert not mean_rank["ratio"], "of R@K alone"
+    assert not mean_rank["draws with second 0"]
+    text = as_markdown(difference_table(2, found, {"good": "Good", "never": "Never"}, "phantoms"))
+    assert not re.search(r"\b(inf|nan)\b", text, re.IGNORECASE)
 
 
 def test_a_keyword_s_p_is_its_draws(ranks: dict[str, Tensor]) -> None:

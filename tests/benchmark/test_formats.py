@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 
 from hypothesis import given
@@ -55,6 +56,14 @@ def test_bold_and_absent_figures() -> None:
     assert r"one & measured &  & \textbf{12.3} & -- & -- &" in as_latex(made)
     assert "two | not run |  | not run: weights absent |" in as_markdown(made)
     assert next(csv.DictReader(io.StringIO(as_csv(made))))["text → image R@1 bold"] == "1"
+
+
+def test_an_open_interval_has_no_infinite_number() -> None:
+    made = table([Line("one", "measured", cells={COLUMNS[0]: Cell(2.0, interval=(1.5, math.inf))})])
+    assert "2.0 [1.5, ∞)" in as_markdown(made)
+    assert r"[1.5, $\infty$)" in as_latex(made)
+    line = next(csv.DictReader(io.StringIO(as_csv(made))))
+    assert (line["text → image R@1 low"], line["text → image R@1 high"]) == ("1.5", "")
 
 
 def test_latex_escapes() -> None:

@@ -1,11 +1,14 @@
 """Reading suites: what is wrong is named by row and key; those that come with bimcvr are right."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from bimcvr.benchmark.child import DONE, FAILED
+from bimcvr.benchmark.outcome import tried
 from bimcvr.benchmark.plan import plan
 from bimcvr.benchmark.suite import Suite, read_suite
 from bimcvr.errors import UserError
@@ -114,6 +117,16 @@ def test_all_rows_get_the_same_budget_and_options(tmp_path: Path) -> None:
             assert f"--model.optimizer.init_args.lr={run.learning_rate}" in run.words
 
 
+def test_trials_that_count_are_those_that_ended_well(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, changed(budget__learning_rate_factors=[1, 0.5, 2])))
+    trials = plan(suite, suite.rows[0], Path("m.csv"), None, "m", Path("runs"))
+    ended = {trials[0][0]: DONE, trials[1][0]: FAILED, trials[2][0]: DONE, trials[2][1]: DONE}
+    records = {run: {"status": status} for run, status in ended.items()}
+    assert tried(trials, records) == 2, "a trial that failed and further seeds are none"
+    untrained = plan(suite, replace(suite.rows[0], train=False), Path("m.csv"), None, "m", Path("runs"))
+    assert tried(untrained, {untrained[0][0]: {"status": DONE}}) == 0
+
+
 def test_a_row_without_a_learning_rate_cannot_be_tuned(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path, GOOD))
     (tmp_path / "a.yaml").write_text("model: {embed_dim: 8}\n")
@@ -130,6 +143,16 @@ def test_suites_that_come_with_bimcvr(path: Path) -> None:
     for row in suite.rows:
         assert [file.resolve() for file in row.files] == chain(row.files[-1].resolve()), "the files that its own says it goes over"
         plan(suite, row, Path("m.csv"), None, "m", Path("runs"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_rows_of_a_suite_share_batch_and_trainer(path: Path) -> None:
+    """What decides how many negatives a step has, and how often it is taken."""
+    suite = read_suite(path)
+    trained = [plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config for row in suite.rows if row.train]
+    for name in ("data.batch_size", "data.size", "trainer.accumulate_grad_batches", "trainer.precision", "trainer.max_epochs",
+                 "trainer.sync_batchnorm", "data.split"):
+        assert len({str(config.get(name)) for config in trained}) == 1, name
 
 
 def test_the_phantom_suite_is_the_benchmark_that_is_promised() -> None:

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from bimcvr.cli import main
 from bimcvr.errors import UserError
 from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import read_sweep
+from calls import newest_run
+from test_docs import chain
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "experiments/sweeps").glob("*.yaml"))
@@ -83,6 +86,31 @@ def test_each_file_s_command_parses(
         for part in name.split("."):
             at = at[part]
         assert at == value, name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_each_file_s_command_names_the_files_that_its_last_one_goes_over(path: Path) -> None:
+    named = [ROOT / word.removeprefix("--config=") for word in yaml.safe_load(path.read_text())["command"] if word.startswith("--config=")]
+    assert named == chain(named[-1])
+
+
+@pytest.mark.slow
+def test_a_command_trains_two_steps(tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of `phantom_bayes`, with its lowest values, a small grid and small towers."""
+    path = ROOT / "experiments/sweeps/phantom_bayes.yaml"
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("BIMCVR_MANIFEST", str(tiny_cohort))
+    values = some_values(path, high=False)
+    started = started_by_wandb(list(yaml.safe_load(path.read_text())["command"]), values, monkeypatch, tmp_path)
+    overlays = [word for name in ("every", "ResNet3D", "TokenAttention") for word in ("--config", str(ROOT / f"tests/small/{name}.yaml"))]
+    files = sum(word.startswith("--config=") for word in started)
+    at = next(place for place, word in enumerate(started) if word.startswith("--config=")) + files
+    assert main([*started[4:at], *overlays, *started[at:], "--runs", str(tmp_path / "runs")]) == 0
+    run = newest_run(tmp_path / "runs")
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    resolved = yaml.safe_load((run / "config.yaml").read_text())
+    assert resolved["model"]["optimizer"]["init_args"]["lr"] == values["model.optimizer.init_args.lr"]
+    assert resolved["model"]["text_encoder"]["init_args"]["sentences"], "quick.yaml is below strong.yaml"
 
 
 def test_there_are_both_methods_for_both_datasets() -> None:

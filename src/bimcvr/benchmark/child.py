@@ -22,6 +22,9 @@ PRELOAD = ("bimcvr.training", "bimcvr.benchmark.child", "bimcvr.phantom.oracle",
            "transformers.models.auto.modeling_auto")
 """What the server of processes imports once for all runs. None of it computes: threads of OpenMP would not survive the fork."""
 
+ONE_DEVICE = ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
+"""For every test: the figures are those of one device, however many trained."""
+
 
 def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, record: Path, log: Path, threads: int) -> None:
     """Fit and test in this process, which then ends.
@@ -87,8 +90,7 @@ def _test_elsewhere(words: tuple[str, ...], checkpoint: Path) -> None:
     """Test on one device in a process that knows nothing of the fit's other processes: those have ended."""
     launched = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "BIMCVR_RUN_FOLDER")
     environment = {name: value for name, value in os.environ.items() if name not in launched}
-    one_device = ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
-    command = [sys.executable, "-m", "bimcvr", "test", *words, *one_device, "--ckpt_path", str(checkpoint)]
+    command = [sys.executable, "-m", "bimcvr", "test", *words, *ONE_DEVICE, "--ckpt_path", str(checkpoint)]
     if subprocess.run(command, env=environment, check=False).returncode:
         raise UserError("test on one device failed; the log says why.")
 
@@ -100,7 +102,7 @@ def _test_alone(words: tuple[str, ...], experiment: Path, seed: int, threads: in
 
     torch.set_num_threads(threads)
     began = time.time()
-    _call(train, "test", words, None)
+    _call(train, "test", (*words, *ONE_DEVICE), None)
     run = newest_run(experiment, seed, "result.json")
     if run is None:
         raise UserError("test left no result.")

@@ -1,18 +1,36 @@
 """Every pairwise difference of a table's rows, with interval and p-value, and which figure may be printed bold."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import torch
 from torch import Tensor
 
-from bimcvr.benchmark.scores import Method
+from bimcvr.benchmark.scores import Figure, Method
 from bimcvr.metrics.compare import holm, randomisation
-from bimcvr.metrics.intervals import quantiles
+from bimcvr.metrics.intervals import BOUNDS, quantiles
 from bimcvr.metrics.result import Draws
 
 LEVEL = 0.05
 LOWER_IS_BETTER = ("MdR", "MnR")
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One row's R@K over another's.
+
+    Attributes:
+        value: None where the other's is zero.
+        low, high: 95 %, over the same draws of patients; infinite where draws without a finite ratio reach that far.
+        zero_draws: in how many draws the other's figure is zero.
+    """
+
+    value: float | None
+    low: float
+    high: float
+    zero_draws: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,8 @@ class Difference:
         interval: 95 %, over the same draws of patients.
         p: two-sided.
         p_holm: corrected for all pairs of the table's rows in this subject and figure.
+        ratio: of R@K, one / other.
+        inverse: of R@K, other / one.
     """
 
     one: str
@@ -37,6 +57,8 @@ class Difference:
     interval: list[float]
     p: float
     p_holm: float
+    ratio: Ratio | None = None
+    inverse: Ratio | None = None
 
 
 def differences(
@@ -91,7 +113,31 @@ def _difference(one: Method, other: Method, subject: str, figure: str, swapped: 
     first, second = one.figures[subject][figure], other.figures[subject][figure]
     drawn = first.drawn - second.drawn
     p = swapped[figure] if figure in swapped else _bootstrap_p(drawn)
-    return Difference(one.row.name, other.row.name, subject, figure, first.value - second.value, quantiles({"": drawn})[""], p, p)
+    ratios = (_ratio(first, second), _ratio(second, first)) if figure.startswith("R@") else ()
+    bounds = quantiles({"": drawn})[""]
+    return Difference(one.row.name, other.row.name, subject, figure, first.value - second.value, bounds, p, p, *ratios)
+
+
+def _ratio(over: Figure, under: Figure) -> Ratio:
+    """Divide two figures, each the mean over its seeds, in every draw.
+
+    A draw in which the lower one is zero has no finite ratio: it counts as infinite, and where both are zero, which
+    says nothing, as zero for the lower bound and infinite for the upper one. So it only ever widens the interval.
+    """
+    zero = under.drawn == 0
+    drawn = over.drawn / torch.where(zero, 1.0, under.drawn)
+    infinite = torch.full_like(drawn, torch.inf)
+    low = _quantile(torch.where(zero, torch.where(over.drawn == 0, 0.0, infinite), drawn), BOUNDS[0])
+    high = _quantile(torch.where(zero, infinite, drawn), BOUNDS[1])
+    return Ratio(over.value / under.value if under.value else None, low, high, int(zero.sum()))
+
+
+def _quantile(drawn: Tensor, share: float) -> float:
+    """Return a quantile of draws some of which may be infinite, between which torch cannot interpolate."""
+    ordered = drawn.sort().values
+    place = share * (len(ordered) - 1)
+    below, above = ordered[math.floor(place)].item(), ordered[math.ceil(place)].item()
+    return below if below == above else below + (place - math.floor(place)) * (above - below)
 
 
 def _bootstrap_p(drawn: Tensor) -> float:

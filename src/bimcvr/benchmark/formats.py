@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ from bimcvr.benchmark.table import Cell, Line, Table
 _ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--",
             "≥": r"$\geq$", "≤": r"$\leq$", "²": r"$^2$", "³": r"$^3$", "✓": r"$\surd$", "<": r"$<$", ">": r"$>$", "α": r"$\alpha$",
-            "τ": r"$\tau$", "…": r"\dots{}", "“": "``", "”": "''"}
+            "τ": r"$\tau$", "…": r"\dots{}", "∞": r"$\infty$", "“": "``", "”": "''"}
 
 
 def as_markdown(table: Table) -> str:
@@ -100,7 +101,7 @@ def _latex_lines(line: Line, table: Table) -> list[str]:
     cells = [line.cells.get(column) for column in table.columns]
     found = [_row([*before, *map(_latex, cells), *after])]
     if any(cell and cell.bounds for cell in cells):
-        small = [rf"{{\scriptsize {cell.bounds}}}" if cell and cell.bounds else "" for cell in cells]
+        small = [rf"{{\scriptsize {escape(cell.bounds)}}}" if cell and cell.bounds else "" for cell in cells]
         found.append(_row([*[""] * len(before), *small, *[""] * len(after)]))
     return found
 
@@ -119,5 +120,5 @@ def _row(cells: list[str]) -> str:
 def _csv(cell: Cell | None) -> list[str]:
     if cell is None:
         return [""] * 5
-    low, high = (f"{of:.{cell.digits}f}" for of in cell.interval) if cell.interval is not None else ("", "")
+    low, high = (f"{of:.{cell.digits}f}" if math.isfinite(of) else "" for of in cell.interval or (math.inf, math.inf))
     return [cell.shown, cell.spread, low, high, "1" if cell.bold else ""]

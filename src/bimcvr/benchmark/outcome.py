@@ -18,7 +18,7 @@ from bimcvr.benchmark.runner import Places, Record
 from bimcvr.benchmark.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
 from bimcvr.benchmark.suite import Suite
 from bimcvr.benchmark.table import Table
-from bimcvr.benchmark.tables import Setting, difference_table, table_1, table_2, table_3, table_4
+from bimcvr.benchmark.tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
 from bimcvr.data.manifest import Manifest
 from bimcvr.files import write_text
 from bimcvr.metrics.outcomes import chance
@@ -46,7 +46,7 @@ def write_everything(
     data = describe(suite, manifest)
     write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
     tested = tested_split(rows, records, places, manifest)
-    made: list[Table] = [table_1(_statistics(tested.manifest if tested else manifest), data)]
+    made: list[Table] = [table_1(_statistics(tested.manifest if tested else manifest), data), published_table(1, (), data)]
     methods: list[Method] = []
     setting: Setting | None = None
     figures: dict[str, Markup] = {}
@@ -55,13 +55,13 @@ def write_everything(
         methods = [score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)]
         setting = Setting(
             data, tested.gallery, chance(torch.as_tensor(tested.gallery.group), CURVE), _ceiling(tested), draws,
-            {trials[0][0].row: trials[0][0].config for trials in rows}, len(suite.budget.learning_rate_factors),
+            {trials[0][0].row: trials[0][0].config for trials in rows}, {trials[0][0].row: tried(trials, records) for trials in rows},
         )
         titles = {row.name: row.title for row in suite.rows}
         for number, build in ((2, table_2), (3, table_3), (4, table_4)):
             if any(number in row.tables for row in suite.rows):
                 table, found = build(methods, setting)
-                made += [table, difference_table(number, found, titles, data)]
+                made += [table, published_table(number, methods, data), difference_table(number, found, titles, data)]
         figures = draw_figures(methods, setting)
     for table in made:
         for suffix, write in (("md", as_markdown), ("tex", as_latex), ("csv", as_csv)):
@@ -83,6 +83,11 @@ def describe(suite: Suite, manifest: Manifest) -> str:
         return f"phantom (synthetic) data, {suite.cohort.patients:,} patients, cohort seed {suite.cohort.seed}"
     kind = "phantom (synthetic) data, " if manifest.is_phantom else ""
     return f"{kind}manifest {manifest.path.name} ({manifest.digest})"
+
+
+def tried(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> int:
+    """Count a row's learning rates whose run ended well; a row that is not trained has none."""
+    return sum(of[0].learning_rate is not None and records.get(of[0], {}).get("status") == DONE for of in trials)
 
 
 def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: Places, data: str) -> str:

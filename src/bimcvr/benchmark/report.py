@@ -79,7 +79,7 @@ def _facts(suite: Suite, manifest: Manifest, records: Mapping[Run, Record], meth
         "Split": f"{abouts[0]['split_strategy']}: {abouts[0]['split_shares']}" if abouts else "",
         "Patients in two splits": str(abouts[0]["patient_overlap"]) if abouts else "",
         "Grids": ", ".join(sorted({" × ".join(map(str, about["grid"])) for about in abouts})),
-        "Right answers": str(methods[0].results[0]["rule"]) if methods and methods[0].results else "",
+        "Right answers": next((str(method.results[0]["rule"]) for method in methods if method.results), ""),
         "Runs": f"{len(done)} of {len(records)} ended well and took {sum(of['seconds'] for of in done) / 60:.0f} minutes of processes",
         "Peak memory of a run": f"{max(record['peak_memory_mb'] for record in done):,.0f} MB" if done else "",
         "Runs at commit": ", ".join(commits), "Tables at commit": git_commit(), "Machine": machine(),

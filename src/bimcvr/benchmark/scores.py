@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from bimcvr.benchmark.child import DONE
-from bimcvr.benchmark.plan import Run
+from bimcvr.benchmark.plan import Run, flat
 from bimcvr.benchmark.runner import Places, Record, best_trial
 from bimcvr.benchmark.suite import Row
 from bimcvr.contracts import Gallery
@@ -63,6 +64,7 @@ class Method:
         results: of its runs, by seed.
         records: of its runs, by seed.
         learning_rate: the chosen one.
+        config: of its first run, as it was resolved, flat.
         figures: by subject (a direction or a keyword) and name.
         outcomes: each query's mean outcomes over the seeds, by direction.
         prevalence: of each keyword, in percent.
@@ -74,6 +76,7 @@ class Method:
     results: Sequence[Mapping[str, Any]] = ()
     records: Sequence[Record] = ()
     learning_rate: float | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
     outcomes: Mapping[str, Outcomes] = field(default_factory=dict)
     prevalence: Mapping[str, float] = field(default_factory=dict)
@@ -115,7 +118,8 @@ def score(row: Row, trials: Sequence[list[Run]], records: Mapping[Run, Record], 
     keywords, prevalence = _keywords(embeddings, tested.gallery, draws)
     return Method(
         row, DONE, results=[json.loads((folder / "result.json").read_text(encoding="utf-8")) for folder in folders],
-        records=[records[run] for run in runs], learning_rate=runs[0].learning_rate, figures={**ways, **keywords}, outcomes=means,
+        records=[records[run] for run in runs], learning_rate=runs[0].learning_rate,
+        config=flat(yaml.safe_load((folders[0] / "config.yaml").read_text(encoding="utf-8"))), figures={**ways, **keywords}, outcomes=means,
         prevalence=prevalence,
     )
 

@@ -47,7 +47,7 @@ class Row:
         title: as tables print it.
         files: its configuration, later files over earlier ones.
         tables: where it stands.
-        paper: the published rows that it corresponds to; they are printed below it.
+        paper: the published rows that it corresponds to.
         seeds: its own number of seeds, where it is a minor row.
         train: False for a method that is not trained: one run, no trials, no pairs seen.
     """

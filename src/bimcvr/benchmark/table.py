@@ -1,5 +1,6 @@
 """A table before it is Markdown, LaTeX or CSV."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,7 +17,7 @@ class Cell:
     Attributes:
         value: text, or a number.
         sd: its standard deviation over seeds.
-        interval: 95 %.
+        interval: 95 %; an infinite bound is an open end.
         bold: whether it is best and significantly above the second.
         digits: behind the point.
     """
@@ -40,7 +41,10 @@ class Cell:
     @property
     def bounds(self) -> str:
         """The interval in brackets; empty where there is none."""
-        return "" if self.interval is None else f"[{', '.join(f'{of:.{self.digits}f}' for of in self.interval)}]"
+        if self.interval is None:
+            return ""
+        low, high = (f"{of:.{self.digits}f}" if math.isfinite(of) else "∞" for of in self.interval)
+        return f"[{low}, {high}{')' if high == '∞' else ']'}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Tables 1 to 4 of the paper, from what was measured here, with the published figures in rows of their own."""
+"""Tables 1 to 4 of the paper, from what was measured here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 from bimcvr.benchmark.child import ABSENT, DONE
 from bimcvr.benchmark.differences import Difference, best_and_significant, differences
-from bimcvr.benchmark.published import note, paper_lines
+from bimcvr.benchmark.published import paper_table
 from bimcvr.benchmark.scores import KEYWORDS, LARGE, Method
 from bimcvr.benchmark.table import Cell, Column, Line, Source, Table
 from bimcvr.contracts import Gallery
@@ -19,8 +19,17 @@ RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")
 ENCODERS = ("image encoder", "text encoder")
 COST = ("seeds", "trials", "pairs seen", "min a run")
-BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). ± is the standard deviation "
-        "over seeds; brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients.")
+LABELS = "label column"
+LABELS_NOTE = (f"✓ in “{LABELS}”: trained with the label column of the training split as well (the objective's keyword loss), by which "
+               "Table 3 is scored; the other rows saw reports and volumes alone.")
+BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). Brackets are 95 % intervals of "
+        "the mean over seeds, by a bootstrap over patients. p and intervals are over patients, of the models that were trained; how much "
+        "another training would vary is in the ± alone, the standard deviation over seeds.")
+MEDIAN = "MdR over several seeds is the median of the queries' ranks, each averaged over the seeds, and not the mean of the seeds' medians."
+ZERO_DRAWS = ("draws with second 0", "draws with first 0")
+RATIOS = ("Ratio: the first method's R@K over the second's; inverse ratio: the second's over the first's; each of means over seeds, "
+          "with its 95 % interval over the same draws of patients. A draw in which the figure below is zero has no ratio: the columns at "
+          "the end count such draws, and they count towards an open end (∞).")
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Setting:
         ceiling: by direction, what an oracle reaches; only on phantoms.
         draws: of intervals and tests.
         configs: of each row, flat.
-        trials: how many learning rates a trained row tried.
+        trials: of each row, how many learning rates were tried to their end.
     """
 
     data: str
@@ -43,7 +52,7 @@ class Setting:
     ceiling: Mapping[str, Mapping[str, float]]
     draws: Draws
     configs: Mapping[str, Mapping[str, Any]]
-    trials: int
+    trials: Mapping[str, int]
 
 
 def table_1(numbers: Statistics, data: str) -> Table:
@@ -51,8 +60,7 @@ def table_1(numbers: Statistics, data: str) -> Table:
     columns: list[Column] = [("", name) for name in ("Average", "Median", "Range")]
     cells = [(Cell(of.mean), Cell(of.median), Cell(f"{of.low} ~ {of.high}")) for of in numbers.table]
     lines = [Line(of.name, "measured", cells=dict(zip(columns, own, strict=True))) for of, own in zip(numbers.table, cells, strict=True)]
-    return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (),
-                 [*lines, *paper_lines(1, columns, {"": ""}).values()], (note(),), "Statistic")
+    return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (), lines, (), "Statistic")
 
 
 def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -76,10 +84,8 @@ def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
     large = "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
     caption = (f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label; gallery of "
                f"{len(setting.gallery.rows)} volumes.{large}")
-    notes = (BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
-             f"{note()} Their P@K are printed there as shares of 1; here times 100. Their prevalence is not published.")
-    lines = _beside(here, lines, paper_lines(3, columns, groups, percent=True), [chance])
-    return Table("table3", caption, ENCODERS, columns, COST, lines, notes), found
+    notes = [BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.", *_label_note(here)]
+    return Table("table3", caption, (*ENCODERS, LABELS), columns, COST, [*lines, chance], notes), found
 
 
 def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -88,18 +94,38 @@ def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
     return _retrieval(4, methods, setting, columns, f"Table 4: ablation, text → image, ResNet, on {setting.data}.", WAYS[:1])
 
 
+def published_table(number: int, methods: Sequence[Method], data: str) -> Table:
+    """Return the paper's own figures of a table, each row with ours that corresponds to it."""
+    beside: dict[str, str] = {}
+    for method in methods:
+        for name in method.row.paper if number in method.row.tables else ():
+            beside[name] = f"{beside[name]}; {method.row.title}" if name in beside else method.row.title
+    groups: Mapping[int, Mapping[str, str]] = {
+        1: {"": ""}, 2: {way: WAY_TITLES[way] for way in WAYS}, 3: {label: label for label in KEYWORDS}, 4: {WAYS[0]: WAY_TITLES[WAYS[0]]}}
+    return paper_table(number, groups[number], data, beside, percent=number == 3)
+
+
 def difference_table(number: int, found: Sequence[Difference], titles: Mapping[str, str], data: str) -> Table:
-    """Return every pairwise difference of a table, with interval and p-values."""
-    columns: list[Column] = [("", "difference"), ("", "p"), ("", "p Holm")]
+    """Return every pairwise difference of a table, with interval and p-values, and of R@K the ratios."""
+    columns: list[Column] = [("", name) for name in ("difference", "p", "p Holm")]
+    ratios: list[Column] = [("", name) for name in ("ratio", "inverse ratio")]
     facts = ("minus", "of", "figure")
     lines = []
     for of in found:
         names = (titles[of.other], WAY_TITLES.get(of.subject, of.subject), of.figure)
         cells = (Cell(of.value, interval=of.interval, digits=2), Cell(of.p, digits=4), Cell(of.p_holm, digits=4))
-        lines.append(Line(titles[of.one], "measured", dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))))
+        told, shown = dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))
+        for column, name, ratio in zip(ratios, ZERO_DRAWS, (of.ratio, of.inverse), strict=True):
+            if ratio is not None:
+                shown[column] = Cell("–" if ratio.value is None else ratio.value, interval=(ratio.low, ratio.high), digits=2)
+                told[name] = str(ratio.zero_draws)
+        lines.append(Line(titles[of.one], "measured", told, shown))
     caption = f"Table {number}, every pairwise difference, on {data}."
-    told = "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."
-    return Table(f"table{number}_differences", caption, facts, columns, (), lines, (told,))
+    notes = ["A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."]
+    if any(of.ratio for of in found):
+        columns = [*columns[:1], *ratios, *columns[1:]]
+        notes.append(RATIOS)
+    return Table(f"table{number}_differences", caption, facts, columns, ZERO_DRAWS if len(columns) > 3 else (), lines, notes)
 
 
 def _retrieval(
@@ -114,12 +140,11 @@ def _retrieval(
         Line("ceiling (oracle that knows the reports' findings)", "ceiling", cells={
             (groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()}),
     ]
-    lines = _beside(here, lines, paper_lines(number, columns, groups), [line for line in below if line.cells])
     size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
-    notes = [BOLD, *_gate_note(here, number), note()]
-    facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else ENCODERS)
+    notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
+    facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS))
     caption += f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better."
-    return Table(f"table{number}", caption, facts, columns, COST, lines, notes), found
+    return Table(f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes), found
 
 
 def _lines(
@@ -143,13 +168,6 @@ def _lines(
     return lines
 
 
-def _beside(methods: Sequence[Method], lines: Sequence[Line], paper: Mapping[str, Line], below: Sequence[Line]) -> list[Line]:
-    """Put each published row below the last of ours that corresponds to it; those that none corresponds to come last."""
-    last = {name: place for place, method in enumerate(methods) for name in method.row.paper}
-    placed = [of for place, line in enumerate(lines) for of in (line, *(paper[name] for name in paper if last.get(name) == place))]
-    return [*placed, *below, *(line for name, line in paper.items() if name not in last)]
-
-
 def _told(method: Method, setting: Setting) -> dict[str, str]:
     """Tell the encoders that a row really used, and what it cost."""
     config = setting.configs[method.row.name]
@@ -162,16 +180,25 @@ def _told(method: Method, setting: Setting) -> dict[str, str]:
     seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
     seen = sorted({int(record["pairs_seen"]) for record in method.records})
     return {
-        **told, "image encoder": str(about["volume_encoder"]), "text encoder": str(about["text_encoder"]),
-        "seeds": str(len(method.records)), "trials": str(setting.trials if method.row.train else 0),
+        **told, LABELS: "✓" * _learns_labels(method), "image encoder": str(about["volume_encoder"]),
+        "text encoder": str(about["text_encoder"]), "seeds": str(len(method.records)), "trials": str(setting.trials[method.row.name]),
         "pairs seen": ", ".join(f"{of:,}" for of in seen), "min a run": f"{seconds / 60:.1f}",
     }
 
 
-def _gate_note(methods: Sequence[Method], number: int) -> list[str]:
+def _learns_labels(method: Method) -> bool:
+    """Whether a row's objective has the keyword loss, which reads the manifest's labels."""
+    return method.row.train and float(method.config.get("model.objective.init_args.keywords") or 0.0) > 0
+
+
+def _label_note(methods: Sequence[Method]) -> list[str]:
+    return [LABELS_NOTE] if any(map(_learns_labels, methods)) else []
+
+
+def _gate_note(methods: Sequence[Method]) -> list[str]:
     entropies = [record["gate_entropy"] for method in methods for record in method.records
                  if record.get("gate_entropy") is not None and method.results[0]["about"].get("fusion") == "ChannelGate"]
-    if number != 4 or not entropies:
+    if not entropies:
         return []
     return [f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it, the entropy of "
             f"its softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D, the largest possible (1: every "
