@@ -56,7 +56,7 @@ def _default(name: str, holds: str) -> Path | None:
 
 
 def _not_given(what: str) -> Line:
-    return Line("warning", what, f"none was given and there is none in ./{what}: not looked at", f"Name it, if you have one: --{what} FOLDER.")
+    return Line("warning", what, f"none was given and there is no ./{what}: not looked at", f"Name it, if you have one: --{what} FOLDER.")
 
 
 def _print(lines: list[Line]) -> None:

@@ -90,7 +90,12 @@ def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
             yield Running(found[0].replace("localhost", "127.0.0.1"), process.pid, log)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
 
 
 def left_behind(index: Path) -> list[str]:

@@ -138,9 +138,11 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     page.mouse.wheel(0, -60)
     until(page, f"document.querySelector('.viewer').dataset.slice > {at}")
     assert picture(page) != seen
+    at = slice_number(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert slice_number(page) == page.evaluate("Number(document.querySelector('.slices').value)")
+    assert slice_number(page) == at - 2
+    assert page.evaluate("Number(document.querySelector('.slices').value)") == at - 2
     seen = picture(page)
     page.keyboard.press("3")
     assert page.get_attribute(".viewer", "data-window") == "bone"
@@ -264,12 +266,14 @@ def guarded(made: Made, unused_port: int) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app_of(desk, token=TOKEN), port=unused_port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 10
-    while not server.started and time.monotonic() < until:
+    until = time.monotonic() + 60
+    while not server.started and thread.is_alive() and time.monotonic() < until:
         time.sleep(0.02)
+    assert server.started
     yield f"http://127.0.0.1:{unused_port}/"
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
+    assert not thread.is_alive()
     desk.close()
 
 
