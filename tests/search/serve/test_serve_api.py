@@ -86,6 +86,12 @@ def test_every_mode_gives_ranked_cases_with_what_was_matched(client: TestClient)
     assert ask(client, mode="study", query="SECRET-s4", into="report", top=30)["among"] == 30
 
 
+def test_a_keyword_ranks_no_reports(client: TestClient) -> None:
+    refused = client.post("/api/search", json={"mode": "keyword", "query": "nodule", "into": "report"})
+    assert refused.status_code == 422
+    assert "ranks volumes" in refused.json()["detail"]
+
+
 def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:
     assert any("not trained" in note for note in ask(client, mode="text", query="haemorrhage brain")["notes"])
 

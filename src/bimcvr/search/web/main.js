@@ -60,6 +60,7 @@ async function ask(what, remember = true) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
+  allowInto(what.mode !== "keyword");
   asked = { where: chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
   if (asked.mode === "words") asked.into = "report";
   if (caseIsOpen()) leaveCase();
@@ -105,9 +106,20 @@ function showAsked() {
   fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
 }
 
+// a keyword ranks volumes only; what was chosen comes back with the next text
+function allowInto(allowed) {
+  const into = find("into");
+  if (allowed === !into.disabled) return;
+  if (!allowed) [into.dataset.chosen, into.value] = [into.value, "image"];
+  else into.value = into.dataset.chosen;
+  into.disabled = !allowed;
+  into.title = allowed ? "" : "A keyword is compared with volumes.";
+}
+
 function clear() {
   running?.abort();
   [asked, answer] = [null, null];
+  allowInto(true);
   find("query").value = "";
   find("asked").hidden = true;
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
