@@ -18,7 +18,7 @@ from bimcvr.search import messages as api
 from bimcvr.search.answer import Answer
 from bimcvr.search.answer import Hit as Found
 from bimcvr.search.commit import NAME
-from bimcvr.search.filters import parse_where
+from bimcvr.search.filters import parse_where, split_where
 from bimcvr.search.index import Index
 from bimcvr.search.model import Encoder
 from bimcvr.search.searcher import Searcher
@@ -154,7 +154,7 @@ class _Snapshot:
         Raises:
             UserError: the query or a filter is none that this index can answer.
         """
-        where = self._checked(asked.where)
+        where = self._checked(asked.where, asked.condition)
         if asked.mode == "words":
             return self._found(self.searcher.words(asked.query, top=asked.top, where=where))
         if asked.mode == "keyword":
@@ -165,18 +165,18 @@ class _Snapshot:
             return self._found(self.searcher.study(self.study(asked.query), into=asked.into, top=asked.top, where=where))
         return self._found(self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))
 
-    def search_volume(self, source: Path, top: int, where: Sequence[str], into: api.Into) -> api.Found:
+    def search_volume(self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into) -> api.Found:
         """Answer a query by a volume file or DICOM folder.
 
         Raises:
             UserError: the filter is none, or there is no model.
             RefusedVolume: it is no regular volume in HU.
         """
-        return self._found(self.searcher.volume(source, top=top, where=self._checked(where), into=into))
+        return self._found(self.searcher.volume(source, top=top, where=self._checked(where, condition), into=into))
 
     def scores(self, asked: api.ScoresAsked) -> api.Scores:
         """Return a query's cosine with every study that passes the filters."""
-        where = self._checked(asked.where)
+        where = self._checked(asked.where, asked.condition)
         if asked.mode == "keyword":
             answer = self.searcher.keyword(asked.query, top=1)
         elif asked.mode == "study":
@@ -228,10 +228,11 @@ class _Snapshot:
             # its message may name files and series
             raise Unknown(f"The source volume of this case cannot be read any more ({refusal.reason}).") from refusal
 
-    def _checked(self, where: Sequence[str]) -> list[str]:
-        """In anonymous mode, refuse conditions on what is hidden: an answer would confirm a guessed id."""
-        parse_where(where, self.open_columns)
-        return list(where)
+    def _checked(self, where: Sequence[str], condition: str) -> list[str]:
+        """Return all conditions; in anonymous mode refuse those on what is hidden: an answer would confirm a guessed id."""
+        conditions = [*where, *split_where(condition)]
+        parse_where(conditions, self.open_columns)
+        return conditions
 
     def _found(self, answer: Answer) -> api.Found:
         score_is = {"words": "BM25 of the query's words in the report"}.get(answer.mode, "cosine of the query and the case")

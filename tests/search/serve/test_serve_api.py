@@ -101,6 +101,9 @@ def test_filters_hold(client: TestClient) -> None:
     assert found["among"] == len(found["hits"]) > 0
     assert all("right" in hit["labels"] and hit["columns"]["sex"] == "F" for hit in found["hits"])
     assert ask(client, mode="text", query="a nodule", where=["split = val", "labels = none such"])["hits"] == []
+    joined = ask(client, mode="text", query="a nodule", where=["labels = right"], condition="age >= 60 and sex = 'F'", top=50)
+    assert [hit["case"] for hit in joined["hits"]] == [hit["case"] for hit in found["hits"]]
+    assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["among"] == 0, "a single one is taken as it stands"
     refused = client.post("/api/search", json={"mode": "text", "query": "x", "where": ["agee = 3"]})
     assert refused.status_code == 422
     assert "'age'" in refused.json()["detail"]
@@ -141,7 +144,7 @@ def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_pat
     image = sitk.ReadImage(str(source))
     for name in ("q.nii.gz", "q.nii", "q.mha", "q.nrrd"):
         sitk.WriteImage(image, str(tmp_path / name))
-        asked = {"name": name, "top": 3, "where": '["sex = F"]'}
+        asked = {"name": name, "top": 3, "where": '["sex = F"]', "condition": "age >= 40 and age < 60"}
         answer = client.post("/api/search/volume", params=asked, content=(tmp_path / name).read_bytes())
         assert answer.status_code == 200, answer.text
         assert answer.json()["hits"][0]["case"] == "SECRET-s4"
