@@ -5,6 +5,7 @@ import re
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -58,32 +59,31 @@ class Desk:
         self.volumes = ViewerVolumes(folder / "derived" / "volumes")
         self.uploads = folder / "derived" / "uploads"
         self._secret = secrets.token_bytes(16)
-        self._snapshots: list[_Snapshot] = []
+        self._newest: _Snapshot | None = None
         self._opening, self._next = threading.Lock(), 0.0
         _make_room(self.uploads)
         sweep_uploads(self.uploads)
         self.snapshot()
 
     def snapshot(self) -> "_Snapshot":
-        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one."""
+        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one.
+
+        An older state is held open for as long as a request is at it, and let go of with the last reference to it.
+        """
         with self._opening:
-            if time.monotonic() < self._next:
-                return self._snapshots[-1]
+            if self._newest is not None and time.monotonic() < self._next:
+                return self._newest
             stamp = (self.folder / NAME).stat().st_mtime_ns
-            if not self._snapshots or self._snapshots[-1].stamp != stamp:
-                self._snapshots.append(_Snapshot(self, stamp))
-                self.volumes.keep_only(self._snapshots[-1].index.study_ids)
-                # a request may still be at the one before
-                for old in self._snapshots[:-2]:
-                    old.index.close()
-                del self._snapshots[:-2]
+            if self._newest is None or self._newest.stamp != stamp:
+                self._newest = _Snapshot(self, stamp)
+                self.volumes.keep_only(self._newest.index.study_ids)
             self._next = time.monotonic() + REOPEN_SECONDS
-            return self._snapshots[-1]
+            return self._newest
 
     def close(self) -> None:
         """Let go of the index."""
-        for snapshot in self._snapshots:
-            snapshot.index.close()
+        if self._newest is not None:
+            self._newest.index.close()
 
     def name_of(self, study_id: str) -> str:
         """Return what a case is called outside."""
@@ -105,6 +105,7 @@ class _Snapshot:
     def __init__(self, desk: Desk, stamp: int) -> None:
         self.desk, self.stamp = desk, stamp
         self.index = Index.open(desk.folder)
+        weakref.finalize(self, self.index.close)
         self.searcher = Searcher(self.index, desk.model)
         self._pictures = bool(self.index.facts.get("with_pictures"))
         self.names = [desk.name_of(study) for study in self.index.study_ids]

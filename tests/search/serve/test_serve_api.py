@@ -4,7 +4,10 @@ import io
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,6 +180,38 @@ def test_an_index_that_changes_is_served_as_it_is_now(made: Made, tmp_path: Path
         assert client.get("/api/case", params={"case": "SECRET-s5"}).status_code == 404
         gone = kept - set((copy / "derived/volumes").iterdir())
         assert len(gone) == 1, "the volume of a study that was taken out is deleted"
+    desk.close()
+
+
+def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume that takes minutes to read is answered from the index as it was when it was asked, whatever is committed meanwhile."""
+    monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
+    copy = tmp_path / "index"
+    shutil.copytree(made.index, copy)
+    desk = desk_module.Desk(copy, made.model, anonymous=False)
+    asked = threading.Event(), threading.Event()
+
+    def embed_slowly(source: Path) -> np.ndarray:
+        asked[0].set()
+        assert asked[1].wait(60)
+        return made.model.embed_file(source)
+
+    monkeypatch.setattr(desk, "model", SimpleNamespace(embed_file=embed_slowly, embed_texts=made.model.embed_texts))
+    monkeypatch.setattr(desk.snapshot().searcher, "model", desk.model)
+    old = desk.snapshot().index
+    source = Path(read_manifest(made.manifest).column("volume")[4])
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: desk.snapshot().search_volume(source, 30, [], "", "image"))
+        assert asked[0].wait(60)
+        for number in (1, 2, 4):
+            assert main(["index", "--out", str(copy), "--remove", f"SECRET-s{number}"]) == 0
+            assert len(desk.snapshot().index) < 30
+        assert old._held is not None
+        asked[1].set()
+        hits = found.result(60).hits
+    assert (len(hits), hits[0].case) == (30, "SECRET-s4")
+    del found
+    assert old._held is None, "let go of when nobody is at it"
     desk.close()
 
 

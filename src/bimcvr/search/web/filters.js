@@ -52,6 +52,6 @@ export function setFilters({ where, condition }) {
   const left = new Set(where);
   for (const box of boxes()) box.checked = left.delete(`labels = ${box.value}`);
   for (const list of lists()) list.value = [...list.options].find((option) => option.value && left.delete(option.value))?.value ?? "";
-  find("condition").value = condition;
+  find("condition").value = condition ?? "";
   chosenFilters();
 }
