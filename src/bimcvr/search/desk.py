@@ -32,6 +32,9 @@ _FEW = 30
 REOPEN_SECONDS = 5.0
 """How long a state of the index is served at least before a newer one is looked for."""
 
+_CROWD = 5
+"""How many studies at least share each value of a column that is shown in anonymous mode."""
+
 _NEAREST = 6
 # a path in what a library says of an upload
 _UPLOADED = re.compile(r"\S*upload-\d+-\S*")
@@ -119,7 +122,7 @@ class _Snapshot:
         if not self.desk.anonymous:
             return name not in _IDENTIFYING
         # a value that few studies share points at them
-        return name not in _IDENTIFYING and 5 * len(values) <= len(self.index)
+        return name not in _IDENTIFYING and min(values.values(), default=0) >= _CROWD
 
     def study(self, case: str) -> str:
         """Return the study that a case's name stands for.

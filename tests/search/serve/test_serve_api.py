@@ -70,6 +70,7 @@ def test_the_index_tells_what_it_is(client: TestClient) -> None:
     assert {item["value"]: item["count"] for item in facts["labels"]} == {"nodule": 30, "right": 15, "left": 15}
     columns = {column["name"]: {item["value"]: item["count"] for item in column["values"]} for column in facts["columns"]}
     assert columns["sex"] == {"F": 15, "M": 15}
+    assert columns["ward"] == {"general": 29, "private": 1}
     assert columns["split"] == {"train": 16, "val": 7, "test": 7}
 
 
