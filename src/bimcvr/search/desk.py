@@ -24,7 +24,7 @@ from bimcvr.search.index import Index
 from bimcvr.search.model import Encoder
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.uploads import sweep_uploads, upload_folder
-from bimcvr.search.viewer import ViewerVolumes
+from bimcvr.search.viewer import ViewerVolumes, grid_of
 
 _FEW = 30
 """A column of at most so many values is shown and offered as a filter."""
@@ -35,6 +35,7 @@ REOPEN_SECONDS = 5.0
 _CROWD = 5
 """How many studies at least share each value of a column that is shown in anonymous mode."""
 
+_GONE = "The source volume of this case is not where it was when the index was made."
 _NEAREST = 6
 # a path in what a library says of an upload
 _UPLOADED = re.compile(r"\S*upload-\d+-\S*")
@@ -220,17 +221,23 @@ class _Snapshot:
         """Return the compressed NIfTI of a case's source volume.
 
         Raises:
-            Unknown: there is no such case, or its source is not where it was or no regular volume any more.
+            Unknown: there is no such case, or its source is not where it was, no regular volume any more or of another grid.
         """
         study = self.study(case)
-        source = self.index.row(study).source
-        if not source or not Path(source).exists():
-            raise Unknown("The source volume of this case is not where it was when the index was made.")
+        row = self.index.row(study)
+        if not row.source:
+            raise Unknown(_GONE)
+        # what the errors say may name files and series
         try:
-            return self.desk.volumes.get(study, Path(source))
+            path = self.desk.volumes.get(study, Path(row.source))
         except RefusedVolume as refusal:
-            # its message may name files and series
             raise Unknown(f"The source volume of this case cannot be read any more ({refusal.reason}).") from refusal
+        except UserError as error:
+            raise Unknown(_GONE) from error
+        if row.geometry and not _is_on(path, row.geometry):
+            raise Unknown("The source volume of this case has another size or spacing than when the index was made: it is not shown as "
+                          "this case. Run `index` again.")
+        return path
 
     def _checked(self, where: Sequence[str], condition: str) -> list[str]:
         """Return all conditions; in anonymous mode refuse those on what is hidden: an answer would confirm a guessed id."""
@@ -263,6 +270,12 @@ def _grid(geometry: dict[str, Any]) -> api.Grid | None:
     depth, height, width = geometry["native_size"]
     up, back, across = geometry["native_spacing"]
     return api.Grid(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
+
+
+def _is_on(path: Path, geometry: dict[str, Any]) -> bool:
+    """Tell whether a viewer's volume has the grid that was indexed; a file holds its spacing in float32."""
+    shape, spacing = grid_of(path)
+    return list(shape) == list(geometry["native_size"]) and np.allclose(spacing, geometry["native_spacing"], rtol=1e-4, atol=0)
 
 
 def _make_room(folder: Path) -> None:

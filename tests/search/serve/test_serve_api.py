@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,6 +142,38 @@ def test_the_viewers_volume_is_the_source_on_its_own_grid(made: Made, client: Te
     before = {path: path.stat().st_mtime_ns for path in kept}
     assert client.get("/api/volume", params={"case": "SECRET-s7"}).content == sent.content
     assert before == {path: path.stat().st_mtime_ns for path in kept}, "made once"
+
+
+def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(read_manifest(made.manifest).column("volume")[6])
+    image = sitk.ReadImage(str(source))
+    other = tmp_path / "other.nii.gz"
+    desk = made.desk()
+    state = desk.snapshot()
+    row = state.index.row("SECRET-s6")
+    monkeypatch.setattr(state.index, "row", lambda study: replace(row, source=str(other)))
+
+    def shown(changed: sitk.Image) -> tuple[int, str]:
+        sitk.WriteImage(changed, str(other))
+        answer = client.get("/api/volume", params={"case": "SECRET-s6"})
+        return answer.status_code, answer.text if answer.status_code != 200 else ""
+
+    with made.client(desk) as client:
+        assert shown(image) == (200, "")
+        cut = image[:, :, :-1]
+        finer = sitk.Image(image)
+        finer.SetSpacing([step * 0.99 for step in image.GetSpacing()])
+        for changed in (cut, finer, cut):
+            status, said = shown(changed)
+            assert (status, "another size or spacing" in said) == (404, True)
+        assert shown(image) == (200, "")
+        other.unlink()
+        for make in (other.mkdir, other.rmdir):  # an empty folder, nothing
+            make()
+            answer = client.get("/api/volume", params={"case": "SECRET-s6"})
+            assert answer.status_code == 404
+            assert str(tmp_path) not in answer.text
+    desk.close()
 
 
 def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_path: Path) -> None:
