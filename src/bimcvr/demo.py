@@ -26,9 +26,10 @@ def demo(
     from bimcvr.cli import main
 
     began = time.perf_counter()
-    cohort, runs = directory / f"phantom-{patients}-{seed}", directory / "runs"
+    which = f"{patients}-{seed}"  # in every name: another size or seed shares nothing with this one
+    cohort, index, runs = directory / f"phantom-{which}", directory / f"index-{which}", directory / "runs"
     options = [word for path in experiment for word in ("--config", str(path))]
-    options += ["--data.manifest", str(cohort / "manifest.csv"), "--experiment", "demo", "--runs", str(runs)]
+    options += ["--data.manifest", str(cohort / "manifest.csv"), "--experiment", f"demo-{which}", "--runs", str(runs)]
     options += ["--seed_everything", str(seed)]
     for title, words in (
         ("1/4 a cohort of phantom CTs with reports", ["phantom", str(cohort), "--patients", str(patients), "--seed", str(seed)]),
@@ -39,17 +40,16 @@ def demo(
         code = main(words)
         if code:
             return code
-    run = max((runs / "demo").glob(f"*-{seed}"))
+    run = max((runs / f"demo-{which}").glob(f"*-{seed}"))
     manifest = ["--manifest", str(run / "manifest.csv"), "--root", str(cohort)]
-    index = directory / "index"
     print(f'\n=== 4/4 index the test split, search: "{QUERY}" ===', flush=True)
     code = main(["index", "--out", str(index), "--checkpoint", str(run / "checkpoints/best.ckpt"), *manifest, "--split", "test"])
     code = code or main(["search", str(index), QUERY, "--top", "5"])
     if code:
         return code
-    _draw(index, directory / "demo.png")
-    words = ["evaluate", str(run / "embeddings.npz"), *manifest]
-    print(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)} --page {directory / 'result.html'}")
+    _draw(index, directory / f"demo-{which}.png")
+    words = ["evaluate", str(run / "embeddings.npz"), *manifest, "--page", str(directory / f"result-{which}.html")]
+    print(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)}")
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes in all. The search page on this index:\n\n  python -m bimcvr serve {index}")
     return 0
 

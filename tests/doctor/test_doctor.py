@@ -11,7 +11,7 @@ import torch
 
 from bimcvr.cli import main
 from bimcvr.doctor.environment import check_packages
-from bimcvr.doctor.files import check_cache, check_checkpoint, check_index, check_wandb
+from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
 from bimcvr.doctor.line import Line
 from bimcvr.doctor.weights import check_weights
 from calls import TINY, newest_run
@@ -48,6 +48,7 @@ def test_a_sound_machine_passes_and_json_says_the_same(
     for what in ("python", "packages", "torch", "torchvision", "CPU", "memory", "disk", "weights: MiniLM", "cache", "checkpoint", "W&B"):
         assert lines[what]["state"] == "ok", lines[what]
     assert lines["cache"]["found"].startswith("30 volumes")
+    assert "none was given" in lines["index"]["found"]
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
@@ -171,17 +172,3 @@ def test_wandb_online_without_a_login(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (line.state, "wandb login" in line.remedy) == ("failing", True)
     (tmp_path / "netrc").write_text("machine api.wandb.ai login user password x\n")
     assert check_wandb(tmp_path / "runs").state == "ok"
-
-
-def test_an_index_whose_vectors_were_cut_fails(run: Path, tiny_cohort: Path, tmp_path: Path) -> None:
-    words = ["index", "--checkpoint", str(run / "checkpoints/best.ckpt"), "--manifest", str(tiny_cohort), "--out", str(tmp_path / "index"),
-             "--jobs", "1"]
-    assert main(words) == 0
-    whole = check_index(tmp_path / "index")
-    assert (whole.state, "30 studies" in whole.found) == ("ok", True)
-    vectors = next((tmp_path / "index").glob("image-*.f32"))
-    vectors.write_bytes(vectors.read_bytes()[:-40])
-    cut = check_index(tmp_path / "index")
-    assert cut.state == "failing"
-    assert cut.remedy
-    assert check_index(tmp_path / "nothing").state == "failing"

@@ -1,4 +1,4 @@
-"""What earlier steps left behind: cache, checkpoint, index, and W&B's state."""
+"""What earlier steps left behind: cache, checkpoint, and W&B's state."""
 
 import json
 import os
@@ -90,27 +90,6 @@ def check_checkpoint(path: Path) -> Line:
         return Line("warning", "checkpoint", f"{path} loads, but has no config.yaml in the folder above it",
                     "Keep a run folder together, or name the config with --config.")
     return Line("ok", "checkpoint", f"{path} loads: {sum(value.numel() for value in state.values()):,} values, E = {model.embed_dim}")
-
-
-AGAIN = "Make it again: `python -m bimcvr index …`."
-
-
-def check_index(folder: Path) -> Line:
-    """Look whether a search index opens and its rows and vectors are in step."""
-    from bimcvr.search.index import Index
-
-    try:
-        with Index.open(folder) as opened:
-            counts = {len(opened)}
-            for vectors in (opened.vectors("image"), opened.vectors("report")):
-                counts.add(len(vectors.scores(vectors.row(0))) if len(opened) else 0)  # one exact scan reads every vector
-    except UserError as error:
-        return Line("failing", "index", "does not open", str(error))
-    except Exception as error:  # Lance has its own for damaged files
-        return Line("failing", "index", f"{folder} is damaged ({type(error).__name__})", AGAIN)
-    if len(counts) > 1:
-        return Line("failing", "index", f"{folder}: rows and vectors differ in number ({sorted(counts)})", AGAIN)
-    return Line("ok", "index", f"{folder}: {counts.pop()} studies, rows and vectors in step")
 
 
 def check_wandb(runs: Path) -> Line:

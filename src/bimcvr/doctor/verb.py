@@ -19,8 +19,8 @@ def doctor(
 
     Args:
         experiment: a YAML file as given to fit, or several, `'[base.yaml, mine.yaml]'`, whose published models must be here.
-        cache: a cache folder to look through.
-        index: a search index to open.
+        cache: a cache folder to look through; without one, `cache` where it lies here.
+        index: a search index to read through; without one, `index` where it lies here.
         checkpoint: a checkpoint to load.
         runs: folder of all runs.
         json: print a JSON list instead of a table.
@@ -29,13 +29,16 @@ def doctor(
         0, or 1 where something fails.
     """
     from bimcvr.doctor.environment import check_environment
-    from bimcvr.doctor.files import check_cache, check_checkpoint, check_index, check_wandb
+    from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
+    from bimcvr.doctor.index import check_index
     from bimcvr.doctor.weights import check_weights
 
     configs = [experiment] if isinstance(experiment, Path) else experiment
     lines = [*check_environment(runs), *check_weights(configs, Path("experiments"))]
-    lines += check_cache(cache) if cache else []
-    lines += [check_index(index)] if index else []
+    cache = cache or _default("cache", ".")
+    index = index or _default("index", "index.json")
+    lines += check_cache(cache) if cache else [_not_given("cache")]
+    lines += [check_index(index)] if index else [_not_given("index")]
     lines += [check_checkpoint(checkpoint)] if checkpoint else []
     lines.append(check_wandb(runs))
     if json:
@@ -45,6 +48,15 @@ def doctor(
     else:
         _print(lines)
     return 1 if any(line.state == "failing" for line in lines) else 0
+
+
+def _default(name: str, holds: str) -> Path | None:
+    """Return the folder that the other verbs take by default, where it is here."""
+    return Path(name) if (Path(name) / holds).exists() else None
+
+
+def _not_given(what: str) -> Line:
+    return Line("warning", what, f"none was given and there is no ./{what}: not looked at", f"Name it, if you have one: --{what} FOLDER.")
 
 
 def _print(lines: list[Line]) -> None:

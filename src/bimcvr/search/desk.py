@@ -5,6 +5,7 @@ import re
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,12 +19,12 @@ from bimcvr.search import messages as api
 from bimcvr.search.answer import Answer
 from bimcvr.search.answer import Hit as Found
 from bimcvr.search.commit import NAME
-from bimcvr.search.filters import parse_where
+from bimcvr.search.filters import parse_where, split_where
 from bimcvr.search.index import Index
 from bimcvr.search.model import Encoder
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.uploads import sweep_uploads, upload_folder
-from bimcvr.search.viewer import ViewerVolumes
+from bimcvr.search.viewer import ViewerVolumes, grid_of
 
 _FEW = 30
 """A column of at most so many values is shown and offered as a filter."""
@@ -31,6 +32,10 @@ _FEW = 30
 REOPEN_SECONDS = 5.0
 """How long a state of the index is served at least before a newer one is looked for."""
 
+_CROWD = 5
+"""How many studies at least share each value of a column that is shown in anonymous mode."""
+
+_GONE = "The source volume of this case is not where it was when the index was made."
 _NEAREST = 6
 # a path in what a library says of an upload
 _UPLOADED = re.compile(r"\S*upload-\d+-\S*")
@@ -58,32 +63,31 @@ class Desk:
         self.volumes = ViewerVolumes(folder / "derived" / "volumes")
         self.uploads = folder / "derived" / "uploads"
         self._secret = secrets.token_bytes(16)
-        self._snapshots: list[_Snapshot] = []
+        self._newest: _Snapshot | None = None
         self._opening, self._next = threading.Lock(), 0.0
         _make_room(self.uploads)
         sweep_uploads(self.uploads)
         self.snapshot()
 
     def snapshot(self) -> "_Snapshot":
-        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one."""
+        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one.
+
+        An older state is held open for as long as a request is at it, and let go of with the last reference to it.
+        """
         with self._opening:
-            if time.monotonic() < self._next:
-                return self._snapshots[-1]
+            if self._newest is not None and time.monotonic() < self._next:
+                return self._newest
             stamp = (self.folder / NAME).stat().st_mtime_ns
-            if not self._snapshots or self._snapshots[-1].stamp != stamp:
-                self._snapshots.append(_Snapshot(self, stamp))
-                self.volumes.keep_only(self._snapshots[-1].index.study_ids)
-                # a request may still be at the one before
-                for old in self._snapshots[:-2]:
-                    old.index.close()
-                del self._snapshots[:-2]
+            if self._newest is None or self._newest.stamp != stamp:
+                self._newest = _Snapshot(self, stamp)
+                self.volumes.keep_only(self._newest.index.study_ids)
             self._next = time.monotonic() + REOPEN_SECONDS
-            return self._snapshots[-1]
+            return self._newest
 
     def close(self) -> None:
         """Let go of the index."""
-        for snapshot in self._snapshots:
-            snapshot.index.close()
+        if self._newest is not None:
+            self._newest.index.close()
 
     def name_of(self, study_id: str) -> str:
         """Return what a case is called outside."""
@@ -105,6 +109,7 @@ class _Snapshot:
     def __init__(self, desk: Desk, stamp: int) -> None:
         self.desk, self.stamp = desk, stamp
         self.index = Index.open(desk.folder)
+        weakref.finalize(self, self.index.close)
         self.searcher = Searcher(self.index, desk.model)
         self._pictures = bool(self.index.facts.get("with_pictures"))
         self.names = [desk.name_of(study) for study in self.index.study_ids]
@@ -118,7 +123,7 @@ class _Snapshot:
         if not self.desk.anonymous:
             return name not in _IDENTIFYING
         # a value that few studies share points at them
-        return name not in _IDENTIFYING and 5 * len(values) <= len(self.index)
+        return name not in _IDENTIFYING and min(values.values(), default=0) >= _CROWD
 
     def study(self, case: str) -> str:
         """Return the study that a case's name stands for.
@@ -154,27 +159,29 @@ class _Snapshot:
         Raises:
             UserError: the query or a filter is none that this index can answer.
         """
-        where = self._checked(asked.where)
+        where = self._checked(asked.where, asked.condition)
         if asked.mode == "words":
             return self._found(self.searcher.words(asked.query, top=asked.top, where=where))
         if asked.mode == "keyword":
+            if asked.into == "report":
+                raise UserError("A keyword ranks volumes. Ask it as a text to rank reports.")
             return self._found(self.searcher.keyword(asked.query, top=asked.top, where=where, hybrid=asked.hybrid))
         if asked.mode == "study":
             return self._found(self.searcher.study(self.study(asked.query), into=asked.into, top=asked.top, where=where))
         return self._found(self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))
 
-    def search_volume(self, source: Path, top: int, where: Sequence[str], into: api.Into) -> api.Found:
+    def search_volume(self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into) -> api.Found:
         """Answer a query by a volume file or DICOM folder.
 
         Raises:
             UserError: the filter is none, or there is no model.
             RefusedVolume: it is no regular volume in HU.
         """
-        return self._found(self.searcher.volume(source, top=top, where=self._checked(where), into=into))
+        return self._found(self.searcher.volume(source, top=top, where=self._checked(where, condition), into=into))
 
     def scores(self, asked: api.ScoresAsked) -> api.Scores:
         """Return a query's cosine with every study that passes the filters."""
-        where = self._checked(asked.where)
+        where = self._checked(asked.where, asked.condition)
         if asked.mode == "keyword":
             answer = self.searcher.keyword(asked.query, top=1)
         elif asked.mode == "study":
@@ -214,22 +221,29 @@ class _Snapshot:
         """Return the compressed NIfTI of a case's source volume.
 
         Raises:
-            Unknown: there is no such case, or its source is not where it was or no regular volume any more.
+            Unknown: there is no such case, or its source is not where it was, no regular volume any more or of another grid.
         """
         study = self.study(case)
-        source = self.index.row(study).source
-        if not source or not Path(source).exists():
-            raise Unknown("The source volume of this case is not where it was when the index was made.")
+        row = self.index.row(study)
+        if not row.source:
+            raise Unknown(_GONE)
+        # what the errors say may name files and series
         try:
-            return self.desk.volumes.get(study, Path(source))
+            path = self.desk.volumes.get(study, Path(row.source))
         except RefusedVolume as refusal:
-            # its message may name files and series
             raise Unknown(f"The source volume of this case cannot be read any more ({refusal.reason}).") from refusal
+        except UserError as error:
+            raise Unknown(_GONE) from error
+        if row.geometry and not _is_on(path, row.geometry):
+            raise Unknown("The source volume of this case has another size or spacing than when the index was made: it is not shown as "
+                          "this case. Run `index` again.")
+        return path
 
-    def _checked(self, where: Sequence[str]) -> list[str]:
-        """In anonymous mode, refuse conditions on what is hidden: an answer would confirm a guessed id."""
-        parse_where(where, self.open_columns)
-        return list(where)
+    def _checked(self, where: Sequence[str], condition: str) -> list[str]:
+        """Return all conditions; in anonymous mode refuse those on what is hidden: an answer would confirm a guessed id."""
+        conditions = [*where, *split_where(condition)]
+        parse_where(conditions, self.open_columns)
+        return conditions
 
     def _found(self, answer: Answer) -> api.Found:
         score_is = {"words": "BM25 of the query's words in the report"}.get(answer.mode, "cosine of the query and the case")
@@ -256,6 +270,12 @@ def _grid(geometry: dict[str, Any]) -> api.Grid | None:
     depth, height, width = geometry["native_size"]
     up, back, across = geometry["native_spacing"]
     return api.Grid(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
+
+
+def _is_on(path: Path, geometry: dict[str, Any]) -> bool:
+    """Tell whether a viewer's volume has the grid that was indexed; a file holds its spacing in float32."""
+    shape, spacing = grid_of(path)
+    return list(shape) == list(geometry["native_size"]) and np.allclose(spacing, geometry["native_spacing"], rtol=1e-4, atol=0)
 
 
 def _make_room(folder: Path) -> None:

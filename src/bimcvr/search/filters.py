@@ -78,11 +78,12 @@ def parse_where(where: str | Sequence[str], columns: Sequence[str]) -> list[Cond
         >>> parse_where("age >= 60 and labels = 'pleural effusion'", ["age", "labels"])[1].value
         'pleural effusion'
     """
-    parts = _split(where) if isinstance(where, str) else list(where)
+    parts = split_where(where) if isinstance(where, str) else list(where)
     return [_condition(part, columns) for part in parts if part.strip()]
 
 
-def _split(text: str) -> list[str]:
+def split_where(text: str) -> list[str]:
+    """Split a text at each `and` between conditions; one in quotes is passed over."""
     parts, start = [], 0
     for match in _AND.finditer(text):
         if match.group(1) is None:

@@ -20,8 +20,12 @@ def _sound(text: str) -> str:
 
 Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_sound)]
 Condition = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_sound)]
+Joined = Annotated[str, Field(max_length=300), AfterValidator(_sound)]
 CaseName = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_sound)]
 Into = Literal["image", "report"]
+
+
+JOINED = "further conditions in one text, joined by `and`: `sex = F and age >= 60`; a value with `and` in it stands in quotes"
 
 
 class _Strict(BaseModel):
@@ -35,6 +39,7 @@ class ScoresAsked(_Strict):
     query: Text = Field(description="the text, the keyword, or the case's name")
     into: Into = Field("image", description="compare with the studies' volumes or with their reports")
     where: list[Condition] = Field([], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`")
+    condition: Joined = Field("", description=JOINED)
 
 
 class SearchAsked(_Strict):
@@ -43,9 +48,10 @@ class SearchAsked(_Strict):
     mode: Literal["text", "keyword", "study", "words"] = Field(
         description="free text, a keyword of the index, the volume of a case, or words that stand in reports")
     query: Text = Field(description="the text, the keyword, the case's name, or the words")
-    into: Into = Field("image", description="rank the studies' volumes or their reports")
+    into: Into = Field("image", description="rank the studies' volumes or their reports (a keyword: volumes only)")
     hybrid: bool = Field(False, description="fuse the ranking by vectors with the one by the words of the reports (text, keyword)")
     where: list[Condition] = Field([], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`")
+    condition: Joined = Field("", description=JOINED)
     top: int = Field(20, ge=1, le=MOST_HITS)
 
 

@@ -203,12 +203,12 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
 
     async def search_volume(
         request: Request, name: name_of_file, where: Annotated[list[str], Depends(_where)], into: api.Into = "image",
-        top: Annotated[int, Query(ge=1, le=api.MOST_HITS)] = 20,
+        top: Annotated[int, Query(ge=1, le=api.MOST_HITS)] = 20, condition: Annotated[api.Joined, Query(description=api.JOINED)] = "",
     ) -> api.Found:
         if desk.model is None:
             raise HTTPException(422, "This index is served without a model: no volume can be asked.")
         async with AsyncExitStack() as held:
-            return await take(request, name, held, partial(_search_volume, desk, top, where, into))
+            return await take(request, name, held, partial(_search_volume, desk, top, where, condition, into))
 
     async def convert(request: Request, name: name_of_file) -> Response:
         async with AsyncExitStack() as held:
@@ -222,8 +222,8 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
                       responses={**_FAULTS, 200: {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}}})
 
 
-def _search_volume(desk: Desk, top: int, where: list[str], into: api.Into, source: Path) -> api.Found:
-    return desk.snapshot().search_volume(source, top, where, into)
+def _search_volume(desk: Desk, top: int, where: list[str], condition: str, into: api.Into, source: Path) -> api.Found:
+    return desk.snapshot().search_volume(source, top, where, condition, into)
 
 
 def _convert(source: Path) -> Path:

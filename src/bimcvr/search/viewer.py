@@ -79,6 +79,15 @@ def write_nifti(volume: Volume, path: Path) -> None:
                 stream.write(np.ascontiguousarray(plane, dtype="<i2").data)
 
 
+def grid_of(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return shape and spacing in mm, both (D, H, W), of a file that `write_nifti` wrote."""
+    with igzip.open(path, "rb") as stream:
+        header = stream.read(_HEADER)
+    width, height, depth = struct.unpack_from("<3h", header, 42)
+    left, back, up = struct.unpack_from("<3f", header, 80)
+    return (depth, height, width), (up, back, left)
+
+
 def nifti_header(shape: tuple[int, ...], spacing: tuple[float, float, float]) -> bytes:
     """Return the 352 bytes before the voxels of an int16 volume (D, H, W) with a spacing in mm (D, H, W).
 

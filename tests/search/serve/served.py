@@ -53,6 +53,7 @@ def dressed(manifest: Path, out: Path) -> Path:
     table["patient_id"] = [f"PATIENT-{(number + (number > 22)) // 2}" for number in range(len(table))]
     table["accession"] = [f"ACC-{number}" for number in range(len(table))]
     table["sex"] = ["F", "M"] * (len(table) // 2)
+    table["ward"] = ["private"] + ["general"] * (len(table) - 1)
     table["age"] = [str(40 + number) for number in range(len(table))]
     table["source"] = "phantom"
     table.loc[3, "report"] += f" {SCRIPT} The other words are harmless."
@@ -90,7 +91,12 @@ def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
             yield Running(found[0].replace("localhost", "127.0.0.1"), process.pid, log)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
 
 
 def left_behind(index: Path) -> list[str]:

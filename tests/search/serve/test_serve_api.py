@@ -4,7 +4,11 @@ import io
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,6 +71,7 @@ def test_the_index_tells_what_it_is(client: TestClient) -> None:
     assert {item["value"]: item["count"] for item in facts["labels"]} == {"nodule": 30, "right": 15, "left": 15}
     columns = {column["name"]: {item["value"]: item["count"] for item in column["values"]} for column in facts["columns"]}
     assert columns["sex"] == {"F": 15, "M": 15}
+    assert columns["ward"] == {"general": 29, "private": 1}
     assert columns["split"] == {"train": 16, "val": 7, "test": 7}
 
 
@@ -86,6 +91,12 @@ def test_every_mode_gives_ranked_cases_with_what_was_matched(client: TestClient)
     assert ask(client, mode="study", query="SECRET-s4", into="report", top=30)["among"] == 30
 
 
+def test_a_keyword_ranks_no_reports(client: TestClient) -> None:
+    refused = client.post("/api/search", json={"mode": "keyword", "query": "nodule", "into": "report"})
+    assert refused.status_code == 422
+    assert "ranks volumes" in refused.json()["detail"]
+
+
 def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:
     assert any("not trained" in note for note in ask(client, mode="text", query="haemorrhage brain")["notes"])
 
@@ -95,6 +106,9 @@ def test_filters_hold(client: TestClient) -> None:
     assert found["among"] == len(found["hits"]) > 0
     assert all("right" in hit["labels"] and hit["columns"]["sex"] == "F" for hit in found["hits"])
     assert ask(client, mode="text", query="a nodule", where=["split = val", "labels = none such"])["hits"] == []
+    joined = ask(client, mode="text", query="a nodule", where=["labels = right"], condition="age >= 60 and sex = 'F'", top=50)
+    assert [hit["case"] for hit in joined["hits"]] == [hit["case"] for hit in found["hits"]]
+    assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["among"] == 0, "a single one is taken as it stands"
     refused = client.post("/api/search", json={"mode": "text", "query": "x", "where": ["agee = 3"]})
     assert refused.status_code == 422
     assert "'age'" in refused.json()["detail"]
@@ -130,12 +144,44 @@ def test_the_viewers_volume_is_the_source_on_its_own_grid(made: Made, client: Te
     assert before == {path: path.stat().st_mtime_ns for path in kept}, "made once"
 
 
+def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Path(read_manifest(made.manifest).column("volume")[6])
+    image = sitk.ReadImage(str(source))
+    other = tmp_path / "other.nii.gz"
+    desk = made.desk()
+    state = desk.snapshot()
+    row = state.index.row("SECRET-s6")
+    monkeypatch.setattr(state.index, "row", lambda study: replace(row, source=str(other)))
+
+    def shown(changed: sitk.Image) -> tuple[int, str]:
+        sitk.WriteImage(changed, str(other))
+        answer = client.get("/api/volume", params={"case": "SECRET-s6"})
+        return answer.status_code, answer.text if answer.status_code != 200 else ""
+
+    with made.client(desk) as client:
+        assert shown(image) == (200, "")
+        cut = image[:, :, :-1]
+        finer = sitk.Image(image)
+        finer.SetSpacing([step * 0.99 for step in image.GetSpacing()])
+        for changed in (cut, finer, cut):
+            status, said = shown(changed)
+            assert (status, "another size or spacing" in said) == (404, True)
+        assert shown(image) == (200, "")
+        other.unlink()
+        for make in (other.mkdir, other.rmdir):  # an empty folder, nothing
+            make()
+            answer = client.get("/api/volume", params={"case": "SECRET-s6"})
+            assert answer.status_code == 404
+            assert str(tmp_path) not in answer.text
+    desk.close()
+
+
 def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_path: Path) -> None:
     source = Path(read_manifest(made.manifest).column("volume")[4])
     image = sitk.ReadImage(str(source))
     for name in ("q.nii.gz", "q.nii", "q.mha", "q.nrrd"):
         sitk.WriteImage(image, str(tmp_path / name))
-        asked = {"name": name, "top": 3, "where": '["sex = F"]'}
+        asked = {"name": name, "top": 3, "where": '["sex = F"]', "condition": "age >= 40 and age < 60"}
         answer = client.post("/api/search/volume", params=asked, content=(tmp_path / name).read_bytes())
         assert answer.status_code == 200, answer.text
         assert answer.json()["hits"][0]["case"] == "SECRET-s4"
@@ -168,6 +214,38 @@ def test_an_index_that_changes_is_served_as_it_is_now(made: Made, tmp_path: Path
         assert client.get("/api/case", params={"case": "SECRET-s5"}).status_code == 404
         gone = kept - set((copy / "derived/volumes").iterdir())
         assert len(gone) == 1, "the volume of a study that was taken out is deleted"
+    desk.close()
+
+
+def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume that takes minutes to read is answered from the index as it was when it was asked, whatever is committed meanwhile."""
+    monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
+    copy = tmp_path / "index"
+    shutil.copytree(made.index, copy)
+    desk = desk_module.Desk(copy, made.model, anonymous=False)
+    asked = threading.Event(), threading.Event()
+
+    def embed_slowly(source: Path) -> np.ndarray:
+        asked[0].set()
+        assert asked[1].wait(60)
+        return made.model.embed_file(source)
+
+    monkeypatch.setattr(desk, "model", SimpleNamespace(embed_file=embed_slowly, embed_texts=made.model.embed_texts))
+    monkeypatch.setattr(desk.snapshot().searcher, "model", desk.model)
+    old = desk.snapshot().index
+    source = Path(read_manifest(made.manifest).column("volume")[4])
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(lambda: desk.snapshot().search_volume(source, 30, [], "", "image"))
+        assert asked[0].wait(60)
+        for number in (1, 2, 4):
+            assert main(["index", "--out", str(copy), "--remove", f"SECRET-s{number}"]) == 0
+            assert len(desk.snapshot().index) < 30
+        assert old._held is not None
+        asked[1].set()
+        hits = found.result(60).hits
+    assert (len(hits), hits[0].case) == (30, "SECRET-s4")
+    del found
+    assert old._held is None, "let go of when nobody is at it"
     desk.close()
 
 

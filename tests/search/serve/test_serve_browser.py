@@ -110,6 +110,10 @@ def test_what_the_model_does_not_know_and_nothing_found_are_said(page: Any) -> N
     page.keyboard.press("Enter")
     page.wait_for_selector("#status .nothing")
     assert "No case passes these filters" in page.inner_text("#status")
+    page.fill("#condition", "sex = F AND age >= 60")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card")
+    assert "of 5 cases that pass the filters" in page.inner_text("#status")
     page.fill("#condition", "aged >= 9")
     page.keyboard.press("Enter")
     page.wait_for_selector("#status .fault")
@@ -138,9 +142,11 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     page.mouse.wheel(0, -60)
     until(page, f"document.querySelector('.viewer').dataset.slice > {at}")
     assert picture(page) != seen
+    at = slice_number(page)
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
-    assert slice_number(page) == page.evaluate("Number(document.querySelector('.slices').value)")
+    assert slice_number(page) == at - 2
+    assert page.evaluate("Number(document.querySelector('.slices').value)") == at - 2
     seen = picture(page)
     page.keyboard.press("3")
     assert page.get_attribute(".viewer", "data-window") == "bone"
@@ -235,6 +241,20 @@ def test_labels_filter_and_keywords_ask(page: Any) -> None:
     until(page, "document.querySelectorAll('.card').length === 20")
 
 
+def test_a_keyword_is_compared_with_volumes_whatever_was_chosen(page: Any) -> None:
+    page.select_option("#into", "report")
+    ask(page, "a nodule")
+    assert "The nearest reports" in page.inner_text("#status")
+    page.click(".chip[data-label='nodule']")
+    until(page, "document.querySelector('#status').textContent.includes('The nearest volumes')")
+    assert page.is_disabled("#into")
+    assert page.input_value("#into") == "image"
+    ask(page, "a nodule")
+    assert page.is_enabled("#into")
+    assert page.input_value("#into") == "report"
+    assert "The nearest reports" in page.inner_text("#status")
+
+
 @pytest.fixture
 def narrow(browser: Any, running: Running) -> Iterator[Any]:
     yield from tab(browser, running.address, width=420)
@@ -264,12 +284,14 @@ def guarded(made: Made, unused_port: int) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app_of(desk, token=TOKEN), port=unused_port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    until = time.monotonic() + 10
-    while not server.started and time.monotonic() < until:
+    until = time.monotonic() + 60
+    while not server.started and thread.is_alive() and time.monotonic() < until:
         time.sleep(0.02)
+    assert server.started
     yield f"http://127.0.0.1:{unused_port}/"
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
+    assert not thread.is_alive()
     desk.close()
 
 

@@ -4,7 +4,9 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import httpx
 import pytest
 from served import Made, Running, left_behind
 
@@ -22,14 +24,35 @@ def bench() -> ModuleType:
 
 
 def test_twenty_clients_are_answered_in_flat_memory(bench: ModuleType, running: Running, made: Made) -> None:
-    bench.drive(running.address, running.pid, clients=4, seconds=1)
+    bench.drive(running.address, running.pid, clients=20, seconds=3)
     load = bench.drive(running.address, running.pid, clients=20, seconds=5)
     assert load.errors == []
-    assert set(load.seconds) == {*bench.ROUND, "upload"}
+    assert set(load.seconds) == {*bench.ROUND, "upload"}, "the twenty's first turns are of every kind"
     assert load.is_flat(), load.memory_mb
+    assert "20 × 20 × 18 voxels" in load.volumes
     assert left_behind(made.index) == []
 
 
-def test_growing_memory_is_seen(bench: ModuleType) -> None:
-    assert not bench.Load(memory_mb=[1000 + 10 * second for second in range(60)]).is_flat()
-    assert bench.Load(memory_mb=[700, 900, 1000, 1010, 1000, 1005, 1010, 1012, 1000]).is_flat()
+@pytest.mark.parametrize("leak", [1.0, 2.0, 10.0])
+def test_growing_memory_is_seen(bench: ModuleType, leak: float) -> None:
+    """A leak in MB a second over half a minute, beside what comes and goes with an upload."""
+    level = [1000 + 40 * (place % 10 == 0) for place in range(60)]
+    assert bench.Load(memory_mb=level).is_flat()
+    assert not bench.Load(memory_mb=[one + leak * place / 2 for place, one in enumerate(level)]).is_flat()
+    grown = [700, 800, 900, *[1000] * 17]
+    assert bench.Load(memory_mb=[*grown, *level[:40]]).is_flat(), "what grows first and then stays is no leak"
+
+
+def test_no_text_is_asked_twice(bench: ModuleType, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    post = httpx.AsyncClient.post
+
+    async def noted(self: httpx.AsyncClient, url: str, **sent: Any) -> httpx.Response:
+        if sent.get("json", {}).get("mode") == "text":
+            asked.append(sent["json"]["query"])
+        return await post(self, url, **sent)
+
+    monkeypatch.setattr(httpx.AsyncClient, "post", noted)
+    for _ in range(2):
+        bench.drive(running.address, running.pid, clients=4, seconds=0.5)
+    assert len(set(asked)) == len(asked) > 4

@@ -17,8 +17,8 @@ export function showFilters(facts, changed) {
   const others = facts.all_columns.filter((name) => name !== "labels" && name !== "report");
   fields.push(make("fieldset", {}, make("label", { class: "column" }, make("span", { class: "legend" }, "condition"),
     make("input", { type: "text", id: "condition", placeholder: "age >= 60", maxlength: 300, autocomplete: "off", spellcheck: "false", onchange: changed,
-      title: `COLUMN = VALUE; also != < <= > >=, for one of: ${others.join(", ")}` }))));
-  fields.push(make("button", { type: "button", id: "clear", hidden: true, onclick: () => { setFilters([]); changed(); } }, "Clear filters"));
+      title: `COLUMN = VALUE; also != < <= > >=, several joined by and, for one of: ${others.join(", ")}` }))));
+  fields.push(make("button", { type: "button", id: "clear", hidden: true, onclick: () => { setFilters({ where: [], condition: "" }); changed(); } }, "Clear filters"));
   fill(find("filter-fields"), fields);
 }
 
@@ -38,19 +38,20 @@ const lists = () => [...find("filter-fields").querySelectorAll("select")];
 
 export const chosenLabels = () => boxes().filter((box) => box.checked).map((box) => box.value);
 
-// → the conditions that all must hold
+// → {where: the conditions that were chosen, condition: what was typed}; all of it must hold
 export function chosenFilters() {
-  const condition = find("condition")?.value.trim();
-  const where = [...chosenLabels().map((label) => `labels = ${label}`), ...lists().map((list) => list.value).filter(Boolean), ...(condition ? [condition] : [])];
-  fill(find("filters").querySelector("summary"), where.length ? `Filters (${where.length})` : "Filters");
-  if (find("clear")) find("clear").hidden = !where.length;
-  return where;
+  const condition = find("condition")?.value.trim() ?? "";
+  const where = [...chosenLabels().map((label) => `labels = ${label}`), ...lists().map((list) => list.value).filter(Boolean)];
+  const number = where.length + (condition ? 1 : 0);
+  fill(find("filters").querySelector("summary"), number ? `Filters (${number})` : "Filters");
+  if (find("clear")) find("clear").hidden = !number;
+  return { where, condition };
 }
 
-export function setFilters(where) {
+export function setFilters({ where, condition }) {
   const left = new Set(where);
   for (const box of boxes()) box.checked = left.delete(`labels = ${box.value}`);
   for (const list of lists()) list.value = [...list.options].find((option) => option.value && left.delete(option.value))?.value ?? "";
-  find("condition").value = [...left][0] ?? "";
+  find("condition").value = condition ?? "";
   chosenFilters();
 }

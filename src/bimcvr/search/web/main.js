@@ -8,7 +8,7 @@ import { focusResult, showFault, showResults, showWaiting, walk } from "./result
 
 const FIRST = 20;
 let facts = null;
-// what was last asked: {mode, query, into, hybrid, where, labels, top, file}; an uploaded file stays in this tab's memory
+// what was last asked: {mode, query, into, hybrid, where, condition, labels, top, file}; an uploaded file stays in this tab's memory
 let asked = null;
 let answer = null;
 let running = null;
@@ -32,7 +32,7 @@ async function begin() {
   }
   fill(find("chips"), facts.keywords.map(({ value, count: number }) => make("button", {
     type: "button", class: "chip", "data-label": value, onclick: () => ask({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
-  showFilters(facts, () => { const where = chosenFilters(); if (asked) ask({ ...asked, where, labels: chosenLabels(), top: FIRST }); });
+  showFilters(facts, () => { const chosen = chosenFilters(); if (asked) ask({ ...asked, ...chosen, labels: chosenLabels(), top: FIRST }); });
   if (innerWidth > 900) find("filters").open = true;
   if (!facts.can_embed) {
     find("query").placeholder = "Words that stand in reports";
@@ -55,12 +55,13 @@ function showStart() {
     make("p", { class: "soft" }, "Results are the nearest cases that the model knows of, best first. They are always there, even where nothing fits: read the report and look at the volume.")));
 }
 
-// what: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, labels?, top?}
+// what: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, condition?, labels?, top?}
 async function ask(what, remember = true) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  asked = { where: chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
+  allowInto(what.mode !== "keyword");
+  asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
   if (asked.mode === "words") asked.into = "report";
   if (caseIsOpen()) leaveCase();
   showAsked();
@@ -79,9 +80,9 @@ async function ask(what, remember = true) {
   }
 }
 
-function send({ mode, query, into, hybrid, where, top, file }, signal) {
-  if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, top }, signal });
-  return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where) }, signal });
+function send({ mode, query, into, hybrid, where, condition, top, file }, signal) {
+  if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, condition, top }, signal });
+  return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where), condition }, signal });
 }
 
 // queries and ids stay out of addresses: the tab's own history holds them
@@ -105,9 +106,20 @@ function showAsked() {
   fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
 }
 
+// a keyword ranks volumes only; what was chosen comes back with the next text
+function allowInto(allowed) {
+  const into = find("into");
+  if (allowed === !into.disabled) return;
+  if (!allowed) [into.dataset.chosen, into.value] = [into.value, "image"];
+  else into.value = into.dataset.chosen;
+  into.disabled = !allowed;
+  into.title = allowed ? "" : "A keyword is compared with volumes.";
+}
+
 function clear() {
   running?.abort();
   [asked, answer] = [null, null];
+  allowInto(true);
   find("query").value = "";
   find("asked").hidden = true;
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
@@ -146,7 +158,7 @@ function leaveCase() {
 
 async function restore(state) {
   if (state.asked && JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
-    setFilters(state.asked.where);
+    setFilters(state.asked);
     await ask(state.asked, false);
   }
   if (state.opened) showCase(state.opened);

@@ -31,8 +31,8 @@ function summary(answer, asked) {
     for (const note of answer.among ? answer.notes : []) parts.push(make("p", { class: "warning" }, note));
     return parts;
   }
-  const scope = `${several(answer.among, "case")}${asked.where.length ? (answer.among === 1 ? " that passes the filters" : " that pass the filters") : ""}`;
-  const what = asked.mode === "words" ? "The first" : asked.into === "report" ? "The nearest reports:" : "The nearest";
+  const scope = `${several(answer.among, "case")}${asked.where.length || asked.condition ? (answer.among === 1 ? " that passes the filters" : " that pass the filters") : ""}`;
+  const what = asked.mode === "words" ? "The first" : asked.into === "report" ? "The nearest reports:" : "The nearest volumes:";
   parts.push(make("p", {}, `${what} ${count(answer.hits.length)} of ${scope}, in ${duration(answer.seconds)}. Score: ${answer.score_is}.`,
     answer.asked.length > 1 || asked.mode === "keyword" ? ` Asked as: ${answer.asked.slice(0, 4).join(" · ")}${answer.asked.length > 4 ? " …" : ""}` : null));
   for (const note of answer.notes) parts.push(make("p", { class: "warning" }, note));

@@ -1,0 +1,87 @@
+"""What the doctor says of an index that was broken on purpose."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bimcvr.cli import main
+from bimcvr.doctor.index import check_index
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
+
+from made import DIM, make_index, study
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_index(tmp_path_factory.mktemp("doctor") / "index", [study(f"s{number}") for number in range(12)])
+
+
+@pytest.fixture
+def index(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "index"))
+
+
+def alter(index: Path, **changes: object) -> None:
+    path = index / "index.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def spoil(index: Path, stream: str, row: int, factor: float) -> None:
+    path = index / f"{stream}-1.f32"
+    values = np.fromfile(path, dtype="<f4").reshape(-1, DIM)
+    values[row] *= factor
+    values.tofile(path)
+
+
+def test_a_whole_index_is_sound_and_an_unfinished_one_a_warning(index: Path) -> None:
+    line = check_index(index)
+    assert (line.state, "12 studies, 4 keywords" in line.found) == ("ok", True)
+    alter(index, complete=False)
+    line = check_index(index)
+    assert (line.state, "goes on" in line.remedy) == ("warning", True)
+
+
+@pytest.mark.parametrize("changes", [{"count": 11}, {"count": 13}, {"slots": 11}, {"slots": 13}, {"dim": DIM - 1}, {"table_version": 9999}])
+def test_a_commit_that_does_not_fit_its_files_fails(index: Path, changes: dict[str, int]) -> None:
+    alter(index, **changes)
+    line = check_index(index)
+    assert (line.state, bool(line.remedy)) == ("failing", True)
+
+
+@pytest.mark.parametrize("stream", ["image", "text"])
+@pytest.mark.parametrize(("factor", "length"), [(0.0, "0"), (float("nan"), "nan"), (float("inf"), "inf"), (1.002, "1")])
+def test_vectors_that_are_not_unit_vectors_fail(index: Path, stream: str, factor: float, length: str) -> None:
+    spoil(index, stream, 5, factor)
+    line = check_index(index)
+    assert line.state == "failing"
+    assert f"the {stream} vector of study s5 has the length {length}" in line.found
+
+
+def test_lost_vectors_and_prompts_fail(index: Path) -> None:
+    for pattern in ("image-*.f32", "text-*.f32", "prompts-*.npz"):
+        path = next(index.glob(pattern))
+        content = path.read_bytes()
+        path.write_bytes(content[:-40])
+        assert check_index(index).state == "failing", pattern
+        path.unlink()
+        assert check_index(index).state == "failing", pattern
+        path.write_bytes(content)
+    assert check_index(index).state == "ok"
+    assert check_index(index / "nothing").state == "failing"
+
+
+def test_without_a_word_the_index_here_is_looked_at(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["doctor", "--json"])
+    lines = {line["what"]: line for line in json.loads(capsys.readouterr().out)}
+    assert lines["index"]["found"].startswith("index: 12 studies")
+    assert (lines["cache"]["state"], "none was given" in lines["cache"]["found"]) == ("warning", True)
+    spoil(index, "image", 3, 0.0)
+    assert main(["doctor"]) == 1
