@@ -35,7 +35,6 @@ REFUSALS = {
     "multi_frame": "several frames in one DICOM file",
     "not_ct": "not a CT",
     "localizer": "a localizer, not a scan",
-    "deflated": "DICOM deflated as a whole, of any size once inflated",
     "monochrome1": "black and white are exchanged (MONOCHROME1)",
 }
 """The reader's reasons to refuse a volume, which are flags too, and what they mean."""

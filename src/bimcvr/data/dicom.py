@@ -12,8 +12,6 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from bimcvr.data.headers import SUFFIXES, check_present
 from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
@@ -59,19 +57,6 @@ def is_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
-def check_not_deflated(path: Path) -> None:
-    """Refuse a DICOM file whose whole data set is deflated: a library inflates it in memory before anything of it can be counted.
-
-    Raises:
-        RefusedVolume: with the reason `deflated`.
-        InvalidDicomError: the file's start is no DICOM's; likewise the other errors of a damaged file.
-    """
-    syntax = str(read_file_meta_info(path).get("TransferSyntaxUID", "")).strip("\0 ")
-    if syntax == DeflatedExplicitVRLittleEndian:
-        raise RefusedVolume("deflated", path, f"is deflated as a whole (transfer syntax {syntax}), and may be of any size once inflated.",
-                            "Write it uncompressed, or with a compression of its pixels (dcmdjpeg, gdcmconv).")
-
-
 def find_stack(path: Path) -> DicomStack:
     """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
 
@@ -84,7 +69,7 @@ def find_stack(path: Path) -> DicomStack:
 
     Raises:
         RefusedVolume: with the reason `no_dicom`, `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`,
-            `deflated`, `localizer`, `colour`, `monochrome1`, `no_rescale`, `multi_frame`, `several_series`,
+            `localizer`, `colour`, `monochrome1`, `no_rescale`, `multi_frame`, `several_series`,
             `no_position`, `not_a_volume`, or one of `check_positions`.
     """
     groups = defaultdict(list)
@@ -120,7 +105,6 @@ def _headers(path: Path) -> list[_Slice]:
             continue
         check_present(file)
         try:
-            check_not_deflated(file)
             header = pydicom.dcmread(file, stop_before_pixels=True)
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
             raise RefusedVolume("unreadable", file, f"is no readable DICOM ({error}).", FETCH_AGAIN) from error

@@ -148,19 +148,21 @@ _COUNTED = {"Rows": 1, "Columns": 1, "NumberOfFrames": 1, "SamplesPerPixel": 1, 
 def _check_slices(folder: Path) -> None:
     import pydicom
     from pydicom.errors import InvalidDicomError
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    from bimcvr.data.dicom import check_not_deflated, is_dicom
+    from bimcvr.data.dicom import is_dicom
 
     slices = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
     voxels = values = 0
     for path in slices:
         try:
-            check_not_deflated(path)
+            if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+                # pydicom would inflate it whole, to any size, before anything of it can be counted
+                raise _refused("deflated", "has a member that is deflated as a whole, and may be of any size once inflated.",
+                               "Write it uncompressed, or with a compression of its pixels (dcmdjpeg, gdcmconv).")
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_COUNTED))
             rows, columns, frames, components, bits = (int(header.get(tag) or least) for tag, least in _COUNTED.items())
-        except RefusedVolume as refusal:
-            raise _refused(refusal.reason, "has a member that is deflated as a whole, and may be of any size once inflated.",
-                           refusal.args[3]) from refusal
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise _refused("unreadable", "has a member that is no readable DICOM.", _SERIES) from error
         voxels += rows * columns * frames
