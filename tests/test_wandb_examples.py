@@ -12,7 +12,7 @@ from bimcvr.cli import main
 from bimcvr.contracts import Gallery
 from bimcvr.files import sha256_of
 from bimcvr.metrics.engine import rank_both
-from bimcvr.wandb_examples import COLUMNS, HITS, QUERIES, montage, retrieved_examples
+from bimcvr.wandb_examples import COLUMNS, HITS, QUERIES, retrieved_examples
 from calls import bimcvr, newest_run
 
 
@@ -54,14 +54,6 @@ def test_a_gallery_smaller_than_the_table_is_listed_whole() -> None:
     examples = retrieved_examples(vectors, vectors, gallery(3), seed=0)
     assert len(examples) == 2 * 3 * 3
     assert all(row[-1] for query, found, row in examples if query == found)
-
-
-def test_a_montage_keeps_proportions() -> None:
-    volume = np.zeros((10, 20, 20), dtype=np.float32)
-    volume[:, :, :10] = 1.5  # above the window
-    picture = montage(volume, (4.0, 1.0, 1.0), height=100)
-    assert (picture.dtype, picture.shape) == (np.uint8, (100, 100 + 50 + 50))
-    assert (picture[50, 10], picture[50, 90]) == (255, 0)
 
 
 @pytest.fixture

@@ -43,32 +43,36 @@ def demo(
     run = max((runs / f"demo-{which}").glob(f"*-{seed}"))
     manifest = ["--manifest", str(run / "manifest.csv"), "--root", str(cohort)]
     print(f'\n=== 4/4 index the test split, search: "{QUERY}" ===', flush=True)
-    code = main(["index", "--out", str(index), "--checkpoint", str(run / "checkpoints/best.ckpt"), *manifest, "--split", "test"])
-    code = code or main(["search", str(index), QUERY, "--top", "5"])
+    # the run's manifest has the split; the volumes that training cached lie beside the cohort's
+    code = main(["index", "--out", str(index), "--checkpoint", str(run / "checkpoints/best.ckpt"), *manifest, "--split", "test",
+                 "--cache", str(cohort / "cache")])
     if code:
         return code
-    _draw(index, directory / f"demo-{which}.png")
+    _search(index, directory / f"demo-{which}.png")
     words = ["evaluate", str(run / "embeddings.npz"), *manifest, "--page", str(directory / f"result-{which}.html")]
     print(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)}")
     print(f"{(time.perf_counter() - began) / 60:.1f} minutes in all. The search page on this index:\n\n  python -m bimcvr serve {index}")
     return 0
 
 
-def _draw(index: Path, picture: Path) -> None:
-    """Draw the middle slices of the five studies closest to the query."""
+def _search(index: Path, picture: Path) -> None:
+    """Print the five studies closest to the query, as the verb `search` does, and draw their middle slices."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from bimcvr.data.preview import middle_slices
+    from bimcvr.data.slice_pictures import middle_slices
     from bimcvr.data.volume import read_volume
     from bimcvr.search.index import Index
     from bimcvr.search.model import model_of
     from bimcvr.search.searcher import Searcher
+    from bimcvr.search.shown import show
 
     with Index.open(index) as opened:
-        hits = Searcher(opened, model_of(opened)).text(QUERY, top=5).hits
+        answer = Searcher(opened, model_of(opened)).text(QUERY, top=5)
+        show(answer)
+        hits = answer.hits
         volumes = [read_volume(Path(opened.row(hit.study_id).source)) for hit in hits]
     figure, axes = plt.subplots(3, len(hits), figsize=(3 * len(hits), 8.5))
     for column, (hit, volume) in enumerate(zip(hits, volumes, strict=True)):

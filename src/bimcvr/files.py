@@ -1,6 +1,7 @@
 """Writing files so that a half-written one is never read."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -8,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from bimcvr.errors import UserError
 
 
 @contextlib.contextmanager
@@ -26,6 +29,26 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def only_one(lock: Path, in_use: str) -> Iterator[None]:
+    """Hold a lock that one process can have; the kernel lets go of it when the process ends, however it ends.
+
+    Args:
+        lock: the file; made where it is absent.
+        in_use: what to say when another process holds it.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(in_use) from error
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
@@ -21,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from bimcvr.contracts import Gallery
-from bimcvr.data.preview import middle_slices
+from bimcvr.data.slice_pictures import grey, middle_slices, strip
 from bimcvr.metrics.embeddings import load_embeddings
 from bimcvr.metrics.engine import rank_both
 from bimcvr.models.retriever import Retriever
@@ -30,6 +29,8 @@ QUERIES = 5
 """Queries a direction."""
 HITS = 5
 """Answers a query: 2 directions × 5 × 5 rows, since W&B keeps every table whole."""
+HEIGHT = 160
+"""Of a picture, in pixels."""
 COLUMNS = ("direction", "query", "query labels", "expected rank", "place", "found", "found labels", "cosine", "right")
 
 
@@ -87,7 +88,7 @@ class WandbExamples(Callback):
             if dataset is not None:
                 way = example.row[0] == "text to image"
                 volume, report = (example.found, example.query) if way else (example.query, example.found)
-                picture = montage(dataset[volume]["volume"][0].numpy(), dataset.spacing(volume))
+                picture = strip(middle_slices(grey(dataset[volume]["volume"][0].numpy(), (0, 1)), dataset.spacing(volume)), HEIGHT)
                 seen = [wandb.Image(picture, caption=gallery.study_id[volume]), dataset.reports()[report]]
             table.add_data(*example.row, *seen)
         for logger in _loggers(trainer):
@@ -122,26 +123,6 @@ def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int)
                        labels[found], round(float(score[found]), 6), bool(gallery.group[found] == gallery.group[query]))
                 examples.append(Example(query, found, row))
     return examples
-
-
-def montage(volume: np.ndarray, spacing: tuple[float, float, float], height: int = 160) -> np.ndarray:
-    """Lay a volume's middle slices (axial, coronal, sagittal) side by side.
-
-    Args:
-        volume: (D, H, W), HU window scaled to [0, 1].
-        spacing: mm a voxel (D, H, W).
-        height: of the picture in pixels.
-
-    Returns:
-        (height, any) uint8, in radiological convention.
-    """
-    parts = []
-    for plane, aspect in middle_slices(volume, spacing):
-        rows, columns = plane.shape
-        width = max(1, round(height * columns / (rows * aspect)))
-        grey = Image.fromarray((255 * plane.clip(0, 1)).round().astype(np.uint8))
-        parts.append(np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR)))
-    return np.concatenate(parts, axis=1)
 
 
 def _log_checkpoint(trainer: Trainer) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bimcvr.data.manifest import Manifest, split_list
-from bimcvr.data.preview import middle_slices
 from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.slice_pictures import middle_slices
 from bimcvr.files import replacing
 
 if TYPE_CHECKING:

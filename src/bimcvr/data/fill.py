@@ -52,7 +52,9 @@ def default_folder(manifest: Manifest) -> Path:
     return manifest.path.parent / "cache"
 
 
-def fill_cache(manifest: Manifest, rows: np.ndarray, cache: VolumeCache, jobs: int = -1) -> tuple[dict[int, Path], dict[int, str]]:
+def fill_cache(
+    manifest: Manifest, rows: np.ndarray, cache: VolumeCache, jobs: int = -1, quiet: bool = False,
+) -> tuple[dict[int, Path], dict[int, str]]:
     """Make what the cache lacks of some rows.
 
     Args:
@@ -60,6 +62,7 @@ def fill_cache(manifest: Manifest, rows: np.ndarray, cache: VolumeCache, jobs: i
         rows: positions in the manifest.
         cache: where to keep the volumes.
         jobs: processes to use; -1 for one a core.
+        quiet: show no progress of its own.
 
     Returns:
         The cache entry of each row that has one, and for each other row `reason: message`.
@@ -67,7 +70,7 @@ def fill_cache(manifest: Manifest, rows: np.ndarray, cache: VolumeCache, jobs: i
     entries, refused = cache_entries(manifest, rows, cache)
     lacking = {row: entry for row, entry in entries.items() if not entry.exists()}
     if lacking:
-        with Progress(TextColumn("caching volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+        with Progress(TextColumn("caching volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=quiet) as progress:
             task = progress.add_task("", total=len(lacking))
             for row, reason in _put_all(manifest, lacking, cache, jobs):
                 progress.advance(task)

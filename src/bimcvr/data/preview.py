@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bimcvr.data.slice_pictures import middle_slices
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
 
@@ -82,14 +83,3 @@ def _draw(rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, fl
     with replacing(out) as temporary:
         figure.savefig(temporary, dpi=110)
     plt.close(figure)
-
-
-def middle_slices(volume: np.ndarray, spacing: tuple[float, float, float]) -> list[tuple[np.ndarray, float]]:
-    """Cut a volume (D, H, W) through its middle: axial, coronal and sagittal, each with its pixel aspect.
-
-    Rows run from the front to the back or from the top down, and in axial and coronal slices the patient's right is
-    on the left (radiological convention), in the sagittal one the front is.
-    """
-    depth, height, width = (size // 2 for size in volume.shape)
-    mm_d, mm_h, mm_w = spacing
-    return [(volume[depth], mm_h / mm_w), (volume[::-1, height], mm_d / mm_w), (volume[::-1, :, width], mm_d / mm_h)]

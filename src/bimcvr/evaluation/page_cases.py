@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.preview import middle_slices
+from bimcvr.data.slice_pictures import fit_in, grey, middle_slices
 from bimcvr.data.volume import read_volume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings
@@ -135,16 +134,4 @@ def _pictures(manifest: Manifest, row: int) -> Pictures:
     except (UserError, OSError) as error:
         return Pictures({}, str(error))
     planes = zip(("axial", "coronal"), middle_slices(volume.hu, volume.spacing), strict=False)
-    return Pictures({name: png_uri(_pixels(plane, aspect)) for name, (plane, aspect) in planes})
-
-
-def _pixels(plane: np.ndarray, aspect: float) -> np.ndarray:
-    """Return a slice in HU as uint8 with square pixels, its longer side `SIDE`; `aspect` is a pixel's height over its width."""
-    from PIL import Image
-
-    low, high = WINDOW
-    grey = (255 * np.clip((plane.astype(np.float32) - low) / (high - low), 0, 1)).astype(np.uint8)
-    height, width = grey.shape[0] * aspect, float(grey.shape[1])
-    scale = SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(np.ascontiguousarray(grey)).resize(size, Image.Resampling.BICUBIC))
+    return Pictures({name: png_uri(fit_in(grey(plane, WINDOW), aspect, SIDE)) for name, (plane, aspect) in planes})

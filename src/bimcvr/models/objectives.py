@@ -1,6 +1,7 @@
 """The training losses (paper, equations 4, 7 and 8)."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,6 @@ def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:
     >>> view_consistency(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])).item()
     12.5
     """
-    z1, z2 = _full_precision(z1), _full_precision(z2)
     if normalise:
         z1, z2 = F.normalize(z1, dim=-1), F.normalize(z2, dim=-1)
     return 0.5 * (z1 - z2).square().sum(-1).mean()
@@ -40,7 +40,6 @@ def similarity(
         target: (B, B) soft targets over the local columns, rows summing to 1; the diagonal by default.
         same: (B, M) bool, columns that bear the row's own report: no negatives of it. All others are, by default.
     """
-    rows, columns = _full_precision(rows), _full_precision(columns)
     logits = scale * F.normalize(rows, dim=-1) @ F.normalize(columns, dim=-1).T
     start = rank() * len(rows) if len(columns) > len(rows) else 0
     if same is not None:
@@ -68,7 +67,6 @@ def keyword_similarity(prompts: Tensor, volumes: Tensor, bears: Tensor, scale: T
     Returns:
         The mean over the labels that are asked; 0 where none is.
     """
-    prompts, volumes = _full_precision(prompts), _full_precision(volumes)
     logits = scale * F.normalize(prompts, dim=-1) @ F.normalize(volumes, dim=-1).T
     right = bears.T.to(logits.dtype)
     number = right.sum(-1)
@@ -95,9 +93,9 @@ def soft_target(partner: Tensor, kept: Tensor) -> Tensor:
     return target
 
 
-def _full_precision(features: Tensor) -> Tensor:
+def _full_precision(features: Tensor | None) -> Any:
     """Lift half precision to float32; float64 stays."""
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+    return features.float() if features is not None and features.dtype in (torch.float16, torch.bfloat16) else features
 
 
 class Objective(nn.Module):
@@ -163,8 +161,9 @@ class Objective(nn.Module):
         Returns:
             `L_mse`, `L_sim`, `L_dis`, `L_key` as far as they have weight, and `loss`, their weighted sum.
         """
-        # autocast would make half-precision logits of float32 features: at a low temperature neither loss nor gradient survives that
+        # at a low temperature neither loss nor gradient survives half precision, be it of the features or, by autocast, of the logits
         with torch.autocast(image.device.type, enabled=False):
+            z1, z2, image, text, prompts = (_full_precision(features) for features in (z1, z2, image, text, prompts))
             return self._losses(z1, z2, image, text, target, same, prompts, bears)
 
     def _losses(

@@ -152,7 +152,7 @@ class Retriever(LightningModule):
     def on_fit_start(self) -> None:
         """Take the statistics of the training reports' text features, unless a checkpoint brought them."""
         datamodule = cast(Any, self.trainer).datamodule
-        self._training = TrainingRows(datamodule.gallery("train"))
+        self._training = TrainingRows(datamodule.gallery("train"), self.device)
         if self.objective.keywords and datamodule.cutmix:
             raise UserError("model.objective.keywords goes with volumes whose labels are known: set data.cutmix to 0, or its weight to 0.")
         if self.objective.keywords and not self._training.labels:
@@ -307,8 +307,8 @@ class Retriever(LightningModule):
             "checkpoint": str(self.trainer.ckpt_path or "none"), "zero_shot": self.zero_shot(),
             "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")), "seconds": round(time.perf_counter() - self._started, 2),
             "dtype": str(self.trainer.precision) if self.eval_autocast else "float32",
-            "volume_encoder": _name(self.volume_encoder), "text_encoder": _name(self.text_encoder),
-            "fusion": _name(self.fusion), "embed_dim": self.embed_dim,
+            "volume_encoder": part_name(self.volume_encoder), "text_encoder": part_name(self.text_encoder),
+            "fusion": part_name(self.fusion), "embed_dim": self.embed_dim,
         }
 
     def _write(self, facts: dict[str, object] | None) -> None:
@@ -370,7 +370,7 @@ def _part(features: Features, views: Tensor, place: int) -> Features:
     return Features(*(part[place * size : (place + 1) * size] for part in features))
 
 
-def _name(module: nn.Module) -> str:
+def part_name(module: nn.Module) -> str:
     """Name a part by its class, and the text encoder by the model it really holds."""
     source = getattr(module, "source", "")
     return f"{type(module).__name__}({source})" if source else type(module).__name__

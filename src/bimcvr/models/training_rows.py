@@ -12,17 +12,17 @@ class TrainingRows:
 
     Args:
         gallery: the rows of `train`.
+        device: where rows are asked for and answers given.
 
     Attributes:
         labels: L findings that some row bears, in alphabetical order.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
-        self._rows = torch.as_tensor(gallery.rows)
-        self._report = torch.as_tensor(gallery.group)
-        self._text = torch.as_tensor(gallery.same_text)
+    def __init__(self, gallery: Gallery, device: torch.device | str = "cpu") -> None:
+        self._rows, self._report, self._text = (
+            torch.as_tensor(of, device=device) for of in (gallery.rows, gallery.group, gallery.same_text))
         self.labels = sorted(frozenset().union(*gallery.labels) - {*NO_FINDING})
-        self._bears = torch.tensor([[label in own for label in self.labels] for own in gallery.labels], dtype=torch.bool)
+        self._bears = torch.tensor([[label in own for label in self.labels] for own in gallery.labels], dtype=torch.bool, device=device)
 
     def same_report(self, index: Tensor, others: Tensor) -> Tensor:
         """Say which rows share a report: by id, or by the same words, be it a placeholder that says nothing.
@@ -35,12 +35,11 @@ class TrainingRows:
             (B, M) bool.
         """
         of, to = self._places(index), self._places(others)
-        same = (self._report[of][:, None] == self._report[to]) | (self._text[of][:, None] == self._text[to])
-        return same.to(index.device)
+        return (self._report[of][:, None] == self._report[to]) | (self._text[of][:, None] == self._text[to])
 
     def bears(self, index: Tensor) -> Tensor:
         """Return the labels of rows (B,) as (B, L) bool."""
-        return self._bears[self._places(index)].to(index.device)
+        return self._bears[self._places(index)]
 
     def _places(self, index: Tensor) -> Tensor:
-        return torch.searchsorted(self._rows, index.cpu())
+        return torch.searchsorted(self._rows, index)

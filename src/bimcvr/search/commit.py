@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
+from bimcvr.files import only_one, replacing
 
 FORMAT = 1
 NAME = "index.json"
@@ -88,20 +88,13 @@ def read_commit(folder: Path) -> Commit | None:
         raise UserError(f"{path} is not the file of an index ({type(error).__name__}). Make the index anew in another folder.") from error
 
 
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Hold the lock that one writer has; the kernel lets go of it when the process ends, however it ends.
+def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the lock that one writer has.
 
     Raises:
         UserError: another process is writing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "writer.lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"Another process is writing to the index {folder}. Wait until it has ended, or end it.") from error
-        yield
+    return only_one(folder / "writer.lock", f"Another process is writing to the index {folder}. Wait until it has ended, or end it.")
 
 
 def hold_for_reading(folder: Path) -> int | None:

@@ -163,9 +163,7 @@ class _Snapshot:
         if asked.mode == "words":
             return self._found(self.searcher.words(asked.query, top=asked.top, where=where))
         if asked.mode == "keyword":
-            if asked.into == "report":
-                raise UserError("A keyword ranks volumes. Ask it as a text to rank reports.")
-            return self._found(self.searcher.keyword(asked.query, top=asked.top, where=where, hybrid=asked.hybrid))
+            return self._found(self.searcher.keyword(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))
         if asked.mode == "study":
             return self._found(self.searcher.study(self.study(asked.query), into=asked.into, top=asked.top, where=where))
         return self._found(self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))

@@ -48,7 +48,7 @@ class SearchAsked(_Strict):
     mode: Literal["text", "keyword", "study", "words"] = Field(
         description="free text, a keyword of the index, the volume of a case, or words that stand in reports")
     query: Text = Field(description="the text, the keyword, the case's name, or the words")
-    into: Into = Field("image", description="rank the studies' volumes or their reports (a keyword: volumes only)")
+    into: Into = Field("image", description="rank the studies' volumes or their reports")
     hybrid: bool = Field(False, description="fuse the ranking by vectors with the one by the words of the reports (text, keyword)")
     where: list[Condition] = Field([], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`")
     condition: Joined = Field("", description=JOINED)

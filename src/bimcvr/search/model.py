@@ -67,7 +67,9 @@ class SearchModel:
 
     def names(self) -> dict[str, str]:
         """Return how the two encoders are called."""
-        return {name: _name(getattr(self.retriever, name)) for name in ("volume_encoder", "text_encoder")}
+        from bimcvr.models.retriever import part_name
+
+        return {name: part_name(getattr(self.retriever, name)) for name in ("volume_encoder", "text_encoder")}
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (n, E); each text is read as in training, whole."""
@@ -126,11 +128,6 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
     depth, height, width = map(int, data["size"])
     low, high = map(float, data["window"])
     return (depth, height, width), (low, high)
-
-
-def _name(module: Any) -> str:
-    source = getattr(module, "source", "")
-    return f"{type(module).__name__}({source})" if source else type(module).__name__
 
 
 def model_of(index: "Index", checkpoint: Path | None = None, device: str | None = None, needed: bool = True) -> SearchModel | None:

@@ -84,7 +84,7 @@ class FromCheckpoint:
         if not rows:
             return {}, {}
         cache = self._folder(manifest)
-        entries, refused = fill_cache(manifest, np.asarray(rows, dtype=np.int64), cache, self._jobs)
+        entries, refused = fill_cache(manifest, np.asarray(rows, dtype=np.int64), cache, self._jobs, quiet=True)
         pictures, unreadable = _draw_all(manifest, entries, self._jobs)
         refused |= unreadable
         good = [row for row in rows if row in entries and row not in refused]

@@ -4,17 +4,15 @@ Kept below the sweep's folder: `study.db`, `trials.csv`, and `trials/NNN` with e
 same command goes on: what was running is marked failed and run again, from its last epoch.
 """
 
-import contextlib
-import fcntl
 import json
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from bimcvr.errors import UserError
+from bimcvr.files import only_one
 from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import Sweep
 from bimcvr.sweeps.report import describe, print_table, write_table
@@ -48,7 +46,7 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> in
     expand(sweep.command, sweep.program, {})  # a command that cannot be filled in is refused before anything begins
     if sweep.early_terminate:
         print("early_terminate is W&B's: here every trial runs to its end.")
-    with _only_one(folder):
+    with only_one(folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --folder."):
         study = _open(sweep, folder)
         _take_up(study)
         _run(sweep, folder, study, points, count, seed)
@@ -174,14 +172,3 @@ def _reached(sweep: Sweep, trials: list[Any]) -> bool:
 
 def _trial_folder(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:03d}"
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"Another process runs the sweep in {folder}. Wait for it, or give another --folder.") from error
-        yield

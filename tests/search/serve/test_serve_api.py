@@ -91,10 +91,12 @@ def test_every_mode_gives_ranked_cases_with_what_was_matched(client: TestClient)
     assert ask(client, mode="study", query="SECRET-s4", into="report", top=30)["among"] == 30
 
 
-def test_a_keyword_ranks_no_reports(client: TestClient) -> None:
-    refused = client.post("/api/search", json={"mode": "keyword", "query": "nodule", "into": "report"})
-    assert refused.status_code == 422
-    assert "ranks volumes" in refused.json()["detail"]
+def test_a_keyword_ranks_reports_too(client: TestClient) -> None:
+    hits = {into: ask(client, mode="keyword", query="nodule", into=into, top=30)["hits"] for into in ("image", "report")}
+    assert [hit["score"] for hit in hits["image"]] != [hit["score"] for hit in hits["report"]]
+    scores = client.post("/api/scores", json={"mode": "keyword", "query": "nodule", "into": "report"}).json()
+    by_case = dict(zip(scores["cases"], scores["scores"], strict=True))
+    assert [hit["score"] for hit in hits["report"]] == pytest.approx(sorted(by_case.values(), reverse=True)[:30], abs=1e-6)
 
 
 def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:

@@ -60,7 +60,6 @@ async function ask(what, remember = true) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  allowInto(what.mode !== "keyword");
   asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
   if (asked.mode === "words") asked.into = "report";
   if (caseIsOpen()) leaveCase();
@@ -101,25 +100,14 @@ function showAsked() {
   if (mode === "text" || mode === "words") find("query").value = query;
   else find("query").value = "";
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
-  const kinds = { keyword: "Cases whose volume looks like", study: "Cases like", volume: "Cases like the volume" };
+  const kinds = { keyword: "Cases of", study: "Cases like", volume: "Cases like the volume" };
   find("asked").hidden = mode === "text" || mode === "words";
   fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
-}
-
-// a keyword ranks volumes only; what was chosen comes back with the next text
-function allowInto(allowed) {
-  const into = find("into");
-  if (allowed === !into.disabled) return;
-  if (!allowed) [into.dataset.chosen, into.value] = [into.value, "image"];
-  else into.value = into.dataset.chosen;
-  into.disabled = !allowed;
-  into.title = allowed ? "" : "A keyword is compared with volumes.";
 }
 
 function clear() {
   running?.abort();
   [asked, answer] = [null, null];
-  allowInto(true);
   find("query").value = "";
   find("asked").hidden = true;
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
