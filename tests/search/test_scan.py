@@ -34,7 +34,7 @@ def test_equals_the_slow_reference(seed: int, slots: int, dead: int, copies: int
     allowed = rng.random(len(vectors.slot)) < 0.7
     asked = rng.standard_normal((queries, 8)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan, "TILE", 37 * queries)
+        patch.setattr(scan, "COPIED", 37)
         for mask in (None, allowed):
             found = vectors.top(asked, count, mask)
             for query, top in zip(asked, found, strict=True):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-TILE = 2**23
-"""Scores of a batch of queries that are held at a time (32 MB): many make a good product, few take little memory."""
+SPARE = 64
+"""More of a batch's candidates are kept than are wanted, since those within the rounding error of the last place are decided again."""
+
+COPIED = 16384
+"""Vectors that are copied at a time where not all may be returned."""
 
 ROWS = 8192
 """Vectors that are turned into float64 at a time."""
@@ -87,7 +88,7 @@ class Vectors:
 
     def _decide(self, slots: np.ndarray, unit: np.ndarray, count: int) -> Top:
         score = self._exact(slots, unit)
-        place = np.searchsorted(self.slot, slots)
+        place = slots if len(self.slot) == len(self.values) else np.searchsorted(self.slot, slots)
         best = np.lexsort((self.order[place], -score))[:count]
         return Top(place[best], score[best])
 
@@ -116,59 +117,21 @@ def _one(table: np.ndarray, query: np.ndarray, count: int, allowed: np.ndarray |
 
 
 def _many(table: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, margin: float) -> list[np.ndarray]:
-    """Score tile by tile; of each tile only what reaches a query's last place so far is looked at again."""
-    values, asked = torch.from_numpy(table), torch.from_numpy(queries)
-    best = _Best(len(queries), count, margin)
-    tile = max(1, TILE // len(queries))
-    spare = torch.empty(len(queries) * min(tile, len(values)))
-    for start in range(0, len(values), tile):
-        part = values[start : start + tile]
-        score = spare[: len(queries) * len(part)].view(len(queries), len(part))
-        torch.mm(asked, part.T, out=score)
-        if allowed is not None:
-            score[:, torch.from_numpy(~allowed[start : start + tile])] = -torch.inf
-        best.take(score, start)
-    pairs = zip(best.slots(), queries, strict=True)
-    return [slots if slots is not None else _one(table, query, count, allowed, margin) for slots, query in pairs]
+    """Return the slots that may be among the best for each of several queries."""
+    import faiss
 
-
-class _Best:
-    """The best scores of each query so far, and the slots they stand in.
-
-    More are kept than are wanted, since those within the rounding error of the last place must all be decided again.
-    """
-
-    def __init__(self, queries: int, count: int, margin: float) -> None:
-        self.count, self.margin, self.room = count, margin, count + 64
-        self.score = torch.full((queries, self.room), -torch.inf)
-        self.slot = torch.zeros((queries, self.room), dtype=torch.int64)
-
-    @property
-    def bar(self) -> Tensor:
-        """(Q,) the score below which nothing can be among the best."""
-        return self.score[:, self.count - 1] - self.margin
-
-    def take(self, score: Tensor, start: int) -> None:
-        """Take in the scores (Q, T) of the slots from `start` on."""
-        if start == 0 or not bool(self.bar.isfinite().all()):
-            self._merge(*torch.topk(score, min(self.room, score.shape[1])), start)
-            return
-        # numpy's search of a flat array passes over what is false eight at a time; torch's and a two-dimensional one do not
-        flat = torch.from_numpy(np.flatnonzero(score.numpy() >= self.bar.numpy()[:, None]))
-        query, place = flat // score.shape[1], flat % score.shape[1]
-        if not len(query):
-            return
-        number = torch.bincount(query, minlength=len(score))
-        column = torch.arange(len(query)) - (number.cumsum(0) - number)[query]
-        few, of = torch.full((len(score), int(number.max())), -torch.inf), torch.zeros((len(score), int(number.max())), dtype=torch.int64)
-        few[query, column], of[query, column] = score[query, place], place
-        self._merge(few, of, start)
-
-    def slots(self) -> list[np.ndarray | None]:
-        """Return each query's candidates; None where more may be as near as those that are kept."""
-        near = self.score >= self.bar[:, None]
-        return [None if bool(close[-1]) else slot[close].numpy() for slot, close in zip(self.slot, near, strict=True)]
-
-    def _merge(self, score: Tensor, place: Tensor, start: int) -> None:
-        self.score, of = torch.topk(torch.cat([self.score, score], dim=1), self.room)
-        self.slot = torch.cat([self.slot, place + start], dim=1).gather(1, of)
+    slots = np.arange(len(table)) if allowed is None else np.flatnonzero(allowed)
+    kept = min(count + SPARE, len(slots))
+    score, slot = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+    step = len(slots) if allowed is None else COPIED
+    for start in range(0, len(slots), step):
+        part = slots[start : start + step]
+        rows = table if allowed is None else table[part]
+        found, place = faiss.knn(queries, rows, min(kept, len(part)), metric=faiss.METRIC_INNER_PRODUCT)
+        score, slot = np.hstack([score, found]), np.hstack([slot, part[place]])
+        best = np.argsort(-score, axis=1)[:, :kept]
+        score, slot = np.take_along_axis(score, best, axis=1), np.take_along_axis(slot, best, axis=1)
+    near = score >= score[:, [count - 1]] - margin
+    # where all that were kept are near, others may be as near as they
+    return [slot[i][near[i]] if kept == len(slots) or not near[i].all() else _one(table, query, count, allowed, margin)
+            for i, query in enumerate(queries)]
