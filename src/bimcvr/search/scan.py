@@ -94,10 +94,8 @@ class Vectors:
 
     def _exact(self, slots: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Return float64 cosines (n,); each row is summed on its own, in the same order wherever it lies."""
-        product = self.values[slots].astype(np.float64)
-        product *= unit
-        total: np.ndarray = product.sum(axis=1)
-        return total
+        cosine: np.ndarray = np.vecdot(self.values[slots].astype(np.float64), unit)
+        return cosine
 
 
 def unit_vector(vector: np.ndarray) -> np.ndarray:

@@ -145,7 +145,8 @@ class Searcher:
     def top(self, queries: np.ndarray, *, top: int = 10, into: Stream = "image") -> list[list[tuple[str, float]]]:
         """Return for each of many query vectors (Q, E) the best studies and their cosines; nothing is read of their rows."""
         found = self.index.vectors(into).top(queries, top)
-        return [[(self.index.study_ids[i], score) for i, score in zip(best.place.tolist(), best.score.tolist(), strict=True)] for best in found]
+        name = self.index.study_ids.__getitem__
+        return [list(zip(map(name, best.place.tolist()), best.score.tolist(), strict=True)) for best in found]
 
     def scores_all(self, query: np.ndarray, into: Stream = "image") -> np.ndarray:
         """Return the cosines (N,) of a query vector (E,) with all studies in float64, in the order of `index.study_ids`."""
