@@ -79,6 +79,14 @@ class SearchModel:
             parts = [self.retriever.embed_text(list(texts[i : i + TEXTS])).cpu().numpy() for i in range(0, len(texts), TEXTS)]
         return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
 
+    def remember(self, count: int) -> None:
+        """Keep the vectors of at most so many texts or sentences in memory: those of queries hardly come again."""
+        from bimcvr.models.frozen_text import FrozenTextEncoder
+
+        for part in self.retriever.modules():
+            if isinstance(part, FrozenTextEncoder):
+                part.cache_size = min(part.cache_size, count)
+
     def embed_volumes(self, hu: Sequence[np.ndarray]) -> np.ndarray:
         """Return float32 (n, E) of volumes on the model's grid, int16 (D, H, W) in HU."""
         import torch

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TOKEN = "BIMCVR_TOKEN"  # noqa: S105 - the variable's name
 _SHORTEST = 16
+_TEXTS_KEPT = 4096
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -68,6 +69,8 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Index.open(index) as opened:
         model = model_of(opened, checkpoint, device)
+    if model:
+        model.remember(_TEXTS_KEPT)
     desk = Desk(index, model, anonymous)
     app = create_app(desk, Options(token, (*LOOPBACK, *names), upload_mb))
     server = uvicorn.Server(uvicorn.Config(

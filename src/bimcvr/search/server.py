@@ -3,13 +3,14 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -59,10 +60,14 @@ class _Turns:
 
     def __init__(self) -> None:
         self.model, self.rows, self.upload = CapacityLimiter(1), CapacityLimiter(4), asyncio.Semaphore(1)
+        # one thread for good: each that calls torch keeps buffers and workers of its own
+        self._thread = ThreadPoolExecutor(1, "model")
         self.uploads = 0
 
     async def at_model(self, do: Callable[[], _T]) -> _T:
-        return await to_thread.run_sync(do, limiter=self.model)
+        async with self.model:
+            with CancelScope(shield=True):
+                return await asyncio.wrap_future(self._thread.submit(do))
 
     async def at_rows(self, do: Callable[[], _T]) -> _T:
         return await to_thread.run_sync(do, limiter=self.rows)
