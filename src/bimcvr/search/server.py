@@ -67,7 +67,8 @@ class _Turns:
     async def at_model(self, do: Callable[[], _T]) -> _T:
         async with self.model:
             with CancelScope(shield=True):
-                return await asyncio.wrap_future(self._thread.submit(do))
+                result = await asyncio.wrap_future(self._thread.submit(do))
+            return result
 
     async def at_rows(self, do: Callable[[], _T]) -> _T:
         return await to_thread.run_sync(do, limiter=self.rows)

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,9 @@ from bimcvr.data.manifest import read_manifest
 from bimcvr.data.volume import read_volume
 from bimcvr.metrics.outcomes import figures
 from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.models.frozen_text import FrozenTextEncoder
 from bimcvr.search import desk as desk_module
+from bimcvr.search.model import SearchModel
 
 
 def ask(client: TestClient, **asked: object) -> dict:
@@ -263,3 +266,34 @@ def test_an_index_without_a_model_says_what_it_can_do(made: Made) -> None:
         assert client.post("/api/search", json={"mode": "text", "query": "large right effusion"}).status_code == 422
         assert client.post("/api/search/volume", params={"name": "a.nii"}, content=b"x").status_code == 422
     desk.close()
+
+
+def test_one_thread_is_at_the_model_whoever_asks(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread that calls torch keeps buffers for good: with as many as clients come, memory would grow with them."""
+    seen: list[int] = []
+    embed = made.model.embed_texts
+    monkeypatch.setattr(made.model, "embed_texts", lambda texts: (seen.append(threading.get_ident()), time.sleep(0.02), embed(texts))[-1])
+    desk = made.desk()
+    with made.client(desk) as client, ThreadPoolExecutor(8) as clients:
+        list(clients.map(lambda number: ask(client, mode="text", query=f"a shadow {number}"), range(24)))
+    desk.close()
+    assert len(seen) == 24
+    assert len(set(seen)) == 1
+
+
+class Lengths(FrozenTextEncoder):
+    """A text's length, in every place."""
+
+    def encode(self, texts: list[str]) -> torch.Tensor:
+        return torch.tensor([[float(len(text))] * self.dim for text in texts])
+
+
+def test_a_served_model_remembers_few_texts(made: Made) -> None:
+    model = SearchModel(made.run / "checkpoints/best.ckpt", "cpu")
+    encoder = Lengths(torch.nn.Linear(1, 1), model.retriever.text_encoder.dim, sentences=False, cache_size=100, source="lengths")
+    model.retriever.text_encoder = encoder
+    model.remember(5)
+    texts = ["a" * number for number in range(1, 21)]
+    first = model.embed_texts(texts)
+    assert len(encoder._kept) == 5
+    assert np.array_equal(first, model.embed_texts(texts))
