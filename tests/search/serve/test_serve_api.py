@@ -1,5 +1,6 @@
 """The API: what it answers, and that its figures are `evaluate`'s."""
 
+import asyncio
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +30,7 @@ from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.frozen_text import FrozenTextEncoder
 from bimcvr.search import desk as desk_module
 from bimcvr.search.model import SearchModel
+from bimcvr.search.server import _Turns
 
 
 def ask(client: TestClient, **asked: object) -> dict:
@@ -268,17 +271,19 @@ def test_an_index_without_a_model_says_what_it_can_do(made: Made) -> None:
     desk.close()
 
 
-def test_one_thread_is_at_the_model_whoever_asks(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each thread that calls torch keeps buffers for good: with as many as clients come, memory would grow with them."""
-    seen: list[int] = []
-    embed = made.model.embed_texts
-    monkeypatch.setattr(made.model, "embed_texts", lambda texts: (seen.append(threading.get_ident()), time.sleep(0.02), embed(texts))[-1])
-    desk = made.desk()
-    with made.client(desk) as client, ThreadPoolExecutor(8) as clients:
-        list(clients.map(lambda number: ask(client, mode="text", query=f"a shadow {number}"), range(24)))
-    desk.close()
-    assert len(seen) == 24
-    assert len(set(seen)) == 1
+def test_one_thread_is_at_the_model_whatever_others_do() -> None:
+    """Each thread that calls torch keeps buffers for good: with as many as there are in the pool, memory would grow."""
+    async def mixed() -> set[int]:
+        turns = _Turns()
+        seen = []
+        for number in range(12):
+            # now these, now those end first, and go back to the pool first
+            rows = [turns.at_rows(partial(time.sleep, 0.001 * (number % 3))) for _ in range(3)]
+            *_, model = await asyncio.gather(*rows, turns.at_model(lambda: (time.sleep(0.001), threading.get_ident())[-1]))
+            seen.append(model)
+        return set(seen)
+
+    assert len(asyncio.run(mixed())) == 1
 
 
 class Lengths(FrozenTextEncoder):
