@@ -86,6 +86,8 @@ def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
     holding, lacking = (searcher.keyword("nodule", holding=holds, top=COUNT) for holds in (True, False))
     assert {hit.labels for hit in holding.hits} == {("nodule",)}
     assert (len(holding.hits), len(lacking.hits), holding.among) == (10, 30, 10)
+    assert searcher.keyword("nodule", into="report").among == 10, "no report that denies it"
+    assert searcher.keyword("nodule", into="report", holding=False).among == 30
     kinds = {(span.kind, hit.report[span.start : span.end]) for hit in [*holding.hits, *lacking.hits] for span in hit.spans}
     assert kinds == {("present", "nodule"), ("absent", "nodule")}
 

@@ -67,7 +67,8 @@ class Searcher:
             keyword: a label or another name of one (`enlarged heart`); others are asked as they are, if there is a model.
             top: how many.
             where: a filter.
-            holding: only studies whose labels hold the finding, or a narrower one (True), or do not (False); labels heed negation.
+            holding: only studies whose labels hold the finding, or a narrower one (True), or do not (False); labels heed negation. By
+                default all volumes, but of reports those that hold it: one that denies a finding is as near to its prompt.
             hybrid: fuse with the ranking by words.
             into: rank volumes or reports.
 
@@ -79,6 +80,8 @@ class Searcher:
         began = time.perf_counter()
         label = canonical_label(keyword, self.index) or keyword.strip()
         question = ask_keyword(label, self.model, self.index)
+        if holding is None and into == "report" and label in self.index.label_counts():
+            holding = True
         holds = None if holding is None else self._holders(label) == holding
         return self._answer("keyword", question, began, top, where, into, words=keyword, fused=keyword if hybrid else "",
                             label=label, among=holds)

@@ -60,7 +60,7 @@ def search(
         hybrid: fuse the ranking by vectors with the one by words (text and keyword).
         where: a filter: "age >= 60 and split = test".
         labels: only studies whose labels hold all of these, with commas between.
-        holding: with keyword: only studies whose labels hold it (true) or do not (false).
+        holding: with keyword: only studies whose labels hold it (true, the default among reports) or do not (false).
         leave_out: with study: the study itself (study, the default among volumes), its whole patient, or nothing.
         top: how many.
         checkpoint: the model, where it is no longer where the index was made, or the index was made from embeddings.
