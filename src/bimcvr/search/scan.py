@@ -4,16 +4,21 @@ Float32 products only choose candidates: whatever lies within their rounding err
 float64, row by row in a fixed order of summation, so that neither tile, thread nor a row's place in the file decides.
 """
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-SPARE = 64
+SPARE = 16
 """More of a batch's candidates are kept than are wanted, since those within the rounding error of the last place are decided again."""
 
 COPIED = 16384
 """Vectors that are copied at a time where not all may be returned."""
+
+TOGETHER = 800
+"""Candidates of several queries that are turned into float64 at a time."""
 
 ROWS = 8192
 """Vectors that are turned into float64 at a time."""
@@ -76,7 +81,7 @@ class Vectors:
             found = [_one(self.values, asked[0], count, open_slots, margin)]
         else:
             found = _many(self.values, asked, count, open_slots, margin)
-        return [self._decide(slots, unit, count) for slots, unit in zip(found, units, strict=True)]
+        return [self._decide(slots, score, count) for slots, score in zip(found, self._exact_all(found, units), strict=True)]
 
     def _open(self, allowed: np.ndarray | None) -> np.ndarray | None:
         """Return which slots (S,) may be returned; None for all."""
@@ -86,16 +91,26 @@ class Vectors:
         mask[self.slot if allowed is None else self.slot[allowed]] = True
         return mask
 
-    def _decide(self, slots: np.ndarray, unit: np.ndarray, count: int) -> Top:
-        score = self._exact(slots, unit)
+    def _decide(self, slots: np.ndarray, score: np.ndarray, count: int) -> Top:
         place = slots if len(self.slot) == len(self.values) else np.searchsorted(self.slot, slots)
         best = np.lexsort((self.order[place], -score))[:count]
         return Top(place[best], score[best])
 
     def _exact(self, slots: np.ndarray, unit: np.ndarray) -> np.ndarray:
-        """Return float64 cosines (n,); each row is summed on its own, in the same order wherever it lies."""
-        cosine: np.ndarray = np.vecdot(self.values[slots].astype(np.float64), unit)
+        """Return float64 cosines (…, n) with units (…, E); each row is summed on its own, in the same order wherever it lies."""
+        cosine: np.ndarray = np.vecdot(self.values[slots].astype(np.float64), unit[..., None, :])
         return cosine
+
+    def _exact_all(self, slots: Sequence[np.ndarray], units: np.ndarray) -> list[np.ndarray]:
+        """Return float64 cosines of each query's candidates, some queries at a time on each of two threads."""
+        most = max(map(len, slots), default=0)
+        # up to one length: a slot once more
+        padded = np.stack([np.resize(own, most) for own in slots])
+        some = max(1, TOGETHER // most)
+        starts = range(0, len(slots), some)
+        with ThreadPoolExecutor(2) as pool:
+            parts = pool.map(lambda start: self._exact(padded[start : start + some], units[start : start + some]), starts)
+            return [score[: len(own)] for own, score in zip(slots, np.concatenate(list(parts)), strict=True)]
 
 
 def unit_vector(vector: np.ndarray) -> np.ndarray:
