@@ -67,3 +67,8 @@ def test_nothing_is_allowed() -> None:
     vectors = vectors_of(np.random.default_rng(2), 10, 0, 1)
     for queries in (1, 2):
         assert all(len(top.place) == 0 for top in vectors.top(np.ones((queries, 8), dtype=np.float32), 5, np.zeros(10, dtype=bool)))
+
+
+def test_nothing_is_asked() -> None:
+    vectors = vectors_of(np.random.default_rng(3), 10, 0, 1)
+    assert vectors.top(np.empty((0, 8), dtype=np.float32), 5) == []

@@ -1,10 +1,9 @@
 """A small picture of a volume, for the pages on which people look at findings."""
 
-from io import BytesIO
 from pathlib import Path
 
 from bimcvr.data.resample import read_resized
-from bimcvr.data.slice_pictures import grey, middle_slices, strip
+from bimcvr.data.slice_pictures import grey, jpeg, middle_slices, strip
 
 # HU: lung and soft tissue both show
 _WINDOW = (-1000, 400)
@@ -24,10 +23,5 @@ def thumbnail_jpeg(path: Path, height: int = 128) -> bytes:
     Raises:
         RefusedVolume: it is no regular volume in HU.
     """
-    from PIL import Image
-
     volume = read_resized(path, _GRID)
-    sheet = strip(middle_slices(grey(volume.hu, _WINDOW), volume.spacing), height)
-    stream = BytesIO()
-    Image.fromarray(sheet).save(stream, "JPEG", quality=80)
-    return stream.getvalue()
+    return jpeg(strip(middle_slices(grey(volume.hu, _WINDOW), volume.spacing), height))

@@ -1,6 +1,7 @@
 """Slices of a volume as grey pictures with true proportions."""
 
 from collections.abc import Sequence
+from io import BytesIO
 
 import numpy as np
 
@@ -54,6 +55,15 @@ def strip(slices: Sequence[tuple[np.ndarray, float]], height: int, gap: int = 4)
         ratio = min(max(plane.shape[1] / (plane.shape[0] * aspect), _NARROWEST), _WIDEST)
         panels += [_scaled(plane, height, max(1, round(height * ratio))), np.zeros((height, gap), dtype=np.uint8)]
     return np.hstack(panels[:-1])
+
+
+def jpeg(picture: np.ndarray) -> bytes:
+    """Return a picture (rows, columns) uint8 as a grey JPEG."""
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=80)
+    return stream.getvalue()
 
 
 def _scaled(plane: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -72,15 +72,15 @@ class Vectors:
         open_slots = self._open(allowed)
         number = len(self.slot) if allowed is None else int(allowed.sum())
         count = min(count, number)
-        if not count:
+        if not count or not len(units):
             return [Top(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
         asked = units.astype(np.float32)
         # the worst rounding of two float32 products of E terms, and of the query and a stored vector's length to float32
         margin = 2.0 * (self.values.shape[1] + 2) * 2.0**-24
         if len(asked) == 1:
-            found = [_one(self.values, asked[0], count, open_slots, margin)]
-        else:
-            found = _many(self.values, asked, count, open_slots, margin)
+            slots = _one(self.values, asked[0], count, open_slots, margin)
+            return [self._decide(slots, self._exact(slots, units[0]), count)]
+        found = _many(self.values, asked, count, open_slots, margin)
         return [self._decide(slots, score, count) for slots, score in zip(found, self._exact_all(found, units), strict=True)]
 
     def _open(self, allowed: np.ndarray | None) -> np.ndarray | None:
@@ -103,7 +103,7 @@ class Vectors:
 
     def _exact_all(self, slots: Sequence[np.ndarray], units: np.ndarray) -> list[np.ndarray]:
         """Return float64 cosines of each query's candidates, some queries at a time on each of two threads."""
-        most = max(map(len, slots), default=0)
+        most = max(map(len, slots))
         # up to one length: a slot once more
         padded = np.stack([np.resize(own, most) for own in slots])
         some = max(1, TOGETHER // most)
