@@ -100,6 +100,8 @@ def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "
                 torch.mm(lefts[rows], rights[columns].T, out=score)  # with `out`, autocast leaves it alone
                 tiles = [(forward, score, flag, rows, columns)]
                 if backward is not None:
+                    if i == j:
+                        score.fill_diagonal_(-torch.inf)  # pairs are right answers: left in, all of them would be decided again
                     tiles.append((backward, score.T, flag.T, columns, rows))
                 counts = [tally.certain(scores, flags, queries) for tally, scores, flags, queries, _ in tiles]
                 if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():
@@ -141,6 +143,8 @@ class _Tally:
     def add_open(self, score: Tensor, open_: Tensor, queries: slice, items: slice) -> None:
         """Decide in float64 the pairs of a tile (q, g) that `certain` left open, `open_` (q,) in number."""
         doubtful = open_.nonzero().flatten()
+        if not len(doubtful):
+            return
         rows = doubtful + queries.start
         part = score[doubtful]
         near = (part >= self.low[rows, None]) & (part <= self.high[rows, None])
