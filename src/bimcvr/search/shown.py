@@ -1,6 +1,8 @@
 """An answer on the terminal."""
 
-from rich.console import Console
+import re
+
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -11,16 +13,18 @@ _SHOWN = 240
 
 
 def show(answer: Answer) -> None:
-    """Print an answer as a table, with what was asked above it and what is to be doubted below."""
+    """Print the studies found below one another, with what was asked above them and what is to be doubted below."""
     console = Console(highlight=False)
     kind = " (phantom: synthetic data)" if answer.phantom else ""
     asked = " | ".join(answer.asked)
     console.print(f"{answer.mode}: {asked} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False)
-    table = Table()
-    for name in ("rank", "study", "score", "labels", "report"):
-        table.add_column(name, overflow="fold")
+    table = Table(box=None, padding=(0, 1, 1, 0))
+    for name in ("rank", "score"):
+        table.add_column(name, justify="right", vertical="top", no_wrap=True)
+    table.add_column("study, labels, report")
     for hit in answer.hits:
-        table.add_row(str(hit.rank), Text(hit.study_id), f"{hit.score:.4f}", Text(", ".join(hit.labels)), excerpt(hit))
+        labels = Text(", ".join(hit.labels) or "no labels", style="cyan")
+        table.add_row(str(hit.rank), f"{hit.score:.4f}", Group(Text(hit.study_id, style="bold", overflow="fold"), labels, excerpt(hit)))
     console.print(table)
     for note in answer.notes:
         console.print(f"note: {note}", markup=False)
@@ -28,12 +32,17 @@ def show(answer: Answer) -> None:
 
 
 def excerpt(hit: Hit) -> Text:
-    """Return the part of a report around what was asked for, marked."""
-    text = Text(hit.report)
+    """Return some sentences of a report, from the one where most of what was asked for follows, marked."""
+    report = " ".join(hit.report.split("\n"))  # as long as before: the spans still fit
+    text = Text(report)
     for span in hit.spans:
         text.stylize(_STYLES[span.kind], span.start, span.end)
-    if len(hit.report) <= _SHOWN:
+    if len(report) <= _SHOWN:
         return text
-    start = max(0, min((hit.spans[0].start if hit.spans else 0) - 40, len(hit.report) - _SHOWN))
-    part = text[start : start + _SHOWN]
-    return Text("…" if start else "") + part + Text("…" if start + _SHOWN < len(hit.report) else "")
+    starts = [0, *(end.end() for end in re.finditer(r"(?<=[.!?])\s+", report))]
+    start = max(starts, key=lambda start: len({
+        report[span.start : span.end].lower() for span in hit.spans if start <= span.start and span.end <= start + _SHOWN}))
+    end = len(report)
+    if end - start > _SHOWN:
+        end = max(report.rfind(" ", start, start + _SHOWN), start + _SHOWN // 2)
+    return Text("…" if start else "") + text[start:end] + Text(" …" if end < len(report) else "")

@@ -1,0 +1,56 @@
+"""An answer on the terminal: whole study ids, the sentences that matter, nothing read as markup."""
+
+import re
+
+import pytest
+
+from bimcvr.search.answer import Answer, Hit
+from bimcvr.search.shown import excerpt, show
+from bimcvr.search.spans import matched_words
+
+REPORT = (
+    "The trachea and the main bronchi are patent. A small left pleural effusion is seen. The adrenal glands are not enlarged.\n"
+    "The gallbladder is not included in the field of view. The skeleton is unremarkable. No lymph nodes are enlarged. "
+    "There is a large right pleural effusion. No pneumothorax."
+)
+QUERY = "large right pleural effusion"
+
+
+def hit(report: str = REPORT, study: str = "sub-1", labels: tuple[str, ...] = ("pleural effusion",)) -> Hit:
+    return Hit(1, study, 0.7057, "1", labels, report, tuple(matched_words(report, QUERY)), {})
+
+
+def answer(*hits: Hit) -> Answer:
+    return Answer("text", (QUERY,), "image", hits, 5, 7, ("[bold]doubt[/bold]",), True, 0.1, 0.001)
+
+
+def test_the_excerpt_begins_with_a_sentence_and_holds_most_of_what_was_asked() -> None:
+    shown = excerpt(hit()).plain
+    assert "large right pleural effusion" in shown
+    assert re.match(r"…(The|No|There|A) ", shown)
+    assert len(shown) <= 243
+    assert "\n" not in shown
+
+
+def test_a_short_report_is_shown_whole_and_a_long_word_is_cut() -> None:
+    assert excerpt(hit("No effusion.")).plain == "No effusion."
+    assert excerpt(hit("x" * 1000)).plain == "x" * 120 + " …"
+    assert excerpt(hit("word " * 100)).plain == "word " * 47 + "word …"
+
+
+def test_what_was_asked_is_marked_where_it_stands() -> None:
+    text = excerpt(hit())
+    assert {text.plain[span.start : span.end] for span in text.spans} >= {"large", "right", "pleural", "effusion"}
+
+
+def test_eighty_columns_hold_a_study_id_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "sub-P001370_ses-E002450_acq-lung_run-12"
+    show(answer(hit(study=long), hit("Nothing. [red]in brackets[/red]", labels=())))
+    shown = capsys.readouterr().out
+    assert long in shown
+    assert "5 of 7 studies (phantom: synthetic data)" in " ".join(shown.split())
+    assert "[red]in brackets[/red]" in shown
+    assert "note: [bold]doubt[/bold]" in shown
+    assert "no labels" in shown
+    assert max(map(len, shown.splitlines())) <= 80
