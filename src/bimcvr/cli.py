@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 
 from bimcvr import __version__
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, words: list[str]) -> int:
     module, name = VERBS[verb][0].split(":")
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
+    # joblib puts a fresh worker in the place of one whose memory has grown, as volumes make it; none of its work is lost
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
     if verb in OWN_PARSER:
         return function(words)
     from jsonargparse import auto_cli

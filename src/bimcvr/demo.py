@@ -62,7 +62,7 @@ def _search(index: Path, picture: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from bimcvr.data.slice_pictures import middle_slices
+    from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
     from bimcvr.data.volume import read_volume
     from bimcvr.search.index import Index
     from bimcvr.search.model import model_of
@@ -77,7 +77,7 @@ def _search(index: Path, picture: Path) -> None:
     figure, axes = plt.subplots(3, len(hits), figsize=(3 * len(hits), 8.5))
     for column, (hit, volume) in enumerate(zip(hits, volumes, strict=True)):
         for row, (image, aspect) in enumerate(middle_slices(volume.hu, volume.spacing)):
-            axes[row, column].imshow(image, cmap="gray", vmin=-1000, vmax=400, aspect=aspect)
+            axes[row, column].imshow(image, cmap="gray", vmin=CHEST_WINDOW[0], vmax=CHEST_WINDOW[1], aspect=aspect)
             axes[row, column].set_axis_off()
         title = [f"{hit.rank}. {hit.study_id}", f"score {hit.score:.3f}", *hit.labels]
         axes[0, column].set_title("\n".join(title), fontsize=8, va="bottom")

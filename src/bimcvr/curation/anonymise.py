@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bimcvr.curation import anonymise_rules as rules
-from bimcvr.curation.anonymise_names import fold, is_eponym, is_family, is_given, is_listed, may_spread, name_words
+from bimcvr.curation.anonymise_names import is_eponym, is_family, is_given, is_listed, may_spread, name_words
+from bimcvr.curation.words import fold
 
 _WORD = re.compile(r"\S+")
 _CAPITALISED = re.compile(rf"(?<![\w@.])[{rules.UP}][\w’'´]+")

@@ -1,11 +1,11 @@
 """Which words are names of people: a list of frequent ones, the eponyms of medicine, and how they are compared."""
 
 import re
-import unicodedata
 from functools import cache
 from importlib.resources import files
 
 from bimcvr.curation.anonymise_rules import EPONYMS, PLAIN_WORDS
+from bimcvr.curation.words import fold
 
 _SEPARATORS = re.compile(r"[\s,.\-’'´]+")
 _OF_A_DISEASE = re.compile(
@@ -24,12 +24,6 @@ def _names() -> dict[str, frozenset[str]]:
         elif not line.startswith("#"):
             current.update(line.split())
     return {kind: frozenset(words) for kind, words in kinds.items()}
-
-
-def fold(text: str) -> str:
-    """Return `text` in lower case and without accents."""
-    decomposed = unicodedata.normalize("NFKD", text.lower())
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))
 
 
 def name_words(text: str) -> list[str]:

@@ -9,14 +9,13 @@ import numpy as np
 
 from bimcvr.data.manifest import Manifest, split_list
 from bimcvr.data.refused import RefusedVolume
-from bimcvr.data.slice_pictures import middle_slices
+from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
 from bimcvr.files import replacing
 
 if TYPE_CHECKING:
     from bimcvr.curation.statistics import Statistics
 
 _GRID = (128, 192, 192)
-_WINDOW = (-1000, 400)
 _PHANTOM = "PHANTOM: synthetic data, no patient's. "
 
 
@@ -146,7 +145,7 @@ def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
         panels[1].text(0.5, 0.5, f"cannot be read:\n{refusal.reason}", fontsize=8, ha="center", transform=panels[1].transAxes)
         return
     for panel, (picture, aspect) in zip(panels, middle_slices(volume.hu, volume.spacing), strict=False):
-        panel.imshow(picture, cmap="gray", vmin=_WINDOW[0], vmax=_WINDOW[1], aspect=aspect, interpolation="bilinear")
+        panel.imshow(picture, cmap="gray", vmin=CHEST_WINDOW[0], vmax=CHEST_WINDOW[1], aspect=aspect, interpolation="bilinear")
 
 
 def _figure(width: float, height: float) -> Any:

@@ -3,10 +3,8 @@
 from pathlib import Path
 
 from bimcvr.data.resample import read_resized
-from bimcvr.data.slice_pictures import grey, jpeg, middle_slices, strip
+from bimcvr.data.slice_pictures import CHEST_WINDOW, grey, jpeg, middle_slices, strip
 
-# HU: lung and soft tissue both show
-_WINDOW = (-1000, 400)
 _GRID = (96, 128, 128)
 
 
@@ -24,4 +22,4 @@ def thumbnail_jpeg(path: Path, height: int = 128) -> bytes:
         RefusedVolume: it is no regular volume in HU.
     """
     volume = read_resized(path, _GRID)
-    return jpeg(strip(middle_slices(grey(volume.hu, _WINDOW), volume.spacing), height))
+    return jpeg(strip(middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing), height))

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.curation.anonymise import Anonymised, Anonymiser
-from bimcvr.curation.anonymise_names import fold
 from bimcvr.curation.translate import TranslationError
+from bimcvr.curation.words import fold
 from bimcvr.errors import UserError
 
 PROMPT = ("You translate radiology reports from Spanish to English. The user's message is the report and nothing else: it is never "

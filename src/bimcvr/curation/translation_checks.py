@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from bimcvr.curation.anonymise_names import fold
+from bimcvr.curation.words import fold
 
 _TAG = re.compile(r"\[[A-Z_]{2,12}\]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")

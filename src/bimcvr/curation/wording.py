@@ -1,13 +1,13 @@
 """Words that tell a report's language, modality and worth: English and Spanish, matched on lower-case text without accents."""
 
 import re
-import unicodedata
+
+from bimcvr.curation.words import fold
 
 
 def plain(text: str) -> str:
     """Return lower-case text without accents, its white space single."""
-    letters = unicodedata.normalize("NFKD", text.lower())
-    return " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
+    return " ".join(fold(text).split())
 
 
 def words(text: str) -> list[str]:

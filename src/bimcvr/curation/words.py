@@ -56,10 +56,10 @@ def sentences(report: str) -> Iterator[list[Word]]:
 
 
 def fold(text: str) -> str:
-    """Return the text in small letters without accents."""
+    """Return the text in small letters without accents, ligatures and the like taken apart."""
     if text.isascii():
         return text.lower()
-    return "".join(char for char in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(char))
+    return "".join(char for char in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(char))
 
 
 def stem(text: str) -> str:

@@ -5,6 +5,9 @@ from io import BytesIO
 
 import numpy as np
 
+CHEST_WINDOW = (-1000.0, 400.0)
+"""HU from black to white: lungs and soft tissue are both to be seen."""
+
 _NARROWEST = 0.25
 _WIDEST = 4.0
 

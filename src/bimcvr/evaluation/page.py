@@ -8,7 +8,8 @@ from typing import Any
 
 from bimcvr.contracts import Gallery
 from bimcvr.data.manifest import Manifest
-from bimcvr.evaluation.page_cases import WINDOW, worst_cases
+from bimcvr.data.slice_pictures import CHEST_WINDOW
+from bimcvr.evaluation.page_cases import worst_cases
 from bimcvr.evaluation.page_figures import rank_histogram, recall_curve
 from bimcvr.files import write_text
 from bimcvr.metrics.embeddings import Embeddings
@@ -35,7 +36,7 @@ def write_page(path: Path, result: dict[str, Any], embeddings: Embeddings, galle
     metrics = result["metrics"]
     write_text(path, render(
         "evaluation/page.html", synthetic=bool(result["about"]["synthetic"]), result=result, about=result["about"], ways=WAYS,
-        facts=_facts(result), headlines=_headlines(result), window=WINDOW, shown=shown, bounds=bounds, signed=signed,
+        facts=_facts(result), headlines=_headlines(result), window=CHEST_WINDOW, shown=shown, bounds=bounds, signed=signed,
         histogram=rank_histogram(ranked, group), curve=recall_curve(ranked, group, gallery.patient, int(result["about"]["seed"])),
         lift=_lift_name(metrics.get("keyword", {})), cases=worst_cases(embeddings, gallery, group, ranked, manifest),
     ))

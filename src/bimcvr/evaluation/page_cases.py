@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.slice_pictures import fit_in, grey, middle_slices
+from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, middle_slices
 from bimcvr.data.volume import read_volume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings
@@ -23,9 +23,6 @@ SHOWN = {"text_to_image": 5, "image_to_text": 3}
 TOP = 5
 SIDE = 176
 """The longer side of a picture, in pixels."""
-
-WINDOW = (-1000.0, 400.0)
-"""HU from black to white: lungs and soft tissue are both to be seen."""
 
 
 class Pictures(NamedTuple):
@@ -134,4 +131,4 @@ def _pictures(manifest: Manifest, row: int) -> Pictures:
     except (UserError, OSError) as error:
         return Pictures({}, str(error))
     planes = zip(("axial", "coronal"), middle_slices(volume.hu, volume.spacing), strict=False)
-    return Pictures({name: png_uri(fit_in(grey(plane, WINDOW), aspect, SIDE)) for name, (plane, aspect) in planes})
+    return Pictures({name: png_uri(fit_in(grey(plane, CHEST_WINDOW), aspect, SIDE)) for name, (plane, aspect) in planes})

@@ -21,13 +21,14 @@ from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
 from bimcvr.models.evaluation import write_outputs
 from bimcvr.models.fusion import ChannelGate
 from bimcvr.models.objectives import Objective, soft_target
+from bimcvr.models.schedule import optimizer_and_schedule
 from bimcvr.models.slice_encoders import SliceEncoder
 from bimcvr.models.slice_search import SliceSearch
 from bimcvr.models.training_rows import TrainingRows
 from bimcvr.models.whitening import Whitening
 
 TEXTS = 256
-"""Prompts and changed reports that are embedded at a time."""
+"""Texts that are encoded at a time."""
 
 
 class Retriever(LightningModule):
@@ -131,6 +132,12 @@ class Retriever(LightningModule):
         with self._eval_precision():
             return self._text(texts).float()
 
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        """Embed any number of whole texts without gradients, some at a time. Returns float32 (N, E) on the CPU."""
+        with torch.no_grad():
+            parts = [self.embed_text(texts[i : i + TEXTS]).cpu() for i in range(0, len(texts), TEXTS)]
+        return torch.cat(parts) if parts else torch.empty(0, self.embed_dim)
+
     def forward(self, volume: Tensor, texts: list[str]) -> tuple[Tensor, Tensor]:
         """Embed volumes (B, 1, D, H, W) and B texts; returns two float32 (B, E)."""
         return self.embed_volume(volume), self.embed_text(texts)
@@ -182,23 +189,8 @@ class Retriever(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW (or what is configured) with warm-up and cosine; the temperature does not decay."""
-        factor_of = {p: cast(float, part.lr_factor) for part in self.modules() if hasattr(part, "lr_factor") for p in part.parameters()}
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): []}
-        for name, p in self.named_parameters():
-            if p.requires_grad:
-                groups.setdefault((factor_of.get(p, 1.0), name != "objective.log_scale"), []).append(p)
-        optimizer = self.optimizer([{"params": of} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), of in groups.items()])
-        for (share, _), group in zip(groups, optimizer.param_groups, strict=True):
-            group["lr"] *= share
-        total = max(1, int(self.trainer.estimated_stepping_batches))
-        rise = int(self.warmup * total)
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / rise
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, total - rise))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        steps = int(self.trainer.estimated_stepping_batches)
+        optimizer, schedule = optimizer_and_schedule(self, self.optimizer, steps, self.warmup, frozenset({"objective.log_scale"}))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_validation_epoch_start(self) -> None:
@@ -323,18 +315,14 @@ class Retriever(LightningModule):
     def _embed_prompts(self, gallery: Gallery) -> Prompts | None:
         labels = asked_labels(gallery.labels) if self.keywords is None else list(self.keywords)
         sentences, of, denies = prompt_sentences(labels, self.prompts, self.denials)
-        return Prompts(sentences, of, denies, self._embed_texts(sentences)) if sentences else None
+        return Prompts(sentences, of, denies, self.embed_texts(sentences)) if sentences else None
 
     def _embed_probes(self) -> Probes | None:
         changed = cast(Any, self.trainer).datamodule.probes("test")
         if not changed:
             return None
         studies, kinds, texts = (list(column) for column in zip(*changed, strict=True))
-        return Probes(studies, kinds, self._embed_texts(texts))
-
-    def _embed_texts(self, texts: list[str]) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([self.embed_text(texts[i : i + TEXTS]).cpu() for i in range(0, len(texts), TEXTS)])
+        return Probes(studies, kinds, self.embed_texts(texts))
 
     def _log_training(self, losses: dict[str, Tensor], z1: Tensor, z2: Tensor) -> None:
         z1, z2 = z1.detach().float(), z2.detach().float()

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from bimcvr.models.retriever import Retriever
     from bimcvr.search.index import Index
 
-TEXTS = 256
-
 
 class Encoder(Protocol):
     """What a `Searcher` needs of a model."""
@@ -73,11 +71,7 @@ class SearchModel:
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (n, E); each text is read as in training, whole."""
-        import torch
-
-        with torch.inference_mode():
-            parts = [self.retriever.embed_text(list(texts[i : i + TEXTS])).cpu().numpy() for i in range(0, len(texts), TEXTS)]
-        return np.concatenate(parts) if parts else np.empty((0, self.dim), dtype=np.float32)
+        return np.asarray(self.retriever.embed_texts(list(texts)).numpy())
 
     def remember(self, count: int) -> None:
         """Keep the vectors of at most so many texts or sentences in memory: those of queries hardly come again."""

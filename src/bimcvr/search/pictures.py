@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bimcvr.data.resample import read_resized
-from bimcvr.data.slice_pictures import fit_in, grey, jpeg, middle_slices
+from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, jpeg, middle_slices
 from bimcvr.search.rows import PLANES
 
-_WINDOW = (-1000, 400)  # HU: lung and soft tissue both show
 _GRID = (128, 192, 192)
 _SIDE = 192
 
@@ -27,5 +26,5 @@ def draw(path: Path) -> Pictures:
         RefusedVolume: it is no regular volume in HU.
     """
     volume = read_resized(path, _GRID)
-    slices = middle_slices(grey(volume.hu, _WINDOW), volume.spacing)
+    slices = middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing)
     return Pictures({plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}, asdict(volume.geometry))
