@@ -73,7 +73,7 @@ def test_a_job_is_requeued_and_goes_on_in_its_folder(cluster: dict[str, str], ti
     words = ["bash", str(SBATCH), *tiny_config, *ON_CPU, "--trainer.max_epochs"]
     job = subprocess.Popen([*words, "400"], cwd=ROOT, env=cluster, start_new_session=True, stdout=subprocess.DEVNULL,
                            stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 180
     while not list((tmp_path / "runs").glob("*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline and job.poll() is None:
         time.sleep(0.1)
     assert job.poll() is None, job.stderr and job.stderr.read().decode()

@@ -60,7 +60,7 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
 
     for after in (2, 5):  # trials begun when the kill falls
         process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while time.monotonic() < until and len(begun()) < after:
             assert process.poll() is None, "the sweep ended before its kill"
             time.sleep(0.01)
@@ -185,7 +185,7 @@ def test_a_folder_is_one_sweep_s_and_one_process_s(tmp_path: Path, capsys: pytes
     command = [sys.executable, "-m", "bimcvr", "sweep", str(slow), "--local", "true", "--folder", str(tmp_path / "t")]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while not (tmp_path / "t/started.txt").exists() and time.monotonic() < until:
             time.sleep(0.05)
         assert main(["sweep", str(slow), "--local", "true", "--folder", str(tmp_path / "t")]) == 1
@@ -199,12 +199,12 @@ def test_without_a_login_the_way_out_is_named(tmp_path: Path) -> None:
     kept = {name: value for name, value in environment().items() if not name.startswith("WANDB_")}
     command = [sys.executable, "-m", "bimcvr", "sweep", str(sweep_file(tmp_path))]
     alone = {**kept, "HOME": str(tmp_path), "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    done = subprocess.run(command, env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 1
     for way in ("wandb login", "WANDB_API_KEY", "--local"):
         assert way in done.stderr
     assert "Traceback" not in done.stderr
-    done = subprocess.run(command, env={**alone, "WANDB_MODE": "offline"}, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env={**alone, "WANDB_MODE": "offline"}, capture_output=True, text=True, timeout=180, check=False)
     assert (done.returncode, "WANDB_MODE is offline" in done.stderr) == (1, True)
 
 
@@ -246,7 +246,7 @@ def test_a_killed_fit_goes_on_from_its_last_epoch(tiny_cohort: Path, tmp_path: P
     folder = tmp_path / "s"
     command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--folder", str(folder)]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not list(folder.glob("trials/000/*/*/checkpoints/last.ckpt")) and time.monotonic() < until:
         time.sleep(0.02)
     process.kill()
