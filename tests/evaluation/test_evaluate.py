@@ -10,7 +10,7 @@ import torch
 
 from bimcvr.cli import main
 from bimcvr.data.counterfactual.changes import changed_reports
-from bimcvr.metrics.embeddings import Embeddings, Probes, load_embeddings, save_embeddings
+from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts, load_embeddings, save_embeddings
 from bimcvr.phantom.studies import manifest_table, plan_patient
 from calls import bimcvr, message_of
 from toys import HashText
@@ -97,7 +97,9 @@ def test_two_arrays_and_a_list_of_ids(npz: Path, manifest: Path, tmp_path: Path)
 @pytest.mark.parametrize(("words", "said"), [
     ([], "evaluate needs --manifest"),
     (["--manifest", "{manifest}", "--ks", "[5, 500]"], r"R@500 has no meaning in a gallery of"),
-    (["--manifest", "{manifest}", "--split", "val"], "The split 'val' of"),
+    (["--manifest", "{manifest}", "--ks", "[0, 5]"], "both count from 1"),
+    (["--manifest", "{manifest}", "--resamples", "0"], "both count from 1"),
+    (["--manifest", "{manifest}", "--split", "val"], "Choose another split (all: every accepted row)"),
     (["--manifest", "{manifest}", "--text", "t.npy"], "An .npy array of volumes needs --text"),
 ])
 def test_what_cannot_be_scored(words: list[str], said: str, npz: Path, manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,14 +167,14 @@ def test_probes_lists_every_text_that_a_model_has_to_embed(manifest: Path, tmp_p
     prompts = texts[texts["array"] == "prompt"]
     assert {"atelectasis", "pleural effusion"} <= set(prompts["about"])
     assert "normal" not in set(prompts["about"])
-    assert set(prompts["denies"]) == {"True", "False"}
+    assert set(prompts["denies"]) == {"0", "1"}
     assert {"side", "negated", "affirmed", "size", "lobe", "side: pleural effusion"} <= set(texts["about"])
     # a model of one's own embeds them, and is scored in full
     read = HashText(16)
     table, probe = pd.read_csv(manifest), texts[texts["array"] == "probe"]
     np.savez(tmp_path / "mine.npz", study_id=table["study_id"].to_numpy(str), image=read(table["report"].tolist()).numpy(),
              text=read(table["report"].tolist()).numpy(), prompt=prompts["text"].to_numpy(str), prompt_label=prompts["about"].to_numpy(str),
-             prompt_denies=(prompts["denies"] == "True").to_numpy(), prompt_embedding=read(prompts["text"].tolist()).numpy(),
+             prompt_denies=prompts["denies"].to_numpy(str), prompt_embedding=read(prompts["text"].tolist()).numpy(),
              probe_study=probe["study_id"].to_numpy(str), probe_kind=probe["about"].to_numpy(str),
              probe_embedding=read(probe["text"].tolist()).numpy())
     words = ["evaluate", str(tmp_path / "mine.npz"), "--manifest", str(manifest), "--out", str(tmp_path / "r.json"), "--resamples", "50"]
@@ -199,3 +201,67 @@ def test_a_malformed_file_ends_in_one_message(manifest: Path, tmp_path: Path) ->
     done = bimcvr("evaluate", tmp_path / "e.npz", "--manifest", manifest)
     assert done.returncode == 1
     assert "1 of 1 image embeddings are not finite (study a)" in message_of(done)
+
+
+def test_several_npy_runs_cannot_share_one_text(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "i1.npy,i2.npy", "--text", "t.npy", "--ids", "ids.csv", "--manifest", str(manifest)]) == 1
+    assert "Make an .npz file of each" in capsys.readouterr().err
+
+
+def test_one_other_method_needs_no_list_and_every_file_is_hashed(npz: Path, manifest: Path, tmp_path: Path) -> None:
+    whole, other = load_embeddings(npz), [str(embedded(manifest, tmp_path / f"{seed}.npz", seed=seed)) for seed in (1, 2)]
+    files = {"i.npy": whole.image.numpy(), "t.npy": whole.text.numpy(), "ids.npy": np.array(whole.study_id)}
+    for name, array in files.items():
+        np.save(tmp_path / name, array)
+    image, text, ids = (str(tmp_path / name) for name in files)
+    words = ["evaluate", image, "--text", text, "--ids", ids, "--manifest", str(manifest), "--compare", ",".join(other)]
+    assert main([*words, "--out", str(tmp_path / "r.json"), *FEW]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert set(result["about"]["embeddings"]) == {image, text, ids}
+    compared, = result["compared_with"]
+    assert set(compared["embeddings"]) == set(other)
+    assert all(len(digest) == 64 for digest in [*compared["embeddings"].values(), *result["about"]["embeddings"].values()])
+
+
+def test_audited_prints_the_recalls_that_there_are(
+    npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", str(npz), "--manifest", str(manifest), "--audited", "--ks", "[5]", "--out", str(tmp_path / "r.json")]
+    assert main([*words, *FEW]) == 0
+    ceiling = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("noise ceiling"))
+    assert "R@5" in ceiling
+
+
+def test_a_manifest_with_every_row_set_aside(npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.read_csv(manifest).assign(status="rejected").to_csv(tmp_path / "m.csv", index=False)
+    assert main(["evaluate", str(npz), "--manifest", str(tmp_path / "m.csv"), "--split", "all"]) == 1
+    assert "has no row to score" in capsys.readouterr().err
+
+
+def test_seeds_with_other_probes_or_prompts_are_refused(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = pd.read_csv(manifest)
+    text = HashText(8)(table["report"].tolist())
+    ids = table["study_id"].tolist()
+    for name, kind, label in (("a", "side", "mass"), ("b", "size", "mass"), ("c", "side", "cyst")):
+        save_embeddings(tmp_path / f"{name}.npz", Embeddings(
+            ids, text, text, Prompts(["x"], [label], [False], text[:1]), Probes(ids[:1], [kind], text[1:2])))
+    for other, said in (("b", f"hold different probes: 'side' of {ids[0]}; 'size' of {ids[0]} not in both"),
+                        ("c", "hold different prompts: 'cyst'; 'mass' not in both")):
+        assert main(["evaluate", f"{tmp_path}/a.npz,{tmp_path}/{other}.npz", "--manifest", str(manifest), *FEW]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_languages_with_a_region_are_read_and_others_left_out(manifest: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(manifest)
+    table.assign(language=["EN", "en-US", "en_GB", "fr"] + [""] * (len(table) - 4)).to_csv(tmp_path / "m.csv", index=False)
+    with pytest.warns(UserWarning, match=r"1 reports are in languages without rules .*\(fr\)"):
+        assert main(["probes", str(tmp_path / "m.csv"), str(tmp_path / "texts.csv")]) == 0
+    probed = set(pd.read_csv(tmp_path / "texts.csv")["study_id"].dropna())
+    assert table["study_id"][3] not in probed
+    assert set(table["study_id"][:3]) <= probed
+
+
+def test_probes_divides_as_evaluate_does(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--strategy", "exact", "--split_seed", "3", "--fractions", "[0.5, 0.2, 0.3]"]
+    assert main(["probes", str(manifest), str(tmp_path / "texts.csv"), *words]) == 0
+    assert f"of {round(0.3 * len(pd.read_csv(manifest)))} studies" in capsys.readouterr().out

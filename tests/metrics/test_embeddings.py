@@ -55,6 +55,11 @@ def with_row(name: str, row: int, value: float) -> Callable[[dict[str, np.ndarra
     (spoilt("image", np.ones((2, 2), dtype=np.float32)), r"are not both \(3, E\)"),
     (lambda arrays: {name: arrays[name] for name in ("study_id", "image")}, "has no array 'text'"),
     (spoilt("study_id", np.array(["s1", None, {}], dtype=object)), "pickles are refused"),
+    (spoilt("study_id", [[name] for name in IDS]), r"'study_id' has the shape \(3, 1\)"),
+    (spoilt("study_id", [b"\xe9", b"b", b"c"]), "'study_id' holds bytes that are not UTF-8"),
+    (spoilt("image", [["a", "b"]] * 3), "image embeddings are <U1, not floats"),
+    (lambda arrays: {**arrays, "prompt_embedding": np.ones((1, 2)), "prompt": np.array(["a"]), "prompt_label": np.array(["b"]),
+                     "prompt_denies": np.array(["no"])}, "prompt_denies holds 'no'"),
     (spoilt("prompt_embedding", np.ones((1, 2), dtype=np.float32)), "needs 'prompt' beside it"),
     (lambda arrays: {**arrays, "probe_embedding": np.ones((1, 3), dtype=np.float32), "probe_kind": np.array(["side"]),
                      "probe_study": np.array(["s1"])}, r"'probe_embedding' has the shape \(1, 3\), not \(…, 2\)"),
@@ -95,3 +100,54 @@ def test_two_arrays_and_a_list(suffix: str, tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", np.array([None, 1]), allow_pickle=True)
     with pytest.raises(UserError, match=r"t\.npy is not an \.npy file of numbers"):
         load_arrays(tmp_path / "i.npy", tmp_path / "t.npy", ids)
+
+
+@pytest.mark.parametrize("denies", [np.array([0, 1]), np.array(["False", "TRUE"]), np.array([0.0, 1.0]), np.array(["0", "1"])])
+def test_denials_that_went_through_a_csv(denies: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", **good(), prompt=np.array(["a", "b"]), prompt_label=np.array(["c", "c"]), prompt_denies=denies,
+             prompt_embedding=np.ones((2, 2)))
+    prompts = load_embeddings(tmp_path / "e.npz").prompts
+    assert prompts is not None
+    assert prompts.denies == [False, True]
+
+
+def test_big_endian_floats_are_read(tmp_path: Path) -> None:
+    arrays = good()
+    np.savez(tmp_path / "e.npz", **{**arrays, "image": arrays["image"].astype(">f8")})  # type: ignore[arg-type]
+    assert load_embeddings(tmp_path / "e.npz").image.tolist() == arrays["image"].tolist()
+
+
+def test_a_damaged_archive_and_a_file_under_the_wrong_name(tmp_path: Path) -> None:
+    arrays, path = good(), tmp_path / "e.npz"
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    content = bytearray(path.read_bytes())
+    name = 30 + int.from_bytes(content[26:28], "little") + int.from_bytes(content[28:30], "little")
+    content[name : name + 20] = b"\xff" * 20  # the first compressed block
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"not an \.npz file of plain arrays \(error"):
+        load_embeddings(path)
+    with path.open("wb") as stream:
+        np.save(stream, arrays["image"])
+    with pytest.raises(UserError, match=r"Name it \.npy"):
+        load_embeddings(path)
+    np.save(tmp_path / "i.npy", arrays["image"])
+    np.savez(tmp_path / "t.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"t\.npz is an \.npz archive"):
+        load_arrays(tmp_path / "i.npy", tmp_path / "t.npz", tmp_path / "ids.txt")
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("ids.csv", "study_id\nniño\nb\nc\n".encode("latin-1"), "Save it as UTF-8"), ("ids.csv", b"", "Save it as UTF-8"),
+    ("ids.txt", "ñ\nb\nc".encode("latin-1"), "Save it as UTF-8"),
+    ("ids.txt", "\ufeffs1 \r\ns2\t\ns3\n\n \n".encode(), ""), ("ids.csv", "\ufeffstudy_id\ns1 \ns2\ns3\n\n".encode(), ""),
+])
+def test_lists_of_ids_as_editors_leave_them(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", good()["image"])
+    (tmp_path / name).write_bytes(content)
+    if said:
+        with pytest.raises(UserError, match=said):
+            load_arrays(tmp_path / "t.npy", tmp_path / "t.npy", tmp_path / name)
+        return
+    assert load_arrays(tmp_path / "t.npy", tmp_path / "t.npy", tmp_path / name).study_id == IDS
+    np.save(tmp_path / "ids.npy", np.array([name.encode() for name in IDS]))
+    assert load_arrays(tmp_path / "t.npy", tmp_path / "t.npy", tmp_path / "ids.npy").study_id == IDS

@@ -112,3 +112,13 @@ def test_intervals_hold_the_figures() -> None:
             assert low <= value <= high, (family, name)
             compared += 1
     assert compared > 25
+
+
+def test_texts_about_nothing_in_the_split_are_said() -> None:
+    strangers = Probes(["elsewhere"], ["side"], torch.tensor([[0.0, 1.0, 0.0]]))
+    result = build_result([whole(probes=strangers)], gallery([{"cyst"}, {"Mass"}, {"cyst"}, {"cyst"}]), draws=FEW)
+    prompts, probes = result["notes"]
+    assert "asked for are mass, borne Mass, cyst" in prompts
+    assert "theirs are elsewhere, the split's s0, s1, s2 and 1 more" in probes
+    result = build_result([whole()], gallery([{"mass"}] * 4), draws=FEW)
+    assert [note.split(":")[0] for note in result["notes"]] == ["zero-shot figures are absent"]

@@ -1,5 +1,9 @@
 """The rows of an evaluation: who they are, which answers are right, what is held against them."""
 
+import re
+import warnings
+from collections import Counter
+
 import numpy as np
 
 from bimcvr.contracts import Gallery, Probe
@@ -25,7 +29,8 @@ def rows_of(
     division = assign_splits(manifest, strategy, seed, fractions, allow_patient_overlap=True)
     rows = division.rows(split)
     if not len(rows):
-        raise UserError(f"The split '{split}' of {manifest.path} is empty ({division.strategy}: {division.shares()}).")
+        raise UserError(f"The split '{split}' of {manifest.path} is empty ({division.strategy}: {division.shares()}). Choose another split "
+                        "(all: every accepted row), another strategy or other fractions.")
     return rows, division
 
 
@@ -60,9 +65,17 @@ def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: s
 
 
 def make_probes(manifest: Manifest, rows: np.ndarray) -> list[Probe]:
-    """Return every report of some rows with one thing changed, in each kind that applies to it."""
-    studies, reports, languages = (manifest.column(name) for name in ("study_id", "report", "language"))
+    """Return every report of some rows with one thing changed, in each kind that applies to it.
+
+    The rows' `language` is read without its region (`en-US`, `ES`). Reports in a third language are left out with a warning.
+    """
+    studies, reports, cells = (manifest.column(name) for name in ("study_id", "report", "language"))
+    languages = {row: re.split("[-_]", cells[row].strip().lower())[0] for row in rows}
+    others = Counter(name for name in languages.values() if name not in ("", "en", "es"))
+    if others:
+        warnings.warn(f"{others.total()} reports are in languages without rules for counterfactual changes ({', '.join(sorted(others))}); "
+                      "the probes leave them out. The column `language` says en, es, or nothing to have it guessed.", stacklevel=2)
     return [
         Probe(studies[row], f"{change.kind}: {change.finding}" if change.finding else change.kind, change.text)
-        for row in rows for change in changed_reports(reports[row], languages[row], FINDING_SYNONYMS)
+        for row in rows if languages[row] not in others for change in changed_reports(reports[row], languages[row], FINDING_SYNONYMS)
     ]

@@ -1,6 +1,8 @@
 """The verb `evaluate`: any model's embeddings in, a result out."""
 
+import itertools
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,6 +12,7 @@ from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
     from bimcvr.contracts import Gallery
+    from bimcvr.data.manifest import Manifest
     from bimcvr.metrics.embeddings import Embeddings
     from bimcvr.metrics.result import Draws
 
@@ -20,7 +23,7 @@ def evaluate(
     split: Literal["train", "val", "test", "all"] = "test",
     out: Path | None = None,
     page: Path | None = None,
-    compare: Sequence[str] = (),
+    compare: Sequence[str] | str = (),
     audited: bool = False,
     text: Path | None = None,
     ids: Path | None = None,
@@ -41,12 +44,13 @@ def evaluate(
 
     Args:
         embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas between; or
-            an .npy array (N, E) of the volumes, with `text` and `ids` beside it.
+            one .npy array (N, E) of the volumes, with `text` and `ids` beside it.
         manifest: the CSV file that names reports, patients and labels.
         split: the rows that are scored.
         out: where the result goes, as JSON.
         page: where a page for people goes, as one HTML file; it shows reports and slices of volumes.
-        compare: further methods, each given as `embeddings`: differences with intervals and p-values.
+        compare: another method, given as `embeddings`, or several as a YAML list ('[b.npz, c.npz]'): differences with
+            intervals and p-values.
         audited: also score the rows without flags, and the whole split cut to their number; and the noise ceiling.
         text: an .npy array (N, E) of the reports, where `embeddings` is one of the volumes.
         ids: the list of their studies (.csv with study_id, .txt or .npy).
@@ -54,12 +58,11 @@ def evaluate(
         strategy: how the manifest is divided; its `split` column by default, and patient_hash for what lacks.
         split_seed: the permutation of exact, the salt of patient_hash.
         fractions: wanted shares of train, val and test.
-        ks: the K of R@K; one above the gallery is refused. 1, 5, 10, 50 and 100 by default, as far as they fit.
+        ks: the K of R@K, from 1; one above the gallery is refused. 1, 5, 10, 50 and 100 by default, as far as they fit.
         right: all rows of a report are right answers (report), or the query's own alone (diagonal, as many papers count).
         resamples: bootstrap resamples, and rounds of the randomisation test.
         seed: of both.
     """
-    from bimcvr.data.gallery import make_gallery, rows_of
     from bimcvr.data.manifest import read_manifest
     from bimcvr.files import write_json
     from bimcvr.metrics.result import RECALL_AT, Draws, build_result
@@ -68,29 +71,31 @@ def evaluate(
     began = time.perf_counter()
     if manifest is None:
         raise UserError("evaluate needs --manifest: the CSV file that names the studies' reports, patients and labels.")
+    if resamples < 1 or min(ks or [1]) < 1:
+        raise UserError(f"--resamples {resamples} and --ks {list(ks or RECALL_AT)}: both count from 1.")
     table = read_manifest(manifest, root)
-    gallery = make_gallery(table, *rows_of(table, split, strategy, split_seed, fractions), split)
-    size = len(gallery.rows)
-    if ks and max(ks) > size:
-        raise UserError(f"R@{max(ks)} has no meaning in a gallery of {size}: leave that K out.")
+    gallery = _gallery(table, split, strategy, split_seed, fractions, ks or [])
     names = embeddings.split(",")
-    runs = [_aligned(_load(name, text, ids), gallery, name) for name in names]
+    runs = _runs(names, gallery, text, ids)
+    _check_same_texts(runs, names, gallery)
     draws = Draws(seed, resamples)
     result = build_result(runs, gallery, ks or RECALL_AT, draws, right)
     if compare:
-        result["compared_with"] = _compared(runs, compare, gallery, ks or RECALL_AT, draws, right)
+        others = [compare] if isinstance(compare, str) else compare
+        result["compared_with"] = _compared(runs, others, gallery, ks or RECALL_AT, draws, right)
     if audited:
         from bimcvr.evaluation.audited import raw_against_audited
 
         result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right)
-    result["about"] = {**gallery.description, **_facts(names, seed, began)}
+    result["about"] = {**gallery.description, **_facts([*names, *(str(path) for path in (text, ids) if path is not None)], seed, began)}
     if "planted" in table.table:
         from bimcvr.phantom.oracle import report_ceiling
 
         result["ceiling"] = report_ceiling(table, gallery.rows)
-    print(format_result(result))
     if out is not None:
         write_json(out, result)
+    print(format_result(result))
+    if out is not None:
         print(f"\nresult: {out}")
     if page is not None:
         from bimcvr.evaluation.page import write_page
@@ -98,6 +103,43 @@ def evaluate(
         write_page(page, result, runs[0], gallery, table)
         print(f"page: {page}")
     return 0
+
+
+def _gallery(
+    table: "Manifest", split: str, strategy: Strategy | None, seed: int, fractions: tuple[float, float, float], ks: Sequence[int]
+) -> "Gallery":
+    from bimcvr.data.gallery import make_gallery, rows_of
+
+    gallery = make_gallery(table, *rows_of(table, split, strategy, seed, fractions), split)
+    size = len(gallery.rows)
+    if not size:
+        raise UserError(f"{table.path} has no row to score: every status is something else than `ok` or empty. Accept rows in its "
+                        "column `status`.")
+    if max(ks, default=1) > size:
+        raise UserError(f"R@{max(ks)} has no meaning in a gallery of {size}: leave that K out.")
+    return gallery
+
+
+def _runs(names: list[str], gallery: "Gallery", text: Path | None = None, ids: Path | None = None) -> "list[Embeddings]":
+    if len(names) > 1 and any(name.endswith(".npy") for name in names):
+        raise UserError(f"{', '.join(names)}: several runs cannot share one --text and --ids. Make an .npz file of each: "
+                        "numpy.savez('run1.npz', study_id=…, image=…, text=…).")
+    return [_aligned(_load(name, text, ids), gallery, name) for name in names]
+
+
+def _check_same_texts(runs: "list[Embeddings]", names: list[str], gallery: "Gallery") -> None:
+    """Refuse runs whose prompts or probes are of different texts: a mean over them would mean nothing."""
+    here = set(gallery.study_id)
+    asked = {name: Counter({f"'{label}'{' denied' if denies else ''}" for label, denies in zip(of.label, of.denies, strict=True)})
+             for name, run in zip(names, runs, strict=True) if (of := run.prompts)}
+    changed = {name: Counter(f"'{kind}' of {study}" for kind, study in zip(probe.kind, probe.study_id, strict=True) if study in here)
+               for name, run in zip(names, runs, strict=True) if (probe := run.probes)}
+    for what, texts in (("prompts", asked), ("probes", changed)):
+        for (first, one), (name, other) in itertools.pairwise(texts.items()):
+            odd = sorted([*(one - other), *(other - one)])
+            if odd:
+                raise UserError(f"{first} and {name} hold different {what}: {'; '.join(odd[:3] + ['…'] * (len(odd) > 3))} not in both. "
+                                "Embed the same texts in every run, or score the runs apart.")
 
 
 def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embeddings":
@@ -134,9 +176,10 @@ def _compared(
     mine = mean_outcomes(runs, gallery, ks, right)
     rows: list[dict[str, Any]] = []
     for files in others:
-        mean = mean_outcomes([_aligned(_load(name), gallery, name) for name in files.split(",")], gallery, ks, right)
+        names = files.split(",")
+        mean = mean_outcomes(_runs(names, gallery), gallery, ks, right)
         rows.append({
-            "embeddings": files.split(","), "metrics": {way: summary(mean[way]) for way in WAYS},
+            "embeddings": _hashes(names), "metrics": {way: summary(mean[way]) for way in WAYS},
             "differences": {way: compare(mine[way], mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS},
         })
     for way in WAYS if len(rows) > 1 else ():
@@ -148,11 +191,16 @@ def _compared(
 
 
 def _facts(names: list[str], seed: int, began: float) -> dict[str, Any]:
-    from bimcvr.files import sha256_of
     from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
     return {
-        "embeddings": {name: sha256_of(Path(name)) for name in names}, "seed": seed,
+        "embeddings": _hashes(names), "seed": seed,
         "git_commit": git_commit(), "versions": versions(), "seconds": round(time.perf_counter() - began, 2),
         "peak_memory_mb": peak_memory_mb(),
     }
+
+
+def _hashes(names: list[str]) -> dict[str, str]:
+    from bimcvr.files import sha256_of
+
+    return {name: sha256_of(Path(name)) for name in names}

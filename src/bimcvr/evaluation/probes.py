@@ -3,18 +3,30 @@
 from pathlib import Path
 from typing import Literal
 
+from bimcvr.data.splits import Strategy
 
-def probes(manifest: Path, out: Path, split: Literal["train", "val", "test", "all"] = "test") -> int:
+
+def probes(
+    manifest: Path,
+    out: Path,
+    split: Literal["train", "val", "test", "all"] = "test",
+    strategy: Strategy | None = None,
+    split_seed: int = 0,
+    fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
+) -> int:
     """Write the texts behind the figures that need more than volumes and reports, as CSV, for a model of your own.
 
     Embed the column `text` with your model and add to your .npz, in this order: of the rows whose `array` is `prompt` the
-    arrays prompt (text), prompt_label (about), prompt_denies (denies) and prompt_embedding; of those whose `array` is
+    arrays prompt (text), prompt_label (about), prompt_denies (denies, 0 or 1) and prompt_embedding; of those whose `array` is
     `probe` the arrays probe_study (study_id), probe_kind (about) and probe_embedding.
 
     Args:
         manifest: the CSV file; reports and labels are read from it.
         out: the CSV file to write. It holds reports: keep it where the reports may be.
         split: the rows whose reports are changed and whose labels are asked for.
+        strategy: how the manifest is divided, as in `evaluate`: its `split` column by default, and patient_hash for what lacks.
+        split_seed: the permutation of exact, the salt of patient_hash.
+        fractions: wanted shares of train, val and test.
     """
     import pandas as pd
 
@@ -24,10 +36,10 @@ def probes(manifest: Path, out: Path, split: Literal["train", "val", "test", "al
     from bimcvr.metrics.prompts import asked_labels, prompt_sentences
 
     table = read_manifest(manifest)
-    rows, _ = rows_of(table, split)
+    rows, _ = rows_of(table, split, strategy, split_seed, fractions)
     labels = table.column("labels")
     prompts = zip(*prompt_sentences(asked_labels([split_list(labels[row]) for row in rows])), strict=True)
-    texts = [{"array": "prompt", "text": text, "about": label, "denies": denies, "study_id": ""} for text, label, denies in prompts]
+    texts = [{"array": "prompt", "text": text, "about": label, "denies": int(denies), "study_id": ""} for text, label, denies in prompts]
     texts += [{"array": "probe", "text": probe.text, "about": probe.kind, "denies": "", "study_id": probe.study_id}
               for probe in make_probes(table, rows)]
     with replacing(out) as temporary:

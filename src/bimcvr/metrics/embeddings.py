@@ -1,6 +1,8 @@
 """Embeddings on disk: how any model, ours or a peer's, joins the benchmark."""
 
 import zipfile
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +13,10 @@ from torch import Tensor
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
 from bimcvr.metrics.vectors import UnitVectors
+
+# what numpy raises on files that are cut off, damaged, encrypted or full of pickles
+_UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
 @dataclass(frozen=True)
@@ -113,15 +119,18 @@ def load_embeddings(path: Path) -> Embeddings:
     if not path.is_file():
         raise UserError(f"There are no embeddings at {path}. `python -m bimcvr test` and `predict` write them.")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            raise UserError(f"{path} is a single array, not an .npz file. Name it .npy, with --text and --ids beside it.")
+        with content:
+            arrays = {name: np.asarray(content[name]) for name in content.files}
+    except _UNREADABLE as error:
         raise UserError(f"{path} is not an .npz file of plain arrays ({type(error).__name__}: {error}). Write it with numpy.savez, "
                         "names as fixed-width text (dtype str), nothing as objects: pickles are refused.") from error
     for name in ("study_id", "image", "text"):
         if name not in arrays:
             raise UserError(f"{path} has no array '{name}'. Embeddings need study_id (N,), image (N, E) and text (N, E).")
-    embeddings = checked(arrays["study_id"].astype(str).tolist(), arrays["image"], arrays["text"], str(path))
+    embeddings = checked(_names(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path))
     width = embeddings.image.shape[1]
     return replace(embeddings, prompts=_prompts(arrays, width, path), probes=_probes(arrays, width, path))
 
@@ -132,13 +141,7 @@ def load_arrays(image: Path, text: Path, ids: Path) -> Embeddings:
     Raises:
         UserError: as `load_embeddings`.
     """
-    tables = []
-    for path in (image, text):
-        try:
-            tables.append(np.load(path, allow_pickle=False))
-        except (ValueError, OSError, EOFError) as error:
-            raise UserError(f"{path} is not an .npy file of numbers ({type(error).__name__}: {error}).") from error
-    return checked(_ids(ids), tables[0], tables[1], f"{image}, {text}, {ids}")
+    return checked(_ids(ids), _array(image, "numbers"), _array(text, "numbers"), f"{image}, {text}, {ids}")
 
 
 def checked(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str) -> Embeddings:
@@ -157,13 +160,8 @@ def checked(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str
         twice = next(name for place, name in enumerate(study_id) if name in study_id[:place])
         raise UserError(f"{where}: the study_id '{twice}' stands more than once ({count - len(set(study_id))} repeated in all). Keep one "
                         "row a study: repeated rows would be scored as ties.")
-    vectors = [torch.from_numpy(np.ascontiguousarray(table)) for table in (image, text)]
-    for name, of in zip(("image", "text"), vectors, strict=True):
-        try:
-            UnitVectors(of, name, torch.device("cpu"), lambda row: f"study {study_id[row]}")
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from error
-    return Embeddings(study_id, vectors[0].float(), vectors[1].float())
+    vectors = [_scorable(table, name, where, lambda row: f"study {study_id[row]}") for name, table in (("image", image), ("text", text))]
+    return Embeddings(study_id, image=vectors[0], text=vectors[1])
 
 
 def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts | None:
@@ -173,14 +171,20 @@ def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts |
     denies = arrays.get("prompt_denies", np.zeros(len(vector), dtype=bool))
     if denies.shape != (len(vector),):
         raise UserError(f"{path}: prompt_denies has the shape {denies.shape}, not ({len(vector)},).")
-    return Prompts(arrays["prompt"].astype(str).tolist(), arrays["prompt_label"].astype(str).tolist(), denies.astype(bool).tolist(), vector)
+    said = [value.strip().lower() for value in _names(denies, f"{path}: 'prompt_denies'")]
+    if not set(said) <= _TRUTH.keys():
+        odd = next(value for value in said if value not in _TRUTH)
+        raise UserError(f"{path}: prompt_denies holds '{odd[:20]}'; it says of each prompt whether it denies: False or True, 0 or 1.")
+    sentence, label = (_names(arrays[name], f"{path}: '{name}'") for name in ("prompt", "prompt_label"))
+    return Prompts(sentence, label, [_TRUTH[value] for value in said], vector)
 
 
 def _probes(arrays: dict[str, np.ndarray], width: int, path: Path) -> Probes | None:
     if "probe_embedding" not in arrays:
         return None
     vector = _vectors(arrays, "probe_embedding", ("probe_study", "probe_kind"), width, path)
-    return Probes(arrays["probe_study"].astype(str).tolist(), arrays["probe_kind"].astype(str).tolist(), vector)
+    study, kind = (_names(arrays[name], f"{path}: '{name}'") for name in ("probe_study", "probe_kind"))
+    return Probes(study, kind, vector)
 
 
 def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], width: int, path: Path) -> Tensor:
@@ -190,30 +194,58 @@ def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], 
             raise UserError(f"{path}: '{name}' {table.shape} needs '{other}' beside it, one a row.")
     if table.ndim != 2 or table.shape[1] != width:
         raise UserError(f"{path}: '{name}' has the shape {table.shape}, not (…, {width}): prompts, reports and volumes share one space.")
-    vectors = torch.from_numpy(np.ascontiguousarray(table))
+    return _scorable(table, name.split("_")[0], str(path))
+
+
+def _scorable(table: np.ndarray, name: str, where: str, row_name: Callable[[int], str] = "row {}".format) -> Tensor:
+    """Return vectors that can be scored, as float32; whatever their byte order in the file."""
     try:
-        UnitVectors(vectors, name.split("_")[0], torch.device("cpu"))
+        vectors = torch.from_numpy(np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("=")))
+        UnitVectors(vectors, name, torch.device("cpu"), row_name)
+    except TypeError as error:
+        raise UserError(f"{where}: the {name} embeddings are {table.dtype}, not floats: save them as float32") from error
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(f"{where}: {error}") from error
     return vectors.float()
+
+
+def _array(path: Path, content: str) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except _UNREADABLE as error:
+        raise UserError(f"{path} is not an .npy file of {content} ({type(error).__name__}: {error}).") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path} is an .npz archive, not an .npy file of {content}. Save the one array with numpy.save.")
+    return array
+
+
+def _names(array: np.ndarray, what: str) -> list[str]:
+    """Return a column of names; bytes are read as UTF-8."""
+    if array.ndim != 1:
+        raise UserError(f"{what} has the shape {array.shape}. It needs one name a row, (N,): pass it through numpy.ravel.")
+    try:
+        return [name.decode() if isinstance(name, bytes) else str(name) for name in array.tolist()]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{what} holds bytes that are not UTF-8. Save it as text (dtype str).") from error
 
 
 def _ids(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(f"There is no list of study ids at {path}: a .csv with a column study_id, a .txt with one a line, or an .npy.")
     if path.suffix == ".npy":
-        try:
-            return [str(name) for name in np.load(path, allow_pickle=False).tolist()]
-        except (ValueError, OSError, EOFError) as error:
-            raise UserError(f"{path} is not an .npy file of plain text ({type(error).__name__}: {error}).") from error
-    if path.suffix == ".csv":
+        return _names(_array(path, "plain text"), str(path))
+    try:
+        if path.suffix != ".csv":
+            return [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
         import pandas as pd
 
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        if "study_id" not in table:
-            raise UserError(f"{path} has no column 'study_id'; it has {', '.join(map(str, table.columns))}.")
-        return [str(name) for name in table["study_id"]]
-    return path.read_text(encoding="utf-8").splitlines()
+    except ValueError as error:  # not UTF-8; pandas: empty, or no table
+        raise UserError(f"{path} is not a list of study ids ({type(error).__name__}: {error}). Save it as UTF-8: a .csv with a column "
+                        "study_id, or one id a line.") from error
+    if "study_id" not in table:
+        raise UserError(f"{path} has no column 'study_id'; it has {', '.join(map(str, table.columns))}.")
+    return [str(name).strip() for name in table["study_id"]]
 
 
 def _texts(values: list[str]) -> np.ndarray:

@@ -135,9 +135,21 @@ def _families(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tup
         notes.append("keyword, zero-shot and label figures are absent: the manifest has no labels")
     elif not prompted:
         notes.append("keyword and zero-shot figures are absent: the embeddings hold no prompts (`python -m bimcvr probes` lists them)")
+    elif runs[0].prompts is not None and not families["keyword"][0].figures:
+        notes.append("keyword and zero-shot figures are absent: no row bears a label that a prompt asks for; asked for are "
+                     f"{_some(runs[0].prompts.labels)}, borne {_some(sorted(frozenset().union(*gallery.labels)))}")
+    elif not families["zero_shot"][0].figures:
+        notes.append("zero-shot figures are absent: they need a label that prompts both ask for and deny, and some rows but not all bear")
     if not probed:
         notes.append("counterfactual probes are absent: the embeddings hold no changed reports (`python -m bimcvr probes` lists them)")
+    elif runs[0].probes is not None and not families["probes"][0].figures:
+        notes.append(f"counterfactual probes are absent: no changed report is of a study of the split; theirs are "
+                     f"{_some(list(dict.fromkeys(runs[0].probes.study_id)))}, the split's {_some(gallery.study_id)}")
     return {name: scored for name, scored in families.items() if scored}, notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
 
 
 def _tied(ranks: Ranks) -> int:

@@ -136,10 +136,16 @@ def _audited_lines(result: dict[str, Any]) -> list[str]:
         for way, direction in WAYS.items():
             shown = ", ".join(
                 f"{name} {with_interval(name, part['metrics'][way][name], part['intervals'][way][name])} "
-                f"(chance {cell(name, part['chance'][name])})" for name in ("R@1", "R@10", "MdR") if name in part["metrics"][way]
+                f"(chance {cell(name, part['chance'][name])})" for name in [*_recalls(part["metrics"][way]), "MdR"]
             )
             lines.append(f"{title}, n = {part['n']}, {direction}: {shown}")
     for key, of in audited["ceiling"].items():
-        shown = "; ".join(f"{title} R@1 {of[way]['R@1']:.1f} %, MnR {of[way]['MnR']:.1f}" for way, title in WAYS.items())
+        shown = "; ".join(f"{title} " + ", ".join(f"{name} {cell(name, of[way][name])}" for name in [*_recalls(of[way])[:1], "MnR"])
+                          for way, title in WAYS.items())
         lines.append(f"noise ceiling, {names[key]}: {shown}")
     return lines
+
+
+def _recalls(figures: dict[str, float]) -> list[str]:
+    """Return R@1 and R@10, or what R@K there are where neither was asked for."""
+    return [name for name in ("R@1", "R@10") if name in figures] or [name for name in figures if name.startswith("R@")]
