@@ -149,8 +149,8 @@ def assert_told(error: str, told: str) -> None:
 
 MANIFEST_MISTAKES = {
     "report": (lambda t: t.rename(columns={"report": "raport"}), "'report'.*'raport'"),
-    "twice": (lambda t: pd.concat([t, t.iloc[[3]]]), "'s3' stands in lines 5, 32"),
-    "unknown split": (lambda t: t.assign(split="training"), "line 2: the split 'training' is unknown"),
+    "twice": (lambda t: pd.concat([t, t.iloc[[3]]]), "'s3' stands in rows 4, 31"),
+    "unknown split": (lambda t: t.assign(split="training"), "the split 'training' is unknown"),
     "empty split": (lambda t: t.assign(split=t["split"].replace("val", "train")), "split 'val'.*is empty"),
     "missing file": (lambda t: t.assign(volume=t["volume"].replace("s5.nii.gz", "gone.nii.gz")), r"s5: missing_file.*gone\.nii\.gz"),
 }

@@ -1,8 +1,10 @@
 """The cache: what is found is what was made from this very source; kills and damage are survived."""
 
+import gzip
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -60,6 +62,55 @@ def test_a_dicom_folders_entry_follows_its_files(tmp_path: Path) -> None:
     first = cache.entry(folder)
     (folder / "b").write_bytes(b"2")
     assert cache.entry(folder) != first
+
+
+@pytest.mark.parametrize(("name", "header", "data"), [
+    ("v.mhd", "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nElementDataFile = {}\n", "a.raw"),
+    ("v.mhd", "ObjectType = Image\nElementDataFile = LIST\na0.raw\n{}\na2.raw\n", "a1.raw"),
+    ("v.mhd", "ObjectType = Image\nElementDataFile = a%01d.raw 0 2 1\n", "a1.raw"),
+    ("v.nhdr", "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: {}\n", "a.raw"),
+    ("v.nhdr", "NRRD0004\r\ntype: short\r\ndatafile: LIST\r\na0.raw\r\n{}\r\na2.raw\r\n", "a1.raw"),
+])
+def test_a_headers_entry_follows_the_file_that_holds_its_voxels(name: str, header: str, data: str, tmp_path: Path) -> None:
+    cache = VolumeCache(tmp_path / "cache", SIZE)
+    for other in ("a0.raw", "a1.raw", "a2.raw", "a.raw"):
+        (tmp_path / other).write_bytes(bytes(128))
+    (tmp_path / name).write_text(header.format(data), newline="")
+    first = cache.entry(tmp_path / name)
+    assert cache.entry(tmp_path / name) == first
+    (tmp_path / data).write_bytes(bytes(127) + b"1")
+    os.utime(tmp_path / data, ns=(1, 1))
+    assert cache.entry(tmp_path / name) != first
+
+
+def test_files_alike_in_size_time_and_ends_have_entries_of_their_own(tmp_path: Path) -> None:
+    cache = VolumeCache(tmp_path / "cache", SIZE)
+    ends, middle = bytes(65536), bytes(65536 * 2)
+    sources = {"a/v.nii": middle, "a/w.nii": middle, "b/v.nii": middle[1:] + b"1"}
+    for name, body in sources.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(ends + body[65536:] + body[65536:] + ends)
+        os.utime(tmp_path / name, ns=(1, 1))
+    assert len({cache.entry(tmp_path / name) for name in sources}) == 3
+
+
+def test_one_malformed_study_does_not_keep_the_others_from_the_cache(cohort: Path) -> None:
+    table = pd.read_csv(cohort, dtype=str, keep_default_na=False)[:4]
+    table.to_csv(cohort, index=False)
+    for place, (offset, kind, value) in enumerate(((108, "f", float("nan")), (70, "h", -3), (40, "h", -7))):
+        broken = cohort.parent / table["volume"][place]
+        whole = broken.read_bytes()
+        header = bytearray(gzip.decompress(whole))
+        struct.pack_into("<" + kind, header, offset, value)
+        broken.write_bytes(gzip.compress(header))
+        done = bimcvr("cache", cohort, "--size", "[6, 8, 8]")
+        broken.write_bytes(whole)
+        assert done.returncode == 3, done.stderr
+        assert "3 of 4 volumes" in done.stdout
+        refused = pd.read_csv(cohort.parent / "cache/refused.csv")
+        assert refused["study_id"].tolist() == [table["study_id"][place]]
+        assert refused["reason"].tolist() == ["unreadable"]
+        assert broken.name in refused["message"][0]
 
 
 def test_damage_is_told(cohort: Path, tmp_path: Path) -> None:

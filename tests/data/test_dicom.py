@@ -1,5 +1,7 @@
 """DICOM folders: slices in order of position, and every reason to refuse."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from bimcvr.data.volume import RefusedVolume, read_volume
+from calls import environment
 
 Edit = Callable[[Dataset, int], None]
 HU = np.random.default_rng(0).integers(-1000, 1000, (6, 12, 16)).astype(np.int16)
@@ -94,6 +97,24 @@ def _colour(header: Dataset, index: int) -> None:
     header.PixelData = bytes(HU[0].size * 3)
 
 
+def _raw(tag: str, value: str, only: int | None = None) -> Edit:
+    """Put text into an element of numbers as it is, as a broken exporter does."""
+    def edit(header: Dataset, index: int) -> None:
+        if only in (None, index):
+            number = pydicom.datadict.tag_for_keyword(tag)
+            assert number is not None
+            content = value.encode() + b" " * (len(value) % 2)
+            header._dict[header[tag].tag] = pydicom.dataelem.RawDataElement(
+                pydicom.tag.Tag(number), "DS", len(content), content, 0, False, True)
+
+    return edit
+
+
+def _shorter(header: Dataset, index: int) -> None:
+    if index == 3:
+        header.PixelData = header.PixelData[:-32]
+
+
 def _reason(path: Path) -> str:
     with pytest.raises(RefusedVolume) as refusal:
         read_volume(path)
@@ -170,9 +191,49 @@ def test_rounded_positions_are_harmless(tmp_path: Path) -> None:
     (_set(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "localizer"),
     (_set(PhotometricInterpretation="MONOCHROME1"), "monochrome1"),
     (_set(Modality="MR"), "not_ct"),
+    (_set(ImageOrientationPatient=[0, 0, 0, 0, 0, 0]), "no_orientation"),
+    (_set(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no_orientation"),
+    (_set(ImageOrientationPatient=[2, 0, 0, 0, 2, 0]), "no_orientation"),
+    (_raw("ImageOrientationPatient", "nan\\0\\0\\0\\1\\0"), "no_orientation"),
+    (_set(ImageOrientationPatient=[1, 0, 0, 0, 1]), "no_position"),
+    (_raw("ImageOrientationPatient", "1\\0\\0\\0\\1", only=3), "no_position"),
+    (_set(PixelSpacing=0.8), "no_position"),
+    (_raw("PixelSpacing", "inf\\inf"), "no_position"),
+    (_raw("PixelSpacing", "0,7\\0,7"), "unreadable"),
+    (_raw("RescaleSlope", "1,0", only=3), "unreadable"),
+    (_raw("ImagePositionPatient", "a\\b\\c"), "unreadable"),
+    (_set(ImagePositionPatient=[0, 1]), "no_position"),
+    (_shorter, "truncated"),
+    (_drop("PixelData"), "truncated"),
 ])
 def test_a_series_that_is_no_regular_volume_in_hu_is_refused(edit: Edit, reason: str, tmp_path: Path) -> None:
     assert _reason(_series(tmp_path / "series", edit)) == reason
+
+
+def test_an_odd_length_of_pixels_may_be_padded(tmp_path: Path) -> None:
+    def narrow(header: Dataset, index: int) -> None:
+        header.Rows, header.Columns, header.BitsAllocated, header.BitsStored, header.HighBit = 5, 5, 8, 8, 7
+        header.PixelRepresentation, header.PixelData = 0, bytes(range(25)) + b"\0"
+
+    np.testing.assert_array_equal(read_volume(_series(tmp_path / "series", narrow)).hu.reshape(6, 25), [[*range(-24, 1)]] * 6)
+
+
+def test_values_of_a_header_are_never_printed(tmp_path: Path) -> None:
+    """In a process of its own: pytest keeps warnings to itself."""
+    folder = _series(tmp_path / "series")
+    for file in folder.iterdir():
+        # of the same length as the series' number
+        file.write_bytes(file.read_bytes().replace(b"1.2.3.4\0", b"1.SMITHJ"))
+    script = f"from bimcvr.data.volume import read_volume; from pathlib import Path; print(read_volume(Path({str(folder)!r})).hu.shape)"
+    done = subprocess.run([sys.executable, "-W", "always", "-c", script], capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout == "(6, 12, 16)\n"
+    assert "SMITH" not in done.stderr
+    (folder / "1.2.3.4-9.dcm").write_bytes((folder / "1.2.3.4-9.dcm").read_bytes().replace(b"0.8\\0.7 ", b"SMITHY\\7"))
+    with pytest.raises(RefusedVolume) as refusal:
+        read_volume(folder)
+    assert refusal.value.reason == "unreadable"
+    assert "SMITH" not in str(refusal.value)
+    assert "PixelSpacing" in str(refusal.value)
 
 
 def test_a_corrected_tilt_is_read_whatever_the_tag_says(tmp_path: Path) -> None:

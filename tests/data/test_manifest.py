@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
+from bimcvr.data.splits import assign_splits
 from bimcvr.errors import UserError
 
 
@@ -38,17 +39,50 @@ def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
     [
         ("study_id,volume,raport\na,b,c\n", "'report'.*'raport'"),
         ("study_id,volume,report\n", "no rows"),
-        ("study_id,volume,report\na,b,c\na,d,e\n", "'a' stands in lines 2, 3"),
-        ("study_id,volume,report\na,,c\n", "line 2: 'volume' is empty"),
-        ("study_id,volume,report,split\na,b,c,training\n", "line 2: the split 'training' is unknown"),
+        ("study_id,volume,report\na,b,c\na,d,e\n", "'a' stands in rows 1, 2"),
+        ("study_id,volume,report\na,,c\n", r"row 1 \(study_id 'a'\): 'volume' is empty"),
+        ("study_id,volume,report,split\na,b,c,training\n", r"row 1 \(study_id 'a'\): the split 'training' is unknown"),
+        ('study_id,volume,report,split\na,b,"c\n\nd",train\nb,b,"c\nd",training\n', r"row 2 \(study_id 'b'\)"),
+        ("study_id,volume,report,status\na,b,c,okay\n", "the status 'okay' is unknown. Use one of ok, rejected, review"),
+        ("study_id,volume,report,split,split \na,b,c,test,train\n", "'split' twice"),
+        ("study_id,volume,report\na,b,SECRET, text\nb,b,SECRET, text\n", "more cells than the header"),
+        ("study_id,volume,report\na,b,SECRET,\nb,b,SECRET,\n", "more cells than the header"),
+        ("study_id,volume,report\na,b,SECRET\nb,b,SECRET, text\n", "more cells than the header"),
+        ("study_id,volume,report,split,status\na,b,SECRET, text,train\n", "is unknown"),
+        ("study_id,volume,report,status\na,b,c,a SECRET finding\n", "the status is unknown"),
+        ("a,b,SECRET text\nc,d,SECRET text\n", "first row must name the columns"),
+        ("study_id;volume;report\na;b;SECRET, text\n", "separated by semicolons"),
+        ("study_id\tvolume\treport\na\tb\tc\n", "separated by tabs"),
         ("", "cannot be read"),
     ],
 )
 def test_a_bad_manifest_names_the_culprit(tmp_path: Path, text: str, culprit: str) -> None:
     path = tmp_path / "m.csv"
     path.write_text(text)
-    with pytest.raises(UserError, match=culprit):
+    with pytest.raises(UserError, match=culprit) as told:
         read_manifest(path)
+    assert "SECRET" not in str(told.value)
+
+
+def test_blanks_and_capitals_do_not_change_what_a_cell_means(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, report=[" as it stands ", "b", "c"], status=["OK", "ok ", " Rejected"],
+                                     patient_id=["P1", "P1 ", "P2"], split=["Train", "train ", ""], **{"labels ": [" a;b", "", ""]}))
+    assert manifest.accepted().tolist() == [0, 1]
+    assert manifest.column("patient_id") == ["P1", "P1", "P2"]
+    assert manifest.column("split") == ["train", "train", ""]
+    assert manifest.column("labels")[0] == "a;b"
+    assert manifest.column("report")[0] == " as it stands "
+
+
+def test_a_patient_in_two_splits_is_seen_through_blanks(tmp_path: Path) -> None:
+    manifest = read_manifest(written(tmp_path, report=["a", "b"], patient_id=["P1", "P1 "], split=["train", "test"]))
+    with pytest.raises(UserError, match="P1 has studies in more than one split"):
+        assign_splits(manifest)
+
+
+def test_cells_that_are_absent_at_a_rows_end_are_empty(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("study_id,volume,report,split,status\na,b,c,test\nb,b,c\n")
+    assert read_manifest(tmp_path / "m.csv").column("status") == ["", ""]
 
 
 def test_a_missing_manifest_names_its_path(tmp_path: Path) -> None:

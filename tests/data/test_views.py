@@ -73,6 +73,16 @@ def test_a_left_right_flip_is_refused_wherever_it_hides(flip: torchio.Transform)
             refuse_left_right_flip("data.view_1", view)
 
 
+@pytest.mark.parametrize("scales", [(-1, 1, 1), (1, -1, 1), (-0.9, -0.9, 1)])
+def test_a_mirror_made_by_a_negative_scale_is_refused(scales: tuple[float, ...]) -> None:
+    mirror = torchio.Affine(scales=scales, degrees=(0, 0, 0), translation=(0, 0, 0))
+    for view in (mirror, torchio.Compose([torchio.RandomNoise(), torchio.OneOf({torchio.Compose([mirror]): 1.0})])):
+        with pytest.raises(UserError, match=r"data.view_1.*mirrors"):
+            refuse_left_right_flip("data.view_1", view)
+    refuse_left_right_flip("v", torchio.Affine(scales=(0.9, 1.1, 1), degrees=(0, 0, 90), translation=(0, 0, 0)))
+    refuse_left_right_flip("v", torchio.RandomAffine())
+
+
 def test_other_flips_pass() -> None:
     refuse_left_right_flip("v", torchio.RandomFlip(axes=("Anterior", "Superior")))
     refuse_left_right_flip("v", torchio.RandomFlip(axes=("Left",), flip_probability=0))

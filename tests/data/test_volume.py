@@ -189,6 +189,13 @@ def test_nifti_slope_and_intercept_are_heeded(suffix: str, tmp_path: Path) -> No
     (0, "i", (99,), "unreadable"),
     (40, "4h", (3, 10, 8, 7), "truncated"),
     (40, "4h", (3, 30000, 30000, 30000), "too_large"),
+    (108, "f", (float("nan"),), "unreadable"),
+    (108, "f", (float("inf"),), "unreadable"),
+    (108, "f", (-100.0,), "unreadable"),
+    (108, "f", (0.0,), "unreadable"),
+    (40, "4h", (3, -10, 8, 6), "unreadable"),
+    (40, "4h", (3, -10, -8, 6), "unreadable"),
+    (40, "4h", (3, 0, 8, 6), "unreadable"),
 ])
 def test_a_nifti_header_that_misleads_is_refused(
     suffix: str, offset: int, kind: str, values: tuple[float, ...], reason: str, tmp_path: Path

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bimcvr.data.detached import data_files
 from bimcvr.data.manifest import Manifest
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
 
-# raise it whenever reading or resampling gives other voxels than before
-PIPELINE_VERSION = 1
+# raise it whenever reading or resampling gives other voxels than before, or refuses what was read
+PIPELINE_VERSION = 2
 Grid = tuple[int, int, int]
 
 
@@ -48,7 +49,7 @@ class VolumeCache:
 
         Args:
             source: a volume file or a DICOM folder.
-            sha256: the source's checksum if it is known; else size, time and the ends of the file stand for it.
+            sha256: the source's checksum if it is known; else `source_identity` stands for it.
 
         Raises:
             UserError: there is no such file or folder.
@@ -112,25 +113,32 @@ def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> t
 
 
 def source_identity(source: Path) -> str:
-    """Return what stands for a source whose checksum is unknown: size, time and the ends of its files.
+    """Return what stands for a source whose checksum is unknown: names, sizes and times of its files, and samples of their bytes.
+
+    The files are those of a DICOM folder, or the volume's and those in which its header says that the voxels lie.
 
     Raises:
         UserError: there is no such file or folder.
     """
     if source.is_dir():
         files = sorted(path for path in source.iterdir() if path.is_file())
-        if files:
-            stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-            return f"{stats}|{_ends(files[0])}|{_ends(files[-1])}"
-        raise UserError(f"The DICOM folder {source} is empty.")
-    if not source.is_file():
+        if not files:
+            raise UserError(f"The DICOM folder {source} is empty.")
+    elif source.is_file():
+        files = [source, *data_files(source)]
+    else:
         raise UserError(f"There is no volume at {source}. Correct the `volume` column, or give the folder that it is relative "
                         "to as data.root (for verbs: --root).")
-    return f"{source.stat().st_size}|{source.stat().st_mtime_ns}|{_ends(source)}"
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return f"{stats}|{_sample(files[0])}|{_sample(files[-1])}"
 
 
-def _ends(path: Path, length: int = 65536) -> str:
+def _sample(path: Path, length: int = 65536) -> str:
+    """Return a hash of a file's beginning, middle and end: names and times may be alike, the middle of two scans is not."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        head = stream.read(length)
-        stream.seek(max(0, path.stat().st_size - length))
-        return hashlib.sha256(head + stream.read(length)).hexdigest()
+        for start in (0, (size - length) // 2, size - length):
+            stream.seek(max(0, start))
+            digest.update(stream.read(length))
+    return digest.hexdigest()

@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from bimcvr.data.dicom_header import read_header
 from bimcvr.data.headers import SUFFIXES, check_present
 from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.slices import SlicePositions, check_positions
 
 _ONE = "Put each series into a folder of its own and name that folder."
 _CT_SERIES = "Name the folder of the original CT series."
-_PLACING = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+# and how many numbers each is
+_PLACING = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
+_NUMBERS = (*_PLACING, "RescaleSlope", "RescaleIntercept", "NumberOfFrames")
+# where no syntax is named it is the implicit one
+_UNCOMPRESSED = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,11 @@ class DicomStack:
 
 @dataclass(frozen=True)
 class _Slice:
+    """`stored` counts the bytes of pixels that the header announces."""
+
     file: Path
     header: Dataset
+    stored: int
 
 
 def is_dicom(path: Path) -> bool:
@@ -70,7 +79,7 @@ def find_stack(path: Path) -> DicomStack:
     Raises:
         RefusedVolume: with the reason `no_dicom`, `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`,
             `localizer`, `colour`, `monochrome1`, `no_rescale`, `multi_frame`, `several_series`,
-            `no_position`, `not_a_volume`, or one of `check_positions`.
+            `no_position`, `not_a_volume`, `truncated`, or one of `check_positions`.
     """
     groups = defaultdict(list)
     for item in _headers(path):
@@ -105,10 +114,10 @@ def _headers(path: Path) -> list[_Slice]:
             continue
         check_present(file)
         try:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
-            raise RefusedVolume("unreadable", file, f"is no readable DICOM ({error}).", FETCH_AGAIN) from error
-        found.append(_Slice(file, header))
+            header, stored = read_header(file)
+        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, AttributeError) as error:
+            raise RefusedVolume("unreadable", file, f"is no readable DICOM ({type(error).__name__}).", FETCH_AGAIN) from error
+        found.append(_Slice(file, header, stored))
     if not found:
         raise RefusedVolume("no_dicom", path, "holds no DICOM file.",
                             f"Name the folder in which the slices lie, or a file in {', '.join(SUFFIXES)}.")
@@ -138,6 +147,10 @@ def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
         return "colour", "holds colour images, which are no HU.", _CT_SERIES
     if any(header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers):
         return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
+    for member in members:
+        malformed = next((tag for tag in _NUMBERS if _numbers(member.header, tag) is None), None)
+        if malformed:
+            return "unreadable", f"has a {malformed} that is no number in {member.file.name}.", FETCH_AGAIN
     lacking = next((member.file.name for member in members if not _has_rescale(member.header)), None)
     if lacking:
         return "no_rescale", f"is not in HU: {lacking} has no rescale slope and intercept to HU.", FETCH_AGAIN
@@ -146,8 +159,10 @@ def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
     if len(members) < 2:
         return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
     for member in members:
-        if not all(member.header.get(tag) for tag in _PLACING):
+        if not all(len(_numbers(member.header, tag) or []) == count for tag, count in _PLACING.items()):
             return "no_position", f"does not say where {member.file.name} lies in the patient.", FETCH_AGAIN
+        if _is_cut_short(member):
+            return "truncated", f"has fewer voxels in {member.file.name} than its header promises.", FETCH_AGAIN
     return None
 
 
@@ -168,11 +183,28 @@ def _stack(path: Path, members: list[_Slice], notes: tuple[str, ...]) -> DicomSt
 
 
 def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
-    def numbers(tag: str) -> np.ndarray:
-        return np.array([[float(value) for value in member.header[tag].value] for member in members])
-
-    positions, orientations, spacings = (numbers(tag) for tag in _PLACING)
+    positions, orientations, spacings = (np.array([_numbers(member.header, tag) for member in members]) for tag in _PLACING)
     return check_positions(path, positions, orientations, spacings)
+
+
+def _numbers(header: Dataset, tag: str) -> list[float] | None:
+    """Return the numbers of an element, none if it is absent or empty; None if they are no numbers."""
+    try:
+        value = header.get(tag)
+        if value is None or value == "":
+            return []
+        return [float(item) for item in (value if isinstance(value, MultiValue) else [value])]
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _is_cut_short(member: _Slice) -> bool:
+    """Tell whether a slice stores fewer bytes than its voxels need: ITK would fill up with whatever lay in memory."""
+    header = member.header
+    if str(header.file_meta.get("TransferSyntaxUID") or "") not in _UNCOMPRESSED:
+        return False
+    bits = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("BitsAllocated") or 0)
+    return member.stored < -(-bits // 8)
 
 
 def _is_spread(members: list[_Slice]) -> bool:

@@ -15,10 +15,13 @@ from bimcvr.files import replacing
 
 REQUIRED = ("study_id", "volume", "report")
 SPLITS = ("train", "val", "test")
+STATUSES = ("ok", "rejected", "review")
 # flags that say something against a row's report: its text then proves nothing about another row
 REPORT_FLAGS = ("report", "placeholder", "mismatch", "duplicate_report", "untranslated", "wrong_modality")
 # those of them by which a row's report is not its volume's at all
 ELSEWHERE_FLAGS = ("placeholder", "mismatch", "wrong_modality")
+
+_MORE_CELLS = "A row has more cells than the header: put reports with commas into quotes, and end no row with a comma."
 
 
 @dataclass(frozen=True)
@@ -82,21 +85,39 @@ def normalised_text(report: str) -> str:
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     """Read and check a manifest.
 
+    Blanks around cells go, except in reports; `split` and `status` may be in capitals.
+
     Args:
         path: the CSV file (UTF-8).
         root: the folder that `volume` is relative to; the manifest's own folder if None.
 
     Raises:
-        UserError: the file, a column or a study_id is missing, a study_id stands twice, or a split is unknown.
+        UserError: the file, a column or a study_id is missing, a study_id stands twice, or a split or status is unknown.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"There is no manifest at {path}. Give the path of a CSV file with the columns "
                         f"{', '.join(REQUIRED)}; `python -m bimcvr phantom DIR` makes one to try.")
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        head = stream.readline()
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if mark in head and "," not in head:
+            raise UserError(f"{path} is separated by {name}; a manifest needs commas. Save it again as comma-separated CSV.")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as a UTF-8 CSV file: {error}") from error
+        hint = f". {_MORE_CELLS}" if "Expected" in str(error) else ""
+        raise UserError(f"{path} cannot be read as a UTF-8 CSV file: {str(error).strip()}{hint}") from error
+    # pandas takes the first column for row names where rows are longer than the header
+    if not isinstance(table.index, pd.RangeIndex):
+        raise UserError(f"{path} cannot be read as a UTF-8 CSV file. {_MORE_CELLS}")
+    table = table.fillna("").rename(columns=str.strip)
+    if table.columns.has_duplicates:
+        raise UserError(f"{path} has the column '{table.columns[table.columns.duplicated()][0]}' twice. Remove or rename one.")
+    for name in set(table.columns) - {"report"}:
+        table[name] = table[name].str.strip()
+    for name in {"split", "status"} & set(table.columns):
+        table[name] = table[name].str.lower()
     _check(table, path)
     return Manifest(table, path, Path(root) if root is not None else path.parent)
 
@@ -141,21 +162,32 @@ def _check(table: pd.DataFrame, path: Path) -> None:
         if name not in table:
             near = difflib.get_close_matches(name, list(table.columns), n=1, cutoff=0.5)
             hint = f" (is it the column '{near[0]}'? rename it)" if near else ""
-            raise UserError(f"{path} has no column '{name}'{hint}. A manifest needs {', '.join(REQUIRED)}; "
-                            f"it has {', '.join(map(str, table.columns))}.")
+            # where the header is absent, its place is taken by a report, which must not be shown
+            named = [column for column in table.columns if column.isidentifier()]
+            raise UserError(f"{path} has no column '{name}'{hint}. Its first row must name the columns, and a manifest needs "
+                            f"{', '.join(REQUIRED)}; it has {', '.join(named) or 'none of them'}.")
     if table.empty:
         raise UserError(f"{path} has no rows: a manifest needs one row a volume.")
     for name in ("study_id", "volume"):
-        empty = np.flatnonzero(table[name].str.strip() == "")
+        empty = np.flatnonzero(table[name] == "")
         if len(empty):
-            raise UserError(f"{path}, line {empty[0] + 2}: '{name}' is empty. Every row needs one.")
+            raise UserError(f"{path}, {_row(table, empty[0])}: '{name}' is empty. Every row needs one.")
     twice = table["study_id"][table["study_id"].duplicated()]
     if len(twice):
-        lines = np.flatnonzero(table["study_id"] == twice.iloc[0]) + 2
-        raise UserError(f"{path}: the study_id '{twice.iloc[0]}' stands in lines {', '.join(map(str, lines))}. Each row "
+        rows = np.flatnonzero(table["study_id"] == twice.iloc[0]) + 1
+        raise UserError(f"{path}: the study_id '{twice.iloc[0]}' stands in rows {', '.join(map(str, rows))}. Each row "
                         "needs its own: name two volumes of one examination like ses-1_run-1 and ses-1_run-2.")
-    if "split" in table:
-        unknown = np.flatnonzero(~table["split"].isin([*SPLITS, ""]))
+    for name, known in (("split", SPLITS), ("status", STATUSES)):
+        unknown = np.flatnonzero(~table[name].isin([*known, ""])) if name in table else np.empty(0, dtype=np.int64)
         if len(unknown):
-            raise UserError(f"{path}, line {unknown[0] + 2}: the split '{table['split'].iloc[unknown[0]]}' is unknown. "
-                            f"Use one of {', '.join(SPLITS)}, or leave the cell empty.")
+            value = table[name].iloc[unknown[0]]
+            # cells out of place may be a report's
+            shown = f" '{value}'" if len(value) < 20 and " " not in value else ""
+            raise UserError(f"{path}, {_row(table, unknown[0])}: the {name}{shown} is unknown. "
+                            f"Use one of {', '.join(known)}, or leave the cell empty.")
+
+
+def _row(table: pd.DataFrame, row: int) -> str:
+    """Name a row as a user finds it: reports of several lines make line numbers useless."""
+    study = table["study_id"].iloc[row]
+    return f"row {row + 1}" + (f" (study_id '{study}')" if study else "")

@@ -73,17 +73,20 @@ def _read_header(path: Path, compressed: bool) -> _Header:
         raise RefusedVolume("truncated", path, f"cannot be decompressed ({error}).", FETCH_AGAIN) from error
     for order in "<>":
         if len(raw) >= 348 and struct.unpack_from(order + "i", raw)[0] == 348:
-            return _parse(order, raw, _NIFTI_1)
+            return _parse(path, order, raw, _NIFTI_1)
         if len(raw) >= 540 and struct.unpack_from(order + "i", raw)[0] == 540:
-            return _parse(order, raw, _NIFTI_2)
+            return _parse(path, order, raw, _NIFTI_2)
     if len(raw) < 348:
         raise RefusedVolume("truncated", path, "ends within its header.", FETCH_AGAIN)
     raise RefusedVolume("unreadable", path, "does not begin with a NIfTI header.", FETCH_AGAIN)
 
 
-def _parse(order: str, raw: bytes, layout: tuple[tuple[str, int], ...]) -> _Header:
+def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ...]) -> _Header:
     fields: list[Any] = [struct.unpack_from(order + kind, raw, offset) for kind, offset in layout]
     (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), rows = fields
+    # the voxels lie behind the header; a smaller offset would have its bytes read as HU
+    if not math.isfinite(offset) or offset < struct.unpack_from(order + "i", raw)[0]:
+        raise RefusedVolume("unreadable", path, f"has a header that places its voxels at byte {offset:g}.", FETCH_AGAIN)
     shape = dim[1 : 1 + min(max(dim[0], 0), 7)]
     # a slope of 0 means that there is none
     scaling = (slope, intercept) if slope and math.isfinite(slope) and math.isfinite(intercept) else (1.0, 0.0)

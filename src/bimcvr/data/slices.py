@@ -44,11 +44,15 @@ def check_positions(
         spacings: (N, 2) PixelSpacing in mm.
 
     Raises:
-        RefusedVolume: with the reason `no_position`, `mixed_geometry`, `duplicate_positions`, `gantry_tilt`,
+        RefusedVolume: with the reason `no_position`, `no_orientation`, `mixed_geometry`, `duplicate_positions`, `gantry_tilt`,
             `shifted_slices`, `missing_slices` or `variable_gaps`.
     """
-    if not np.all(np.isfinite(positions)) or not np.all(spacings > 0):
+    if not np.all(np.isfinite(positions)) or not np.all(np.isfinite(spacings) & (spacings > 0)):
         raise RefusedVolume("no_position", path, "has unusable positions or spacings.", FETCH_AGAIN)
+    axes = orientations.reshape(-1, 2, 3)
+    # a NaN is not close to anything
+    if not np.allclose(axes @ axes.transpose(0, 2, 1), np.eye(2), rtol=0, atol=1e-2):
+        raise RefusedVolume("no_orientation", path, "has an orientation that is not two unit vectors at right angles.", FETCH_AGAIN)
     _check_same(path, orientations, spacings)
     normal = np.cross(orientations[0, :3], orientations[0, 3:])
     normal /= np.linalg.norm(normal)

@@ -82,9 +82,9 @@ def patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fra
     patients = manifest.column("patient_id")
     missing = [row for row in rows if not patients[row]]
     if missing:
-        raise UserError(f"{manifest.path}, line {missing[0] + 2}: no patient_id, so the split by patient (patient_hash) "
-                        "cannot be made. Fill in the column patient_id, or set data.split to exact (by study, as the paper) "
-                        "or column.")
+        raise UserError(f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no patient_id, so the split by "
+                        "patient (patient_hash) cannot be made. Fill in the column patient_id, or set data.split to "
+                        "exact (by study, as the paper) or column.")
     return [_hash_split(patients[row], seed, fractions) for row in rows]
 
 
@@ -105,8 +105,8 @@ def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions)
     shards = manifest.column("shard")
     missing = [row for row in rows if not shards[row]]
     if missing:
-        raise UserError(f"{manifest.path}, line {missing[0] + 2}: no shard, so the split by shard cannot be made. "
-                        "Fill in a column `shard` with the archive each volume came from, or choose another data.split.")
+        raise UserError(f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no shard, so the split by shard "
+                        "cannot be made. Fill in a column `shard` with the archive each volume came from, or choose another data.split.")
     names = sorted({shards[row] for row in rows}, key=lambda name: (len(name), name))
     of_shard = dict(zip(names, _in_order(len(names), fractions), strict=True))
     return [of_shard[shards[row]] for row in rows]

@@ -70,9 +70,13 @@ def refuse_left_right_flip(name: str, view: View | None) -> None:
         view: the pipeline; None passes.
 
     Raises:
-        UserError: a flip along the left–right axis is in it.
+        UserError: a flip along the left–right axis is in it, or a scaling by a negative factor.
     """
     for transform in _all_transforms(view):
+        # RandomAffine takes positive factors only
+        if isinstance(transform, torchio.Affine) and min(transform.scales) < 0:
+            raise UserError(f"{name} holds Affine(scales={transform.scales}): a negative factor mirrors the volume. It would put a "
+                            "finding that the report calls right on the left. Use positive factors.")
         if not isinstance(transform, (torchio.Flip, torchio.RandomFlip)):
             continue
         happens = getattr(transform, "flip_probability", 1.0) > 0

@@ -4,6 +4,7 @@ SimpleITK decodes the voxels; what it would let pass with a warning, or make up,
 beforehand and refused by name.
 """
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -85,7 +86,14 @@ def read_image(path: Path) -> NativeImage:
     Raises:
         RefusedVolume: it is no regular volume in HU; `reason` says why.
     """
-    path = Path(path)
+    try:
+        return _checked_image(Path(path))
+    except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error) as error:
+        # what a malformed header trips over; its values may be the patient's and stay out of the message
+        raise RefusedVolume("unreadable", path, f"has a malformed header ({type(error).__name__}).", FETCH_AGAIN) from error
+
+
+def _checked_image(path: Path) -> NativeImage:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
         stack = find_stack(path)
