@@ -110,7 +110,8 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     for section in ("Figures", "lift", "AUROC", "shared labels", "probes", "Comparison", "audited", "worst"):
         assert any(section in heading for heading in seen.headings), section
     for text in ("PHANTOM (synthetic data)", "the gallery fixed, 50 resamples", "77.7 %", "7 patients stand in more than one split",
-                 "other.npz", "rows without flags", "flags: mismatch", "lift@20", "hash " + manifest.digest, "patient's right is on the left"):
+                 "other.npz", "rows without flags", "flags: mismatch", "lift@20",
+                 "hash " + manifest.digest, "patient's right is on the left"):
         assert text in seen.text, text
     assert "Contains patient data" not in page
     for way in WAYS:
