@@ -159,9 +159,6 @@ def measure(candidates: dict[str, Callable[[], object]], runs: int) -> dict[str,
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for run in range(runs + 1):
         for name, candidate in candidates.items():
-            if name == "torchmetrics" and run > 3:
-                times[name].append(times[name][-1])  # it takes seconds, and the bar is far away
-                continue
             began = time.perf_counter()
             candidate()
             if run:

@@ -97,6 +97,14 @@ def test_a_phantom_s_page_says_so_and_names_the_overlap(cohort: Path) -> None:
     assert "<b>Patient overlap:</b>" in page
 
 
+def test_one_phantom_row_does_not_hide_the_patients(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = read_manifest(cohort)
+    write_manifest(manifest.table.assign(source=["phantom", "", "", ""]), cohort)
+    main(["audit", str(cohort), "--jobs", "1"])
+    assert "Keep it where they may be. Part is PHANTOM (synthetic data)" in (cohort.parent / "audit/audit.html").read_text()
+    assert "PHANTOM (synthetic data) and patient data: audit of" in capsys.readouterr().out
+
+
 def test_a_second_run_reads_no_volume_and_writes_the_same(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     main(["audit", str(cohort), "--jobs", "1"])
     out = cohort.parent / "audit"

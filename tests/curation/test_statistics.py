@@ -55,6 +55,10 @@ def test_the_text_has_the_paper_s_form(manifest: Manifest) -> None:
     phantom = statistics_of(manifest.with_column("source", ["phantom"] * 5), GEOMETRY)
     assert "phantom" in as_markdown(phantom)
     assert "Phantom" in as_latex(phantom)
+    assert "no patient's" in as_markdown(phantom)
+    mixed = statistics_of(manifest.with_column("source", ["phantom", *[""] * 4]), GEOMETRY)
+    assert as_markdown(mixed).startswith("# Statistics of **phantoms** (synthetic data) and patients\n")
+    assert "Phantoms (synthetic data) and patients." in as_latex(mixed)
 
 
 def test_samples_are_of_different_patients_and_accepted(manifest: Manifest) -> None:

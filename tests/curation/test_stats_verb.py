@@ -52,6 +52,14 @@ def test_it_writes_all_that_it_names(cohort: Path, capsys: pytest.CaptureFixture
     assert row in printed
 
 
+def test_one_phantom_row_does_not_hide_the_patients(cohort: Path) -> None:
+    write_manifest(read_manifest(cohort).table.assign(source=["phantom", "", ""]), cohort)
+    main(["stats", str(cohort), "--jobs", "1"])
+    page = (cohort.parent / "statistics/statistics.html").read_text()
+    assert "Keep it where they may be. Part is PHANTOM (synthetic data)" in page
+    assert "no patient's" not in page
+
+
 def test_the_page_holds_what_the_markdown_holds_and_nothing_runs_in_it(cohort: Path) -> None:
     (cohort.parent / "review.csv").write_text(REVIEWS)
     main(["stats", str(cohort), "--reviews", str(cohort.parent / "review.csv"), "--jobs", "1"])

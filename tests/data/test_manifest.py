@@ -1,10 +1,13 @@
 """Reading manifests, and which rows share a report."""
 
+import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from bimcvr.data.gallery import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
 from bimcvr.data.splits import assign_splits
 from bimcvr.errors import UserError
@@ -88,6 +91,24 @@ def test_cells_that_are_absent_at_a_rows_end_are_empty(tmp_path: Path) -> None:
 def test_a_missing_manifest_names_its_path(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.csv"):
         read_manifest(tmp_path / "nowhere.csv")
+
+
+def test_patients_stand_beside_phantoms() -> None:
+    for source, phantom, patients in ((["phantom", "phantom"], True, False), (["phantom", ""], True, True), (["a", "b"], False, True)):
+        manifest = manifest_of(source=source)
+        assert (manifest.is_phantom, manifest.has_patients) == (phantom, patients)
+    assert manifest_of(report=["a"]).has_patients
+
+
+def test_one_long_report_does_not_lengthen_all() -> None:
+    manifest = manifest_of(report=["long " * 6000, "A  b.", "a B.", *(f"text {i % 7}" for i in range(1000))], split=["test"] * 1003)
+    tracemalloc.start()
+    try:
+        same_text = make_gallery(manifest, *rows_of(manifest, "test"), "test").same_text
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert (same_text.dtype, same_text[1] == same_text[2], len(set(same_text.tolist()))) == (np.int64, True, 9)
 
 
 def test_the_digest_follows_the_content_not_the_place(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ def test_the_result_names_what_it_is_about(npz: Path, manifest: Path, tmp_path: 
         assert word in printed
 
 
+def test_the_ceiling_is_of_the_rule_by_report_alone(npz: Path, manifest: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", str(npz), "--manifest", str(manifest), "--right", "diagonal", "--out", str(tmp_path / "r.json"), *FEW]) == 0
+    assert "ceiling" not in json.loads((tmp_path / "r.json").read_text())
+
+
 def test_extra_studies_are_counted_and_missing_ones_named(
     npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

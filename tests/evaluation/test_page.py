@@ -21,6 +21,7 @@ from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.evaluation.audited import raw_against_audited
 from bimcvr.evaluation.page import shown, signed, write_page
 from bimcvr.evaluation.page_cases import worst_cases
+from bimcvr.evaluation.page_figures import recall_curve
 from bimcvr.metrics.compare import compare
 from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
 from bimcvr.metrics.engine import rank_both
@@ -67,7 +68,7 @@ def result_of(embeddings: Embeddings, gallery: Gallery) -> dict[str, Any]:
 
 
 def page_of(folder: Path, result: dict[str, Any], embeddings: Embeddings, gallery: Gallery, manifest: Manifest) -> str:
-    write_page(folder / "page.html", result, embeddings, gallery, manifest)
+    write_page(folder / "page.html", result, embeddings, gallery, manifest, DRAWS)
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
@@ -108,8 +109,9 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     seen = Tags(page)
     for section in ("Figures", "lift", "AUROC", "shared labels", "probes", "Comparison", "audited", "worst"):
         assert any(section in heading for heading in seen.headings), section
-    for text in ("PHANTOM (synthetic data)", "77.7 %", "7 patients stand in more than one split", "other.npz",
-                 "rows without flags", "flags: mismatch", "lift@20", "hash " + manifest.digest, "patient's right is on the left"):
+    for text in ("PHANTOM (synthetic data)", "the gallery fixed, 50 resamples", "77.7 %", "7 patients stand in more than one split",
+                 "other.npz", "rows without flags", "flags: mismatch", "lift@20",
+                 "hash " + manifest.digest, "patient's right is on the left"):
         assert text in seen.text, text
     assert "Contains patient data" not in page
     for way in WAYS:
@@ -125,6 +127,23 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     assert any("default-src 'none'" in str(attributes.get("content")) for tag, attributes in seen.tags if tag == "meta")
     ids = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
+
+
+def test_one_phantom_in_train_does_not_hide_the_patients(tmp_path: Path) -> None:
+    gallery, manifest = cohort(tmp_path, 5, source=["hospital"] * 4 + ["phantom"], split=["test"] * 4 + ["train"])
+    made = embeddings_of(gallery)
+    seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
+    assert "Contains patient data: reports and images. Keep it where they may be. Part is PHANTOM (synthetic data)" in seen.text
+    assert not [tag for tag, attributes in seen.tags if attributes.get("class") == "banner phantom"]
+
+
+def test_the_curve_s_bands_are_drawn_as_often_as_the_result_s(tmp_path: Path) -> None:
+    gallery, _ = cohort(tmp_path, 12)
+    made = embeddings_of(gallery)
+    group = torch.as_tensor(gallery.group)
+    ranked = dict(zip(WAYS, rank_both(made.image, made.text, group), strict=True))
+    few, more, other = (recall_curve(ranked, group, gallery.patient, Draws(*of)) for of in ((0, 5), (0, 50), (1, 50)))
+    assert len({few, more, other}) == 3
 
 
 def test_three_studies_without_anything_optional(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """An answer on the terminal: whole study ids, the sentences that matter, nothing read as markup."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -21,7 +22,7 @@ def hit(report: str = REPORT, study: str = "sub-1", labels: tuple[str, ...] = ("
 
 
 def answer(*hits: Hit) -> Answer:
-    return Answer("text", (QUERY,), "image", hits, 5, 7, ("[bold]doubt[/bold]",), True, 0.1, 0.001)
+    return Answer("text", (QUERY,), "image", hits, 5, 7, ("[bold]doubt[/bold]",), True, False, 0.1, 0.001)
 
 
 def test_the_excerpt_begins_with_a_sentence_and_holds_most_of_what_was_asked() -> None:
@@ -41,6 +42,21 @@ def test_a_short_report_is_shown_whole_and_a_long_word_is_cut() -> None:
 def test_what_was_asked_is_marked_where_it_stands() -> None:
     text = excerpt(hit())
     assert {text.plain[span.start : span.end] for span in text.spans} >= {"large", "right", "pleural", "effusion"}
+
+
+def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b]0;owned\x07\x1b[2J\x9b2J\x0b\n"
+    found = hit(f"{evil}A large effusion.{evil}", f"s{evil}", (f"mass{evil}",))
+    text = excerpt(found)
+    assert len(text.plain) == len(found.report)
+    assert {text.plain[span.start : span.end] for span in text.spans} == {"large", "effusion"}
+    show(answer(found))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", capsys.readouterr().out)
+
+
+def test_a_mixed_index_is_not_called_phantom_throughout(capsys: pytest.CaptureFixture[str]) -> None:
+    show(replace(answer(hit()), has_patients=True))
+    assert "(partly phantom: synthetic data)" in " ".join(capsys.readouterr().out.split())
 
 
 def test_eighty_columns_hold_a_study_id_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

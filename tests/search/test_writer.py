@@ -16,6 +16,7 @@ from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 from bimcvr.errors import UserError
 from bimcvr.search import commit as commit_module
 from bimcvr.search.index import Index
+from bimcvr.search.page import write_page
 from bimcvr.search.scan import unit_vector
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.writer import IndexWriter
@@ -174,9 +175,20 @@ def test_an_index_is_phantom_while_a_phantom_study_is_in_it(tmp_path: Path) -> N
         writer.put([study("s1", source="phantom"), study("s2", source="hospital")])
     for left in (True, False):  # as committed by a run that never came to its end
         with Index.open(folder) as index:
-            assert (index.is_phantom, index.facts["phantom"], Searcher(index).words("nodule").phantom) == (left, left, left)
+            answer = Searcher(index).words("nodule")
+            assert (index.is_phantom, index.facts["phantom"], answer.phantom) == (left, left, left)
+            assert (index.has_patients, index.facts["has_patients"], answer.has_patients) == (True, True, True)
+            write_page(tmp_path / "answer.html", answer, index)
+            page = (tmp_path / "answer.html").read_text()
+            assert "Contains patient data" in page
+            assert ("Part is PHANTOM" in page) == left
         with IndexWriter(folder, DIM) as writer:
             writer.remove(["s1"])
+    with IndexWriter(folder, DIM) as writer:
+        writer.put([study("s1", source="phantom")])
+        writer.remove(["s2"])
+    with Index.open(folder) as index:
+        assert (index.is_phantom, index.has_patients) == (True, False)
 
 
 def test_there_is_one_writer(tmp_path: Path) -> None:

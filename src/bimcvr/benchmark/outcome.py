@@ -81,7 +81,7 @@ def describe(suite: Suite, manifest: Manifest) -> str:
     """Say what was measured on; on phantoms the word stands first."""
     if suite.cohort:
         return f"phantom (synthetic) data, {suite.cohort.patients:,} patients, cohort seed {suite.cohort.seed}"
-    kind = "phantom (synthetic) data, " if manifest.is_phantom else ""
+    kind = f"phantom (synthetic){' and patient' if manifest.has_patients else ''} data, " if manifest.is_phantom else ""
     return f"{kind}manifest {manifest.path.name} ({manifest.digest})"
 
 

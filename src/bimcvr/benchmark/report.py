@@ -37,7 +37,8 @@ def page(
         data: what was measured on.
     """
     return render(
-        "benchmark/report.html", synthetic=manifest.is_phantom, suite=suite, data=data, headlines=_headlines(methods, setting),
+        "benchmark/report.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, suite=suite, data=data,
+        headlines=_headlines(methods, setting),
         tables=[table for table in tables if not table.name.endswith("differences")],
         differences=[table for table in tables if table.name.endswith("differences")], figures=figures, budget=budget(suite),
         facts=_facts(suite, manifest, records, methods), runs=_runs(records, data),

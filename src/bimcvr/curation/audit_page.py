@@ -80,7 +80,8 @@ def write_audit_page(path: Path, result: AuditResult, ceilings: list[Ceiling], f
     counts = [FlagCount(flag, meaning(flag), count, [_example(manifest, row, finding, pictures[row]) for row, finding in examples[flag]])
               for flag, count in result.counts().items()]
     write_text(path, render(
-        "curation/audit.html", synthetic=manifest.is_phantom, name=manifest.path.name, total=len(manifest), clean=result.clean(),
+        "curation/audit.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
+        total=len(manifest), clean=result.clean(),
         facts=_facts(result), counts=counts, funnel=result.funnel(), ceilings=ceilings, ways=WAYS, shown=cell,
         splits=split_counts(result), patients_known=any(manifest.column("patient_id")), foreign=_foreign(result), unread=result.unread(),
     ))

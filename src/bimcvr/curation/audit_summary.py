@@ -47,7 +47,8 @@ def noise_ceilings(audited: Manifest, split: str) -> list[Ceiling]:
 def summary_text(result: AuditResult, ceilings: list[Ceiling]) -> str:
     """Lay an audit out for the terminal."""
     rows = len(result.manifest)
-    kind = "PHANTOM (synthetic data)" if result.manifest.is_phantom else "data"
+    of = result.manifest
+    kind = f"PHANTOM (synthetic data){' and patient data' if of.has_patients else ''}" if of.is_phantom else "data"
     lines = [f"{kind}: audit of {result.manifest.path}, {rows} rows", "", f"{'flag':<24}{'rows':>7}{'share':>9}  against"]
     lines += [f"{flag:<24}{count:>7}{_percent(count, rows):>9}  {meaning(flag).side}" for flag, count in result.counts().items()]
     clean = result.clean()

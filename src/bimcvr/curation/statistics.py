@@ -48,6 +48,7 @@ class Statistics:
 
     Attributes:
         phantom: whether any of it is synthetic.
+        has_patients: whether any of it is not.
         volumes, reports, patients, slices, diseases: totals; a report that several volumes share counts once.
         gigabytes: size of the source files, 10^9 bytes.
         set_aside: rows that are rejected or in review.
@@ -59,6 +60,7 @@ class Statistics:
     """
 
     phantom: bool
+    has_patients: bool
     volumes: int
     reports: int
     patients: int
@@ -108,6 +110,7 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
                ("Length of report (words)", np.asarray(lengths)))
     return Statistics(
         phantom=manifest.is_phantom,
+        has_patients=manifest.has_patients,
         volumes=len(rows),
         reports=len(examinations),
         patients=len({patients[row] for row in rows} - {""}),
@@ -130,7 +133,8 @@ def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str
         numbers: from `statistics_of`.
         agreement: of the reviewers, where there was a review.
     """
-    kind = " of a **phantom** (synthetic data, no patient's)" if numbers.phantom else ""
+    pure = " of a **phantom** (synthetic data, no patient's)"
+    kind = (" of **phantoms** (synthetic data) and patients" if numbers.has_patients else pure) if numbers.phantom else ""
     lines = [f"# Statistics{kind}", "", totals(numbers), "", "Table 1: image and report statistics.", "",
              "| Statistic | Average | Median | Range |", "|---|---|---|---|"]
     lines += [f"| {line.name} | {line.mean:.1f} | {line.median:g} | {line.low} ~ {line.high} |" for line in numbers.table]
@@ -158,7 +162,7 @@ def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str
 
 def as_latex(numbers: Statistics) -> str:
     """Write Table 1 in the paper's form as a LaTeX table (package booktabs)."""
-    kind = " Phantom: synthetic data." if numbers.phantom else ""
+    kind = (" Phantoms (synthetic data) and patients." if numbers.has_patients else " Phantom: synthetic data.") if numbers.phantom else ""
     rows = "\n".join(f"{line.name} & {line.mean:.1f} & {line.median:g} & {line.low} $\\sim$ {line.high} \\\\" for line in numbers.table)
     return ("\\begin{table}\n\\centering\n"
             f"\\caption{{Summary of image and report statistics.{kind} {totals(numbers)}}}\n"

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from bimcvr.curation.statistics import Statistics
 
 _GRID = (128, 192, 192)
-_PHANTOM = "PHANTOM: synthetic data, no patient's. "
 
 
 def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), studies: int = 8) -> None:
@@ -37,7 +36,7 @@ def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), s
         panel.set_axis_off()
     for place, row in enumerate(chosen):
         _draw_sample(panels[place // 2, 4 * (place % 2) : 4 * (place % 2) + 4], manifest, row)
-    title = (_PHANTOM if manifest.is_phantom else "") + "Samples: axial, coronal, sagittal; the patient's right is on the left"
+    title = _kind(manifest.is_phantom, manifest.has_patients) + "Samples: axial, coronal, sagittal; the patient's right is on the left"
     figure.suptitle(title, fontsize=10, y=0.995)
     _save(figure, path)
 
@@ -60,26 +59,25 @@ def choose_samples(manifest: Manifest, studies: int, unread: Collection[int] = (
     return chosen
 
 
-def draw_words(counts: Sequence[tuple[str, int]], path: Path, phantom: bool, bars: int = 25) -> None:
+def draw_words(numbers: "Statistics", path: Path, bars: int = 25) -> None:
     """Draw Fig. 3: the most frequent words as bars, and as a cloud.
 
     Args:
-        counts: words with their numbers, most frequent first.
+        numbers: of `statistics_of`.
         path: the PNG to write.
-        phantom: say that the data is synthetic.
         bars: how many words have a bar.
     """
     figure = _figure(13, 5.2)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.45]})
-    top = list(counts[:bars])[::-1]
+    top = list(numbers.words[:bars])[::-1]
     left.barh([word for word, _ in top], [count for _, count in top], color="#33658a")
     left.tick_params(labelsize=8)
     left.set_xlabel("occurrences in the reports", fontsize=8)
     left.spines[["top", "right"]].set_visible(False)
     left.set_title("Word frequency", fontsize=10)
     right.set_title("Word cloud", fontsize=10)
-    draw_cloud(right, counts[:90])
-    figure.suptitle((_PHANTOM if phantom else "") + "Words of the reports, stop words and numbers aside", fontsize=10)
+    draw_cloud(right, numbers.words[:90])
+    figure.suptitle(_kind(numbers.phantom, numbers.has_patients) + "Words of the reports, stop words and numbers aside", fontsize=10)
     figure.tight_layout()
     _save(figure, path)
 
@@ -126,9 +124,15 @@ def draw_labels(numbers: "Statistics", path: Path, most: int = 30) -> None:
     axis.set_ylim(-0.7, len(labels) - 0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, loc="lower right")
-    axis.set_title((_PHANTOM if numbers.phantom else "") + "Labels and their balance over the splits", fontsize=9)
+    axis.set_title(_kind(numbers.phantom, numbers.has_patients) + "Labels and their balance over the splits", fontsize=9)
     figure.tight_layout()
     _save(figure, path)
+
+
+def _kind(phantom: bool, has_patients: bool) -> str:
+    if not phantom:
+        return ""
+    return "PHANTOMS (synthetic data) and patients. " if has_patients else "PHANTOM: synthetic data, no patient's. "
 
 
 def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:

@@ -35,7 +35,7 @@ def stats(
     geometry = geometry_of_rows(table, jobs)
     numbers = statistics_of(table, geometry)
     draw_samples(table, folder / "figure2.png", {row for row, size in enumerate(geometry) if size is None})
-    draw_words(numbers.words, folder / "figure3.png", numbers.phantom)
+    draw_words(numbers, folder / "figure3.png")
     if numbers.labels:
         draw_labels(numbers, folder / "labels.png")
     write_text(folder / "table1.tex", as_latex(numbers))

@@ -5,6 +5,7 @@ import warnings
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 
 from bimcvr.contracts import Gallery, Probe
 from bimcvr.data.counterfactual.changes import changed_reports
@@ -51,7 +52,7 @@ def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: s
         rows=rows,
         study_id=[studies[row] for row in rows],
         group=report_groups(manifest)[rows],
-        same_text=np.unique(texts, return_inverse=True)[1] if len(rows) else np.empty(0, dtype=np.int64),
+        same_text=pd.factorize(np.array(texts, dtype=object))[0].astype(np.int64),
         elsewhere=np.array([any(flag.startswith(ELSEWHERE_FLAGS) for flag in own) for own in flags], dtype=bool),
         flagged=np.array([bool(own) for own in flags], dtype=bool),
         patient=[patients[row] or studies[row] for row in rows],

@@ -53,6 +53,11 @@ class Manifest:
         """Whether any row is synthetic (its `source` is `phantom`)."""
         return "source" in self.table and bool((self.table["source"] == "phantom").any())
 
+    @property
+    def has_patients(self) -> bool:
+        """Whether any row is not synthetic: what shows the rows then shows patient data."""
+        return "source" not in self.table or bool((self.table["source"] != "phantom").any())
+
     def column(self, name: str) -> list[str]:
         """Return a column as text, empty strings where it is absent."""
         if name not in self.table:

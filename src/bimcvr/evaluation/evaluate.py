@@ -88,7 +88,7 @@ def evaluate(
 
         result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right)
     result["about"] = {**gallery.description, **_facts([*names, *(str(path) for path in (text, ids) if path is not None)], seed, began)}
-    if "planted" in table.table:
+    if "planted" in table.table and right == "report":  # the oracle's right answers are all rows of a report
         from bimcvr.phantom.oracle import report_ceiling
 
         result["ceiling"] = report_ceiling(table, gallery.rows)
@@ -100,7 +100,7 @@ def evaluate(
     if page is not None:
         from bimcvr.evaluation.page import write_page
 
-        write_page(page, result, runs[0], gallery, table)
+        write_page(page, result, runs[0], gallery, table, draws)
         print(f"page: {page}")
     return 0
 

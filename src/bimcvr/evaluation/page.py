@@ -14,12 +14,14 @@ from bimcvr.evaluation.page_figures import rank_histogram, recall_curve
 from bimcvr.files import write_text
 from bimcvr.metrics.embeddings import Embeddings
 from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.result import RULES, right_answers
+from bimcvr.metrics.result import RULES, Draws, right_answers
 from bimcvr.metrics.table import WAYS, cell
 from bimcvr.pages import render
 
 
-def write_page(path: Path, result: dict[str, Any], embeddings: Embeddings, gallery: Gallery, manifest: Manifest) -> None:
+def write_page(
+    path: Path, result: dict[str, Any], embeddings: Embeddings, gallery: Gallery, manifest: Manifest, draws: Draws
+) -> None:
     """Write a page that stands alone: no script, no request; it shows reports and slices of volumes.
 
     Args:
@@ -29,15 +31,16 @@ def write_page(path: Path, result: dict[str, Any], embeddings: Embeddings, galle
         embeddings: those that were scored, of the first run where there are several; the gallery's rows in its order.
         gallery: the rows.
         manifest: reports are taken from it, and volumes read.
+        draws: those of the result.
     """
     rule = next(name for name, text in RULES.items() if text == result["rule"])
     group = right_answers(gallery, rule)
     ranked = dict(zip(WAYS, rank_both(embeddings.image, embeddings.text, group), strict=True))
     metrics = result["metrics"]
     write_text(path, render(
-        "evaluation/page.html", synthetic=bool(result["about"]["synthetic"]), result=result, about=result["about"], ways=WAYS,
-        facts=_facts(result), headlines=_headlines(result), window=CHEST_WINDOW, shown=shown, bounds=bounds, signed=signed,
-        histogram=rank_histogram(ranked, group), curve=recall_curve(ranked, group, gallery.patient, int(result["about"]["seed"])),
+        "evaluation/page.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, result=result, about=result["about"],
+        ways=WAYS, facts=_facts(result), headlines=_headlines(result), window=CHEST_WINDOW, shown=shown, bounds=bounds, signed=signed,
+        histogram=rank_histogram(ranked, group), curve=recall_curve(ranked, group, gallery.patient, draws), draws=draws,
         lift=_lift_name(metrics.get("keyword", {})), cases=worst_cases(embeddings, gallery, group, ranked, manifest),
     ))
 

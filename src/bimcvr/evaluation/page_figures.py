@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bimcvr.metrics.intervals import bootstrap, quantiles
 from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.result import Draws
 from bimcvr.metrics.table import WAYS
 from bimcvr.pages import COLOURS, new_figure, svg
 
@@ -41,20 +42,20 @@ def rank_histogram(ranked: Mapping[str, Ranks], group: Tensor) -> Markup:
     return svg(figure, "Rank histogram: share of queries by the rank of their first right answer, in both directions")
 
 
-def recall_curve(ranked: Mapping[str, Ranks], group: Tensor, patients: Sequence[str], seed: int) -> Markup:
+def recall_curve(ranked: Mapping[str, Ranks], group: Tensor, patients: Sequence[str], draws: Draws) -> Markup:
     """Draw R@K over K with its 95 % band (bootstrap over patients) and chance.
 
     Args:
         ranked: the ranks by direction.
         group: (N,) int64, which rows are right answers of each other.
         patients: N patient ids.
-        seed: of the draws; with that of the result the bands are those of its table.
+        draws: with those of the result the bands are those of its table.
     """
     ks = _last_ranks(len(group))
     figure, axes = new_figure()
     for (way, title), colour in zip(WAYS.items(), COLOURS, strict=True):
         hits = {f"R@{k}": 100 * ranked[way].hit_probability(k) for k in ks}
-        bands = np.array(list(quantiles(bootstrap(hits, patients, seed)).values()))
+        bands = np.array(list(quantiles(bootstrap(hits, patients, draws.seed, draws.resamples)).values()))
         axes.plot(ks, [of.mean().item() for of in hits.values()], color=colour, marker="o", markersize=3, label=title)
         axes.fill_between(ks, bands[:, 0], bands[:, 1], color=colour, alpha=0.18, linewidth=0)
     axes.plot(ks, [_by_chance(group, k) for k in ks], color="black", linewidth=1.2, linestyle="--", label="chance")

@@ -59,16 +59,17 @@ def _head(result: dict[str, Any]) -> list[str]:
 def _direction_lines(result: dict[str, Any]) -> list[str]:
     ceiling = result.get("ceiling")
     columns = [*WAYS.values(), "chance", *([f"ceiling {way}" for way in WAYS.values()] if ceiling else [])]
-    lines = ["", f"{'':<6}" + "".join(f"{name:>24}" for name in columns)]
+    rows = [["", *columns]]
     for name in result["metrics"]["text_to_image"]:
         cells = []
         for way in WAYS:
             text = with_interval(name, result["metrics"][way][name], result["intervals"][way].get(name))
-            cells.append(text + (f" ({result['seeds_sd'][way][name]:.1f})" if "seeds_sd" in result else ""))
+            cells.append(text + (f" ({cell(name, result['seeds_sd'][way][name]).removesuffix(' %')})" if "seeds_sd" in result else ""))
         cells.append(cell(name, result["chance"][name]))
         cells += [cell(name, ceiling[way][name]) if name in ceiling[way] else "" for way in WAYS] if ceiling else []
-        lines.append(f"{name:<6}" + "".join(f"{text:>24}" for text in cells))
-    return lines
+        rows.append([name, *cells])
+    width = 2 + max(len(text) for _, *cells in rows for text in cells)
+    return ["", *(f"{name:<6}" + "".join(f"{text:>{width}}" for text in cells) for name, *cells in rows)]
 
 
 def _keyword_lines(result: dict[str, Any]) -> list[str]:

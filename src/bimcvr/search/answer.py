@@ -57,6 +57,7 @@ class Answer:
         studies: how many the index holds.
         notes: what the reader should know before trusting it, as sentences.
         phantom: whether any study of the index is synthetic.
+        has_patients: whether any is not.
         encode_seconds: what reading the query took.
         search_seconds: what ranking took.
         hybrid: whether two rankings were fused.
@@ -72,6 +73,7 @@ class Answer:
     studies: int
     notes: tuple[str, ...]
     phantom: bool
+    has_patients: bool
     encode_seconds: float
     search_seconds: float
     hybrid: bool = False

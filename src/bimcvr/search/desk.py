@@ -143,8 +143,8 @@ class _Snapshot:
         return api.IndexFacts(
             version=__version__, studies=len(index), patients=len(set(index.patients)) if "patient_id" in index.columns else None,
             model=" + ".join(str(known[name]) for name in ("volume_encoder", "text_encoder") if known.get(name)),
-            created=str(known.get("created", "")), phantom=index.is_phantom, anonymous=self.desk.anonymous,
-            can_embed=self.desk.model is not None,
+            created=str(known.get("created", "")), phantom=index.is_phantom, has_patients=index.has_patients,
+            anonymous=self.desk.anonymous, can_embed=self.desk.model is not None,
             why_not="" if self.desk.model else "This index is served without a model: keywords, cases and words of reports can be asked, "
                                                "new texts and volumes cannot.",
             labels=labels, keywords=[label for label in labels if self.desk.model or label.value in prompts],

@@ -123,14 +123,20 @@ class Index:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the index says about itself: model, text encoder, checkpoint, manifest, split, phantom, dim, created, commit."""
-        own = {"studies": len(self), "dim": self.commit.dim, "complete": self.commit.complete, "phantom": self.is_phantom}
+        """What the index says about itself: model, encoders, checkpoint, manifest, split, phantom, has_patients, dim, created, commit."""
+        own = {"studies": len(self), "dim": self.commit.dim, "complete": self.commit.complete, "phantom": self.is_phantom,
+               "has_patients": self.has_patients}
         return {**self.commit.facts, **own}
 
     @cached_property
     def is_phantom(self) -> bool:
         """Whether any study is synthetic: its row says so, whichever run put it in and however that run ended."""
         return "source" in self.commit.columns and "phantom" in self.counts("source")
+
+    @cached_property
+    def has_patients(self) -> bool:
+        """Whether any study is not synthetic; an index without studies is taken to be for patients'."""
+        return not self.is_phantom or self.counts("source")["phantom"] < len(self)
 
     @property
     def columns(self) -> list[str]:

@@ -145,6 +145,7 @@ class IndexFacts(BaseModel):
     model: str
     created: str
     phantom: bool = Field(description="whether any study is synthetic")
+    has_patients: bool = Field(description="whether any study is not synthetic")
     anonymous: bool
     can_embed: bool = Field(description="whether texts and volumes can be asked")
     why_not: str

@@ -143,7 +143,7 @@ class Searcher:
         hits = self._hits(ranked, words, "")
         notes = (*self._unfinished(), *(() if ranked else ("No report of this index holds any of these words.",)))
         return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
-                      0.0, time.perf_counter() - began)
+                      self.index.has_patients, 0.0, time.perf_counter() - began)
 
     def top(self, queries: np.ndarray, *, top: int = 10, into: Stream = "image") -> list[list[tuple[str, float]]]:
         """Return for each of many query vectors (Q, E) the best studies and their cosines; nothing is read of their rows."""
@@ -178,7 +178,7 @@ class Searcher:
             notes = (*notes, "No study of this index passes the filter.")
         hits = self._hits(ranked[:top], words, label)
         return Answer(mode, question.asked, into, tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
-                      searched - began, ended - searched, hybrid=bool(fused), label=label, query=question.vector)
+                      self.index.has_patients, searched - began, ended - searched, hybrid=bool(fused), label=label, query=question.vector)
 
     def _hits(self, ranked: Sequence[Place], words: str, label: str) -> list[Hit]:
         rows = self.index.rows([place.place for place in ranked])

@@ -86,7 +86,7 @@ def serve(
 
 def _headline(desk: "Desk", host: str, port: int, has_token: bool) -> str:
     facts = desk.snapshot().index.facts
-    kind = "phantom (synthetic) studies" if facts.get("phantom") else "studies"
+    kind = f"{'partly ' if facts['has_patients'] else ''}phantom (synthetic) studies" if facts["phantom"] else "studies"
     where = {"127.0.0.1": "localhost", "::1": "[::1]"}.get(host, host)
     asks = "" if desk.model else ", without a model: keywords, cases and words of reports only"
     return (f"{facts['studies']:,} {kind}{asks}{', ids hidden' if desk.anonymous else ''}\n"

@@ -10,12 +10,13 @@ from bimcvr.search.answer import Answer, Hit
 
 _STYLES = {"word": "bold yellow", "present": "bold green", "absent": "strike dim", "uncertain": "italic yellow", "history": "dim"}
 _SHOWN = 240
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def show(answer: Answer) -> None:
     """Print the studies found below one another, with what was asked above them and what is to be doubted below."""
     console = Console(highlight=False)
-    kind = " (phantom: synthetic data)" if answer.phantom else ""
+    kind = f" ({'partly ' if answer.has_patients else ''}phantom: synthetic data)" if answer.phantom else ""
     asked = " | ".join(answer.asked)
     console.print(f"{answer.mode}: {asked} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False)
     table = Table(box=None, padding=(0, 1, 1, 0))
@@ -23,8 +24,9 @@ def show(answer: Answer) -> None:
         table.add_column(name, justify="right", vertical="top", no_wrap=True)
     table.add_column("study, labels, report")
     for hit in answer.hits:
-        labels = Text(", ".join(hit.labels) or "no labels", style="cyan")
-        table.add_row(str(hit.rank), f"{hit.score:.4f}", Group(Text(hit.study_id, style="bold", overflow="fold"), labels, excerpt(hit)))
+        labels = Text(_CONTROL.sub(" ", ", ".join(hit.labels)) or "no labels", style="cyan")
+        name = _CONTROL.sub(" ", hit.study_id)
+        table.add_row(str(hit.rank), f"{hit.score:.4f}", Group(Text(name, style="bold", overflow="fold"), labels, excerpt(hit)))
     console.print(table)
     for note in answer.notes:
         console.print(f"note: {note}", markup=False)
@@ -33,7 +35,7 @@ def show(answer: Answer) -> None:
 
 def excerpt(hit: Hit) -> Text:
     """Return some sentences of a report, from the one where most of what was asked for follows, marked."""
-    report = " ".join(hit.report.split("\n"))  # as long as before: the spans still fit
+    report = _CONTROL.sub(" ", hit.report)  # no escapes reach the terminal; as long as before: the spans still fit
     text = Text(report)
     for span in hit.spans:
         text.stylize(_STYLES[span.kind], span.start, span.end)

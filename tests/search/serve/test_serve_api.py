@@ -73,7 +73,8 @@ def test_the_rank_engine_gives_evaluates_figures_from_the_apis_scores(made: Made
 
 def test_the_index_tells_what_it_is(client: TestClient) -> None:
     facts = client.get("/api/index").json()
-    assert (facts["studies"], facts["patients"], facts["phantom"], facts["can_embed"]) == (30, 16, True, True)
+    assert (facts["studies"], facts["patients"], facts["phantom"], facts["has_patients"], facts["can_embed"]) == (
+        30, 16, True, False, True)
     assert {item["value"]: item["count"] for item in facts["labels"]} == {"nodule": 30, "right": 15, "left": 15}
     columns = {column["name"]: {item["value"]: item["count"] for item in column["values"]} for column in facts["columns"]}
     assert columns["sex"] == {"F": 15, "M": 15}

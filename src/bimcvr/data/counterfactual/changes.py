@@ -2,7 +2,7 @@
 
 R@K hardly sees left and right, a negation or a size: these changes make them visible. Every change is a few
 replaced spans; the report around them stays as it was, byte for byte. The rules of each language are data, in
-`counterfactual_english.py` and `counterfactual_spanish.py`.
+`english.py` and `spanish.py`.
 """
 
 import hashlib

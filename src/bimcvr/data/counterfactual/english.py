@@ -1,4 +1,4 @@
-"""The English rules of `counterfactual.py`."""
+"""The English rules of `changes.py`."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The words of `counterfactual.py`, as data: sides, lobes, sizes, cues of denial and patterns of sentences.
+"""The words of `changes.py`, as data: sides, lobes, sizes, cues of denial and patterns of sentences.
 
 A pattern's named groups fill its template; `x` is what is found, `start` a title like "Lungs: ". In a template
 `{a}` stands for the article that `x` needs. Negation cues follow NegEx (Chapman et al. 2001) and its Spanish

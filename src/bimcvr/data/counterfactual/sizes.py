@@ -1,4 +1,4 @@
-"""Other sizes for `counterfactual.py`: lengths scaled, Spanish adjectives in their form."""
+"""Other sizes for `changes.py`: lengths scaled, Spanish adjectives in their form."""
 
 import re
 from decimal import ROUND_HALF_UP, Decimal

@@ -1,4 +1,4 @@
-"""The Spanish rules of `counterfactual.py`."""
+"""The Spanish rules of `changes.py`."""
 
 import re
 
@@ -21,7 +21,7 @@ def _forms(*pairs: tuple[str, str]) -> dict[str, str]:
     return {old + end: new + end for old, new in pairs for end in ("o", "a", "os", "as")}
 
 
-# "gran*" and "pequeñ*" take their form from the noun, see `counterfactual_sizes.agreed`
+# "gran*" and "pequeñ*" take their form from the noun, see `sizes.agreed`
 _GRADES = {
     **_forms(("mínim", "masiv"), ("masiv", "mínim"), ("moderad", "mínim"), ("discret", "marcad"), ("ligér", "marcad"), ("liger", "marcad"),
              ("marcad", "liger"), ("extens", "discret"), ("difus", "parchead"), ("parchead", "difus")),

@@ -27,7 +27,8 @@ async function begin() {
   if (facts.model) parts.push(facts.model);
   fill(find("facts"), parts.join(" · "), facts.anonymous ? " · without ids" : "");
   if (facts.phantom) {
-    fill(find("banner"), "Phantom: synthetic volumes and reports of nobody. Nothing here is a finding.");
+    fill(find("banner"), facts.has_patients ? "Contains patient data. Part is phantom: synthetic volumes and reports of nobody."
+      : "Phantom: synthetic volumes and reports of nobody. Nothing here is a finding.");
     find("banner").hidden = false;
   }
   fill(find("chips"), facts.keywords.map(({ value, count: number }) => make("button", {
