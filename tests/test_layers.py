@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src/bimcvr"
-# what every layer may use: errors, files, the contracts between layers, the hub's loader, pages, provenance
-SHARED = {"errors", "files", "contracts", "hub", "pages", "provenance"}
+# what every layer may use: errors, of configurations too, files, the contracts between layers, the hub's loader, pages, provenance
+SHARED = {"errors", "config_errors", "files", "contracts", "hub", "pages", "provenance"}
 ALLOWED = {
     "metrics": set(), "data": set(), "phantom": {"data", "metrics"}, "curation": {"data", "metrics"}, "models": {"metrics", "data"},
     "evaluation": {"metrics", "data", "phantom"}, "search": {"metrics", "data", "models", "curation", "runs"},

@@ -87,6 +87,13 @@ def epochs_done(runs: Path) -> int:
     return torch.load(found[0], weights_only=True)["epoch"] + 1 if found else 0
 
 
+def best(run: Path) -> tuple[int, list[float]]:
+    """The epoch that `best.ckpt` holds, and the best scores that both checkpoints note."""
+    kept = [torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for name in ("best", "last")]
+    scores = [of["best_model_score"] for state in kept for of in state["callbacks"].values() if of.get("monitor") == "val/score"]
+    return kept[0]["epoch"], [float(score) for score in scores]
+
+
 def last_figures(run: Path) -> pd.DataFrame:
     logs = sorted(run.glob("logs/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
     table = pd.read_csv(logs[-1])
@@ -109,6 +116,7 @@ def test_a_run_killed_after_an_epoch_ends_as_an_undisturbed_one(tiny_config: lis
     assert len(list((tmp_path / "cut").glob("*/*"))) == 1  # it went on in the same folder
     whole, resumed = newest_run(tmp_path / "whole"), newest_run(tmp_path / "cut")
     pd.testing.assert_frame_equal(last_figures(whole), last_figures(resumed))
+    assert best(whole) == best(resumed)
     first, second = weights(whole), weights(resumed)
     assert all(torch.equal(first[name], second[name]) for name in first)
 

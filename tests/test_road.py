@@ -72,7 +72,7 @@ def test_predict_embeds_any_manifest_without_split_or_patients(trained: Path, ti
     words = ["predict", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--data.manifest", str(tmp_path / "mine.csv"),
              "--data.root", str(tiny_cohort.parent)]
     assert main(words) == 0
-    assert load_embeddings(run / "embeddings.npz").study_id == ["s4", "s2", "s7"]
+    assert load_embeddings(run / "embeddings_mine.npz").study_id == ["s4", "s2", "s7"]
 
 
 def test_fit_on_a_runs_own_config_gives_the_same_figures(trained: Path, tmp_path: Path) -> None:

@@ -1,34 +1,73 @@
 """Turning a parser's long complaint about a configuration into one paragraph."""
 
 import difflib
+import importlib
+import inspect
 import re
-import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from bimcvr.errors import UserError
 
-def explain(message: str, known: Collection[str]) -> str:
-    """Name the culprit, the nearest key that exists, and the file that holds it.
+
+def explain(message: str, known: Collection[str], words: Sequence[str] = ()) -> str:
+    """Name the culprit, the nearest key that exists, and the file or flag that holds it.
 
     Args:
         message: jsonargparse's error.
         known: the keys that exist, dotted.
+        words: the command line.
 
     >>> explain("unrecognized arguments: --model.embed_dims 3", ["model.embed_dim", "model.warmup"])
     "Wrong configuration: there is no key 'model.embed_dims'. Did you mean 'model.embed_dim'?"
     """
     key = _unknown_key(message)
     if key:
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-        hint = f" Did you mean '{near[0]}'?" if near else " `python -m bimcvr fit --print_config` lists every key."
-        return f"Wrong configuration{_where(key)}: there is no key '{key}'.{_place(message, key)}{hint}"
+        owner = _owner(message, key)
+        candidates = _parameters(owner) if owner else known
+        near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
+        hint = (f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(candidates)}." if owner and candidates else
+                "`python -m bimcvr fit --print_config` lists every key.")
+        place = f" (It stands in the init_args of {owner}.)" if owner else ""
+        return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{place} {hint}"
     found = re.search(r'key "([\w.]+)"', message)
-    if not found:
-        return f"Wrong configuration: {_shorten(message)}"
-    return f"Wrong configuration{_where(found.group(1))}: '{found.group(1)}' cannot be used. {_reason(message)}"
+    if found:
+        return f"Wrong configuration{_where(message, found.group(1), words)}: '{found.group(1)}' cannot be used. {_reason(message)}"
+    for path in config_files(words):
+        try:
+            read_config(path)
+        except UserError as error:
+            return str(error)
+    return f"Wrong configuration: {_shorten(message)}"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises:
+        UserError: it is absent, no YAML or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        told = str(error).replace('in "<unicode string>", ', "at ")
+        raise UserError(f"The configuration {path} cannot be read: {_shorten(told)}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"The configuration {path} is {'empty' if content is None else 'no mapping'}: it needs keys such as `data:`.")
+    return content
+
+
+def value_of(flag: str, words: Sequence[str]) -> str | None:
+    """Return what a flag has on a command line, as `--flag value` or `--flag=value`."""
+    for place, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            return word.split("=", 1)[1]
+        if word == flag and place + 1 < len(words):
+            return words[place + 1]
+    return None
 
 
 def _unknown_key(message: str) -> str | None:
@@ -37,10 +76,18 @@ def _unknown_key(message: str) -> str | None:
     return next((found.group(1) for pattern in patterns if (found := re.search(pattern, message))), None)
 
 
-def _place(message: str, key: str) -> str:
-    """Say in which class a key of `init_args` is missing."""
-    found = re.search(r"Problem with given class_path '([\w.]+)'", message)
-    return f" (It stands in the init_args of {found.group(1)}.)" if found and "." not in key else ""
+def _owner(message: str, key: str) -> str | None:
+    """Return the class whose `init_args` hold an unknown key."""
+    found = re.findall(r"Problem with given class_path '([\w.]+)'", message.partition(f"'{key}'")[0])
+    return found[-1] if found and "." not in key else None
+
+
+def _parameters(class_path: str) -> list[str]:
+    module, _, name = class_path.rpartition(".")
+    try:
+        return list(inspect.signature(getattr(importlib.import_module(module), name)).parameters)
+    except (ImportError, AttributeError, ValueError, TypeError):
+        return []
 
 
 def _reason(message: str) -> str:
@@ -59,20 +106,26 @@ def _shorten(text: str) -> str:
     return " ".join(text.split())[:500]
 
 
-def _where(key: str) -> str:
-    for path in _config_files():
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError):
-            continue
-        if _holds(content, key):
-            return f" in {path}"
-    return ""
+def _where(message: str, key: str, words: Sequence[str]) -> str:
+    """Name the flag that gave a key, or the file in which it stands."""
+    flags = [word.split("=", 1)[0] for word in words if word.startswith("--")]
+    flag = next((flag for flag in flags if flag == f"--{key}" or ("." not in key and flag.endswith(f".{key}"))), None)
+    file = next((path for path in config_files(words) if _holds(_content(path), key)), None)
+    # a value that the message does not show is not the one it complains about
+    if flag and (file is None or (value_of(flag, words) or "") in message):
+        return f" (given as {flag})"
+    return f" in {file}" if file else ""
 
 
-def _config_files() -> list[Path]:
-    """Return the configuration files of the command line, the last, which decides, first."""
-    words = sys.argv[1:]
+def _content(path: Path) -> Any:
+    try:
+        return read_config(path)
+    except UserError:
+        return None
+
+
+def config_files(words: Sequence[str]) -> list[Path]:
+    """Return the configuration files of a command line, the last, which decides, first."""
     following = [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-c", "--config")]
     joined = [word.split("=", 1)[1] for word in words if word.startswith("--config=")]
     return [Path(name) for name in [*following, *joined]][::-1]

@@ -1,6 +1,7 @@
 """The folder of a run: where config, checkpoints, logs, embeddings and result lie together."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -43,27 +44,34 @@ def is_first_process() -> bool:
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
-def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool, run: Path) -> None:
+def remove_empty_run() -> None:
+    """Remove the run folder that was chosen last, if there is no file in it: its verb failed before it began."""
+    folder = Path(os.environ.get(_FOLDER, "|").split("|", 1)[0])
+    if is_first_process() and folder.name and folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
+        shutil.rmtree(folder)
+
+
+def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool) -> None:
     """Refuse to evaluate weights that were never trained, and to train a model that has none to train.
 
     Args:
         verb: fit, validate, test or predict.
         ckpt_path: the checkpoint that was chosen.
         zero_shot: whether the model has nothing to train.
-        run: the run folder, which is removed again if nothing is in it.
 
     Raises:
         UserError: as said.
     """
     if verb == "fit" and zero_shot:
-        told = "this model has nothing to train: it is zero-shot. Call `test` with the same options and no checkpoint."
-    elif verb != "fit" and not zero_shot and not ckpt_path:
-        told = f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or `best` for the newest run."
-    else:
-        return
-    if run.is_dir() and not any(run.iterdir()):
-        run.rmdir()
-    raise UserError(told)
+        raise UserError("this model has nothing to train: it is zero-shot. Call `test` with the same options and no checkpoint.")
+    if verb != "fit" and not zero_shot and not ckpt_path:
+        raise UserError(needs_checkpoint(verb))
+
+
+def needs_checkpoint(verb: str) -> str:
+    """Say what a verb lacks that was given no checkpoint."""
+    return (f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or --experiment NAME --ckpt_path best for the newest "
+            "run of an experiment.")
 
 
 def config_beside(ckpt_path: str) -> Path | None:
@@ -72,16 +80,26 @@ def config_beside(ckpt_path: str) -> Path | None:
     return config if Path(ckpt_path).is_file() and config.is_file() else None
 
 
+def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:
+    """Return `last.ckpt` or `best.ckpt` of the newest run of an experiment and seed that has one.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = sorted(experiment.glob(f"*-{seed}/checkpoints/{name}.ckpt"), key=lambda path: path.parent.parent.name)
+    if not found:
+        raise UserError(f"There is no run of seed {seed} with checkpoints/{name}.ckpt in {experiment}. Train one with fit, or "
+                        "give the file as --ckpt_path.")
+    return found[-1]
+
+
 def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tuple[Path, str | None]:
     if ckpt_path in ("last", "best"):
-        found = sorted(experiment.glob(f"*-{seed}/checkpoints/{ckpt_path}.ckpt"), key=lambda path: path.parent.parent.name)
-        if found:
-            return found[-1].parent.parent, str(found[-1])
-        if verb == "fit" and ckpt_path == "last":
+        if verb == "fit" and ckpt_path == "last" and not any(experiment.glob(f"*-{seed}/checkpoints/last.ckpt")):
             print(f"No checkpoint of seed {seed} in {experiment} yet: starting from the beginning.")
             return _new(experiment, seed), None
-        raise UserError(f"There is no run of seed {seed} with checkpoints/{ckpt_path}.ckpt in {experiment}. Train one with fit, or "
-                        "give the file as --ckpt_path.")
+        found = newest_checkpoint(ckpt_path, experiment, seed)
+        return found.parent.parent, str(found)
     if ckpt_path:
         if not Path(ckpt_path).is_file():
             raise UserError(f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run.")

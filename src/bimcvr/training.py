@@ -15,19 +15,31 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from bimcvr.config_errors import explain
+from bimcvr.config_errors import config_files, explain, value_of
 from bimcvr.data.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.files import replacing, write_json, write_text
 from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
-from bimcvr.runs import choose_run, config_beside, is_first_process, refuse_without_checkpoint
+from bimcvr.runs import (
+    choose_run,
+    config_beside,
+    is_first_process,
+    needs_checkpoint,
+    newest_checkpoint,
+    refuse_without_checkpoint,
+    remove_empty_run,
+)
 from bimcvr.wandb_examples import WandbExamples
 
 
 def train(arguments: list[str]) -> int:
     """Run one of fit, validate, test and predict with LightningCLI's options."""
-    cli = command_line(arguments, RetrieverCLI)
+    try:
+        cli = command_line(arguments, RetrieverCLI)
+    except UserError:
+        remove_empty_run()
+        raise
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
             logger.experiment.finish()  # else a second verb in this process would go on in the first one's run
@@ -40,11 +52,13 @@ def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "Retriever
     os.environ.setdefault("WANDB_MODE", "online" if "WANDB_SWEEP_ID" in os.environ else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
+    arguments = _with_own_config(arguments)
     _Parser.made.clear()
+    _Parser.words = arguments
     return kind(
         Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
         trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
-        parser_class=_Parser, auto_configure_optimizers=False, args=_with_own_config(arguments),
+        parser_class=_Parser, auto_configure_optimizers=False, args=arguments,
     )
 
 
@@ -72,6 +86,7 @@ class RetrieverCLI(LightningCLI):
         """Decide the run folder."""
         verb = str(self.subcommand)
         config = self.config[verb]
+        _refuse_other_places(config)
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )
@@ -81,17 +96,19 @@ class RetrieverCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
-        refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot(), self.run)
+        refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot())
         self._refuse_other_window()
         config = self._get(self.config_init, "trainer")
         plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
         last = ModelCheckpoint(self.run / "checkpoints", filename="last", enable_version_counter=False)
         trainer = super().instantiate_trainer(
-            callbacks=[*(config.callbacks or []), last, WandbExamples(self._get(self.config_init, "log_examples"))],
+            callbacks=[*(config.callbacks or []), WandbExamples(self._get(self.config_init, "log_examples"))],
             default_root_dir=str(self.run),
             logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
         )
+        # behind the one that keeps the best, whose state it stores for a resume
+        trainer.callbacks.append(last)  # type: ignore[attr-defined]
         if is_first_process():
             print(f"run folder: {self.run}")
         return trainer
@@ -138,7 +155,7 @@ class _SaveConfig(SaveConfigCallback):
         untrained = isinstance(pl_module, Retriever) and pl_module.zero_shot()
         write_text(run / ("config.yaml" if verb == "fit" or untrained else f"config_{verb}.yaml"), text)
         if verb != "predict":
-            trainer.datamodule.save_split(run)  # type: ignore[attr-defined]
+            trainer.datamodule.save_split(run, verb)  # type: ignore[attr-defined]
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
@@ -156,6 +173,7 @@ class _Parser(LightningArgumentParser):
     """Ends a wrong configuration in one paragraph."""
 
     made: ClassVar[list["_Parser"]] = []
+    words: ClassVar[list[str]] = []
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -164,25 +182,38 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)  # a trial inside a union of types: not the last word
-        raise UserError(explain(message, {action.dest for parser in self.made for action in parser._actions})) from ex
+        raise UserError(explain(message, {action.dest for parser in self.made for action in parser._actions}, self.words)) from ex
 
 
 def _with_own_config(arguments: list[str]) -> list[str]:
     """Start validate, test and predict from the config beside the checkpoint where none is named."""
     verb, *rest = arguments
-    named = [word for word in rest if word in ("-c", "--config") or word.startswith("--config=")]
-    path = _value_of("--ckpt_path", rest)
-    own = config_beside(path) if path and verb != "fit" and not named else None
+    if verb == "fit" or config_files(rest):
+        return arguments
+    path = value_of("--ckpt_path", rest)
+    if path in ("best", "last"):
+        experiment = value_of("--experiment", rest)
+        if experiment is None:
+            raise UserError(f"--ckpt_path {path} is the newest run's of an experiment: name it with --experiment or by its --config, "
+                            "or give the checkpoint's file.")
+        runs, seed = value_of("--runs", rest) or "runs", value_of("--seed_everything", rest) or "0"
+        path = str(newest_checkpoint(path, Path(runs) / experiment, seed))
+        rest = [*rest, "--ckpt_path", path]
+    elif not path and not rest:
+        raise UserError(needs_checkpoint(verb))
+    own = config_beside(path) if path else None
     return [verb, "--config", str(own), *rest] if own else arguments
 
 
-def _value_of(flag: str, words: list[str]) -> str | None:
-    for place, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            return word.split("=", 1)[1]
-        if word == flag and place + 1 < len(words):
-            return words[place + 1]
-    return None
+def _refuse_other_places(config: Any) -> None:
+    """Refuse what would move a run's files from where `best` and `last` are looked for."""
+    given = {"checkpoint.dirpath": any(word.split("=")[0] == "--checkpoint.dirpath" for word in _Parser.words),  # saved configs hold it
+             "checkpoint.filename": config.checkpoint.filename != "best",
+             "trainer.default_root_dir": config.trainer.default_root_dir is not None,
+             "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False}
+    for key in (key for key, refused in given.items() if refused):
+        raise UserError(f"{key} cannot be set: a run always keeps checkpoints/best.ckpt and last.ckpt in its folder. Leave it out; "
+                        "--runs and --experiment choose the folder.")
 
 
 def _quieten() -> None:

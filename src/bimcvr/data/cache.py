@@ -38,9 +38,14 @@ class VolumeCache:
     Args:
         folder: may be shared between runs and machines; it is made when first written to.
         size: the grid (D, H, W).
+
+    Raises:
+        UserError: a side of the grid is not positive.
     """
 
     def __init__(self, folder: Path, size: Grid) -> None:
+        if min(size) < 1:
+            raise UserError(f"The grid is {list(size)}: slices, rows and columns must each be 1 or more, as in [96, 224, 224].")
         self.folder = folder
         self.size = size
 

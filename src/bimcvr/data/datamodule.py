@@ -132,10 +132,23 @@ class CTReportDataModule(LightningDataModule):
         """Begin after the epochs that are done: Lightning tells the sampler only once workers have begun to fetch."""
         self._epochs_done = int(state_dict["epochs_done"])
 
-    def save_split(self, folder: Path) -> None:
-        """Write the manifest with its split, and what was set aside, as `manifest.csv` into a run's folder."""
+    def save_split(self, folder: Path, verb: str) -> None:
+        """Write the manifest with its split, and what was set aside, into a run's folder.
+
+        `manifest.csv` is what was trained on. A later verb with other rows or another split writes `manifest_<verb>.csv`.
+
+        Args:
+            folder: the run's.
+            verb: fit, validate or test.
+        """
         table = self.manifest.with_column("split", self.split.name).table
-        write_manifest(table, folder / "manifest.csv")
+        own, other = folder / "manifest.csv", folder / f"manifest_{verb}.csv"
+        if verb == "fit" or not own.is_file():
+            write_manifest(table, own)
+        elif own.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
+            write_manifest(table, other)
+        else:
+            other.unlink(missing_ok=True)
 
     def train_dataset(self) -> StudyDataset:
         """Return the studies of `train` in the order of the manifest."""

@@ -43,20 +43,26 @@ def preview(
 
 
 def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportDataModule":
-    import yaml
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentError, ArgumentParser
 
+    from bimcvr.config_errors import explain, read_config
     from bimcvr.data.datamodule import CTReportDataModule
 
     merged: dict[str, Any] = {}
     for path in experiment:
-        if not path.is_file():
-            raise UserError(f"There is no configuration at {path}.")
-        merged |= (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("data", {})
+        data = read_config(path).get("data") or {}
+        if not isinstance(data, dict):
+            raise UserError(f"The configuration {path} has a `data` that is no mapping: it needs keys such as `data.size`.")
+        merged |= data
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(CTReportDataModule, "data")
-    data: CTReportDataModule = parser.instantiate(parser.parse_object({"data": merged | given})).data
-    return data
+    try:
+        resolved = parser.parse_object({"data": merged | given})
+    except ArgumentError as error:
+        files = [f"--config={path}" for path in experiment]
+        raise UserError(explain(str(error), [action.dest for action in parser._actions], files)) from error
+    made: CTReportDataModule = parser.instantiate(resolved).data
+    return made
 
 
 def _draw(rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, float]], out: Path, phantom: bool) -> None:

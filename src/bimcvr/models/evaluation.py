@@ -13,19 +13,23 @@ from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
 def write_outputs(embeddings: Embeddings, gallery: Gallery, trainer: Trainer, facts: dict[str, object] | None,
                   sections: dict[str, object] | None = None) -> None:
-    """Write `embeddings.npz`, and `result.json` where there are facts for it, into the run folder.
+    """Write `embeddings.npz` and `result.json`, or without facts `embeddings_<manifest>.npz` alone, into the run folder.
 
     Args:
         embeddings: of the gallery's rows, in its order.
         gallery: the rows.
         trainer: its `default_root_dir` is the run folder.
-        facts: what the result says about the run (checkpoint, encoder, seconds); None writes no result.
+        facts: what the result says about the run (checkpoint, encoder, seconds); None, as in `predict`, writes no result and leaves
+            what `test` wrote.
         sections: what else the result holds beside the figures of the embeddings.
     """
     folder = Path(trainer.default_root_dir)
-    save_embeddings(folder / "embeddings.npz", embeddings)
     if facts is None:
+        path = folder / f"embeddings_{trainer.datamodule.manifest.path.stem}.npz"  # type: ignore[attr-defined]
+        save_embeddings(path, embeddings)
+        print(f"embeddings: {path}")
         return
+    save_embeddings(folder / "embeddings.npz", embeddings)
     result = {**build_result([embeddings], gallery), **(sections or {})}
     result["about"] = {
         **gallery.description, **facts, "git_commit": git_commit(), "versions": versions(), "peak_memory_mb": peak_memory_mb(),

@@ -167,7 +167,8 @@ class Retriever(LightningModule):
                            "`labels` with `python -m bimcvr curate`.")
         if self.whitening is not None and not bool(self.whitening.fitted):
             reports = datamodule.train_dataset().reports()
-            self.whitening.fit(torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]))
+            with torch.no_grad():
+                self.whitening.fit(torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]))
 
     def on_train_epoch_start(self) -> None:
         """Let dropout depend on seed, epoch and rank alone, so that a resumed run equals an undisturbed one."""
