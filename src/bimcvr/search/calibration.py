@@ -69,5 +69,6 @@ def _measured(vectors: Vectors, queries: np.ndarray, what: str, own: np.ndarray 
     """`own` are the queries' own places, whose scores say nothing where a stream asks itself."""
     scores = [next(float(score) for place, score in zip(top.place, top.score, strict=True) if own is None or place != own[number])
               for number, top in enumerate(vectors.top(queries, 2))]
-    return {"lowest": round(float(np.percentile(scores, OUTSIDE, method="lower")), 4), "median": round(float(np.median(scores)), 4), "of": len(scores),
+    lowest = float(np.percentile(scores, OUTSIDE, method="lower"))
+    return {"lowest": round(lowest, 4), "median": round(float(np.median(scores)), 4), "of": len(scores),
             "what": what}

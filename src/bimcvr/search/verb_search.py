@@ -119,8 +119,8 @@ def _refuse_idle(mode: str, top: int, into: str | None, hybrid: bool, holding: b
 
 
 def _ask(
-    searcher: "Searcher", mode: str, asked: str, into: Literal["image", "report"] | None, hybrid: bool, where: Sequence[str], holding: bool | None,
-    leave_out: Literal["nothing", "study", "patient"] | None, top: int,
+    searcher: "Searcher", mode: str, asked: str, into: Literal["image", "report"] | None, hybrid: bool, where: Sequence[str],
+    holding: bool | None, leave_out: Literal["nothing", "study", "patient"] | None, top: int,
 ) -> "Answer":
     if mode == "keyword":
         return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")
