@@ -19,8 +19,10 @@ from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.metrics.result import build_result
 from bimcvr.search.answer import RRF
 from bimcvr.search.asking import Question
+from bimcvr.search.desk import Desk
 from bimcvr.search.doubts import doubts
 from bimcvr.search.index import Index
+from bimcvr.search.messages import SearchAsked
 from bimcvr.search.page import marked
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.table import STOP_WORDS
@@ -211,6 +213,15 @@ def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
     for empty in ("", "  "):
         with pytest.raises(UserError, match="empty"):
             searcher.text(empty)
+
+
+def test_an_unfinished_index_shows_the_pictures_that_it_has(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "index", DIM) as writer:
+        writer.put([study("s1"), replace(study("s2"), geometry={}, thumbnails={})])
+    desk = Desk(tmp_path / "index", None, anonymous=False)
+    found = desk.snapshot().search(SearchAsked(mode="words", query="case1 case2"))
+    assert {hit.case: hit.thumbnails for hit in found.hits} == {"s1": True, "s2": False}
+    desk.close()
 
 
 def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def canonical_label(text: str, index: Index) -> str:
     """Return the label that a text is another name of and nothing more, as the index writes it, or an empty text."""
     wanted = " ".join(text.strip().strip(".").casefold().split())
     # the prompts' spelling goes first: a keyword is asked through them
-    for label in (*(index.prompts.labels if index.prompts else ()), *index.label_counts()):
+    known: list[str] = [*(index.prompts.labels if index.prompts else ()), *index.label_counts()]
+    for label in known:
         if label.casefold() == wanted:
             return label
     words = [word for sentence in sentences(wanted) for word in sentence]
