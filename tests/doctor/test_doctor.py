@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +89,17 @@ def test_a_disk_that_fills_up_warns_then_fails(tmp_path: Path, monkeypatch: pyte
     assert bool(lines["disk"].remedy) == (state != "ok")
 
 
+def test_a_driver_that_hangs_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def hang(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("nvidia-smi", 20)
+
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(subprocess, "run", hang)
+    lines = {line.what: line for line in check_environment(tmp_path)}
+    assert (lines["GPU"].state, "20 s" in lines["GPU"].found) == ("failing", True)
+
+
 def test_absent_weights_fail_where_they_are_asked_for_and_warn_elsewhere(tmp_path: Path) -> None:
     some = tmp_path / "experiments/some"
     some.mkdir(parents=True)
@@ -114,6 +126,8 @@ def test_absent_weights_fail_where_they_are_asked_for_and_warn_elsewhere(tmp_pat
     (broken / "tokenizer.json").write_text("{")
     (some / "folder.yaml").write_text(text % broken)
     assert states(list(check_weights([some / "folder.yaml"], tmp_path))) == ["failing"]
+    (some / "latin.yaml").write_bytes(b"a: \xe9")
+    assert states(list(check_weights([some / "latin.yaml"], tmp_path)))[0] == "failing"
     (some / "bad.yaml").write_text("a: [")
     assert states(list(check_weights([some / "bad.yaml"], tmp_path)))[0] == "failing"
 

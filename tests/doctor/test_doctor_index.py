@@ -46,6 +46,14 @@ def test_a_whole_index_is_sound_and_an_unfinished_one_a_warning(index: Path) -> 
     assert (line.state, "goes on" in line.remedy) == ("warning", True)
 
 
+def test_an_index_whose_model_is_gone_is_a_warning(index: Path, tmp_path: Path) -> None:
+    alter(index, facts={"checkpoint": str(tmp_path / "best.ckpt")})
+    line = check_index(index)
+    assert (line.state, "best.ckpt" in line.found, "--checkpoint" in line.remedy) == ("warning", True, True)
+    (tmp_path / "best.ckpt").touch()
+    assert check_index(index).state == "ok"
+
+
 @pytest.mark.parametrize("changes", [{"count": 11}, {"count": 13}, {"slots": 11}, {"slots": 13}, {"dim": DIM - 1}, {"table_version": 9999}])
 def test_a_commit_that_does_not_fit_its_files_fails(index: Path, changes: dict[str, int]) -> None:
     alter(index, **changes)

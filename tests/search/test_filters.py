@@ -36,6 +36,12 @@ def test_conditions_are_joined_by_and_outside_of_quotes() -> None:
     assert found == [Condition("age", ">=", "60"), Condition("labels", "=", "mass and nodule"), Condition("sex", "=", "F")]
 
 
+def test_an_apostrophe_is_no_quote() -> None:
+    found = parse_where("sex = O'Brien and labels = St John's and study_id = 'a and b'", COLUMNS)
+    assert [condition.value for condition in found] == ["O'Brien", "St John's", "a and b"]
+    assert len(parse_where("sex = 'tis and labels = 'twas", COLUMNS)) == 2
+
+
 def test_a_sequence_holds_one_condition_an_item() -> None:
     assert parse_where(["labels = a and b"], COLUMNS) == [Condition("labels", "=", "a and b")]
 

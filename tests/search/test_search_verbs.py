@@ -73,6 +73,9 @@ def test_every_mode_from_the_command_line(made: Path, tiny_cohort: Path, tmp_pat
     assert asked(capsys, made, "--keyword", "nodule", "--holding", "false")["hits"] == []
     assert asked(capsys, made, "--keyword", "nodule", "--into", "report")["into"] == "report"
     assert asked(capsys, made, "--words", "number 12", "--top", "1")["hits"][0]["study_id"] == "s12"
+    assert asked(capsys, made, "--keyword", "bronchiectasis")["asked"], "not among the prompts: the index's own model is loaded"
+    apostrophe = asked(capsys, made, "--words", "number", "--where", "split != St John's", "--labels", "left")
+    assert apostrophe["among"] == 15
     hybrid = asked(capsys, made, "case number 12", "--hybrid", "--top", "40")
     assert (hybrid["hybrid"], len(hybrid["hits"])) == (True, 30)
     filtered = asked(capsys, made, "a nodule somewhere", "--where", "split = test", "--labels", "nodule,left", "--top", "40")
@@ -135,6 +138,14 @@ def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Pa
         for new_one, like in (("s2", "s9"), ("s30", "s5")):
             assert abs(index.image.row(index.place(new_one)) - index.image.row(index.place(like))).max() < 1e-5
             assert index.thumbnails(new_one) == index.thumbnails(like)
+    seen.clear()
+    capsys.readouterr()
+    assert main([*words, "--remove", "s6,typo"]) == 1
+    said = capsys.readouterr()
+    assert ("1 removed" in said.out, "typo." in said.err, "s6" in said.err) == (True, True, False)
+    assert main(words) == 3, "its row is still in the manifest"
+    with Index.open(out) as index:
+        assert "s6" in index.study_ids
     seen.clear()
     assert main([*words, "--prune", "true"]) == 3
     assert seen == ["s3"]
@@ -256,6 +267,8 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
     (["search", "{made}", "--volume", "{tmp}/absent.nii.gz"], "does not exist"),
     (["search", "{made}", "nodule", "--checkpoint", "{tmp}/absent.ckpt"], "is not there"),
     (["index", "--out", "{tmp}/new"], "index needs --manifest"),
+    (["index", "--out", "{tmp}/new", "--manifest", "{manifest}", "--batch", "0"], "--batch 0 commits nothing"),
+    (["search", "{made}", "nodule", "--html", "{tmp}"], "is a folder"),
     (["index", "--out", "{tmp}/new", "--manifest", "{manifest}"], "index needs --checkpoint"),
     (["index", "--out", "{tmp}/new", "--manifest", "{manifest}", "--checkpoint", "{manifest}"], "does not lie in a run's folder"),
     (["index", "--remove", "s1", "--out", "{tmp}/new"], "There is no index in"),

@@ -1,6 +1,8 @@
 """Every way of asking, on a small index."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,14 @@ from bimcvr.metrics.embeddings import Embeddings
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.metrics.result import build_result
 from bimcvr.search.answer import RRF
+from bimcvr.search.asking import Question
+from bimcvr.search.desk import Desk
+from bimcvr.search.doubts import doubts
 from bimcvr.search.index import Index
+from bimcvr.search.messages import SearchAsked
 from bimcvr.search.page import marked
 from bimcvr.search.searcher import Searcher
+from bimcvr.search.table import STOP_WORDS
 from bimcvr.search.writer import IndexWriter
 
 COUNT = 40
@@ -62,6 +69,48 @@ def test_a_bare_finding_is_asked_through_prompts(searcher: Searcher, text: str) 
     queries = WordEncoder().embed_texts(answer.asked).astype(np.float64)
     mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
     assert answer.hits[0].score == pytest.approx(cosine(mean, vector_of(f"{answer.hits[0].study_id}i0")), abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["nodule", "Nodules", "nódulo"])
+def test_a_bare_finding_ranks_no_report_that_denies_it(searcher: Searcher, text: str) -> None:
+    into = {stream: searcher.text(text, into=stream, top=COUNT) for stream in ("image", "report")}
+    assert {hit.labels for hit in into["report"].hits} == {("nodule",)}
+    assert (into["report"].among, into["image"].among) == (10, COUNT)
+    assert (into["report"].mode, into["report"].label) == ("text", "nodule")
+
+
+def test_labels_match_in_any_case_and_an_unknown_one_is_named(tmp_path: Path) -> None:
+    studies = [replace(study(f"s{number}"), labels=(label,)) for number, label in enumerate(["Nodule", "Pleural Effusion", "emphysema"])]
+    with Index.open(make_index(tmp_path / "index", studies, with_prompts=False)) as opened:
+        asks = Searcher(opened, WordEncoder())
+        for asked in ("pleural effusion", "Pleural Effusion", "PLEURAL effusion."):
+            assert [hit.study_id for hit in asks.keyword(asked, holding=True).hits] == ["s1"]
+            assert asks.keyword(asked).label == "Pleural Effusion"
+        assert {span.kind for hit in asks.keyword("nodule").hits for span in hit.spans} == {"absent", "present"}
+        for answer in (asks.keyword("nodule", where=["labels = noduel"]), asks.words("case1", where="labels = noduel")):
+            assert answer.notes == ("No study of this index has the label 'noduel'. Is it 'Nodule'?",)
+
+
+def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:
+    assert "too common" in searcher.words("no from").notes[0]
+    assert searcher.words("zygapophyseal").notes == ("No report of this index holds any of these words.",)
+    assert searcher.text("There was a nodule seen from which it is").notes == ("In no report of this index: seen.",)
+
+
+def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
+    plain = "during above before because very any only once hilum sin hay del las mass left right".split()
+    studies = [study(f"s{number}", report=f"zebra {word} lion") for number, word in enumerate([*sorted(STOP_WORDS), *plain])]
+    with Index.open(make_index(tmp_path / "index", studies)) as opened:
+        assert [word for word in STOP_WORDS if opened.holds_word(word)] == []
+        assert [word for word in plain if not opened.holds_word(word)] == []
+
+
+def test_a_best_score_is_doubted_only_below_what_a_hundred_queries_reach(index: Index) -> None:
+    question = Question(np.ones(DIM), (), "keyword")
+    for of, highest, said in ((99, 0.01, 0), (100, 0.01, 1), (100, 0.0729, 0)):
+        limits = {"keyword_image": {"lowest": 0.0730, "median": 0.5, "of": of, "what": "keywords"}}
+        opened = SimpleNamespace(commit=SimpleNamespace(calibration=limits))
+        assert len(doubts(opened, question, "", highest, "image")) == said  # type: ignore[arg-type]
 
 
 def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, searcher: Searcher) -> None:
@@ -164,6 +213,15 @@ def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
     for empty in ("", "  "):
         with pytest.raises(UserError, match="empty"):
             searcher.text(empty)
+
+
+def test_an_unfinished_index_shows_the_pictures_that_it_has(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "index", DIM) as writer:
+        writer.put([study("s1"), replace(study("s2"), geometry={}, thumbnails={})])
+    desk = Desk(tmp_path / "index", None, anonymous=False)
+    found = desk.snapshot().search(SearchAsked(mode="words", query="case1 case2"))
+    assert {hit.case: hit.thumbnails for hit in found.hits} == {"s1": True, "s2": False}
+    desk.close()
 
 
 def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:

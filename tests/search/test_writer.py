@@ -15,10 +15,12 @@ from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 from bimcvr.errors import UserError
 from bimcvr.search import commit as commit_module
+from bimcvr.search import viewer
 from bimcvr.search.index import Index
 from bimcvr.search.page import write_page
 from bimcvr.search.scan import unit_vector
 from bimcvr.search.searcher import Searcher
+from bimcvr.search.viewer import VIEWER
 from bimcvr.search.writer import IndexWriter
 
 names = st.sampled_from([f"s{number}" for number in range(12)])
@@ -104,6 +106,9 @@ def test_nothing_of_what_was_deleted_stays_in_the_files(tmp_path: Path, how: str
     studies = [study(f"s{number}") for number in range(40)]
     studies[7] = study("s7", report="Zygapophyseal SECRETSENTENCE of Mr Miller, zebrawood.")
     folder = make_index(tmp_path / "index", studies)
+    viewed = {name: folder / VIEWER / viewer._hash(name) for name in ("s7", "s8")}
+    for path in viewed.values():
+        path.mkdir(parents=True)
     vectors = [unit_vector(getattr(studies[7], stream)).astype("<f4").tobytes() for stream in ("image", "text")]
     secrets = [b"SECRETSENTENCE", b"zebrawood", *vectors, *([b"as7"] if how == "removed" else [])]
     assert all(holding(folder, secret) for secret in secrets), "it can be found where it is"
@@ -117,6 +122,8 @@ def test_nothing_of_what_was_deleted_stays_in_the_files(tmp_path: Path, how: str
     with IndexWriter(folder, DIM) as writer:
         assert writer.reclaim()
     assert {secret: holding(folder, secret) for secret in secrets} == {secret: [] for secret in secrets}
+    assert viewed["s7"].exists() == (how == "replaced")
+    assert viewed["s8"].exists()
     with Index.open(folder) as index:
         assert len(index.word_ranks("case8")) == 1
         assert index.word_ranks("zebrawood") == []

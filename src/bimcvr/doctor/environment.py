@@ -82,7 +82,12 @@ def _check_torch() -> Iterator[Line]:
         if torch.cuda.device_count() > 1 and not torch.distributed.is_nccl_available():
             yield Line("failing", "NCCL", "absent from this torch", "Several GPUs need it: install PyTorch's CUDA build for Linux.")
         return
-    card = _card()
+    try:
+        card = _card()
+    except subprocess.TimeoutExpired as error:
+        yield Line("failing", "GPU", f"nvidia-smi has not answered within {error.timeout:.0f} s: the driver hangs",
+                   "Restart the machine, or load its driver anew.")
+        return
     if card:
         yield Line("failing", "GPU", f"{card} is there, but torch ({build}) cannot use it",
                    "Install a torch build for the driver's CUDA version (`nvidia-smi` shows it), or a newer driver.")

@@ -25,7 +25,7 @@ def check_index(folder: Path) -> Line:
         with Index.open(folder) as opened:
             wrong = _count_fault(opened) or _prompts_fault(opened) or _vector_fault(opened, "image") or _vector_fault(opened, "text")
             keywords = len(opened.prompts.labels) if opened.prompts else 0
-            studies, complete = len(opened), opened.commit.complete
+            studies, complete, model = len(opened), opened.commit.complete, opened.facts.get("checkpoint", "")
     except UserError as error:
         return Line("failing", "index", "does not open", str(error))
     except Exception as error:  # Lance has its own for damaged files
@@ -35,6 +35,9 @@ def check_index(folder: Path) -> Line:
     found = f"{folder}: {studies} studies, {keywords} keywords, rows and vectors in step"
     if not complete:
         return Line("warning", "index", f"{found}, but its last run did not come to its end", "Run the same `index` again: it goes on.")
+    if model and not Path(model).is_file():
+        return Line("warning", "index", f"{found}, but its model {model} is not there: no text or volume can be asked",
+                    "Put it back, or name where it lies now: `search` and `serve` take --checkpoint FILE.")
     return Line("ok", "index", found)
 
 

@@ -29,7 +29,7 @@ def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[Line]:
     for path in files:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             yield Line("failing", str(path), f"cannot be read ({type(error).__name__})", "Give a YAML file as for fit.")
             continue
         for part in _parts(content):

@@ -29,6 +29,7 @@ class Hit:
         cosine: the cosine; None where the vectors did not rank it.
         vector_rank: its rank by vectors; None likewise.
         words_rank: its rank by words; None where they did not rank it.
+        has_pictures: whether the index has pictures of it.
     """
 
     rank: int
@@ -42,6 +43,7 @@ class Hit:
     cosine: float | None = None
     vector_rank: int | None = None
     words_rank: int | None = None
+    has_pictures: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,8 @@ class Question:
     notes: tuple[str, ...] = ()
 
 
-def ask_text(text: str, model: Encoder, index: Index) -> Question:
-    """Return a text as a query: a bare finding through the prompts, anything else whole, as reports were read in training."""
-    label = canonical_label(text, index)
-    if label:
-        return ask_keyword(label, model, index)
+def ask_text(text: str, model: Encoder) -> Question:
+    """Return a text as a query: whole, as reports were read in training."""
     return Question(model.embed_texts([text])[0], tuple(split_sentences(text)), "text")
 
 
@@ -54,18 +51,26 @@ def ask_keyword(label: str, model: Encoder | None, index: Index) -> Question:
         vectors = model.embed_texts(asked)
     else:
         known = ", ".join(held.labels) if held is not None else "none"
-        raise UserError(f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Make the "
-                        "index from a checkpoint, or write prompts into the .npz (python -m bimcvr probes).")
+        raise UserError(f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Name the "
+                        "model (--checkpoint), or write prompts into the .npz (python -m bimcvr probes) and run `index` again.")
     return Question(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(asked), "keyword")
 
 
 def canonical_label(text: str, index: Index) -> str:
-    """Return the label that a text is another name of and nothing more, or an empty text."""
-    wanted = " ".join(text.strip().strip(".").lower().split())
-    if wanted in index.label_counts():
-        return wanted
+    """Return the label that a text is another name of and nothing more, as the index writes it, or an empty text."""
+    wanted = " ".join(text.strip().strip(".").casefold().split())
+    # the prompts' spelling goes first: a keyword is asked through them
+    known: list[str] = [*(index.prompts.labels if index.prompts else ()), *index.label_counts()]
+    for label in known:
+        if label.casefold() == wanted:
+            return label
     words = [word for sentence in sentences(wanted) for word in sentence]
     places = extractor().library.places(words)
     if len(places) == 1 and places[0].is_phrase and (places[0].first, places[0].last) == (0, len(words)):
         return places[0].label
     return ""
+
+
+def has_prompts(text: str, index: Index) -> bool:
+    """Return whether a text is a keyword whose prompts the index has: no text encoder is needed then."""
+    return index.prompts is not None and canonical_label(text, index) in index.prompts.labels

@@ -54,7 +54,7 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
 
     Raises:
         UserError: the manifest cannot be read, or the index is of another model or split, or studies of another file of embeddings
-            would stay.
+            would stay; or, when all else is done, what to remove is nowhere.
     """
     manifest = read_manifest(chosen.manifest, chosen.root)
     rows = [row for row in rows_of(manifest, chosen.split)[0].tolist() if manifest.column("study_id")[row] not in set(remove)]
@@ -64,6 +64,7 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
     identities, refused = source.volume_identities(manifest, rows)
     found = read_commit(out)
     with IndexWriter(out, source.dim, {**facts, **_begun(found, facts["identity"])}) as writer:
+        unknown = sorted(set(remove) - set(writer.hashes()) - set(ids))
         if found is not None and found.facts.get("identity") != facts["identity"] and not prune:
             _refuse_two_files(out, set(writer.hashes()) - set(remove) - {ids[row] for row in identities})
         pending = _Changes(manifest, identities, writer.hashes())
@@ -83,7 +84,10 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         print(_NOT_ERASED)
     if kept:
         print(f"{kept} studies of the index are not among these rows and stay; --prune true takes them out.")
-    return _report_refused(out, manifest, refused)
+    code = _report_refused(out, manifest, refused)
+    if unknown:
+        raise UserError(f"Neither in the index {out} nor in the manifest: {', '.join(unknown)}. All else is done.")
+    return code
 
 
 def remove_studies(out: Path, study_ids: Sequence[str]) -> int:

@@ -16,6 +16,9 @@ SAMPLE = 500
 OUTSIDE = 1.0
 """The percentile below which a query's best score is doubted."""
 
+ENOUGH = 100
+"""How many queries of its own an index needs for that: fewer have no percentile of one."""
+
 BEYOND = 1.5
 """How many times the length that 99 of 100 sentences stay below a text's vector may have: queries are terser than reports.
 
@@ -66,5 +69,6 @@ def _measured(vectors: Vectors, queries: np.ndarray, what: str, own: np.ndarray 
     """`own` are the queries' own places, whose scores say nothing where a stream asks itself."""
     scores = [next(float(score) for place, score in zip(top.place, top.score, strict=True) if own is None or place != own[number])
               for number, top in enumerate(vectors.top(queries, 2))]
-    return {"lowest": round(float(np.percentile(scores, OUTSIDE)), 4), "median": round(float(np.median(scores)), 4), "of": len(scores),
+    lowest = float(np.percentile(scores, OUTSIDE, method="lower"))
+    return {"lowest": round(lowest, 4), "median": round(float(np.median(scores)), 4), "of": len(scores),
             "what": what}

@@ -24,7 +24,7 @@ from bimcvr.search.index import Index
 from bimcvr.search.model import Encoder
 from bimcvr.search.searcher import Searcher
 from bimcvr.search.uploads import sweep_uploads, upload_folder
-from bimcvr.search.viewer import ViewerVolumes, grid_of
+from bimcvr.search.viewer import VIEWER, ViewerVolumes, grid_of
 
 _FEW = 30
 """A column of at most so many values is shown and offered as a filter."""
@@ -60,7 +60,7 @@ class Desk:
 
     def __init__(self, folder: Path, model: Encoder | None, anonymous: bool) -> None:
         self.folder, self.model, self.anonymous = folder, model, anonymous
-        self.volumes = ViewerVolumes(folder / "derived" / "volumes")
+        self.volumes = ViewerVolumes(folder / VIEWER)
         self.uploads = folder / "derived" / "uploads"
         self._secret = secrets.token_bytes(16)
         self._newest: _Snapshot | None = None
@@ -111,7 +111,6 @@ class _Snapshot:
         self.index = Index.open(desk.folder)
         weakref.finalize(self, self.index.close)
         self.searcher = Searcher(self.index, desk.model)
-        self._pictures = bool(self.index.facts.get("with_pictures"))
         self.names = [desk.name_of(study) for study in self.index.study_ids]
         self._studies = dict(zip(self.names, self.index.study_ids, strict=True))
         counts = {name: self.index.counts(name) for name in self.index.columns if name not in _APART}
@@ -258,7 +257,7 @@ class _Snapshot:
             rank=hit.rank, case=self.desk.name_of(hit.study_id), score=hit.score, labels=list(hit.labels), report=hit.report,
             spans=[api.Span(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
             columns={name: hit.row[name] for name, values in self.few.items() if len(values) > 1 and hit.row.get(name)},
-            thumbnails=self._pictures,
+            thumbnails=hit.has_pictures,
         )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from bimcvr.curation.words import sentences
 from bimcvr.search.asking import Question
+from bimcvr.search.calibration import ENOUGH
 from bimcvr.search.index import Index, Stream
 from bimcvr.search.spans import query_stems
 
@@ -32,7 +33,8 @@ def doubts(index: Index, question: Question, words: str, highest: float | None, 
         notes.append("The text lies far from what the model was trained on: "
                      f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "
                      f"{limits['what']} of this index's reports stay below.")
-    if highest is not None and highest < limits.get("lowest", -np.inf):
+    # compared as they are said
+    if highest is not None and limits.get("of", 0) >= ENOUGH and round(highest, 3) < round(limits["lowest"], 3):
         notes.append(f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, "
                      f"which 99 of 100 {limits['what']} of this index reach. The model was probably not trained on what was asked.")
     return tuple(notes)

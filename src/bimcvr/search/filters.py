@@ -15,8 +15,8 @@ from bimcvr.errors import UserError
 
 _OPERATORS = ("<=", ">=", "!=", "=", "<", ">")
 _OPERATOR = re.compile("|".join(_OPERATORS))
-# what lies in quotes is passed over
-_AND = re.compile(r"""("[^"]*"|'[^']*')|\s+and\s+""", re.IGNORECASE)
+# a value in quotes is passed over; a quote elsewhere is an apostrophe
+_AND = re.compile(r"""([=<>]\s*(?:"[^"]*"|'[^']*')(?=\s*$|\s+and\s))|\s+and\s+""", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?")
 _HOW = "Write COLUMN OPERATOR VALUE with one of = != < <= > >=, and several with `and` between: age >= 60 and labels = nodule."
 
@@ -83,7 +83,7 @@ def parse_where(where: str | Sequence[str], columns: Sequence[str]) -> list[Cond
 
 
 def split_where(text: str) -> list[str]:
-    """Split a text at each `and` between conditions; one in quotes is passed over."""
+    """Split a text at each `and` between conditions; one in a value in quotes is passed over."""
     parts, start = [], 0
     for match in _AND.finditer(text):
         if match.group(1) is None:

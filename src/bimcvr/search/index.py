@@ -220,6 +220,10 @@ class Index:
 
     def label_counts(self) -> dict[str, int]:
         """Return how many studies' labels hold each label, the most frequent first."""
+        return self._label_counts
+
+    @cached_property
+    def _label_counts(self) -> dict[str, int]:
         counts = Counter(label for row in self.labels for label in row)
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

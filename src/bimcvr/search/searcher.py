@@ -1,19 +1,24 @@
 """Queries: by text, volume, study, keyword and words; each gives an `Answer`."""
 
+import difflib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from bimcvr.curation.words import sentences
 from bimcvr.errors import UserError
 from bimcvr.search.answer import Answer, Hit, Place, fuse
 from bimcvr.search.asking import Question, ask_keyword, ask_text, canonical_label
 from bimcvr.search.doubts import doubts
+from bimcvr.search.filters import parse_where
 from bimcvr.search.index import Index, Row, Stream
 from bimcvr.search.model import Encoder
 from bimcvr.search.spans import Span, extractor, matched_findings, matched_words
+from bimcvr.search.table import STOP_WORDS
 
 LeaveOut = Literal["nothing", "study", "patient"]
 FUSED = 1000
@@ -41,8 +46,7 @@ class Searcher:
         """Find the studies that a text describes.
 
         Args:
-            text: free text is read whole, by sentences as in training; a bare finding (`pleural effusion`) is asked through the
-                model's prompts.
+            text: free text is read whole, by sentences as in training; a bare finding (`pleural effusion`) is asked as a keyword.
             top: how many.
             where: a filter, as `filters.parse_where`.
             hybrid: fuse the ranking by vectors with the one by the text's words in the reports.
@@ -53,8 +57,10 @@ class Searcher:
         """
         if not text.strip():
             raise UserError("The query is empty. Write what is to be seen, like: large right pleural effusion.")
+        if canonical_label(text, self.index):
+            return replace(self.keyword(text, top=top, where=where, hybrid=hybrid, into=into), mode="text")
         began = time.perf_counter()
-        question = ask_text(text, self._text_encoder(), self.index)
+        question = ask_text(text, self._text_encoder())
         return self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
 
     def keyword(
@@ -80,9 +86,10 @@ class Searcher:
         began = time.perf_counter()
         label = canonical_label(keyword, self.index) or keyword.strip()
         question = ask_keyword(label, self.model, self.index)
-        if holding is None and into == "report" and label in self.index.label_counts():
+        holders = self._holders(label)
+        if holding is None and into == "report" and holders.any():
             holding = True
-        holds = None if holding is None else self._holders(label) == holding
+        holds = None if holding is None else holders == holding
         return self._answer("keyword", question, began, top, where, into, words=keyword, fused=keyword if hybrid else "",
                             label=label, among=holds)
 
@@ -141,7 +148,7 @@ class Searcher:
         found = self.index.word_ranks(words, allowed)[:top]
         ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
-        notes = (*self._unfinished(), *(() if ranked else ("No report of this index holds any of these words.",)))
+        notes = (*self._unfinished(), *(() if ranked else (self._no_words(words, where, allowed),)))
         return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
                       self.index.has_patients, 0.0, time.perf_counter() - began)
 
@@ -175,7 +182,7 @@ class Searcher:
         ended = time.perf_counter()
         notes = (*self._unfinished(), *question.notes, *doubts(self.index, question, words, highest if allowed is None else None, into))
         if not ranked:
-            notes = (*notes, "No study of this index passes the filter.")
+            notes = (*notes, self._why_none(where))
         hits = self._hits(ranked[:top], words, label)
         return Answer(mode, question.asked, into, tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
                       self.index.has_patients, searched - began, ended - searched, hybrid=bool(fused), label=label, query=question.vector)
@@ -184,14 +191,31 @@ class Searcher:
         rows = self.index.rows([place.place for place in ranked])
         return [
             Hit(rank, row.study_id, place.score, row.patient_id, row.labels, row.report, tuple(self._spans(row, words, label)),
-                row.cells, place.cosine, place.vector_rank, place.words_rank)
+                row.cells, place.cosine, place.vector_rank, place.words_rank, bool(row.geometry))
             for rank, (place, row) in enumerate(zip(ranked, rows, strict=True), 1)
         ]
 
     def _spans(self, row: Row, words: str, label: str) -> list[Span]:
-        if label and label in extractor().library.keywords:
-            return matched_findings(row.report, label, row.cells.get("language", ""))
+        if label.casefold() in extractor().library.keywords:
+            return matched_findings(row.report, label.casefold(), row.cells.get("language", ""))
         return matched_words(row.report, words)
+
+    def _why_none(self, where: str | Sequence[str]) -> str:
+        """Say why a filter lets no study through: a label that none has, with the nearest."""
+        known = {label.casefold(): label for label in self.index.label_counts()}
+        for condition in parse_where(where, self.index.columns):
+            if (condition.column, condition.operator) == ("labels", "=") and condition.value not in known.values():
+                near = difflib.get_close_matches(condition.value.casefold(), known, n=1, cutoff=0.5)
+                hint = f" Is it '{known[near[0]]}'?" if near else ""
+                return f"No study of this index has the label '{condition.value}'.{hint}"
+        return "No study of this index passes the filter."
+
+    def _no_words(self, words: str, where: str | Sequence[str], allowed: np.ndarray | None) -> str:
+        if allowed is not None and not allowed.any():
+            return self._why_none(where)
+        if all(word.text in STOP_WORDS for sentence in sentences(words) for word in sentence):
+            return f"Words like these are too common to be searched: {words.strip()[:60]}"
+        return "No report of this index holds any of these words."
 
     def _unfinished(self) -> tuple[str, ...]:
         if self.index.commit.complete:
@@ -202,9 +226,11 @@ class Searcher:
         return len(self.index) if allowed is None else int(allowed.sum())
 
     def _holders(self, label: str) -> np.ndarray:
-        library = extractor().library
-        wider = {own: {own, *(library.ancestors(own) if own in library.keywords else ())} for own in self.index.label_counts()}
-        return np.array([any(label in wider[own] for own in row) for row in self.index.labels], dtype=bool)
+        library, wanted = extractor().library, label.casefold()
+        known = {own: own.casefold() for own in self.index.label_counts()}
+        holding = {own for own, name in known.items()
+                   if name == wanted or (name in library.keywords and wanted in library.ancestors(name))}
+        return np.array([not holding.isdisjoint(row) for row in self.index.labels], dtype=bool)
 
     def _text_encoder(self) -> Encoder:
         if self.model is None:

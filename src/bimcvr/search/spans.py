@@ -6,12 +6,12 @@ from typing import Literal
 
 from bimcvr.curation.labels import LabelExtractor
 from bimcvr.curation.words import sentences
+from bimcvr.search.table import STOP_WORDS
 
 Kind = Literal["word", "present", "absent", "uncertain", "history"]
 
 # words of a query that tell nothing about a case
-_COMMON = frozenset("a an the of in on at to is are was with and or no not there by for".split()
-                    + "el la los las un una de del en con y o sin hay se".split())
+_COMMON = STOP_WORDS | frozenset("el la los las un una de del en con y o sin hay se".split())
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ def index(
         split: index the rows of one split only; of a manifest that has no `split` column, give the run's own manifest.csv.
         root: the folder that the `volume` column is relative to; the manifest's own by default.
         cache: the folder of volumes on the model's grid; `cache` beside the manifest by default, as in training.
-        remove: ids of studies to take out of the index, with commas between.
+        remove: ids of studies to take out of the index, with commas between; a later run adds them again unless their rows have left
+            the manifest or are `rejected`.
         prune: also take out what the manifest no longer has, and what has no volume or embedding now.
         batch: studies that are committed at a time.
         jobs: processes that read volumes; -1 for one a core.
@@ -44,6 +45,8 @@ def index(
     """
     from bimcvr.search.build import Chosen, build, remove_studies
 
+    if batch < 1:
+        raise UserError(f"--batch {batch} commits nothing. Give a number from 1 on.")
     removed = [name.strip() for name in remove.split(",") if name.strip()]
     if manifest is None:
         if not removed or checkpoint is not None or embeddings is not None:

@@ -68,6 +68,8 @@ def search(
         json: print JSON.
         html: also write a page with pictures.
     """
+    from bimcvr.search.asking import has_prompts
+    from bimcvr.search.filters import split_where
     from bimcvr.search.index import Index
     from bimcvr.search.searcher import Searcher
 
@@ -78,12 +80,14 @@ def search(
                         '"large right pleural effusion".')
     mode = next(iter(modes))
     _refuse_idle(mode, top, into, hybrid, holding, leave_out)
+    if html is not None and html.is_dir():
+        raise UserError(f"--html {html} is a folder. Name the file to write, like {html / 'answer.html'}.")
     with Index.open(index) as opened:
         from bimcvr.search.model import model_of
 
-        searcher = Searcher(opened, model_of(opened, checkpoint, device, needed=mode in ("text", "volume")))
-        conditions = [where] if where else []
-        filters = " and ".join([*conditions, *(f"labels = '{label.strip()}'" for label in labels.split(",") if label.strip())])
+        needed = mode == "volume" or (mode in ("text", "keyword") and not has_prompts(str(modes[mode]), opened))
+        searcher = Searcher(opened, model_of(opened, checkpoint, device, needed))
+        filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
         answer = _ask(searcher, mode, str(modes[mode]), into, hybrid, filters, holding, leave_out, top)
         if html is not None:
             from bimcvr.search.page import write_page
@@ -115,8 +119,8 @@ def _refuse_idle(mode: str, top: int, into: str | None, hybrid: bool, holding: b
 
 
 def _ask(
-    searcher: "Searcher", mode: str, asked: str, into: Literal["image", "report"] | None, hybrid: bool, where: str, holding: bool | None,
-    leave_out: Literal["nothing", "study", "patient"] | None, top: int,
+    searcher: "Searcher", mode: str, asked: str, into: Literal["image", "report"] | None, hybrid: bool, where: Sequence[str],
+    holding: bool | None, leave_out: Literal["nothing", "study", "patient"] | None, top: int,
 ) -> "Answer":
     if mode == "keyword":
         return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")

@@ -18,6 +18,9 @@ from bimcvr.files import replacing
 _VERSION = 1
 _HEADER = 352
 
+VIEWER = Path("derived/volumes")
+"""Where they lie in an index's folder."""
+
 
 class ViewerVolumes:
     """A folder of volumes as the viewer shows them: for each study a folder, in it one file.

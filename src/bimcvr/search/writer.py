@@ -17,6 +17,7 @@ from bimcvr.search.prompts_file import prompts_digest, save_prompts
 from bimcvr.search.rows import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
 from bimcvr.search.scan import unit_vector
 from bimcvr.search.table import index_words, open_table, read_columns, rewrite_rows
+from bimcvr.search.viewer import VIEWER, ViewerVolumes
 
 _ROWS = 65536
 _NEVER = timedelta(days=36500)
@@ -109,7 +110,7 @@ class IndexWriter:
         return self.reclaim()
 
     def reclaim(self) -> bool:
-        """Erase what was deleted or replaced, rows and vectors, and old versions, unless someone reads.
+        """Erase what was deleted or replaced, rows, vectors and the viewer's volumes, and old versions, unless someone reads.
 
         Returns:
             Whether nothing of it is left in the files.
@@ -124,6 +125,7 @@ class IndexWriter:
             for path in [*self.folder.glob("*.f32"), *self.folder.glob("prompts-*.npz"), *self.folder.glob(".writing-*")]:
                 if path.name not in keep:
                     path.unlink()
+            ViewerVolumes(self.folder / VIEWER).keep_only(self._known)
             return True
 
     def _drop_old_versions(self) -> None:
