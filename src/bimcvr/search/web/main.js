@@ -7,12 +7,16 @@ import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.
 import { focusResult, showFault, showResults, showWaiting, walk } from "./results.js";
 
 const FIRST = 20;
+// queries that can be fused with the ranking by words
+const HAS_WORDS = ["text", "keyword"];
 let facts = null;
 // what was last asked: {mode, query, into, hybrid, where, condition, labels, top, file}; an uploaded file stays in this tab's memory
 let asked = null;
 let answer = null;
 let running = null;
 let opened = null;
+// how the user wants to rank; the two lists show how the query was ranked, which may leave no choice
+const wish = { by: "meaning", into: "image" };
 
 async function begin() {
   setUpTools();
@@ -37,11 +41,11 @@ async function begin() {
   if (innerWidth > 900) find("filters").open = true;
   if (!facts.can_embed) {
     find("query").placeholder = "Words that stand in reports";
-    find("by").value = "words";
-    find("by").disabled = true;
+    wish.by = "words";
     find("file").disabled = true;
     find("file-label").hidden = true;
   }
+  showHow();
   showStart();
   if (history.state?.asked) restore(history.state);
   else find("query").focus();
@@ -61,9 +65,12 @@ async function ask(what, remember = true) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
+  asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: wish.into, hybrid: wish.by === "both" && HAS_WORDS.includes(what.mode), ...what };
   if (asked.mode === "words") asked.into = "report";
-  if (caseIsOpen()) leaveCase();
+  if (caseIsOpen()) {
+    leaveCase();
+    find("results").focus();
+  }
   showAsked();
   showWaiting(asked.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
   find("results").setAttribute("aria-busy", "true");
@@ -92,7 +99,7 @@ const kept = (one) => ({ ...one });
 function again() {
   if (!asked) return;
   const { query, file } = asked;
-  const mode = asked.mode === "text" || asked.mode === "words" ? (find("by").value === "words" ? "words" : "text") : asked.mode;
+  const mode = asked.mode === "text" || asked.mode === "words" ? (wish.by === "words" ? "words" : "text") : asked.mode;
   ask({ mode, query, file });
 }
 
@@ -102,18 +109,39 @@ function showAsked() {
   else find("query").value = "";
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
   const kinds = { keyword: "Cases of", study: "Cases like", volume: "Cases like the volume" };
+  showHow();
   find("asked").hidden = mode === "text" || mode === "words";
   fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
 }
 
-function clear() {
+const byOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid ? "both" : "meaning");
+
+function showHow() {
+  const [by, into] = [find("by"), find("into")];
+  const mode = asked?.mode;
+  const wordless = mode === "study" || mode === "volume";
+  by.value = asked ? byOf(asked) : wish.by;
+  by.disabled = !facts?.can_embed || wordless;
+  by.querySelector("[value=words]").disabled = mode === "keyword";
+  by.title = wordless ? "A case is compared by meaning: it has no words to rank by." : mode === "keyword" ? "A keyword has a meaning, alone or with its words. Type it to look for the words alone." : "";
+  into.value = (asked ?? wish).into;
+  into.disabled = mode === "words";
+  into.title = mode === "words" ? "Words stand in reports: nothing is compared." : "";
+}
+
+function forget() {
   running?.abort();
   [asked, answer] = [null, null];
   find("query").value = "";
   find("asked").hidden = true;
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
-  history.pushState({}, "");
+  showHow();
   showStart();
+}
+
+function clear() {
+  forget();
+  history.pushState({}, "");
   find("query").focus();
 }
 
@@ -146,13 +174,18 @@ function leaveCase() {
 }
 
 async function restore(state) {
-  if (state.asked && JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
+  if (!state.asked) {
+    if (caseIsOpen()) leaveCase();
+    return forget();
+  }
+  if (JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
     setFilters(state.asked);
+    if (state.asked.mode !== "words") wish.into = state.asked.into;
+    if (facts.can_embed && ["words", ...HAS_WORDS].includes(state.asked.mode)) wish.by = byOf(state.asked);
     await ask(state.asked, false);
   }
   if (state.opened) showCase(state.opened);
   else if (caseIsOpen()) leaveCase();
-  else if (!state.asked) showStart();
 }
 
 function keys(event) {
@@ -202,10 +235,18 @@ function take(files) {
 find("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = find("query").value.trim();
-  if (query) ask({ mode: find("by").value === "words" ? "words" : "text", query });
+  if (query) ask({ mode: wish.by === "words" ? "words" : "text", query });
 });
-for (const name of ["by", "into"]) find(name).addEventListener("change", again);
-find("more").addEventListener("click", () => ask({ ...asked, top: Math.min(200, asked.top * 3) }, false));
+for (const name of ["by", "into"]) find(name).addEventListener("change", () => {
+  wish[name] = find(name).value;
+  again();
+});
+find("more").addEventListener("click", () => {
+  const more = { ...asked, top: Math.min(200, asked.top * 3) };
+  // the list's own entry, so that a case that is opened from it leads back to all of it
+  history.replaceState({ asked: kept(more) }, "");
+  ask(more, false);
+});
 find("back").addEventListener("click", () => history.back());
 find("previous").addEventListener("click", () => turn(-1));
 find("next").addEventListener("click", () => turn(1));
