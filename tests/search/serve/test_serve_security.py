@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 import zlib
@@ -340,8 +341,8 @@ def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
     left = tmp_path / f"upload-{os.getpid()}-left"
     left.mkdir()
     (left / "upload.nii").write_text("x")
-    begin = f"import sys; from pathlib import Path; from bimcvr.search.uploads import upload_folder; held = upload_folder(Path({str(tmp_path)!r}))"
-    code = f"{begin}; folder = held.__enter__(); print(folder, flush=True); sys.stdin.read()"
+    begin = "import sys; from pathlib import Path; from bimcvr.search.uploads import upload_folder"
+    code = f"{begin}; held = upload_folder(Path({str(tmp_path)!r})); print(held.__enter__(), flush=True); sys.stdin.read()"
     with uploads.upload_folder(tmp_path) as own:
         other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
         assert other.stdout is not None
@@ -359,15 +360,15 @@ def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
 
 
 def test_an_upload_that_begins_as_another_server_sweeps_has_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = uploads.tempfile.mkdtemp
+    make = tempfile.mkdtemp
 
     def swept_once(**how: Any) -> str:
-        monkeypatch.setattr(uploads.tempfile, "mkdtemp", make)
-        made = make(**how)
+        monkeypatch.setattr(tempfile, "mkdtemp", make)
+        made = str(make(**how))
         uploads.sweep_uploads(tmp_path)
         return made
 
-    monkeypatch.setattr(uploads.tempfile, "mkdtemp", swept_once)
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_once)
     with uploads.upload_folder(tmp_path) as own:
         assert own.is_dir()
         uploads.sweep_uploads(tmp_path)

@@ -14,6 +14,8 @@ let facts = null;
 let asked = null;
 let answer = null;
 let running = null;
+// key → a volume that was dropped in this tab, until it is loaded anew
+const files = new Map();
 let opened = null;
 // how the user wants to rank; the two lists show how the query was ranked, which may leave no choice
 const wish = { by: "meaning", into: "image" };
@@ -93,7 +95,15 @@ function send({ mode, query, into, hybrid, where, condition, top, file }, signal
 }
 
 // queries and ids stay out of addresses: the tab's own history holds them
-const kept = (one) => ({ ...one });
+const kept = (one) => ({ ...one, file: one.file && keyOf(one.file) });
+
+// the browser gives an entry with a File in it back as nothing, so that entries hold a key of it
+function keyOf(file) {
+  const known = [...files].find(([, one]) => one === file);
+  const key = known?.[0] ?? `${Date.now()} ${files.size}`;
+  files.set(key, file);
+  return key;
+}
 
 // the same question after a choice of how to rank
 function again() {
@@ -182,7 +192,12 @@ async function restore(state) {
     setFilters(state.asked);
     if (state.asked.mode !== "words") wish.into = state.asked.into;
     if (facts.can_embed && ["words", ...HAS_WORDS].includes(state.asked.mode)) wish.by = byOf(state.asked);
-    await ask(state.asked, false);
+    const file = files.get(state.asked.file);
+    if (state.asked.mode === "volume" && !file) {
+      forget();
+      return showFault(`${state.asked.query} is no longer in this tab. Drop it again to search with it.`);
+    }
+    await ask({ ...state.asked, file }, false);
   }
   if (state.opened) showCase(state.opened);
   else if (caseIsOpen()) leaveCase();
