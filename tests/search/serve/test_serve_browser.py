@@ -226,6 +226,7 @@ def test_a_case_is_searched_with(page: Any) -> None:
     assert first in page.inner_text("#asked")
     assert first not in names(page)
     assert page.evaluate("document.activeElement.id") == "results"
+    assert page.evaluate("scrollY") == 0, "what was asked is in sight"
     page.go_back()
     until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
     page.reload()

@@ -71,7 +71,9 @@ async function ask(what, remember = true) {
   if (asked.mode === "words") asked.into = "report";
   if (caseIsOpen()) {
     leaveCase();
-    find("results").focus();
+    find("results").focus({ preventScroll: true });
+    // what was asked, and what to doubt, stands above the list
+    scrollTo(0, 0);
   }
   showAsked();
   showWaiting(asked.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
