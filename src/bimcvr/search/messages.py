@@ -1,8 +1,8 @@
 """What the API takes and gives, as its OpenAPI schema states it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MOST_HITS = 200
 
@@ -53,6 +53,15 @@ class SearchAsked(_Strict):
     where: list[Condition] = Field([], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`")
     condition: Joined = Field("", description=JOINED)
     top: int = Field(20, ge=1, le=MOST_HITS)
+
+    @model_validator(mode="after")
+    def _heeded(self) -> Self:
+        """Refuse what the query would not heed, as the verb `search` does."""
+        if self.hybrid and self.mode not in ("text", "keyword"):
+            raise ValueError(f"hybrid fuses with the query's words, and a query by {self.mode} has none to fuse")
+        if self.mode == "words" and "into" in self.model_fields_set and self.into == "image":
+            raise ValueError("words ranks reports by what they hold, no volumes")
+        return self
 
 
 class Fault(BaseModel):

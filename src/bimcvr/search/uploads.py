@@ -4,6 +4,7 @@ An uploaded file decides neither where anything is written (members of a zip get
 (headers that refer to other files are refused), nor how much memory is taken (voxels are counted in the headers first).
 """
 
+import fcntl
 import math
 import os
 import re
@@ -13,11 +14,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from bimcvr.data.refused import RefusedVolume
+from bimcvr.errors import UserError
+from bimcvr.files import only_one
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
 """What may be uploaded. Formats whose voxels lie in a second file (.mhd, .nhdr) cannot be."""
@@ -28,6 +31,7 @@ MOST_VOXELS = 2**29
 MOST_BYTES = 2**31
 """What the voxels may take once decoded, and a zip once unpacked."""
 
+_LOCK = ".lock"
 _LONGEST_SIDE = 4096
 _MOST_MEMBERS = 5000
 # how many times a member of over 10 MB, or the whole, may exceed its packed size: as in curation's unpacking
@@ -54,18 +58,30 @@ def suffix_of(name: str) -> str:
 def upload_folder(parent: Path) -> Iterator[Path]:
     """Yield a new folder that only this process's user can enter; it is deleted whatever happens in the block."""
     parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"upload-{os.getpid()}-", dir=parent))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder, lock = _locked_folder(parent)
+    with lock:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, IO[str]]:
+    """Make a folder and hold its lock; another one if a server that starts just now took it for one that was left."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"upload-{os.getpid()}-", dir=parent))
+        with suppress(FileNotFoundError):
+            lock = (folder / _LOCK).open("a")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            lock.close()
 
 
 def sweep_uploads(parent: Path) -> None:
-    """Delete what servers left that were killed in the middle of an upload."""
+    """Delete what servers left that were killed in the middle of an upload: what no process holds, whatever its number was."""
     for folder in parent.glob("upload-*"):
-        number = re.match(r"upload-(\d+)-", folder.name)
-        if number and not Path(f"/proc/{number[1]}").exists():
+        with suppress(UserError, OSError), only_one(folder / _LOCK, "A server is at this upload."):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -182,6 +182,8 @@ def test_the_patients_right_is_on_the_left(page: Any) -> None:
 
 
 def test_a_dropped_volume_is_compared_with_what_it_finds(page: Any, made: Made) -> None:
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "/api/convert" in request.url else None)
     source = Path(read_manifest(made.manifest).column("volume")[4])
     content = base64.b64encode(source.read_bytes()).decode()
     page.evaluate("""content => {
@@ -200,6 +202,16 @@ def test_a_dropped_volume_is_compared_with_what_it_finds(page: Any, made: Made) 
     assert picture(page, 0) == picture(page, 1), "the query and the case are the same volume"
     page.keyboard.press("ArrowUp")
     assert slice_number(page, 0) == slice_number(page, 1), "they scroll together"
+    page.keyboard.press("ArrowDown")
+    seen = picture(page, 0)
+    page.keyboard.press("ArrowRight")
+    until(page, f"document.querySelector('#case-title').textContent.includes('{names(page)[1]}')")
+    ready(page, viewers=2)
+    assert picture(page, 0) == seen
+    assert len(sent) == 1, "the volume is sent to be converted once, however many cases are opened"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#case", state="hidden")
+    assert page.is_disabled("#by"), "a volume has no words to rank by"
     assert not list((made.index / "derived/uploads").iterdir())
 
 
@@ -213,6 +225,8 @@ def test_a_case_is_searched_with(page: Any) -> None:
     page.wait_for_selector("#asked:not([hidden])")
     assert first in page.inner_text("#asked")
     assert first not in names(page)
+    assert page.evaluate("document.activeElement.id") == "results"
+    assert page.evaluate("scrollY") == 0, "what was asked is in sight"
     page.go_back()
     until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
     page.reload()
@@ -221,6 +235,65 @@ def test_a_case_is_searched_with(page: Any) -> None:
     page.wait_for_selector("#case", state="hidden")
     assert page.input_value("#query") == "a nodule"
     assert first not in page.url, "addresses name no case"
+
+
+def test_more_cases_are_still_there_after_one_is_read(page: Any) -> None:
+    ask(page, "a nodule")
+    page.click("#more")
+    until(page, "document.querySelectorAll('.card').length === 30")
+    last = names(page)[-1]
+    page.click(".open >> nth=29")
+    ready(page)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#case", state="hidden")
+    until(page, "document.querySelector('#results').getAttribute('aria-busy') === null")
+    assert len(names(page)) == 30
+    assert page.evaluate("document.activeElement.closest('.card')?.dataset.case") == last
+
+
+def test_going_back_takes_how_it_was_ranked_along(page: Any) -> None:
+    shown = "document.querySelector('#status').textContent.includes('{}')".format
+    ask(page, "a nodule")
+    page.select_option("#into", "report")
+    until(page, shown("The nearest reports"))
+    page.select_option("#by", "both")
+    until(page, shown("fused rank"))
+    page.go_back()
+    until(page, shown("cosine"))
+    assert (page.input_value("#into"), page.input_value("#by")) == ("report", "meaning")
+    page.go_back()
+    until(page, shown("The nearest volumes"))
+    assert page.input_value("#into") == "image"
+    ask(page, "left")
+    assert "The nearest volumes" in page.inner_text("#status"), "what is shown is what is asked next"
+    page.go_back()
+    page.go_back()
+    page.wait_for_selector("#status .start")
+    page.go_forward()
+    page.wait_for_selector(".card")
+
+
+def test_no_choice_is_offered_that_the_query_would_not_heed(page: Any) -> None:
+    page.select_option("#by", "words")
+    ask(page, "nodule right")
+    assert page.is_disabled("#into"), "words are in reports"
+    assert not page.is_disabled("#by")
+    page.click(".chip[data-label='nodule']")
+    until(page, "document.querySelector('#status').textContent.includes('The nearest volumes')")
+    assert page.input_value("#by") == "meaning"
+    assert page.is_disabled("#by option[value=words]")
+    page.select_option("#by", "both")
+    until(page, "document.querySelector('#status').textContent.includes('fused rank')")
+    page.click(".open >> nth=0")
+    ready(page)
+    page.click("text=Search with this case")
+    until(page, "document.querySelector('#status').textContent.includes('cosine')")
+    assert page.is_disabled("#by")
+    assert page.input_value("#by") == "meaning"
+    assert "no words" in page.get_attribute("#by", "title")
+    page.click("#asked button")
+    assert not page.is_disabled("#by")
+    assert page.input_value("#by") == "both", "as it was chosen before the case was asked"
 
 
 def test_labels_filter_and_keywords_ask(page: Any) -> None:
@@ -294,7 +367,11 @@ def test_the_page_asks_for_the_token(browser: Any, guarded: str) -> None:
         page.fill("#token", "a wrong one")
         page.keyboard.press("Enter")
         page.wait_for_selector("#token-fault:not([hidden])")
-        page.fill("#token", TOKEN)
+        page.fill("#token", TOKEN + chr(0x200B))
+        page.keyboard.press("Enter")
+        until(page, "document.querySelector('#token-fault').textContent.includes('invisible')")
+        assert page.evaluate("document.querySelector('#ask-token').open")
+        page.fill("#token", f" {TOKEN} ")
         page.keyboard.press("Enter")
         page.wait_for_selector(".chip")
         assert "without ids" in page.inner_text("#facts")

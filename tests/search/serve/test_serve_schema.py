@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from served import Made, app_of, left_behind
+from starlette.testclient import TestClient
 
 from bimcvr.search.server import PAGE
 
@@ -52,6 +53,18 @@ def _try_all(cases: Any, tried: Counter[int]) -> None:
         tried[case.call_and_validate(checks=CHECKS).status_code] += 1
 
     each()
+
+
+@pytest.mark.parametrize(("idle", "why"), [
+    ({"mode": "study", "query": "SECRET-s1", "hybrid": True}, "has none to fuse"),
+    ({"mode": "words", "query": "nodule", "hybrid": True}, "has none to fuse"),
+    ({"mode": "words", "query": "nodule", "into": "image"}, "no volumes")])
+def test_what_a_query_would_not_heed_is_refused(client: TestClient, idle: dict[str, Any], why: str) -> None:
+    answer = client.post("/api/search", json=idle)
+    assert answer.status_code == 422
+    assert why in answer.json()["detail"]
+    heeded = {name: value for name, value in idle.items() if name in ("mode", "query")}
+    assert client.post("/api/search", json=heeded).status_code == 200
 
 
 def test_the_schema_names_what_the_page_calls(schema: Any) -> None:

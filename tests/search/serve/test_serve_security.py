@@ -6,12 +6,17 @@ import gzip
 import io
 import json
 import logging
+import os
 import socket
+import subprocess
+import sys
+import tempfile
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -30,6 +35,7 @@ from bimcvr.search import server, uploads
 from bimcvr.search.guard import HEADERS
 from bimcvr.search.serve import serve
 from bimcvr.search.server import PAGE
+from calls import environment
 
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
 ENDPOINTS = ("/api/index", "/api/case?case=SECRET-s1", "/api/thumbnail?case=SECRET-s1", "/api/volume?case=SECRET-s1", "/api/openapi.json")
@@ -160,7 +166,7 @@ def test_filters_are_data(client: TestClient, condition: str) -> None:
     "\r\nSet-Cookie: a=b", '"unclosed', "AND OR NOT", "report:*", "(((", "\u202e", "x" * 4000, "~1 ^2 +a -b", "nul\x00", " "])
 def test_queries_are_data(client: TestClient, query: str) -> None:
     for mode in ("text", "words", "keyword", "study"):
-        answer = client.post("/api/search", json={"mode": mode, "query": query, "hybrid": True})
+        answer = client.post("/api/search", json={"mode": mode, "query": query, "hybrid": mode in ("text", "keyword")})
         assert answer.status_code in (200, 404, 422), answer.text
         assert "set-cookie" not in answer.headers
 
@@ -331,13 +337,42 @@ def test_a_bomb_of_many_small_members_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
-    (tmp_path / "upload-999999999-x").mkdir()
-    (tmp_path / "upload-999999999-x/upload.nii").write_text("x")
+    """Told by their locks: in containers the next server has the same number, and another one's may be of another namespace."""
+    left = tmp_path / f"upload-{os.getpid()}-left"
+    left.mkdir()
+    (left / "upload.nii").write_text("x")
+    begin = "import sys; from pathlib import Path; from bimcvr.search.uploads import upload_folder"
+    code = f"{begin}; held = upload_folder(Path({str(tmp_path)!r})); print(held.__enter__(), flush=True); sys.stdin.read()"
     with uploads.upload_folder(tmp_path) as own:
+        other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+        assert other.stdout is not None
+        printed = Path(other.stdout.readline().strip())
+        elsewhere = printed.rename(tmp_path / "upload-999999999-elsewhere")  # a number that is no process here
+        (elsewhere / "upload.nii").write_text("x")
         uploads.sweep_uploads(tmp_path)
-        assert [path for path in tmp_path.iterdir()] == [own]
+        assert set(tmp_path.iterdir()) == {own, elsewhere}
         assert own.stat().st_mode & 0o077 == 0
+        other.kill()
+        other.communicate()
+        uploads.sweep_uploads(tmp_path)
+        assert list(tmp_path.iterdir()) == [own]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upload_that_begins_as_another_server_sweeps_has_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = tempfile.mkdtemp
+
+    def swept_once(**how: Any) -> str:
+        monkeypatch.setattr(tempfile, "mkdtemp", make)
+        made = str(make(**how))
+        uploads.sweep_uploads(tmp_path)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept_once)
+    with uploads.upload_folder(tmp_path) as own:
+        assert own.is_dir()
+        uploads.sweep_uploads(tmp_path)
+        assert list(tmp_path.iterdir()) == [own]
 
 
 def test_a_client_that_goes_away_leaves_nothing(running: Running, made: Made) -> None:

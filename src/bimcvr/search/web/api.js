@@ -1,8 +1,10 @@
 // The server's API. The token, if there is one, goes into a header: never into an address.
 
-import { find } from "./dom.js";
+import { fill, find } from "./dom.js";
 
 const KEPT = "bimcvr-token";
+// what a header can bear; a token that was copied from a page may bring an invisible character with it
+const SENDABLE = /^[\x21-\x7e]+$/;
 let asking = null;
 
 export class Refused extends Error {
@@ -33,7 +35,7 @@ async function request(path, options) {
   for (;;) {
     const response = await send(path, options);
     if (response.status === 401) {
-      await askToken(sessionStorage.getItem(KEPT) !== null);
+      await askToken(sessionStorage.getItem(KEPT) === null ? "" : "That token was not accepted.");
       continue;
     }
     if (response.ok) return response;
@@ -66,18 +68,30 @@ async function reason(response) {
 }
 
 // one dialog for all requests that wait for it
-function askToken(wrong) {
-  asking ??= new Promise((resolve) => {
-    const dialog = find("ask-token");
-    find("token-fault").hidden = !wrong;
+async function askToken(fault) {
+  asking ??= askUntilSendable(fault).finally(() => { asking = null; });
+  return asking;
+}
+
+async function askUntilSendable(fault) {
+  for (;;) {
+    const token = await showDialog(fault);
+    if (SENDABLE.test(token)) return sessionStorage.setItem(KEPT, token);
+    fault = "A token has plain letters, digits and signs only, without blanks: this one holds another character, perhaps an invisible one.";
+  }
+}
+
+function showDialog(fault) {
+  const dialog = find("ask-token");
+  fill(find("token-fault"), fault);
+  find("token-fault").hidden = !fault;
+  return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEPT, find("token").value.trim());
+      const token = find("token").value.trim();
       find("token").value = "";
-      asking = null;
-      resolve();
+      resolve(token);
     }, { once: true });
     dialog.addEventListener("cancel", (event) => event.preventDefault(), { once: true });
     dialog.showModal();
   });
-  return asking;
 }

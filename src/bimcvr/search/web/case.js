@@ -6,6 +6,8 @@ import { count, fill, find, make } from "./dom.js";
 import { PLANES, Viewer, WINDOWS } from "./viewer.js";
 
 let viewers = [];
+// File → its bytes as a promise, converted by the server: sent once, however many cases it is compared with
+const converted = new WeakMap();
 let leaving = null;
 let plane = PLANES[0];
 let window_ = WINDOWS[0];
@@ -72,17 +74,27 @@ function showVolumes(found, asked, signal) {
   own.load(fetchBytes("api/volume", { query: { case: found.case }, signal }), found.grid);
 }
 
-// what the query looks like, if it is a volume; one that was uploaded is sent again to be converted, since nothing of it is kept
+// what the query looks like, if it is a volume; one that was uploaded is sent again to be converted, since the server keeps nothing of it
 function queryVolume(asked, found, signal) {
   if (asked.mode === "volume") {
     const viewer = new Viewer(`Query: ${asked.query}`);
-    return { viewer, load: () => viewer.load(fetchBytes("api/convert", { file: asked.file, query: { name: asked.file.name }, signal }), null) };
+    return { viewer, load: () => viewer.load(convert(asked.file), null) };
   }
   if (asked.mode === "study" && asked.query !== found.case) {
     const viewer = new Viewer(`Query: case ${asked.query}`);
     return { viewer, load: () => viewer.load(fetchBytes("api/volume", { query: { case: asked.query }, signal }), null) };
   }
   return null;
+}
+
+// goes on when the case is left: the next one needs it too
+function convert(file) {
+  if (!converted.has(file)) {
+    const bytes = fetchBytes("api/convert", { file, query: { name: file.name } });
+    converted.set(file, bytes);
+    bytes.catch(() => converted.delete(file));
+  }
+  return converted.get(file);
 }
 
 function reading(found, asked, answer, position, open) {

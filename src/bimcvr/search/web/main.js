@@ -7,12 +7,18 @@ import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.
 import { focusResult, showFault, showResults, showWaiting, walk } from "./results.js";
 
 const FIRST = 20;
+// queries that can be fused with the ranking by words
+const HAS_WORDS = ["text", "keyword"];
 let facts = null;
 // what was last asked: {mode, query, into, hybrid, where, condition, labels, top, file}; an uploaded file stays in this tab's memory
 let asked = null;
 let answer = null;
 let running = null;
+// key → a volume that was dropped in this tab, until it is loaded anew
+const files = new Map();
 let opened = null;
+// how the user wants to rank; the two lists show how the query was ranked, which may leave no choice
+const wish = { by: "meaning", into: "image" };
 
 async function begin() {
   setUpTools();
@@ -37,11 +43,11 @@ async function begin() {
   if (innerWidth > 900) find("filters").open = true;
   if (!facts.can_embed) {
     find("query").placeholder = "Words that stand in reports";
-    find("by").value = "words";
-    find("by").disabled = true;
+    wish.by = "words";
     find("file").disabled = true;
     find("file-label").hidden = true;
   }
+  showHow();
   showStart();
   if (history.state?.asked) restore(history.state);
   else find("query").focus();
@@ -61,9 +67,14 @@ async function ask(what, remember = true) {
   running?.abort();
   running = new AbortController();
   const { signal } = running;
-  asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: find("into").value, hybrid: find("by").value === "both", ...what };
+  asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: wish.into, hybrid: wish.by === "both" && HAS_WORDS.includes(what.mode), ...what };
   if (asked.mode === "words") asked.into = "report";
-  if (caseIsOpen()) leaveCase();
+  if (caseIsOpen()) {
+    leaveCase();
+    find("results").focus({ preventScroll: true });
+    // what was asked, and what to doubt, stands above the list
+    scrollTo(0, 0);
+  }
   showAsked();
   showWaiting(asked.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
   find("results").setAttribute("aria-busy", "true");
@@ -86,13 +97,21 @@ function send({ mode, query, into, hybrid, where, condition, top, file }, signal
 }
 
 // queries and ids stay out of addresses: the tab's own history holds them
-const kept = (one) => ({ ...one });
+const kept = (one) => ({ ...one, file: one.file && keyOf(one.file) });
+
+// the browser gives an entry with a File in it back as nothing, so that entries hold a key of it
+function keyOf(file) {
+  const known = [...files].find(([, one]) => one === file);
+  const key = known?.[0] ?? `${Date.now()} ${files.size}`;
+  files.set(key, file);
+  return key;
+}
 
 // the same question after a choice of how to rank
 function again() {
   if (!asked) return;
   const { query, file } = asked;
-  const mode = asked.mode === "text" || asked.mode === "words" ? (find("by").value === "words" ? "words" : "text") : asked.mode;
+  const mode = asked.mode === "text" || asked.mode === "words" ? (wish.by === "words" ? "words" : "text") : asked.mode;
   ask({ mode, query, file });
 }
 
@@ -102,18 +121,39 @@ function showAsked() {
   else find("query").value = "";
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
   const kinds = { keyword: "Cases of", study: "Cases like", volume: "Cases like the volume" };
+  showHow();
   find("asked").hidden = mode === "text" || mode === "words";
   fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
 }
 
-function clear() {
+const byOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid ? "both" : "meaning");
+
+function showHow() {
+  const [by, into] = [find("by"), find("into")];
+  const mode = asked?.mode;
+  const wordless = mode === "study" || mode === "volume";
+  by.value = asked ? byOf(asked) : wish.by;
+  by.disabled = !facts?.can_embed || wordless;
+  by.querySelector("[value=words]").disabled = mode === "keyword";
+  by.title = wordless ? "A case is compared by meaning: it has no words to rank by." : mode === "keyword" ? "A keyword has a meaning, alone or with its words. Type it to look for the words alone." : "";
+  into.value = (asked ?? wish).into;
+  into.disabled = mode === "words";
+  into.title = mode === "words" ? "Words stand in reports: nothing is compared." : "";
+}
+
+function forget() {
   running?.abort();
   [asked, answer] = [null, null];
   find("query").value = "";
   find("asked").hidden = true;
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
-  history.pushState({}, "");
+  showHow();
   showStart();
+}
+
+function clear() {
+  forget();
+  history.pushState({}, "");
   find("query").focus();
 }
 
@@ -146,13 +186,23 @@ function leaveCase() {
 }
 
 async function restore(state) {
-  if (state.asked && JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
+  if (!state.asked) {
+    if (caseIsOpen()) leaveCase();
+    return forget();
+  }
+  if (JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
     setFilters(state.asked);
-    await ask(state.asked, false);
+    if (state.asked.mode !== "words") wish.into = state.asked.into;
+    if (facts.can_embed && ["words", ...HAS_WORDS].includes(state.asked.mode)) wish.by = byOf(state.asked);
+    const file = files.get(state.asked.file);
+    if (state.asked.mode === "volume" && !file) {
+      forget();
+      return showFault(`${state.asked.query} is no longer in this tab. Drop it again to search with it.`);
+    }
+    await ask({ ...state.asked, file }, false);
   }
   if (state.opened) showCase(state.opened);
   else if (caseIsOpen()) leaveCase();
-  else if (!state.asked) showStart();
 }
 
 function keys(event) {
@@ -202,10 +252,18 @@ function take(files) {
 find("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = find("query").value.trim();
-  if (query) ask({ mode: find("by").value === "words" ? "words" : "text", query });
+  if (query) ask({ mode: wish.by === "words" ? "words" : "text", query });
 });
-for (const name of ["by", "into"]) find(name).addEventListener("change", again);
-find("more").addEventListener("click", () => ask({ ...asked, top: Math.min(200, asked.top * 3) }, false));
+for (const name of ["by", "into"]) find(name).addEventListener("change", () => {
+  wish[name] = find(name).value;
+  again();
+});
+find("more").addEventListener("click", () => {
+  const more = { ...asked, top: Math.min(200, asked.top * 3) };
+  // the list's own entry, so that a case that is opened from it leads back to all of it
+  history.replaceState({ asked: kept(more) }, "");
+  ask(more, false);
+});
 find("back").addEventListener("click", () => history.back());
 find("previous").addEventListener("click", () => turn(-1));
 find("next").addEventListener("click", () => turn(1));
