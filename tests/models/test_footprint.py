@@ -67,8 +67,8 @@ def needs_of(name: str, checkpointing: bool, precision: str = "32-true") -> Any:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_bf16_and_checkpointing_take_less_and_checkpointing_computes_more(name: str) -> None:
     plain, half, again = needs_of(name, False), needs_of(name, False, "bf16-mixed"), needs_of(name, True)
-    # the count of one model varies by some percent from call to call: half is 0.63 to 0.81 of plain in a dozen calls
-    assert 0.4 * plain.activations < half.activations < 0.9 * plain.activations
+    assert needs_of(name, False) == plain
+    assert 0.4 * plain.activations < half.activations < 0.75 * plain.activations
     assert again.activations < 0.7 * plain.activations
     # a forward pass is a third of a step, more where the first layer is large: it has no input gradient
     assert 1.15 * plain.flops < again.flops < 1.5 * plain.flops

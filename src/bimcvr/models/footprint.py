@@ -92,7 +92,9 @@ class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
-        self._alive: dict[int, int] = {}
+        # a number of their own beside the size: the id of one that is gone is soon another's
+        self._alive: dict[int, tuple[int, int]] = {}
+        self._made = 0
         self._at_most: dict[int, int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -102,20 +104,22 @@ class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
                 if id(storage) not in self._alive and id(storage) not in before:
-                    self._alive[id(storage)] = storage.nbytes()
+                    self._made += 1
+                    self._alive[id(storage)] = self._made, storage.nbytes()
                     self.now += storage.nbytes()
                     weakref.finalize(storage, self._gone, id(storage))
         if self.now > self.most:
-            self.most, self._at_most = self.now, dict(self._alive)
+            self.most, self._at_most = self.now, dict(self._alive.values())
         return out
 
     def gradients_at_most(self, weights: list[nn.Parameter]) -> int:
         """Return the bytes of those weights' gradients that existed at the peak."""
-        storages = {id(weight.grad.untyped_storage()) for weight in weights if weight.grad is not None}
-        return sum(size for place, size in self._at_most.items() if place in storages)
+        places = [id(weight.grad.untyped_storage()) for weight in weights if weight.grad is not None]
+        numbers = {self._alive[place][0] for place in places if place in self._alive}
+        return sum(size for number, size in self._at_most.items() if number in numbers)
 
     def _gone(self, place: int) -> None:
-        self.now -= self._alive.pop(place, 0)
+        self.now -= self._alive.pop(place, (0, 0))[1]
 
 
 def _make_fake(part: nn.Module, fake: FakeTensorMode) -> None:
