@@ -29,14 +29,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from bimcvr.data.datamodule import CTReportDataModule
 from bimcvr.dry_run import DryRunCLI
 from bimcvr.errors import UserError
-from bimcvr.models.step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
+from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
 from bimcvr.provenance import git_commit, versions
 from bimcvr.training import command_line
 
 SMALL = """
 data: {size: [16, 32, 32], batch_size: 2}
 model:
-  volume_encoder: {class_path: bimcvr.models.volume_encoders.ResNet3D, init_args: {depth: 10, width: 4}}
+  volume_encoder: {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4}}
 """
 
 

@@ -15,10 +15,10 @@ model:
   embed_dim: 12
   volume_encoder: {class_path: toys.PlainConv}
   text_encoder: {class_path: toys.HashText}
-  fusion: bimcvr.models.fusion.ChannelGate
+  fusion: bimcvr.models.volume.view_fusion.ChannelGate
   optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.01}}
   objective:
-    class_path: bimcvr.models.objectives.Objective
+    class_path: bimcvr.models.losses.objective.Objective
     init_args: {symmetric: true, temperature: 0.1, learn_temperature: true, normalise_views: true}
 """
 

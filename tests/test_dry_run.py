@@ -57,7 +57,7 @@ def test_no_end_is_said(tiny_config: list[str], capsys: pytest.CaptureFixture[st
 
 
 def test_a_zero_shot_model_is_refused(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = ["--model.map_volumes", "false", "--model.embed_dim", "null", "--model.fusion", "bimcvr.models.fusion.FirstView",
+    nothing = ["--model.map_volumes", "false", "--model.embed_dim", "null", "--model.fusion", "bimcvr.models.volume.view_fusion.FirstView",
                "--model.volume_encoder", "toys.FixedConv", "--model.volume_encoder.init_args.dim", "16", "--model.objective", "null"]
     assert main(["dry-run", *tiny_config, *nothing]) == 1
     assert "nothing to train" in capsys.readouterr().err
@@ -65,8 +65,8 @@ def test_a_zero_shot_model_is_refused(tiny_config: list[str], capsys: pytest.Cap
 
 def test_a_trained_text_tower_is_said_not_to_be_counted(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert "text tower" not in said(capsys, *tiny_config)
-    tuned = ["--model.text_encoder", "bimcvr.models.tuned_text.TunedText", "--model.text_encoder.init_args.encoder",
-             "bimcvr.models.minilm.MiniLM"]
+    tuned = ["--model.text_encoder", "bimcvr.models.text.finetuned.TunedText", "--model.text_encoder.init_args.encoder",
+             "bimcvr.models.text.minilm.MiniLM"]
     told = said(capsys, *tiny_config, *tuned)
     line, = [line for line in told.splitlines() if "text tower" in line]
     count = re.search(r"text_encoder +([\d,]+)", told).group(1)  # type: ignore[union-attr]

@@ -22,8 +22,8 @@ data:
   view_1: {class_path: torchio.RandomNoise, init_args: {std: [0.0, 0.05]}}
   view_2: {class_path: torchio.RandomAffine, init_args: {degrees: 5}}
 model:
-  volume_encoder: {class_path: bimcvr.models.volume_encoders.ResNet3D, init_args: {depth: 10, width: 4, max_pool: false}}
-  text_encoder: {class_path: bimcvr.models.minilm.MiniLM}
+  volume_encoder: {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4, max_pool: false}}
+  text_encoder: {class_path: bimcvr.models.text.minilm.MiniLM}
 """
 
 

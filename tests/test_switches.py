@@ -18,7 +18,7 @@ from bimcvr.models.retriever import Retriever
 ROOT = Path(__file__).parents[1]
 SMALL = ["--data.size", "[32,32,32]", "--data.batch_size", "6", "--data.num_workers", "0", "--data.split", "exact",
          "--data.allow_patient_overlap", "true"]
-SMALL_TOWERS = ["--model.volume_encoder", "bimcvr.models.volume_encoders.ResNet3D", "--model.volume_encoder.depth", "10",
+SMALL_TOWERS = ["--model.volume_encoder", "bimcvr.models.volume.encoders.ResNet3D", "--model.volume_encoder.depth", "10",
                 "--model.volume_encoder.width", "8", "--model.volume_encoder.max_pool", "false", "--model.text_encoder", "toys.HashText"]
 
 

@@ -11,9 +11,9 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from bimcvr.data.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.models.footprint import Footprint, footprint, parameters, weight_bytes
+from bimcvr.models.profiling.memory import Footprint, footprint, parameters, weight_bytes
+from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
 from bimcvr.training import RetrieverCLI, command_line
 
 MEASURED_STEPS = 3

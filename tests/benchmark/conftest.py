@@ -22,10 +22,10 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = {
         "base": base,
         "other": {"data": {"view_1": {"class_path": "torchio.RandomNoise"}}, "model": {"objective": {
-            "class_path": "bimcvr.models.objectives.Objective", "init_args": {"consistency": 0.0, "keywords": 0.1}}}},
-        "fixed": {"model": {"embed_dim": None, "map_volumes": False, "fusion": "bimcvr.models.fusion.FirstView",
+            "class_path": "bimcvr.models.losses.objective.Objective", "init_args": {"consistency": 0.0, "keywords": 0.1}}}},
+        "fixed": {"model": {"embed_dim": None, "map_volumes": False, "fusion": "bimcvr.models.volume.view_fusion.FirstView",
                             "volume_encoder": {"class_path": "toys.FixedConv", "init_args": {"dim": 16}}, "objective": None}},
-        "absent": {"model": {"text_encoder": {"class_path": "bimcvr.models.open_clip_text.OpenClipText", "init_args": {"model": ABSENT}}}},
+        "absent": {"model": {"text_encoder": {"class_path": "bimcvr.models.text.open_clip.OpenClipText", "init_args": {"model": ABSENT}}}},
         "broken": {"model": {"text_encoder": {"class_path": "toys.NaNText"}}},
     }
     for name, content in parts.items():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bimcvr.cli import main
-from bimcvr.models.volume_encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.encoders import ResNet3D, ViT3D
 
 SIZE = (16, 32, 32)
 ENCODERS: dict[str, Callable[[bool], nn.Module]] = {
@@ -113,7 +113,7 @@ def test_channels_last_gives_what_channels_first_gives() -> None:
 
 @pytest.mark.slow
 def test_a_run_may_be_compiled_and_its_checkpoint_tested_without(tiny_config: list[str], tmp_path: Path) -> None:
-    words = ["--trainer.callbacks+", "bimcvr.models.compiling.CompileVolumeEncoder", "--trainer.callbacks.backend", "aot_eager",
+    words = ["--trainer.callbacks+", "bimcvr.models.callbacks.CompileVolumeEncoder", "--trainer.callbacks.backend", "aot_eager",
              "--trainer.max_epochs", "1"]
     assert main(["fit", *tiny_config, "--experiment", "plain", "--trainer.max_epochs", "1"]) == 0
     assert main(["fit", *tiny_config, "--experiment", "compiled", *words]) == 0

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from bimcvr.contracts import Features
-from bimcvr.models.footprint import footprint, parameters
+from bimcvr.models.profiling.memory import footprint, parameters
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.volume_encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.encoders import ResNet3D, ViT3D
 from calls import environment
 from toys import HashText
 
@@ -77,9 +77,9 @@ def test_bf16_and_checkpointing_take_less_and_checkpointing_computes_more(name: 
 
 MEASURE = """
 import gc, json, sys, torch
-from bimcvr.models.footprint import footprint
+from bimcvr.models.profiling.memory import footprint
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.step import peak_bytes, random_batch, reset_peak, volume_step
+from bimcvr.models.profiling.train_step import peak_bytes, random_batch, reset_peak, volume_step
 from models.test_footprint import ENCODERS
 from toys import HashText
 for name in ENCODERS:

@@ -7,8 +7,8 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from bimcvr.models.gather import gather
-from bimcvr.models.objectives import Objective, keyword_similarity, similarity, soft_target, view_consistency
+from bimcvr.models.losses.gather import gather
+from bimcvr.models.losses.objective import Objective, keyword_similarity, similarity, soft_target, view_consistency
 
 
 def features(seed: int, *shape: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from bimcvr.errors import UserError
-from bimcvr.models.open_clip_text import OpenClipText
-from bimcvr.models.text_encoders import SentenceEncoder
+from bimcvr.models.text.open_clip import OpenClipText
+from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
 TEXTS = ["Large right pleural effusion. The heart is normal.", "no", "",
          "Small mass in the left upper lobe, 4 mm. " * 40]

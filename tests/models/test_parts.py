@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
-from bimcvr.models.fusion import ChannelGate, FirstView, TokenAttention
-from bimcvr.models.volume_encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.view_fusion import ChannelGate, FirstView, TokenAttention
 
 
 def noise(seed: int, *shape: int) -> Tensor:

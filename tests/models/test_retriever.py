@@ -8,7 +8,7 @@ import torch
 
 from bimcvr.contracts import Batch
 from bimcvr.errors import UserError
-from bimcvr.models.objectives import Objective
+from bimcvr.models.losses.objective import Objective
 from bimcvr.models.retriever import Retriever
 from toys import HashText, NaNText, PlainConv
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from bimcvr.metrics.engine import rank_both
 from bimcvr.metrics.score_ranks import rank_scores
-from bimcvr.models.scorers import FUSIONS, slice_scores
-from bimcvr.models.slice_search import SliceSearch
+from bimcvr.models.volume.slice_retrieval import SliceSearch
+from bimcvr.models.volume.slice_scorers import FUSIONS, slice_scores
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bimcvr.errors import UserError, WeightsAbsent
-from bimcvr.models import slice_encoders
-from bimcvr.models.frozen import with_hidden
-from bimcvr.models.slice_encoders import SliceEncoder, evenly
-from bimcvr.models.slice_joins import MeanP, SeqLSTM, SeqTransf, Statistic
-from bimcvr.models.slice_towers import OpenClipImage, ResNet2D
+from bimcvr.models.pretrained.frozen import with_hidden
+from bimcvr.models.volume import slice_encoder as slice_encoders
+from bimcvr.models.volume.slice_backbones import OpenClipImage, ResNet2D
+from bimcvr.models.volume.slice_encoder import SliceEncoder, evenly
+from bimcvr.models.volume.slice_pooling import MeanP, SeqLSTM, SeqTransf, Statistic
 
 BIOMEDCLIP = "hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 

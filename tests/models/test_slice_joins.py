@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bimcvr.errors import UserError, WeightsAbsent
-from bimcvr.models.slice_joins import MeanP, SeqLSTM, SeqTransf, Statistic
+from bimcvr.models.volume.slice_pooling import MeanP, SeqLSTM, SeqTransf, Statistic
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from bimcvr.errors import UserError
-from bimcvr.models import minilm
-from bimcvr.models.minilm import MiniLM
-from bimcvr.models.text_encoders import SentenceEncoder
+from bimcvr.models.text import minilm
+from bimcvr.models.text.minilm import MiniLM
+from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
 TEXTS = ["Large right pleural effusion. The heart is normal.", "No nodule.",
          "Small mass in the left upper lobe. No effusion."]
@@ -172,7 +172,7 @@ def test_class_path_in_yaml(bert_folder: Path) -> None:
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "text")
-    given = {"class_path": "bimcvr.models.text_encoders.SentenceEncoder",
+    given = {"class_path": "bimcvr.models.text.sentence_transformer.SentenceEncoder",
              "init_args": {"model": str(bert_folder), "pooling": "cls", "sentences": False}}
     encoder = parser.instantiate_classes(parser.parse_object({"text": given})).text
     assert (encoder.pooling, encoder.sentences, encoder.dim) == ("cls", False, 32)

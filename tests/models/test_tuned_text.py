@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from bimcvr.errors import UserError
-from bimcvr.models.fusion import FirstView
-from bimcvr.models.objectives import Objective
-from bimcvr.models.open_clip_text import OpenClipText
+from bimcvr.models.losses.objective import Objective
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.slice_encoders import SliceEncoder
-from bimcvr.models.slice_joins import MeanP, Statistic
-from bimcvr.models.slice_towers import OpenClipImage
-from bimcvr.models.tuned_text import TunedText
+from bimcvr.models.text.finetuned import TunedText
+from bimcvr.models.text.open_clip import OpenClipText
+from bimcvr.models.volume.slice_backbones import OpenClipImage
+from bimcvr.models.volume.slice_encoder import SliceEncoder
+from bimcvr.models.volume.slice_pooling import MeanP, Statistic
+from bimcvr.models.volume.view_fusion import FirstView
 from toys import HashText, PlainConv
 
 TEXTS = ["Large right pleural effusion. The heart is normal.", "no nodule"]

@@ -5,7 +5,7 @@ import torch
 
 from bimcvr.errors import UserError
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.whitening import CENTRED, Whitening
+from bimcvr.models.text.whitening import CENTRED, Whitening
 from toys import HashText, PlainConv
 
 

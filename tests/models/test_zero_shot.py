@@ -12,10 +12,10 @@ from bimcvr.cli import main
 from bimcvr.metrics.embeddings import load_embeddings
 from bimcvr.metrics.outcomes import outcomes, summary
 from bimcvr.metrics.score_ranks import rank_scores
-from bimcvr.models.scorers import slice_scores
-from bimcvr.models.slice_encoders import SliceEncoder
-from bimcvr.models.slice_joins import Statistic
-from bimcvr.models.slice_towers import OpenClipImage
+from bimcvr.models.volume.slice_backbones import OpenClipImage
+from bimcvr.models.volume.slice_encoder import SliceEncoder
+from bimcvr.models.volume.slice_pooling import Statistic
+from bimcvr.models.volume.slice_scorers import slice_scores
 from calls import TINY, newest_run
 
 
@@ -23,12 +23,12 @@ from calls import TINY, newest_run
 def options(clip_folder: Path, tiny_cohort: Path, tmp_path: Path) -> list[str]:
     """3D-MIR's zero-shot configuration with a small CLIP, on the tiny cohort."""
     config: dict[str, Any] = yaml.safe_load(TINY)
-    tower = {"class_path": "bimcvr.models.slice_towers.OpenClipImage", "init_args": {"model": str(clip_folder)}}
+    tower = {"class_path": "bimcvr.models.volume.slice_backbones.OpenClipImage", "init_args": {"model": str(clip_folder)}}
     config["model"] = {
-        "map_volumes": False, "slice_hits": 5, "fusion": "bimcvr.models.fusion.FirstView",
-        "volume_encoder": {"class_path": "bimcvr.models.slice_encoders.SliceEncoder",
-                           "init_args": {"tower": tower, "join": "bimcvr.models.slice_joins.Statistic"}},
-        "text_encoder": {"class_path": "bimcvr.models.open_clip_text.OpenClipText", "init_args": {"model": str(clip_folder)}},
+        "map_volumes": False, "slice_hits": 5, "fusion": "bimcvr.models.volume.view_fusion.FirstView",
+        "volume_encoder": {"class_path": "bimcvr.models.volume.slice_encoder.SliceEncoder",
+                           "init_args": {"tower": tower, "join": "bimcvr.models.volume.slice_pooling.Statistic"}},
+        "text_encoder": {"class_path": "bimcvr.models.text.open_clip.OpenClipText", "init_args": {"model": str(clip_folder)}},
     }
     (tmp_path / "zero.yaml").write_text(yaml.safe_dump(config))
     return ["--config", str(tmp_path / "zero.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(tmp_path / "runs")]
@@ -94,12 +94,12 @@ def test_a_trained_clip_4_clip_goes_through_fit_and_test(options: list[str], cli
     config = yaml.safe_load(path.read_text())
     towers = config["model"]
     towers["slice_hits"] = None
-    towers["volume_encoder"]["init_args"] |= {"slices": 3, "join": {"class_path": "bimcvr.models.slice_joins.SeqTransf",
+    towers["volume_encoder"]["init_args"] |= {"slices": 3, "join": {"class_path": "bimcvr.models.volume.slice_pooling.SeqTransf",
                                                                    "init_args": {"dim": 16, "layers": 1}}}
     towers["volume_encoder"]["init_args"]["tower"]["init_args"]["trained"] = True
-    towers["text_encoder"] = {"class_path": "bimcvr.models.tuned_text.TunedText",
+    towers["text_encoder"] = {"class_path": "bimcvr.models.text.finetuned.TunedText",
                               "init_args": {"encoder": towers["text_encoder"], "lr_factor": 0.1}}
-    towers["objective"] = {"class_path": "bimcvr.models.objectives.Objective",
+    towers["objective"] = {"class_path": "bimcvr.models.losses.objective.Objective",
                            "init_args": {"consistency": 0.0, "symmetric": True, "temperature": 0.01, "learn_temperature": True}}
     path.write_text(yaml.safe_dump(config))
     assert main(["fit", *options, "--trainer.max_epochs", "1", "--data.two_views", "false"]) == 0

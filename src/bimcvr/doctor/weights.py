@@ -13,7 +13,7 @@ from bimcvr.doctor.line import Line, State
 from bimcvr.errors import UserError, WeightsAbsent
 
 _HOLDERS = ("model", "weights")
-_MINILM = "bimcvr.models.minilm.MiniLM"
+_MINILM = "bimcvr.models.text.minilm.MiniLM"
 _DECIDE = ("model", "pretrained", "weights", "depth", "width")
 
 

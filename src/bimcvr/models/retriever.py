@@ -18,14 +18,14 @@ from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
 from bimcvr.metrics.prompts import AFFIRM, DENY, asked_labels, prompt_sentences
 from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
-from bimcvr.models.evaluation import write_outputs
-from bimcvr.models.fusion import ChannelGate
-from bimcvr.models.objectives import Objective, soft_target
-from bimcvr.models.schedule import optimizer_and_schedule
-from bimcvr.models.slice_encoders import SliceEncoder
-from bimcvr.models.slice_search import SliceSearch
-from bimcvr.models.training_rows import TrainingRows
-from bimcvr.models.whitening import Whitening
+from bimcvr.models.losses.objective import Objective, soft_target
+from bimcvr.models.losses.training_rows import TrainingRows
+from bimcvr.models.optim import optimizer_and_schedule
+from bimcvr.models.run_outputs import write_outputs
+from bimcvr.models.text.whitening import Whitening
+from bimcvr.models.volume.slice_encoder import SliceEncoder
+from bimcvr.models.volume.slice_retrieval import SliceSearch
+from bimcvr.models.volume.view_fusion import ChannelGate
 
 TEXTS = 256
 """Texts that are encoded at a time."""
@@ -93,7 +93,7 @@ class Retriever(LightningModule):
         self.project_image = nn.Linear(volume_dim, self.embed_dim, bias=False) if map_volumes else nn.Identity()
         if slice_hits is not None and not isinstance(volume_encoder, SliceEncoder):
             raise UserError("model.slice_hits needs an encoder of slices: set model.volume_encoder to "
-                            "bimcvr.models.slice_encoders.SliceEncoder, or leave slice_hits out.")
+                            "bimcvr.models.volume.slice_encoder.SliceEncoder, or leave slice_hits out.")
         self.slice_hits = slice_hits
         if whiten_text and not embed_dim:
             raise UserError("model.whiten_text needs model.embed_dim: in the text encoder's own space nothing is mapped.")

@@ -75,7 +75,7 @@ class SearchModel:
 
     def remember(self, count: int) -> None:
         """Keep the vectors of at most so many texts or sentences in memory: those of queries hardly come again."""
-        from bimcvr.models.frozen_text import FrozenTextEncoder
+        from bimcvr.models.text.base import FrozenTextEncoder
 
         for part in self.retriever.modules():
             if isinstance(part, FrozenTextEncoder):

@@ -27,7 +27,7 @@ from bimcvr.data.manifest import read_manifest
 from bimcvr.data.volume import read_volume
 from bimcvr.metrics.outcomes import figures
 from bimcvr.metrics.ranks import TIE, Ranks
-from bimcvr.models.frozen_text import FrozenTextEncoder
+from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search import desk as desk_module
 from bimcvr.search.model import SearchModel
 from bimcvr.search.server import _Turns

@@ -12,8 +12,8 @@ class SliceEncoder(nn.Module):
     """Axial slices through a 2D tower, and the slices' vectors joined.
 
     Args:
-        tower: (N, 1, H, W) → (N, C), with attributes `dim` and `source`; see bimcvr.models.slice_towers.
-        join: (B, S, C), in order from the feet to the head, → Features; see bimcvr.models.slice_joins.
+        tower: (N, 1, H, W) → (N, C), with attributes `dim` and `source`; see bimcvr.models.volume.slice_backbones.
+        join: (B, S, C), in order from the feet to the head, → Features; see bimcvr.models.volume.slice_pooling.
         slices: how many, spread evenly over the volume from its first to its last; CLIP4Clip takes 12 frames of a
             video. None takes all.
 

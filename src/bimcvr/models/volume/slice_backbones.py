@@ -13,9 +13,9 @@ from torch.nn.functional import interpolate
 
 from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, first_line
-from bimcvr.models.frozen import Frozen
-from bimcvr.models.open_clip_folder import fill, open_clip_folder, read_config
-from bimcvr.models.volume_encoders import LAYERS
+from bimcvr.models.pretrained.frozen import Frozen
+from bimcvr.models.pretrained.open_clip import fill, open_clip_folder, read_config
+from bimcvr.models.volume.encoders import LAYERS
 
 _CHUNK = 128  # slices a frozen tower takes at a time
 # of OpenAI's CLIP, which open_clip takes where a folder names none

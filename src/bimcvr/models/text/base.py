@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from bimcvr.data.sentences import split_sentences
-from bimcvr.models.frozen import Frozen
+from bimcvr.models.pretrained.frozen import Frozen
 
 _BATCH = 64
 

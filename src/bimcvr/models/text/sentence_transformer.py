@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
-from bimcvr.models.frozen_text import FrozenTextEncoder
+from bimcvr.models.text.base import FrozenTextEncoder
 
 Pooling = Literal["mean", "cls"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")

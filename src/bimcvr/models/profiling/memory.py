@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from bimcvr.models.frozen import with_hidden
+from bimcvr.models.pretrained.frozen import with_hidden
+from bimcvr.models.profiling.train_step import make_optimizer, random_batch, trained_parts, volume_step
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.step import make_optimizer, random_batch, trained_parts, volume_step
 
 
 @dataclass(frozen=True)

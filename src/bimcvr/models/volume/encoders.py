@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
-from bimcvr.models.checkpointing import runner
-from bimcvr.models.medicalnet import load_medicalnet
+from bimcvr.models.volume.gradient_checkpointing import runner
+from bimcvr.models.volume.medicalnet import load_medicalnet
 
 LAYERS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, pick
-from bimcvr.models.frozen_text import FrozenTextEncoder
-from bimcvr.models.open_clip_folder import fill, open_clip_folder, read_config
+from bimcvr.models.pretrained.open_clip import fill, open_clip_folder, read_config
+from bimcvr.models.text.base import FrozenTextEncoder
 
 # BiomedCLIP's folder may hold no config.json of its text tower; these towers have the shape of BERT-base
 _BERT_BASE = ("microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bimcvr.models.gather import gather, rank
+from bimcvr.models.losses.gather import gather, rank
 
 
 def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from bimcvr.models.frozen_text import FrozenTextEncoder, by_sentence
+from bimcvr.models.text.base import FrozenTextEncoder, by_sentence
 
 
 class TunedText(nn.Module):

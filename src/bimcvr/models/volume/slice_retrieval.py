@@ -10,7 +10,7 @@ from bimcvr.metrics.intervals import intervals
 from bimcvr.metrics.outcomes import outcomes, summary
 from bimcvr.metrics.result import RECALL_AT
 from bimcvr.metrics.score_ranks import rank_scores
-from bimcvr.models.scorers import slice_scores
+from bimcvr.models.volume.slice_scorers import slice_scores
 
 
 class SliceSearch:

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
-from bimcvr.models.open_clip_folder import open_clip_folder, read_weights
+from bimcvr.models.pretrained.open_clip import open_clip_folder, read_weights
 
 # a block of CLIP's transformer → of torch's
 _NAMES = {"transformer.resblocks.": "blocks.", ".attn.": ".self_attn.", ".ln_1.": ".norm1.", ".ln_2.": ".norm2.",

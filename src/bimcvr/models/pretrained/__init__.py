@@ -1,0 +1,1 @@
+"""Published weights from a hub id or a local folder."""

@@ -1,0 +1,1 @@
+"""Volume encoders and what they are built of."""
