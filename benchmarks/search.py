@@ -23,11 +23,11 @@ import faiss
 import numpy as np
 import torch
 
-from bimcvr.search.index import Index
-from bimcvr.search.model import SearchModel
-from bimcvr.search.rows import Study
-from bimcvr.search.searcher import Searcher
-from bimcvr.search.writer import IndexWriter
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.schema import Study
+from bimcvr.search.index.writer import IndexWriter
+from bimcvr.search.query.encoder import SearchModel
+from bimcvr.search.query.searcher import Searcher
 
 BATCH_BAR, SINGLE_BAR, P95_BAR_MS = 1.2, 1.0, 50.0
 FINDINGS = ("pleural effusion", "atelectasis", "a nodule", "consolidation", "emphysema", "an aneurysm", "cardiomegaly", "a hiatal hernia")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bimcvr.cli import main
-from bimcvr.search.index import Index
+from bimcvr.search.index.reader import Index
 from calls import TINY
 
 

@@ -64,10 +64,10 @@ def _search(index: Path, picture: Path) -> None:
 
     from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
     from bimcvr.data.volume import read_volume
-    from bimcvr.search.index import Index
-    from bimcvr.search.model import model_of
-    from bimcvr.search.searcher import Searcher
-    from bimcvr.search.shown import show
+    from bimcvr.search.index.reader import Index
+    from bimcvr.search.output.terminal import show
+    from bimcvr.search.query.encoder import model_of
+    from bimcvr.search.query.searcher import Searcher
 
     with Index.open(index) as opened:
         answer = Searcher(opened, model_of(opened)).text(QUERY, top=5)

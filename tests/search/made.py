@@ -9,8 +9,8 @@ import torch
 
 from bimcvr.metrics.embeddings import Prompts
 from bimcvr.metrics.prompts import prompt_sentences
-from bimcvr.search.rows import Study
-from bimcvr.search.writer import IndexWriter
+from bimcvr.search.index.schema import Study
+from bimcvr.search.index.writer import IndexWriter
 from toys import HashText
 
 DIM = 16

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimcvr.errors import UserError
-from bimcvr.search.filters import Condition, parse_where
+from bimcvr.search.index.filters import Condition, parse_where
 
 COLUMNS = ["study_id", "age", "labels", "study_date", "sex"]
 

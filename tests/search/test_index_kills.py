@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bimcvr.search import table, writer
-from bimcvr.search.index import Index
+from bimcvr.search.index.reader import Index, writer
+from bimcvr.search.index.reader import lance_table as table
 
 KILLS, STUDIES, DIM = 10, 60, 8
 
@@ -70,7 +70,7 @@ def kill_in(point: str, delay: float) -> None:
 def start(folder: Path, version: int, *kill: object) -> BaseProcess:
     """Start the command from a process that has its slow imports done, but none that starts threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bimcvr.search.source", "bimcvr.search.build", "pyarrow", "jsonargparse", "lance_namespace"])
+    context.set_forkserver_preload(["bimcvr.search.ingest.vector_sources", "bimcvr.search.ingest.update", "pyarrow", "jsonargparse", "lance_namespace"])
     process = context.Process(target=run, args=(str(folder), version, *kill))
     process.start()
     return process

@@ -11,9 +11,9 @@ import pytest
 
 from bimcvr.cli import main
 from bimcvr.errors import UserError
-from bimcvr.search.build import remove_studies
-from bimcvr.search.index import Index
-from bimcvr.search.source import FromCheckpoint
+from bimcvr.search.index.reader import Index
+from bimcvr.search.ingest.update import remove_studies
+from bimcvr.search.ingest.vector_sources import FromCheckpoint
 from bimcvr.search.verb_index import index as index_verb
 from calls import TINY, bimcvr, newest_run
 

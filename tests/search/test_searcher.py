@@ -17,16 +17,16 @@ from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.metrics.result import build_result
-from bimcvr.search.answer import RRF
-from bimcvr.search.asking import Question
-from bimcvr.search.desk import Desk
-from bimcvr.search.doubts import doubts
-from bimcvr.search.index import Index
-from bimcvr.search.messages import SearchAsked
-from bimcvr.search.page import marked
-from bimcvr.search.searcher import Searcher
-from bimcvr.search.table import STOP_WORDS
-from bimcvr.search.writer import IndexWriter
+from bimcvr.search.index.lance_table import STOP_WORDS
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.writer import IndexWriter
+from bimcvr.search.output.html_page import marked
+from bimcvr.search.query.query_encoding import Question
+from bimcvr.search.query.reliability_notes import doubts
+from bimcvr.search.query.results import RRF
+from bimcvr.search.query.searcher import Searcher
+from bimcvr.search.server.schemas import SearchAsked
+from bimcvr.search.server.service import Desk
 
 COUNT = 40
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from bimcvr.search.answer import Answer, Hit
-from bimcvr.search.shown import excerpt, show
-from bimcvr.search.spans import matched_words
+from bimcvr.search.output.terminal import excerpt, show
+from bimcvr.search.query.highlights import matched_words
+from bimcvr.search.query.results import Answer, Hit
 
 REPORT = (
     "The trachea and the main bronchi are patent. A small left pleural effusion is seen. The adrenal glands are not enlarged.\n"

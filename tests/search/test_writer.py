@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 from bimcvr.errors import UserError
-from bimcvr.search import commit as commit_module
-from bimcvr.search import viewer
-from bimcvr.search.index import Index
-from bimcvr.search.page import write_page
-from bimcvr.search.scan import unit_vector
-from bimcvr.search.searcher import Searcher
-from bimcvr.search.viewer import VIEWER
-from bimcvr.search.writer import IndexWriter
+from bimcvr.search.index.exact_search import unit_vector
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.reader import commit as commit_module
+from bimcvr.search.index.reader import viewer_volumes as viewer
+from bimcvr.search.index.viewer_volumes import VIEWER
+from bimcvr.search.index.writer import IndexWriter
+from bimcvr.search.output.html_page import write_page
+from bimcvr.search.query.searcher import Searcher
 
 names = st.sampled_from([f"s{number}" for number in range(12)])
 operations = st.lists(st.one_of(

@@ -9,7 +9,7 @@ from bimcvr.doctor.line import Line
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.index import Index
+    from bimcvr.search.index.reader import Index
 
 _AGAIN = "Make it again in another folder: `python -m bimcvr index …`."
 _LENGTH = 1e-3
@@ -19,7 +19,7 @@ _ROWS = 65536
 
 def check_index(folder: Path) -> Line:
     """Look whether a search index opens, its rows and vectors are in step, and each vector is one that can be ranked."""
-    from bimcvr.search.index import Index
+    from bimcvr.search.index.reader import Index
 
     try:
         with Index.open(folder) as opened:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.desk import Desk
+    from bimcvr.search.server.service import Desk
 
 TOKEN = "BIMCVR_TOKEN"  # noqa: S105 - the variable's name
 _SHORTEST = 16
@@ -60,11 +60,11 @@ def serve(
     _check(host, token, names)
     import uvicorn
 
-    from bimcvr.search.desk import Desk
-    from bimcvr.search.guard import LOOPBACK
-    from bimcvr.search.index import Index
-    from bimcvr.search.model import model_of
-    from bimcvr.search.server import Options, create_app
+    from bimcvr.search.index.reader import Index
+    from bimcvr.search.query.encoder import model_of
+    from bimcvr.search.server.app import Options, create_app
+    from bimcvr.search.server.middleware import LOOPBACK
+    from bimcvr.search.server.service import Desk
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Index.open(index) as opened:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.source import Source
+    from bimcvr.search.ingest.vector_sources import Source
 
 
 def index(
@@ -43,7 +43,7 @@ def index(
         jobs: processes that read volumes; -1 for one a core.
         device: where the model runs: cpu or cuda; a GPU where there is one by default.
     """
-    from bimcvr.search.build import Chosen, build, remove_studies
+    from bimcvr.search.ingest.update import Chosen, build, remove_studies
 
     if batch < 1:
         raise UserError(f"--batch {batch} commits nothing. Give a number from 1 on.")
@@ -57,7 +57,7 @@ def index(
 
 
 def _source(checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None) -> "Source":
-    from bimcvr.search.source import FromCheckpoint, FromEmbeddings
+    from bimcvr.search.ingest.vector_sources import FromCheckpoint, FromEmbeddings
 
     if checkpoint is not None and embeddings is None:
         return FromCheckpoint(checkpoint, cache, jobs, device)

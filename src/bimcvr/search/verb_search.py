@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.answer import Answer
-    from bimcvr.search.searcher import Searcher
+    from bimcvr.search.query.results import Answer
+    from bimcvr.search.query.searcher import Searcher
 
 
 def run(words: Sequence[str]) -> int:
@@ -68,10 +68,10 @@ def search(
         json: print JSON.
         html: also write a page with pictures.
     """
-    from bimcvr.search.asking import has_prompts
-    from bimcvr.search.filters import split_where
-    from bimcvr.search.index import Index
-    from bimcvr.search.searcher import Searcher
+    from bimcvr.search.index.filters import split_where
+    from bimcvr.search.index.reader import Index
+    from bimcvr.search.query.query_encoding import has_prompts
+    from bimcvr.search.query.searcher import Searcher
 
     given = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}
     modes = {name: value for name, value in given.items() if value}
@@ -83,20 +83,20 @@ def search(
     if html is not None and html.is_dir():
         raise UserError(f"--html {html} is a folder. Name the file to write, like {html / 'answer.html'}.")
     with Index.open(index) as opened:
-        from bimcvr.search.model import model_of
+        from bimcvr.search.query.encoder import model_of
 
         needed = mode == "volume" or (mode in ("text", "keyword") and not has_prompts(str(modes[mode]), opened))
         searcher = Searcher(opened, model_of(opened, checkpoint, device, needed))
         filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
         answer = _ask(searcher, mode, str(modes[mode]), into, hybrid, filters, holding, leave_out, top)
         if html is not None:
-            from bimcvr.search.page import write_page
+            from bimcvr.search.output.html_page import write_page
 
             write_page(html, answer, opened)
         if json:
             print(dumps(answer.as_json(), indent=2, ensure_ascii=False))
         else:
-            from bimcvr.search.shown import show
+            from bimcvr.search.output.terminal import show
 
             show(answer)
             if html is not None:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from served import Made, Running, dressed, serving
 
 from bimcvr.cli import main
-from bimcvr.search.model import SearchModel
+from bimcvr.search.query.encoder import SearchModel
 from calls import TINY, newest_run
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pandas as pd
 from starlette.testclient import TestClient
 
-from bimcvr.search.desk import Desk
-from bimcvr.search.guard import Guard
-from bimcvr.search.model import SearchModel
-from bimcvr.search.server import Options, create_app
+from bimcvr.search.query.encoder import SearchModel
+from bimcvr.search.server.app import Options, create_app
+from bimcvr.search.server.middleware import Guard
+from bimcvr.search.server.service import Desk
 from calls import environment
 
 HOST = "http://127.0.0.1:8000"

@@ -28,9 +28,9 @@ from bimcvr.data.volume import read_volume
 from bimcvr.metrics.outcomes import figures
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder
-from bimcvr.search import desk as desk_module
-from bimcvr.search.model import SearchModel
-from bimcvr.search.server import _Turns
+from bimcvr.search.query.encoder import SearchModel
+from bimcvr.search.server.app import _Turns
+from bimcvr.search.server.app import service as desk_module
 
 
 def ask(client: TestClient, **asked: object) -> dict:

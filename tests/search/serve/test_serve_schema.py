@@ -11,7 +11,7 @@ from hypothesis.errors import Unsatisfiable
 from served import Made, app_of, left_behind
 from starlette.testclient import TestClient
 
-from bimcvr.search.server import PAGE
+from bimcvr.search.server.app import PAGE
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: the API was not tried with generated requests")
 from schemathesis import GenerationMode  # noqa: E402

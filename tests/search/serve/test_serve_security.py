@@ -31,10 +31,10 @@ from bimcvr.cli import main
 from bimcvr.data.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.files import sha256_of
-from bimcvr.search import server, uploads
-from bimcvr.search.guard import HEADERS
 from bimcvr.search.serve import serve
-from bimcvr.search.server import PAGE
+from bimcvr.search.server.app import PAGE, uploads
+from bimcvr.search.server.app import app as server
+from bimcvr.search.server.middleware import HEADERS
 from calls import environment
 
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
@@ -341,7 +341,7 @@ def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
     left = tmp_path / f"upload-{os.getpid()}-left"
     left.mkdir()
     (left / "upload.nii").write_text("x")
-    begin = "import sys; from pathlib import Path; from bimcvr.search.uploads import upload_folder"
+    begin = "import sys; from pathlib import Path; from bimcvr.search.server.uploads import upload_folder"
     code = f"{begin}; held = upload_folder(Path({str(tmp_path)!r})); print(held.__enter__(), flush=True); sys.stdin.read()"
     with uploads.upload_folder(tmp_path) as own:
         other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())

@@ -15,16 +15,16 @@ import numpy as np
 from bimcvr import __version__
 from bimcvr.data.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.search import messages as api
-from bimcvr.search.answer import Answer
-from bimcvr.search.answer import Hit as Found
-from bimcvr.search.commit import NAME
-from bimcvr.search.filters import parse_where, split_where
-from bimcvr.search.index import Index
-from bimcvr.search.model import Encoder
-from bimcvr.search.searcher import Searcher
-from bimcvr.search.uploads import sweep_uploads, upload_folder
-from bimcvr.search.viewer import VIEWER, ViewerVolumes, grid_of
+from bimcvr.search.index.commit import NAME
+from bimcvr.search.index.filters import parse_where, split_where
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes, grid_of
+from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.results import Answer
+from bimcvr.search.query.results import Hit as Found
+from bimcvr.search.query.searcher import Searcher
+from bimcvr.search.server.app import schemas as api
+from bimcvr.search.server.uploads import sweep_uploads, upload_folder
 
 _FEW = 30
 """A column of at most so many values is shown and offered as a filter."""

@@ -12,12 +12,12 @@ import numpy as np
 
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts
-from bimcvr.search.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
-from bimcvr.search.prompts_file import prompts_digest, save_prompts
-from bimcvr.search.rows import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
-from bimcvr.search.scan import unit_vector
-from bimcvr.search.table import index_words, open_table, read_columns, rewrite_rows
-from bimcvr.search.viewer import VIEWER, ViewerVolumes
+from bimcvr.search.index.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
+from bimcvr.search.index.exact_search import unit_vector
+from bimcvr.search.index.lance_table import index_words, open_table, read_columns, rewrite_rows
+from bimcvr.search.index.prompt_vectors import prompts_digest, save_prompts
+from bimcvr.search.index.schema import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
+from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes
 
 _ROWS = 65536
 _NEVER = timedelta(days=36500)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from bimcvr.curation.words import sentences
-from bimcvr.search.asking import Question
-from bimcvr.search.calibration import ENOUGH
-from bimcvr.search.index import Index, Stream
-from bimcvr.search.spans import query_stems
+from bimcvr.search.index.reader import Index, Stream
+from bimcvr.search.query.calibration import ENOUGH
+from bimcvr.search.query.highlights import query_stems
+from bimcvr.search.query.query_encoding import Question
 
 _WORDS = 30
 

@@ -16,14 +16,14 @@ from bimcvr.data.gallery import rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
-from bimcvr.search.calibration import calibrate
-from bimcvr.search.commit import Commit, read_commit
-from bimcvr.search.index import Index
-from bimcvr.search.pictures import Pictures
-from bimcvr.search.rows import Study
-from bimcvr.search.source import EMBEDDINGS, Embedded, Source
-from bimcvr.search.spans import extractor
-from bimcvr.search.writer import IndexWriter
+from bimcvr.search.index.commit import Commit, read_commit
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.schema import Study
+from bimcvr.search.index.writer import IndexWriter
+from bimcvr.search.ingest.thumbnails import Pictures
+from bimcvr.search.ingest.vector_sources import EMBEDDINGS, Embedded, Source
+from bimcvr.search.query.calibration import calibrate
+from bimcvr.search.query.highlights import extractor
 
 _NOT_ERASED = ("Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is erased "
                "when `index` runs while nobody reads.")

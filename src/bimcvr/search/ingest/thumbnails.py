@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from bimcvr.data.resample import read_resized
 from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, jpeg, middle_slices
-from bimcvr.search.rows import PLANES
+from bimcvr.search.index.schema import PLANES
 
 _GRID = (128, 192, 192)
 _SIDE = 192

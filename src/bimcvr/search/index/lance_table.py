@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bimcvr.errors import UserError
-from bimcvr.search.commit import TABLE
+from bimcvr.search.index.commit import TABLE
 
 _ALL = 1_000_000_000
 _ROWS = 1024  # written at a time: their pictures take some 50 MB

@@ -15,12 +15,12 @@ import numpy as np
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts
-from bimcvr.search.commit import NAME, Commit, hold_for_reading, read_commit
-from bimcvr.search.filters import parse_where
-from bimcvr.search.prompts_file import load_prompts
-from bimcvr.search.rows import GEOMETRY, LABELS, PLANES, SLOT, SOURCE, picture_column, stored
-from bimcvr.search.scan import Vectors
-from bimcvr.search.table import open_table, read_columns, word_scores
+from bimcvr.search.index.commit import NAME, Commit, hold_for_reading, read_commit
+from bimcvr.search.index.exact_search import Vectors
+from bimcvr.search.index.filters import parse_where
+from bimcvr.search.index.lance_table import open_table, read_columns, word_scores
+from bimcvr.search.index.prompt_vectors import load_prompts
+from bimcvr.search.index.schema import GEOMETRY, LABELS, PLANES, SLOT, SOURCE, picture_column, stored
 
 Stream = Literal["image", "report"]
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from bimcvr.data.sentences import split_sentences
 from bimcvr.metrics.embeddings import Prompts
-from bimcvr.search.index import Index
-from bimcvr.search.scan import Vectors, unit_vector
+from bimcvr.search.index.exact_search import Vectors, unit_vector
+from bimcvr.search.index.reader import Index
 
 SAMPLE = 500
 """Studies, and sentences, at equal steps that are asked: enough for a percentile of one."""

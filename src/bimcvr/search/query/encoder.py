@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bimcvr.models.retriever import Retriever
-    from bimcvr.search.index import Index
+    from bimcvr.search.index.reader import Index
 
 
 class Encoder(Protocol):

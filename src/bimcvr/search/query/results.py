@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bimcvr.search.index import Index, Stream
-from bimcvr.search.spans import Span
+from bimcvr.search.index.reader import Index, Stream
+from bimcvr.search.query.highlights import Span
 
 RRF = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""

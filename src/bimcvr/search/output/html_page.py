@@ -8,9 +8,9 @@ from markupsafe import Markup, escape
 
 from bimcvr.files import write_text
 from bimcvr.pages import render
-from bimcvr.search.answer import Answer, Hit
-from bimcvr.search.index import Index
-from bimcvr.search.rows import PLANES
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.schema import PLANES
+from bimcvr.search.query.results import Answer, Hit
 
 
 def write_page(path: Path, answer: Answer, index: Index) -> None:

@@ -6,7 +6,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from bimcvr.search.answer import Answer, Hit
+from bimcvr.search.query.results import Answer, Hit
 
 _STYLES = {"word": "bold yellow", "present": "bold green", "absent": "strike dim", "uncertain": "italic yellow", "history": "dim"}
 _SHOWN = 240

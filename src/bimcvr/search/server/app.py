@@ -19,11 +19,11 @@ from starlette.requests import ClientDisconnect
 
 from bimcvr import __version__
 from bimcvr.errors import UserError
-from bimcvr.search import messages as api
-from bimcvr.search.desk import Desk, Unknown
-from bimcvr.search.guard import LOOPBACK, Guard, Receive, Scope, Send
-from bimcvr.search.uploads import open_upload, suffix_of, upload_folder
-from bimcvr.search.viewer import write_nifti
+from bimcvr.search.index.viewer_volumes import write_nifti
+from bimcvr.search.server.app import schemas as api
+from bimcvr.search.server.middleware import LOOPBACK, Guard, Receive, Scope, Send
+from bimcvr.search.server.service import Desk, Unknown
+from bimcvr.search.server.uploads import open_upload, suffix_of, upload_folder
 
 PAGE = Path(__file__).parent / "web"
 """The page's files; nothing else of the disk is served by name."""

@@ -11,14 +11,14 @@ import numpy as np
 
 from bimcvr.curation.words import sentences
 from bimcvr.errors import UserError
-from bimcvr.search.answer import Answer, Hit, Place, fuse
-from bimcvr.search.asking import Question, ask_keyword, ask_text, canonical_label
-from bimcvr.search.doubts import doubts
-from bimcvr.search.filters import parse_where
-from bimcvr.search.index import Index, Row, Stream
-from bimcvr.search.model import Encoder
-from bimcvr.search.spans import Span, extractor, matched_findings, matched_words
-from bimcvr.search.table import STOP_WORDS
+from bimcvr.search.index.filters import parse_where
+from bimcvr.search.index.lance_table import STOP_WORDS
+from bimcvr.search.index.reader import Index, Row, Stream
+from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.highlights import Span, extractor, matched_findings, matched_words
+from bimcvr.search.query.query_encoding import Question, ask_keyword, ask_text, canonical_label
+from bimcvr.search.query.reliability_notes import doubts
+from bimcvr.search.query.results import Answer, Hit, Place, fuse
 
 LeaveOut = Literal["nothing", "study", "patient"]
 FUSED = 1000

@@ -14,8 +14,8 @@ from bimcvr.data.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts, load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
-from bimcvr.search.calibration import Embed
-from bimcvr.search.pictures import Pictures, draw
+from bimcvr.search.ingest.thumbnails import Pictures, draw
+from bimcvr.search.query.calibration import Embed
 
 EMBEDDINGS = "embeddings"
 """What the identity of vectors from a file begins with."""
@@ -63,7 +63,7 @@ class FromCheckpoint:
     """
 
     def __init__(self, checkpoint: Path, cache: Path | None, jobs: int, device: str | None) -> None:
-        from bimcvr.search.model import SearchModel
+        from bimcvr.search.query.encoder import SearchModel
 
         self.model = SearchModel(checkpoint, device)
         self.dim, self._cache, self._jobs = self.model.dim, cache, jobs

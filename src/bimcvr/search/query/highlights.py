@@ -6,7 +6,7 @@ from typing import Literal
 
 from bimcvr.curation.labels import LabelExtractor
 from bimcvr.curation.words import sentences
-from bimcvr.search.table import STOP_WORDS
+from bimcvr.search.index.lance_table import STOP_WORDS
 
 Kind = Literal["word", "present", "absent", "uncertain", "history"]
 

@@ -7,10 +7,10 @@ import numpy as np
 from bimcvr.curation.words import sentences
 from bimcvr.data.sentences import split_sentences
 from bimcvr.errors import UserError
-from bimcvr.search.index import Index
-from bimcvr.search.model import Encoder
-from bimcvr.search.scan import unit_vector
-from bimcvr.search.spans import extractor
+from bimcvr.search.index.exact_search import unit_vector
+from bimcvr.search.index.reader import Index
+from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.highlights import extractor
 
 
 @dataclass(frozen=True)

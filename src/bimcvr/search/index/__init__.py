@@ -1,0 +1,1 @@
+"""The index on disk: one LanceDB table, vectors, pictures."""

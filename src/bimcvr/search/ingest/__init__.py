@@ -1,0 +1,1 @@
+"""Bringing studies into an index."""
