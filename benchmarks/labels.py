@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.curation.labels import NORMAL, LabelExtractor
-from bimcvr.curation.library import Library, read_library
+from bimcvr.curation.labels.extractor import NORMAL, LabelExtractor
+from bimcvr.curation.labels.keyword_library import Library, read_library
 from bimcvr.phantom.studies import plan_patient
 from bimcvr.phantom.vocabulary import LABELS, PHRASES
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.curation.agreement import agreement, cohen_kappa, fleiss_kappa
-from bimcvr.curation.review import Question, Review
+from bimcvr.curation.review.agreement import agreement, cohen_kappa, fleiss_kappa
+from bimcvr.curation.review.queue import Question, Review
 
 # 10 subjects, 14 raters, 5 categories: the worked example in Wikipedia's article on Fleiss' kappa, 0.210
 TABLE = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1], [7, 7, 0, 0, 0], [3, 2, 6, 3, 0],

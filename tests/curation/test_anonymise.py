@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.curation.anonymise import Anonymiser, most_replaced
+from bimcvr.curation.anonymise.anonymiser import Anonymiser, most_replaced
 
 anonymise = Anonymiser()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.anonymise import Anonymiser, most_replaced
+from bimcvr.curation.anonymise.anonymiser import Anonymiser, most_replaced
 
 DATA = Path(os.environ.get("BIMCVR_REAL_DATA", "/nonexistent"))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (DATA / "text_es_meddocan").is_dir(),

@@ -9,8 +9,8 @@ from defective import chest, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.cohort_checks import check_cohort, duplicate_volumes, patients_in_two_splits
-from bimcvr.curation.volume_facts import VolumeFacts, measure_volume
+from bimcvr.curation.audit.cohort_checks import check_cohort, duplicate_volumes, patients_in_two_splits
+from bimcvr.curation.audit.volume_facts import VolumeFacts, measure_volume
 from bimcvr.data.manifest import Manifest
 
 

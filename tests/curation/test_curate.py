@@ -11,15 +11,15 @@ import pytest
 import SimpleITK as sitk
 
 from bimcvr.cli import main
-from bimcvr.curation.anonymise import Anonymised, Anonymiser
+from bimcvr.curation.anonymise.anonymiser import Anonymised, Anonymiser
 from bimcvr.curation.curate import curate
-from bimcvr.curation.denoise import Denoise
-from bimcvr.curation.judge import Checks, SplitStep
-from bimcvr.curation.labels import LabelExtractor
+from bimcvr.curation.labels.extractor import LabelExtractor
+from bimcvr.curation.pipeline.decisions import Checks, SplitStep
+from bimcvr.curation.pipeline.denoise import Denoise
+from bimcvr.curation.pipeline.steps import TranslateStep
 from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
 from bimcvr.curation.sources.bimcv_r import BimcvR
-from bimcvr.curation.sources.table import ThreeColumnTable
-from bimcvr.curation.steps import TranslateStep
+from bimcvr.curation.sources.own_table import ThreeColumnTable
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
 from calls import TINY, newest_run
@@ -224,7 +224,7 @@ def test_usage_mistakes_are_one_paragraph(tmp_path: Path, capsys: pytest.Capture
     assert main(["curate"]) == 1
     assert "source and an out folder" in capsys.readouterr().err
     table = str(write_table(tmp_path, 1))
-    words = ["curate", "--source", "bimcvr.curation.sources.table.ThreeColumnTable", "--source.table", table, "--out", str(tmp_path / "o")]
+    words = ["curate", "--source", "bimcvr.curation.sources.own_table.ThreeColumnTable", "--source.table", table, "--out", str(tmp_path / "o")]
     assert main([*words, "--shard", "3/2"]) == 1
     assert "i/n" in capsys.readouterr().err
     assert main(words) == 0

@@ -22,7 +22,7 @@ def run(out: Path, kind: str, **options: str) -> tuple[int, dict[str, str]]:
     module = {"ThreeColumnTable": "table", "BimcvR": "bimcv_r", "BimcvCovid19": "bimcv_covid"}[kind]
     words = [word for name, value in options.items() for word in (f"--source.{name}", value)]
     code = main(["curate", "--source", f"bimcvr.curation.sources.{module}.{kind}", *words, "--out", str(out), "--jobs", "1", "--checks",
-                 "{reject: [missing_voxels], review: []}", "--anonymise", "bimcvr.curation.anonymise.Anonymiser", "--cache", "[6, 8, 8]"])
+                 "{reject: [missing_voxels], review: []}", "--anonymise", "bimcvr.curation.anonymise.anonymiser.Anonymiser", "--cache", "[6, 8, 8]"])
     aside = pd.read_csv(out / "set_aside.csv", keep_default_na=False)
     assert all(aside["message"])
     return code, dict(zip(aside["name"], aside["reason"], strict=True))
@@ -128,7 +128,7 @@ def test_a_cut_tar_part_and_a_name_in_no_encoding(tmp_path: Path) -> None:
 def test_nothing_but_rubbish_ends_with_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "v.nii.gz").write_bytes(struct.pack("<i", 348))
     (tmp_path / "table.csv").write_text("study_id,volume,report\ns0,gone.nii.gz,\"=cmd|' /C calc'!A0\"\n")
-    words = ["curate", "--source", "bimcvr.curation.sources.table.ThreeColumnTable", "--source.table", str(tmp_path / "table.csv"), "--out",
+    words = ["curate", "--source", "bimcvr.curation.sources.own_table.ThreeColumnTable", "--source.table", str(tmp_path / "table.csv"), "--out",
              str(tmp_path / "out")]
     assert main(words) == 1
     aside = dict(pd.read_csv(tmp_path / "out/set_aside.csv")[["name", "reason"]].itertuples(index=False))

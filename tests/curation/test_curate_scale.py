@@ -7,9 +7,9 @@ import pytest
 
 from bimcvr.cli import main
 from bimcvr.curation.curate import curate
-from bimcvr.curation.judge import Checks, SplitStep
+from bimcvr.curation.pipeline.decisions import Checks, SplitStep
 from bimcvr.curation.sources.bimcv_r import BimcvR
-from bimcvr.curation.sources.table import ThreeColumnTable
+from bimcvr.curation.sources.own_table import ThreeColumnTable
 from bimcvr.errors import UserError
 from curation.conftest import write_table
 
@@ -43,7 +43,7 @@ def test_the_same_call_on_a_cluster_of_two_workers(tmp_path: Path) -> None:
     table = write_table(tmp_path, 24)
     assert curate(ThreeColumnTable(str(table)), tmp_path / "alone", **STEPS) == 0  # type: ignore[arg-type]
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        words = ["curate", "--source", "bimcvr.curation.sources.table.ThreeColumnTable", "--source.table", str(table),
+        words = ["curate", "--source", "bimcvr.curation.sources.own_table.ThreeColumnTable", "--source.table", str(table),
                  "--out", str(tmp_path / "cluster"), "--cache", "[6, 8, 8]", "--checks", "{reject: [], review: []}",
                  "--split", "{strategy: patient_hash}", "--scheduler", cluster.scheduler_address]
         assert main(words) == 0

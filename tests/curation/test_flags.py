@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from bimcvr.curation import volume_checks
-from bimcvr.curation.flags import COHORT_FLAGS, VOLUME_FLAGS, meaning
+from bimcvr.curation.audit.audit import volume_checks
+from bimcvr.curation.audit.flags import COHORT_FLAGS, VOLUME_FLAGS, meaning
 
 DOCS = Path(__file__).parents[2] / "docs"
 

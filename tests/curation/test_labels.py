@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.labels import NORMAL, LabelExtractor, Mention
-from bimcvr.curation.library import read_library
+from bimcvr.curation.labels.extractor import NORMAL, LabelExtractor, Mention
+from bimcvr.curation.labels.keyword_library import read_library
 
 EXTRACTOR = LabelExtractor()
 SIGNS = {"+": "present", "-": "absent", "?": "uncertain", "h": "history"}

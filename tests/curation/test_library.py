@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.library import Keyword, Library, read_library
-from bimcvr.curation.words import sentences, stem
+from bimcvr.curation.labels.keyword_library import Keyword, Library, read_library
+from bimcvr.curation.text.tokens import sentences, stem
 from bimcvr.errors import UserError
 
 LIBRARY = read_library()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.marked import marked, offending_words
-from bimcvr.curation.report_checks import check_report
-from bimcvr.curation.wording import plain
+from bimcvr.curation.audit.highlight import marked, offending_words
+from bimcvr.curation.audit.report_checks import check_report
+from bimcvr.curation.text.lexicons import plain
 
 
 @given(st.text(max_size=80), st.lists(st.text(min_size=1, max_size=4).map(plain).filter(bool), max_size=3))

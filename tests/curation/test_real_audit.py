@@ -11,9 +11,9 @@ import pytest
 from defective import WRONG_VOXELS, write
 from expected_flags import EXPECTED_DUPLICATES, EXPECTED_FLAGS
 
-from bimcvr.curation.audit import audit_manifest
-from bimcvr.curation.volume_checks import check_volume
-from bimcvr.curation.volume_facts import measure_volume
+from bimcvr.curation.audit.audit import audit_manifest
+from bimcvr.curation.audit.volume_checks import check_volume
+from bimcvr.curation.audit.volume_facts import measure_volume
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.volume import read_volume
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.report_checks import check_report, check_reports, film_wording, spanish_share
-from bimcvr.curation.wording import words
+from bimcvr.curation.audit.report_checks import check_report, check_reports, film_wording, spanish_share
+from bimcvr.curation.text.lexicons import words
 from bimcvr.data.manifest import REPORT_FLAGS, Manifest
 from bimcvr.phantom.studies import plan_patient
 

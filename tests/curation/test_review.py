@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.review import COLUMNS, Question, Review, ask, labels_of, read_reviews, verdicts
+from bimcvr.curation.review.queue import COLUMNS, Question, Review, ask, labels_of, read_reviews, verdicts
 from bimcvr.errors import UserError
 
 HEADER = ",".join(COLUMNS)
@@ -77,7 +77,7 @@ def test_what_people_wrote_stays_byte_for_byte(tmp_path: Path) -> None:
 def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = queue(tmp_path)
     saved = f"{HEADER}\ns9,,,accept,,,eva\n"
-    monkeypatch.setattr("bimcvr.curation.review.os.fsync", lambda _: path.write_text(saved))
+    monkeypatch.setattr("bimcvr.curation.review.queue.os.fsync", lambda _: path.write_text(saved))
     with pytest.raises(UserError, match="saved by somebody"):
         ask(path, [A])
     assert path.read_text() == saved

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bimcvr.curation.agreement import Agreement
-from bimcvr.curation.statistics import as_latex, as_markdown, geometry_of_rows, statistics_of
-from bimcvr.curation.statistics_figures import choose_samples, draw_cloud
+from bimcvr.curation.review.agreement import Agreement
+from bimcvr.curation.statistics.figures import choose_samples, draw_cloud
+from bimcvr.curation.statistics.tables import as_latex, as_markdown, geometry_of_rows, statistics_of
 from bimcvr.data.manifest import Manifest
 
 GEOMETRY = [(512, 512, 100), (512, 520, 300), (700, 512, 200), None, (64, 64, 64)]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from bimcvr.curation.anonymise import Anonymised
-from bimcvr.curation.translate import TranslationCache, TranslationError, translate_report
-from bimcvr.curation.translate_local import LocalTranslator
+from bimcvr.curation.anonymise.anonymiser import Anonymised
+from bimcvr.curation.translation.marian import LocalTranslator
+from bimcvr.curation.translation.translator import TranslationCache, TranslationError, translate_report
 from bimcvr.errors import UserError
 
 SENTENCES = ["No se observa derrame pleural derecho.", "Nódulo de 8 mm en el lóbulo superior.", "Sin adenopatías.", "Resto sin cambios.",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bimcvr.curation.anonymise import Anonymised
-from bimcvr.curation.translate import TranslationCache, TranslationError, translate_report
-from bimcvr.curation.translate_openai import OpenAITranslator, read_glossary
+from bimcvr.curation.anonymise.anonymiser import Anonymised
+from bimcvr.curation.translation.openai_api import OpenAITranslator, read_glossary
+from bimcvr.curation.translation.translator import TranslationCache, TranslationError, translate_report
 from bimcvr.errors import UserError
 
 REPORT = Anonymised("No se observa derrame pleural derecho. Nódulo de 8 mm.", {})
@@ -137,7 +137,7 @@ def test_an_answer_too_late_is_tried_again(endpoint: Endpoint) -> None:
 
 def test_back_off_grows_and_retry_after_is_kept(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("bimcvr.curation.translate_openai.time.sleep", slept.append)
+    monkeypatch.setattr("bimcvr.curation.translation.openai_api.time.sleep", slept.append)
     endpoint.answers = [status(500), status(500), status(429, Retry_After="7"), status(429, Retry_After="99999"), said(RIGHT)]
     assert translator(endpoint, wait=1.0, attempts=5)(REPORT) == RIGHT
     assert slept == [1.0, 2.0, 7.0, 300.0]
@@ -195,7 +195,7 @@ def test_cache_is_by_text_model_prompt_and_glossary(endpoint: Endpoint, tmp_path
     translate_report(REPORT, translator(endpoint, glossary=str(terms)), cache)
     assert len(endpoint.asked) == 4  # the draft and its revision
     assert "derrame pleural = pleural effusion" in endpoint.asked[3]["messages"][1]["content"]
-    monkeypatch.setattr("bimcvr.curation.translate_openai.PROMPT", "another prompt")
+    monkeypatch.setattr("bimcvr.curation.translation.openai_api.PROMPT", "another prompt")
     translate_report(REPORT, translator(endpoint), cache)
     assert len(endpoint.asked) == 5
     assert all("derrame" not in path.read_text() for path in (tmp_path / "kept").rglob("*.json"))  # no source text on disk

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from bimcvr.curation.translation_checks import check_translation
+from bimcvr.curation.translation.checks import check_translation
 from curation.translation_pairs import HELD_OUT, PAIRS
 
 SWAPS = {"right": "left", "left": "right", "Right": "Left", "Left": "Right", "RLL": "LLL", "LUL": "RUL"}

@@ -8,9 +8,9 @@ import pytest
 import SimpleITK as sitk
 from defective import OTHER_PARTS, WRONG_VOXELS, Spacing, chest, padded, patch, write
 
-from bimcvr.curation.nifti_placing import placing_conflict
-from bimcvr.curation.volume_checks import check_volume
-from bimcvr.curation.volume_facts import measure_volume
+from bimcvr.curation.audit.nifti_orientation import placing_conflict
+from bimcvr.curation.audit.volume_checks import check_volume
+from bimcvr.curation.audit.volume_facts import measure_volume
 
 
 def flags_of(path: Path) -> dict[str, str]:

@@ -8,8 +8,8 @@ import pytest
 import SimpleITK as sitk
 from defective import chest, padded, write
 
-from bimcvr.curation import volume_facts
-from bimcvr.curation.volume_facts import VolumeFacts, measure_volume
+from bimcvr.curation.audit.audit import volume_facts
+from bimcvr.curation.audit.volume_facts import VolumeFacts, measure_volume
 from bimcvr.data.dicom import DicomStack
 from bimcvr.data.geometry import axes_of
 from bimcvr.data.volume import NativeImage, RefusedVolume, read_volume

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.rotations import ORDER, rotated
-from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.data.manifest import REPORT_FLAGS
 from bimcvr.data.volume import RefusedVolume, read_volume
 from bimcvr.phantom.archive import LAYOUTS, write_archives

@@ -124,7 +124,7 @@ def _row_of(run: Run, record: Record, chosen: bool, places: Places, data: str) -
 
 
 def _statistics(manifest: Manifest) -> Any:
-    from bimcvr.curation.statistics import geometry_of_rows, statistics_of
+    from bimcvr.curation.statistics.tables import geometry_of_rows, statistics_of
 
     return statistics_of(manifest, geometry_of_rows(manifest))
 

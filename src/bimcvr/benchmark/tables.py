@@ -11,7 +11,7 @@ from bimcvr.benchmark.published import paper_table
 from bimcvr.benchmark.scores import KEYWORDS, LARGE, Method
 from bimcvr.benchmark.table import Cell, Column, Line, Source, Table
 from bimcvr.contracts import Gallery
-from bimcvr.curation.statistics import Statistics, totals
+from bimcvr.curation.statistics.tables import Statistics, totals
 from bimcvr.metrics.result import WAYS, Draws
 from bimcvr.metrics.table import WAYS as WAY_TITLES
 

@@ -32,9 +32,9 @@ def audit(
     Returns:
         0, or 3 when volumes could not be read.
     """
-    from bimcvr.curation.audit import audit_manifest
-    from bimcvr.curation.audit_page import write_audit_page
-    from bimcvr.curation.audit_summary import noise_ceilings, summary_text
+    from bimcvr.curation.audit.audit import audit_manifest
+    from bimcvr.curation.audit.page import write_audit_page
+    from bimcvr.curation.audit.summary import noise_ceilings, summary_text
     from bimcvr.data.gallery import rows_of
     from bimcvr.data.manifest import read_manifest, write_manifest
 

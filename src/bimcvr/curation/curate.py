@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bimcvr.curation.anonymise import Anonymiser
-from bimcvr.curation.denoise import Denoise
-from bimcvr.curation.intake import Recipe, Taken
-from bimcvr.curation.judge import Checks, SplitStep, table_of
-from bimcvr.curation.labels import LabelExtractor
-from bimcvr.curation.rows import Row, rows_of
-from bimcvr.curation.shards import Item, Parts, Share, Source, take_in_all
-from bimcvr.curation.step_log import write_changed, write_csv
-from bimcvr.curation.steps import Steps, TranslateStep, run_steps
-from bimcvr.curation.study import SetAside
+from bimcvr.curation.anonymise.anonymiser import Anonymiser
+from bimcvr.curation.labels.extractor import LabelExtractor
+from bimcvr.curation.pipeline.decisions import Checks, SplitStep, table_of
+from bimcvr.curation.pipeline.denoise import Denoise
+from bimcvr.curation.pipeline.ingest import Recipe, Taken
+from bimcvr.curation.pipeline.rows import Row, rows_of
+from bimcvr.curation.pipeline.shards import Item, Parts, Share, Source, take_in_all
+from bimcvr.curation.pipeline.step_log import write_changed, write_csv
+from bimcvr.curation.pipeline.steps import Steps, TranslateStep, run_steps
+from bimcvr.curation.sources.study import SetAside
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.curation.facts_cache import Measured
+    from bimcvr.curation.audit.facts_cache import Measured
 
 
 def curate(

@@ -18,11 +18,11 @@ def stats(
         reviews: the review queue that people filled in, for the agreement of reviewers.
         jobs: processes to measure volumes with that were not measured before; -1 for one a core.
     """
-    from bimcvr.curation.agreement import agreement
-    from bimcvr.curation.review import read_reviews
-    from bimcvr.curation.statistics import as_latex, as_markdown, geometry_of_rows, statistics_of
-    from bimcvr.curation.statistics_figures import draw_labels, draw_samples, draw_words
-    from bimcvr.curation.statistics_page import write_statistics_page
+    from bimcvr.curation.review.agreement import agreement
+    from bimcvr.curation.review.queue import read_reviews
+    from bimcvr.curation.statistics.figures import draw_labels, draw_samples, draw_words
+    from bimcvr.curation.statistics.page import write_statistics_page
+    from bimcvr.curation.statistics.tables import as_latex, as_markdown, geometry_of_rows, statistics_of
     from bimcvr.data.manifest import read_manifest
     from bimcvr.errors import UserError
     from bimcvr.files import write_text

@@ -12,8 +12,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from bimcvr.curation.sources.ct_rate import CtRate
 from bimcvr.curation.sources.dicom_folder import DicomFolder
-from bimcvr.curation.sources.table import ThreeColumnTable
-from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.curation.sources.own_table import ThreeColumnTable
+from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.data.volume import read_volume
 from bimcvr.errors import UserError
 

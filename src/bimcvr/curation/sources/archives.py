@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from bimcvr.curation.sources.archive_writer import ArchiveWriter, Limits
-from bimcvr.curation.study import SetAside
+from bimcvr.curation.sources.archive_extractor import ArchiveWriter, Limits
+from bimcvr.curation.sources.study import SetAside
 from bimcvr.errors import UserError
 from bimcvr.files import write_json
 

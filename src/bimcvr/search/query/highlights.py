@@ -4,8 +4,8 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
-from bimcvr.curation.labels import LabelExtractor
-from bimcvr.curation.words import sentences
+from bimcvr.curation.labels.extractor import LabelExtractor
+from bimcvr.curation.text.tokens import sentences
 from bimcvr.search.index.lance_table import STOP_WORDS
 
 Kind = Literal["word", "present", "absent", "uncertain", "history"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bimcvr.curation.words import sentences
+from bimcvr.curation.text.tokens import sentences
 from bimcvr.search.index.reader import Index, Stream
 from bimcvr.search.query.calibration import ENOUGH
 from bimcvr.search.query.highlights import query_stems

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from bimcvr.curation.words import sentences
+from bimcvr.curation.text.tokens import sentences
 from bimcvr.errors import UserError
 from bimcvr.search.index.filters import parse_where
 from bimcvr.search.index.lance_table import STOP_WORDS

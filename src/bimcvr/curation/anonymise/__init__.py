@@ -1,0 +1,1 @@
+"""Removing what identifies a person from a report."""

@@ -1,0 +1,1 @@
+"""Checks of a manifest's rows: flags with evidence."""

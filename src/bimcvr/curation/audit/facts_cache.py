@@ -1,0 +1,121 @@
+"""Facts of every volume of a manifest: measured in parallel, kept on disk, so that a second audit costs nothing."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bimcvr.curation.audit.volume_facts import FACTS_VERSION, VolumeFacts, measure_volume
+from bimcvr.data.cache import source_identity
+from bimcvr.data.manifest import Manifest
+from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.errors import UserError
+from bimcvr.files import write_json
+
+Measured = VolumeFacts | RefusedVolume
+
+
+def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, Measured]:
+    """Measure the volumes of a manifest that were not measured before.
+
+    May be killed at any time and started again: what is done stays done. A volume whose file has changed is measured
+    again.
+
+    Args:
+        manifest: the dataset.
+        folder: where facts are kept, one JSON file a volume; may be shared between manifests.
+        jobs: processes to use; -1 for one a core.
+
+    Returns:
+        For each row the facts of its volume, or the reader's refusal.
+    """
+    checksums = manifest.column("sha256")
+    entries = {row: kept_at(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
+    measured: dict[int, Measured] = {}
+    for row, entry in entries.items():
+        known = _load(entry, manifest.volume_path(row)) if entry else None
+        if known is not None:
+            measured[row] = known
+    lacking = {row: entry for row, entry in entries.items() if row not in measured}
+    if lacking:
+        with Progress(TextColumn("measuring volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+            task = progress.add_task("", total=len(lacking))
+            for row, facts in _measure_rows(manifest, lacking, jobs):
+                measured[row] = facts
+                progress.advance(task)
+    return dict(sorted(measured.items()))
+
+
+def measure_one(source: Path, sha256: str, folder: Path) -> Measured:
+    """Measure one volume, unless what is kept under its checksum says all.
+
+    Args:
+        source: a volume file or a DICOM folder.
+        sha256: its checksum.
+        folder: where facts are kept; every outcome is, since the source may be deleted afterwards.
+    """
+    entry = kept_at(source, sha256, folder)
+    known = _load(entry, source) if entry else None
+    measured = known if known is not None else _measure(0, source, entry)[1]
+    if known is None and entry and isinstance(measured, RefusedVolume):
+        reason, _, wrong, remedy = measured.args
+        write_json(entry, {"refused": reason, "wrong": wrong, "remedy": remedy})
+    return measured
+
+
+def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
+    """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
+
+    A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
+
+    Args:
+        source: the volume.
+        sha256: as the manifest has it; empty where it is unknown.
+        folder: where facts are kept.
+    """
+    try:
+        identity = sha256 or source_identity(source)
+    except (UserError, OSError):
+        # nothing there: the reader will say so
+        return None
+    key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
+    return folder / key[:2] / f"{key[2:34]}.json"
+
+
+def _load(entry: Path, source: Path) -> Measured | None:
+    try:
+        record = json.loads(entry.read_text(encoding="utf-8"))
+        return RefusedVolume(record["refused"], source, record["wrong"], record["remedy"]) if "refused" in record \
+            else VolumeFacts.from_json(record)
+    except (OSError, ValueError, KeyError, TypeError):
+        # not there, or not as it was written: it is measured again
+        return None
+
+
+def _measure_rows(manifest: Manifest, lacking: dict[int, Path | None], jobs: int) -> Iterator[tuple[int, Measured]]:
+    from joblib import Parallel, delayed
+
+    tasks = (delayed(_measure)(row, manifest.volume_path(row), entry) for row, entry in lacking.items())
+    yield from Parallel(n_jobs=jobs if len(lacking) > 8 else 1, return_as="generator_unordered")(tasks)
+
+
+def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:
+    import SimpleITK
+
+    # the parallelism is over volumes
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    measured: Measured
+    try:
+        measured = measure_volume(source)
+        record = measured.to_json()
+    except RefusedVolume as refusal:
+        reason, _, wrong, remedy = refusal.args
+        measured, record = refusal, {"refused": reason, "wrong": wrong, "remedy": remedy}
+    except Exception as error:
+        # one broken file among thousands must not end an audit; it is not kept, since a mended reader may read it
+        return row, RefusedVolume("unreadable", source, f"cannot be measured ({type(error).__name__}: {error}).", FETCH_AGAIN)
+    if entry:
+        write_json(entry, record)
+    return row, measured

@@ -1,0 +1,159 @@
+"""What a volume's facts say against it: pure functions from facts to findings."""
+
+import math
+from collections.abc import Iterator
+
+from bimcvr.curation.audit.volume_facts import VolumeFacts
+from bimcvr.curation.sources.study import Finding
+
+# the paper's two filters
+SMALLEST, MOST_MISSING = 96, 0.30
+NOTHING_LEFT = 0.99
+# mm between slices. 96 slices (the smallest series that passes) of more than 10 mm are longer than any trunk, and a third
+# party's check of 317 series of the release found 33 with the whole field of view, 180 to 370 mm, as slice thickness.
+# Detector rows are 0.25 to 0.625 mm.
+SPACING = (0.2, 10.0)
+# the lungs of a tall adult in full inspiration are about 300 mm high
+TALLEST_LUNGS = 450.0
+# mm. An adult's lungs are 240 to 300 mm broad and 150 to 220 mm deep: less cuts them on both sides. The widest bores are
+# 900 mm, whole-body scans 2,000 mm long; half a lung is 120 mm high.
+BREADTH, DEPTH, LENGTH = (240.0, 900.0), (180.0, 900.0), (120.0, 1200.0)
+# The body itself, where the field shows all of it: an adult's trunk.
+BODY = (180.0, 600.0)
+# Share of lung in the body's cross-section. Measured: 0.33 to 0.47 in four real chests, 0.16 to 0.41 in phantoms with every
+# disease, 0.02 to 0.06 in three real abdomens. An abdomen's top slices show the bases of the lungs: less than 100 mm
+# (of a short scan, two fifths), up to the top. Where disease leaves as little height within a chest, 1.5 L remained aerated.
+LUNG_SHARE, LUNG_EXTENT, LUNG_SPAN, LUNG_ML = 0.12, 100.0, 0.4, 1200.0
+# degrees: a scanner's axes are the table's; 12,066 series of the source bank lie otherwise
+OBLIQUITY = 10.0
+# Which way up: the logarithm of the lungs' base to apex plus the windpipe above less below. Measured: −0.14 to 1.6 in 911 of 916
+# phantom chests with every disease, 0.0 to 0.9 in real ones; below the threshold lie 0.2 % of the upright and 92 % of the
+# upturned phantoms.
+UPSIDE_DOWN = -0.4
+# Which way round: bone of the midline lies at 0.56 to 0.85 of the depth, at 0.47 in real chests with contrast medium in the
+# heart. The bone must lie plainly in front, or the table too: under a prone patient it is in front, but the spine is not.
+FRONT_BONE, CENTRAL_BONE, TABLE_BEFORE = 0.35, 0.45, 0.2
+# depth to breadth, measured 0.60 to 0.86
+TOO_DEEP = 1.1
+# Left and right mirror each other: the overlap along x was larger than along y and z by 0.12 and more in real whole chests, and
+# smaller by 0.05 at most in phantoms.
+MIRRORED = 0.1
+# a field that the body fills to all four sides shows too little of it to judge
+WITHIN = 0.25
+# Of the voxels above −500 HU, real volumes have 0.78 to 0.95 between −200 and 300
+SOFT = 0.3
+
+
+def check_volume(study_id: str, facts: VolumeFacts) -> list[Finding]:
+    """Return what is wrong with a volume, at most one finding a flag.
+
+    Args:
+        study_id: the row.
+        facts: of its volume.
+    """
+    # of a volume without any value there is no unit to speak of
+    unit = _not_hu(facts) if facts.missing < NOTHING_LEFT else ""
+    # what the voxels show means nothing in another unit
+    shown = {"not_hu": unit} if unit else dict(_content(facts))
+    wrong = shown | dict(_grid(facts))
+    return [Finding(study_id, flag, evidence) for flag, evidence in wrong.items()]
+
+
+def _grid(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
+    depth, height, width = facts.size
+    if min(facts.size) < SMALLEST:
+        yield "too_small", f"{width} × {height} × {depth} voxels; the smallest accepted is {SMALLEST}"
+    gap = facts.spacing[0]
+    long = depth * gap
+    regular = SPACING[0] <= gap <= SPACING[1]
+    if not regular:
+        yield "slice_spacing", f"{gap:.4g} mm between slices, {depth} slices: {long:.0f} mm in all"
+    elif facts.chest.lung_extent > TALLEST_LUNGS:
+        yield "slice_spacing", f"{gap:.4g} mm between slices make the lungs {facts.chest.lung_extent:.0f} mm high"
+    outside = _outside(facts) + ([f"{long:.0f} mm long"] if regular and not LENGTH[0] <= long <= LENGTH[1] else [])
+    if outside:
+        yield "field_of_view", "the volume is " + ", ".join(outside)
+    placed = facts.placing or _stored_axes(facts)
+    if placed:
+        yield "orientation", placed
+
+
+def _outside(facts: VolumeFacts) -> list[str]:
+    _, deep, broad = (size * mm for size, mm in zip(facts.size, facts.spacing, strict=True))
+    limits = (("broad", broad, BREADTH), ("deep", deep, DEPTH))
+    outside = [f"{mm:.0f} mm {name}" for name, mm, (low, high) in limits if not low <= mm <= high]
+    chest = facts.chest
+    whole = chest.lung_share >= LUNG_SHARE and max(chest.cut[1:]) < 0.05
+    if not outside and whole and not BODY[0] <= max(chest.width, chest.depth) <= BODY[1]:
+        outside = [f"{broad:.0f} mm broad, and the body in it {max(chest.width, chest.depth):.0f} mm"]
+    return outside
+
+
+def _stored_axes(facts: VolumeFacts) -> str:
+    slices = {"R": "sagittal", "L": "sagittal", "A": "coronal", "P": "coronal"}.get(facts.orientation[2], "axial")
+    if slices != "axial":
+        return f"the file's slices are {slices} (axes {facts.orientation})"
+    if facts.obliquity > OBLIQUITY:
+        return f"the axes are turned by {facts.obliquity:.1f}° against the patient's"
+    return ""
+
+
+def _content(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
+    if facts.missing > MOST_MISSING:
+        blank = f", {facts.blank_slices} blank slices" if facts.blank_slices else ""
+        yield "missing_voxels", f"{100 * facts.missing:.1f} % of the voxels are missing{blank}"
+        return
+    chest = facts.chest
+    across = max(chest.cut[1:])
+    if chest.cut[0] < 0.05 and across > 0.25:
+        axis = "y" if chest.cut[1] == across else "x"
+        yield "orientation", f"the body is cut off along {axis}, not along z: these are no axial slices"
+        return
+    if min(chest.cut[1:]) > WITHIN or facts.size[2] * facts.spacing[2] < BREADTH[0] / 2:
+        return
+    little = chest.lung_extent < min(LUNG_EXTENT, LUNG_SPAN * facts.size[0] * facts.spacing[0])
+    bases = chest.lung_ends[1] >= 0.1 or chest.lung_ml < LUNG_ML
+    if chest.lung_share < LUNG_SHARE or (little and bases):
+        yield "not_chest", (f"lung is {100 * chest.lung_share:.0f} % of the body's cross-section at most, over "
+                            f"{chest.lung_extent:.0f} mm, {chest.lung_ml:.0f} mL at {chest.lung_hu:.0f} HU")
+        return
+    pose = _pose(facts)
+    if pose:
+        yield "orientation", pose
+
+
+def _pose(facts: VolumeFacts) -> str:
+    chest = facts.chest
+    if chest.cut[2] < 0.1 and chest.depth > TOO_DEEP * chest.width:
+        return f"the chest is {chest.depth:.0f} mm deep and {chest.width:.0f} mm broad: turned by a quarter"
+    if max(chest.mirror[:2]) > chest.mirror[2] + MIRRORED:
+        axis = "z" if chest.mirror[0] > chest.mirror[1] else "y"
+        return f"the body is its own mirror image along {axis} rather than from side to side: the axes are exchanged"
+    whole = max(chest.lung_ends) < 0.1
+    if whole and math.log(chest.base_to_apex) + chest.windpipe < UPSIDE_DOWN:
+        return (f"the lungs taper downwards (base to apex {chest.base_to_apex:.2f}, windpipe above less below "
+                f"{chest.windpipe:.2f}): upside down")
+    before = 0 <= chest.bone < CENTRAL_BONE and 0 <= chest.table < TABLE_BEFORE
+    if 0 <= chest.bone < FRONT_BONE or before:
+        return (f"the spine is in front (at {chest.bone:.2f} of the depth; {100 * max(chest.table, 0):.0f} % of what lies "
+                "outside the body is behind it): back to front")
+    return ""
+
+
+def _not_hu(facts: VolumeFacts) -> str:
+    """Say in which unit the values are instead of HU; empty if they are HU."""
+    values = facts.values
+    span = f"values from {values.lowest} to {values.highest}"
+    if values.lowest >= 0 and values.highest <= 255:
+        return f"8-bit: {span}"
+    # any field as large as a body holds air; 0-based values put it where water should be
+    if values.low < 0.01 and values.raised >= 0.05:
+        return f"0-based, never rescaled: {span}, tissue near 1024 and no air at −1000"
+    if values.soft < 0.01 or values.soft < SOFT * values.dense:
+        if values.dense < 0.1:
+            return (f"rescaled twice: {span}, {100 * values.padding:.0f} % of the voxels below −1500 and "
+                    f"{100 * values.soft:.1f} % in the range of soft tissue")
+        return f"shifted or scaled: {span}, what is not air lies around {values.dense_median}"
+    if values.low < 0.003:
+        return f"windowed: {span}, no air or lung"
+    return ""

@@ -1,0 +1,212 @@
+"""A volume's facts: all that the audit needs to know of it, from one pass over its voxels."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
+from bimcvr.curation.audit.nifti_orientation import placing_conflict
+from bimcvr.data.intensity import AIR, HIGHEST, LOWEST
+from bimcvr.data.volume import SLAB, NativeImage, geometry_of, read_image
+
+# counts up whenever the same file would give other facts
+FACTS_VERSION = 1
+# mm between the voxels that are looked at for anatomy
+COARSE = 4.0
+# below is padding: no scanner's HU are
+PADDING = -1500
+_BINS, _ZERO = 65536, 32768
+
+
+@dataclass(frozen=True)
+class ValueFacts:
+    """How the voxels' values are distributed, before anything is cleaned; shares are of all voxels.
+
+    Attributes:
+        lowest: the smallest value, rounded; padding aside if there is other.
+        highest: the largest.
+        padding: share below −1500.
+        low: share from −1500 to −300: air, lung.
+        soft: share from −200 to 300: fat to bone marrow.
+        raised: share from 824 to 1224: where soft tissue lies if 1024 was not subtracted.
+        dense: share above −500: all that is not air or lung.
+        dense_median: the median value of those.
+    """
+
+    lowest: int
+    highest: int
+    padding: float
+    low: float
+    soft: float
+    raised: float
+    dense: float
+    dense_median: int
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What is known of a volume that can be read; sizes and spacings are (D, H, W) in canonical axes.
+
+    Attributes:
+        size: voxels.
+        spacing: mm.
+        orientation: where the file's own x, y and z axes point.
+        obliquity: largest angle in degrees between an axis and the patient's axis that it stands for.
+        padding_inside: share of the voxels inside the reconstruction circle that are padding.
+        padding_outside: the same outside of it.
+        missing: share of all voxels that are missing: not finite, padding inside the circle, or in a blank slice.
+        blank_slices: slices of a single value: the series lacks them.
+        placing: how the header contradicts itself; empty if it does not.
+        values: the distribution of the values.
+        chest: what the anatomy looks like.
+        content: a fingerprint of the voxels, whatever the header and the order of the axes.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    orientation: str
+    obliquity: float
+    padding_inside: float
+    padding_outside: float
+    missing: float
+    blank_slices: int
+    placing: str
+    values: ValueFacts
+    chest: ChestFacts
+    content: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain lists, numbers and strings."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(record: dict[str, Any]) -> "VolumeFacts":
+        """Return the facts that `to_json` wrote."""
+        chest = record["chest"] | {name: tuple(record["chest"][name]) for name in ("cut", "mirror", "lung_ends")}
+        nested = {"values": ValueFacts(**record["values"]), "chest": ChestFacts(**chest)}
+        return VolumeFacts(**(record | nested | {name: tuple(record[name]) for name in ("size", "spacing")}))
+
+
+def measure_volume(path: Path) -> VolumeFacts:
+    """Read a volume once and measure it.
+
+    Args:
+        path: a volume file, or a folder with the slices of one DICOM series.
+
+    Raises:
+        RefusedVolume: it is no regular volume in HU; `reason` says why.
+    """
+    native = read_image(path)
+    cleaner = native.cleaner(HIGHEST)
+    tally = _Tally(native)
+    steps = [max(1, min(int(COARSE / mm), size // 48)) for mm, size in zip(native.spacing, native.shape, strict=True)]
+    kept = []
+    for start, slab in cleaner.clean(tally.watch(native.voxels.slabs(SLAB))):
+        kept.append(slab[-start % steps[0] :: steps[0], :: steps[1], :: steps[2]].copy())
+    geometry = geometry_of(native, cleaner)
+    coarse = native.axes.canonical(np.concatenate(kept))
+    across = [steps[axis] for axis in native.axes.order]
+    depth, height, width = (mm * step for mm, step in zip(geometry.native_spacing, across, strict=True))
+    return VolumeFacts(
+        size=geometry.native_size,
+        spacing=geometry.native_spacing,
+        orientation=geometry.orientation,
+        obliquity=geometry.obliquity,
+        padding_inside=round(geometry.padding_inside, 6),
+        padding_outside=round(geometry.padding_outside, 6),
+        missing=round(tally.missing / math.prod(native.shape), 6),
+        blank_slices=tally.blank,
+        placing=placing_conflict(path),
+        values=tally.values(),
+        chest=measure_chest(coarse, (depth, height, width)),
+        content=tally.fingerprint(),
+    )
+
+
+class _Tally:
+    """Counts the raw values that pass by, and the voxels that are missing among them."""
+
+    def __init__(self, native: NativeImage) -> None:
+        self._shape = native.shape
+        self._counts = np.zeros(_BINS, dtype=np.int64)
+        declared = native.stack.padding if native.stack else None
+        # as the reader does: some files declare 0, which is also water
+        self._declared = declared if declared is not None and declared <= AIR else None
+        distances = []
+        for axis in native.axes.order[1:]:
+            length = native.shape[axis]
+            along = ((np.arange(length) + 0.5) / (length / 2) - 1) ** 2
+            distances.append(along.reshape([length if axis == other else 1 for other in range(3)]))
+        self._radii = distances
+        self.missing = 0
+        self.blank = 0
+
+    def watch(self, slabs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Pass slabs on, along the first axis in order, and count them."""
+        start = 0
+        for slab in slabs:
+            lowest, highest = slab.min(axis=(1, 2)), slab.max(axis=(1, 2))
+            finite = np.isfinite(slab) if not (np.isfinite(lowest) & np.isfinite(highest)).all() else None
+            blank = (lowest == highest) if finite is None else (lowest == highest) | ~finite.any(axis=(1, 2))
+            self._count(slab if finite is None else slab[finite])
+            if finite is not None or blank.any() or self._declared is not None or lowest.min() < PADDING:
+                self._count_missing(slab, start, finite, blank)
+            yield slab
+            start += len(slab)
+
+    def values(self) -> ValueFacts:
+        """Return the distribution of what has passed."""
+        counts, total = self._counts, max(1, math.prod(self._shape))
+        present = np.flatnonzero(counts) - _ZERO
+        proper = present[present >= PADDING] if (present >= PADDING).any() else present
+
+        def share(low: int, high: int) -> float:
+            return round(float(counts[low + _ZERO : high + _ZERO].sum()) / total, 6)
+
+        dense = np.cumsum(counts[-500 + _ZERO :])
+        return ValueFacts(
+            lowest=int(proper[0]) if len(proper) else 0,
+            highest=int(proper[-1]) if len(proper) else 0,
+            padding=share(-_ZERO, PADDING),
+            low=share(PADDING, -300),
+            soft=share(-200, 300),
+            raised=share(824, 1224),
+            dense=share(-500, _ZERO),
+            dense_median=int(np.searchsorted(dense, dense[-1] / 2)) - 500,
+        )
+
+    def fingerprint(self) -> str:
+        """Hash how often each cleaned value occurs.
+
+        The histogram of millions of noisy voxels over thousands of values is a volume's own, and it is the same
+        however the axes are stored, padding is written or the header edited.
+        """
+        values = np.arange(_BINS) - _ZERO
+        values[(values < PADDING) | (values == (AIR if self._declared is None else self._declared))] = int(AIR)
+        cleaned = np.bincount(np.clip(values, int(LOWEST), int(HIGHEST)) - int(LOWEST), weights=self._counts)
+        cleaned[int(AIR - LOWEST)] += math.prod(self._shape) - self._counts.sum()
+        shape = ",".join(map(str, sorted(self._shape)))
+        return hashlib.sha256(shape.encode() + cleaned.astype("<i8").tobytes()).hexdigest()[:32]
+
+    def _count(self, slab: np.ndarray) -> None:
+        if slab.dtype != np.int16:
+            slab = np.clip(np.rint(slab), -_ZERO, _ZERO - 1)
+        self._counts += np.bincount(slab.astype(np.intp).ravel() + _ZERO, minlength=_BINS)
+
+    def _count_missing(self, slab: np.ndarray, start: int, finite: np.ndarray | None, blank: np.ndarray) -> None:
+        first, second = (radius[start : start + len(slab)] if len(radius) > 1 else radius for radius in self._radii)
+        padding = slab < PADDING
+        if self._declared is not None:
+            padding |= slab == self._declared
+        missing = padding & (first + second <= 1)
+        if finite is not None:
+            missing |= ~finite
+        missing[blank] = True
+        self.missing += int(np.count_nonzero(missing))
+        self.blank += int(np.count_nonzero(blank))

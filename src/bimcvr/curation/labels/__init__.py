@@ -1,0 +1,1 @@
+"""Findings named in a report: present, absent or uncertain."""

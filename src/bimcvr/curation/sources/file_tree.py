@@ -1,0 +1,73 @@
+"""The files of a folder, in a fixed order, none of them outside of it; and the ids in BIMCV's file names."""
+
+import os
+import re
+from pathlib import Path
+
+from bimcvr.curation.sources.study import SetAside
+
+VOLUMES = (".nii.gz", ".nii")
+_IDS = re.compile(r"(sub-[A-Za-z0-9]+)_(ses-[A-Za-z0-9]+)")
+
+
+def files_below(root: Path, leave_out: Path | None = None) -> tuple[list[Path], list[SetAside]]:
+    """List the files below a folder, sorted; hidden ones are passed over.
+
+    Args:
+        root: the folder.
+        leave_out: a folder below it that is not searched.
+
+    Returns:
+        The files, and the symbolic links that lead out of the folder or nowhere. Linked folders are not searched.
+    """
+    files: list[Path] = []
+    aside: list[SetAside] = []
+    top = root.resolve()
+    for folder, folders, names in os.walk(root):
+        here = Path(folder)
+        for name in sorted(folders):
+            if (here / name).is_symlink() and not _leads_inside(here / name, top):
+                aside.append(_outside(here / name, root))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != leave_out)
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            if (here / name).is_symlink() and not _leads_inside(here / name, top):
+                aside.append(_outside(here / name, root))
+            else:
+                files.append(here / name)
+    return files, aside
+
+
+def is_inside(path: Path, root: Path) -> bool:
+    """Tell whether a path, with its links followed, lies in a folder."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def is_volume(name: str) -> bool:
+    """Tell by its name whether a file is a NIfTI volume."""
+    return name.lower().endswith(VOLUMES)
+
+
+def stem_of(name: str) -> str:
+    """Return a file's name without folders and without `.nii.gz`, `.nii` or its last suffix."""
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    for suffix in VOLUMES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem
+
+
+def ids_of(name: str) -> tuple[str, str]:
+    """Return the subject and session that a BIMCV file name states, `("sub-S03048", "ses-E20387")`; empty if none."""
+    match = _IDS.search(name.replace("\\", "/").rsplit("/", 1)[-1])
+    return (match[1], match[2]) if match else ("", "")
+
+
+def _leads_inside(link: Path, top: Path) -> bool:
+    return link.exists() and link.resolve().is_relative_to(top)
+
+
+def _outside(link: Path, root: Path) -> SetAside:
+    where = "leads out of the archive's folder" if link.exists() else "leads nowhere"
+    return SetAside(str(link.relative_to(root)), "symlink", f"{link} is a symbolic link that {where}. Put the file itself there.")

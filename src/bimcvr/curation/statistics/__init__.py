@@ -1,0 +1,1 @@
+"""What a manifest holds: tables, figures, a page."""

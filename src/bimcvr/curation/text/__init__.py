@@ -1,0 +1,1 @@
+"""Tokens and word lists that the rules share."""
