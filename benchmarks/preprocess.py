@@ -53,7 +53,7 @@ def _speed(path: Path, runs: int) -> list[bool]:
     import SimpleITK
     import torch
 
-    from bimcvr.data.resample import read_resized
+    from bimcvr.data.reading.resample import read_resized
 
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     torch.set_num_threads(1)
@@ -124,7 +124,7 @@ def _rms(path: Path) -> float:
     """Deviation from the same filter in float64, one axis at a time over the whole volume."""
     import SimpleITK
 
-    from bimcvr.data.resample import read_resized
+    from bimcvr.data.reading.resample import read_resized
 
     image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "LPS")
     exact = SimpleITK.GetArrayFromImage(image)
@@ -149,7 +149,7 @@ def _peak(path: Path) -> float:
 
 
 def _peak_in_this_process(path: Path) -> float:
-    from bimcvr.data.resample import read_resized
+    from bimcvr.data.reading.resample import read_resized
 
     before = _memory("VmRSS")
     read_resized(path, SIZE)

@@ -12,7 +12,7 @@ from pytorch_lightning import Trainer
 
 from bimcvr.cli import main
 from bimcvr.contracts import Features
-from bimcvr.data.datamodule import CTReportDataModule
+from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.models.retriever import Retriever
 
 ROOT = Path(__file__).parents[1]

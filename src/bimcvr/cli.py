@@ -20,7 +20,7 @@ VERBS = {
     "phantom": ("bimcvr.phantom.cohort:phantom", "make a synthetic cohort of chest CTs with reports"),
     "audit": ("bimcvr.curation.audit_verb:audit", "check every row of a manifest: flags with evidence, a page, the noise ceiling"),
     "stats": ("bimcvr.curation.stats_verb:stats", "describe a manifest: Table 1, samples, words, labels, splits, reviewers"),
-    "cache": ("bimcvr.data.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),
+    "cache": ("bimcvr.data.cache.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),
     "preview": ("bimcvr.data.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
     "curate": ("bimcvr.curation.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
     "evaluate": ("bimcvr.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),

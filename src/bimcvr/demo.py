@@ -62,8 +62,8 @@ def _search(index: Path, picture: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
+    from bimcvr.data.reading.volume import read_volume
     from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
-    from bimcvr.data.volume import read_volume
     from bimcvr.search.index.reader import Index
     from bimcvr.search.output.terminal import show
     from bimcvr.search.query.encoder import model_of

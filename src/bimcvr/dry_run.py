@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from pytorch_lightning.cli import LightningArgumentParser
 
-from bimcvr.data.datamodule import CTReportDataModule
+from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters, weight_bytes
 from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from bimcvr.config_errors import config_files, explain, value_of
-from bimcvr.data.datamodule import CTReportDataModule
+from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.files import replacing, write_json, write_text
 from bimcvr.metrics.table import format_result

@@ -250,6 +250,6 @@ def test_a_full_disk_is_said_in_a_word(tmp_path: Path, monkeypatch: pytest.Monke
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("bimcvr.data.cache.VolumeCache.put", full)
+    monkeypatch.setattr("bimcvr.data.cache.volume_cache.VolumeCache.put", full)
     with pytest.raises(UserError, match="is full"):
         curate(ThreeColumnTable(str(write_table(tmp_path, 1))), tmp_path / "out", cache=(6, 8, 8), jobs=1)

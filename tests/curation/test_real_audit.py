@@ -15,7 +15,7 @@ from bimcvr.curation.audit.audit import audit_manifest
 from bimcvr.curation.audit.volume_checks import check_volume
 from bimcvr.curation.audit.volume_facts import measure_volume
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.volume import read_volume
+from bimcvr.data.reading.volume import read_volume
 
 REAL = Path(os.environ.get("BIMCVR_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real volumes")

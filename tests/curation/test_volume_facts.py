@@ -10,10 +10,10 @@ from defective import chest, padded, write
 
 from bimcvr.curation.audit.audit import volume_facts
 from bimcvr.curation.audit.volume_facts import VolumeFacts, measure_volume
-from bimcvr.data.dicom import DicomStack
-from bimcvr.data.geometry import axes_of
-from bimcvr.data.volume import NativeImage, RefusedVolume, read_volume
-from bimcvr.data.voxels import DecodedVoxels
+from bimcvr.data.reading.dicom_series import DicomStack
+from bimcvr.data.reading.geometry import axes_of
+from bimcvr.data.reading.volume import NativeImage, RefusedVolume, read_volume
+from bimcvr.data.reading.voxels import DecodedVoxels
 
 SPACING = (3.0, 2.0, 2.0)
 

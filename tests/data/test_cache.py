@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bimcvr.data.cache import VolumeCache
-from bimcvr.data.fill import fill_cache
+from bimcvr.data.cache.fill import fill_cache
+from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.manifest import read_manifest
-from bimcvr.data.resample import read_resized
+from bimcvr.data.reading.resample import read_resized
 from bimcvr.errors import UserError
 from calls import bimcvr, environment
 

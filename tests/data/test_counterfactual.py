@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bimcvr.data.counterfactual.changes import KINDS, Change, changed_reports, guess_language
 from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS
-from bimcvr.data.sentences import split_sentences
+from bimcvr.data.text.sentences import split_sentences
 from bimcvr.errors import UserError
 from bimcvr.phantom.findings import KINDS as PLANTED
 from bimcvr.phantom.studies import Study, plan_patient

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimcvr.contracts import Batch
-from bimcvr.data.cutmix import cutmix
+from bimcvr.data.loading.cutmix import cutmix
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 2))

@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from bimcvr.data.volume import RefusedVolume, read_volume
+from bimcvr.data.reading.volume import RefusedVolume, read_volume
 from calls import environment
 
 Edit = Callable[[Dataset, int], None]
@@ -224,7 +224,7 @@ def test_values_of_a_header_are_never_printed(tmp_path: Path) -> None:
     for file in folder.iterdir():
         # of the same length as the series' number
         file.write_bytes(file.read_bytes().replace(b"1.2.3.4\0", b"1.SMITHJ"))
-    script = f"from bimcvr.data.volume import read_volume; from pathlib import Path; print(read_volume(Path({str(folder)!r})).hu.shape)"
+    script = f"from bimcvr.data.reading.volume import read_volume; from pathlib import Path; print(read_volume(Path({str(folder)!r})).hu.shape)"
     done = subprocess.run([sys.executable, "-W", "always", "-c", script], capture_output=True, text=True, check=True, env=environment())
     assert done.stdout == "(6, 12, 16)\n"
     assert "SMITH" not in done.stderr

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
 from bimcvr.data.splits import assign_splits
 from bimcvr.errors import UserError

@@ -9,10 +9,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from bimcvr.data.dicom import is_dicom
-from bimcvr.data.headers import SUFFIXES
-from bimcvr.data.resample import read_resized
-from bimcvr.data.volume import RefusedVolume, read_volume
+from bimcvr.data.reading.dicom_series import is_dicom
+from bimcvr.data.reading.file_checks import SUFFIXES
+from bimcvr.data.reading.resample import read_resized
+from bimcvr.data.reading.volume import RefusedVolume, read_volume
 
 REAL = Path(os.environ.get("BIMCVR_REAL_DATA", ""))
 pytestmark = pytest.mark.skipif(

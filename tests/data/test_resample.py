@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.data.resample import read_resized, triangle_weights
+from bimcvr.data.reading.resample import read_resized, triangle_weights
 
 LENGTHS = st.integers(2, 40)
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import TensorDataset
 
-from bimcvr.data.dataset import derive_seed
-from bimcvr.data.sampler import EpochSampler
+from bimcvr.data.loading.dataset import derive_seed
+from bimcvr.data.loading.sampler import EpochSampler
 
 
 @given(st.integers(1, 40), st.integers(0, 9), st.integers(0, 5))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.data.text import ContiguousSampler, HeadSampler, RandomWordsSampler
+from bimcvr.data.text.samplers import ContiguousSampler, HeadSampler, RandomWordsSampler
 
 REPORTS = st.lists(st.text("abcXYZ0123.,", min_size=1, max_size=8), min_size=1, max_size=60).map(" ".join)
 SIZES = st.integers(1, 70)

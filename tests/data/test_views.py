@@ -5,7 +5,7 @@ import pytest
 import torch
 import torchio
 
-from bimcvr.data.views import apply_view, apply_window, refuse_left_right_flip
+from bimcvr.data.loading.views import apply_view, apply_window, refuse_left_right_flip
 from bimcvr.errors import UserError
 
 SPACING = (4.0, 2.0, 1.0)  # mm along D, H, W

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bimcvr.data.resample import read_resized
-from bimcvr.data.volume import RefusedVolume, read_volume
+from bimcvr.data.reading.resample import read_resized
+from bimcvr.data.reading.volume import RefusedVolume, read_volume
 
 CODES = ["".join(letters) for axes in itertools.permutations(("LR", "PA", "SI"))
          for letters in itertools.product(*axes)]

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from bimcvr.contracts import Gallery
-from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.evaluation.audited import raw_against_audited
 from bimcvr.evaluation.page import shown, signed, write_page

@@ -53,7 +53,7 @@ def test_it_is_tested_without_a_checkpoint_and_says_so(
 
 
 def test_slice_search_is_made_of_the_tower_s_own_vectors(options: list[str], clip_folder: Path, tmp_path: Path) -> None:
-    from bimcvr.data.datamodule import CTReportDataModule
+    from bimcvr.data.loading.datamodule import CTReportDataModule
 
     assert main(["test", *options]) == 0
     run = newest_run(tmp_path / "runs")

@@ -13,7 +13,7 @@ from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.rotations import ORDER, rotated
 from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.data.manifest import REPORT_FLAGS
-from bimcvr.data.volume import RefusedVolume, read_volume
+from bimcvr.data.reading.volume import RefusedVolume, read_volume
 from bimcvr.phantom.archive import LAYOUTS, write_archives
 from bimcvr.phantom.archive_plan import PLACEHOLDER, plan_archive
 from bimcvr.phantom.archive_tables import plain

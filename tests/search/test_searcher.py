@@ -11,7 +11,7 @@ import torch
 from made import DIM, WordEncoder, make_index, study, vector_of
 
 from bimcvr.contracts import Gallery
-from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings

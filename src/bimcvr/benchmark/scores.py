@@ -14,7 +14,7 @@ from bimcvr.benchmark.plan import Run, flat
 from bimcvr.benchmark.runner import Places, Record, best_trial
 from bimcvr.benchmark.suite import Row
 from bimcvr.contracts import Gallery
-from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings, Prompts, load_embeddings

@@ -35,7 +35,7 @@ def audit(
     from bimcvr.curation.audit.audit import audit_manifest
     from bimcvr.curation.audit.page import write_audit_page
     from bimcvr.curation.audit.summary import noise_ceilings, summary_text
-    from bimcvr.data.gallery import rows_of
+    from bimcvr.data.evaluation_rows import rows_of
     from bimcvr.data.manifest import read_manifest, write_manifest
 
     table = read_manifest(manifest, root)

@@ -11,7 +11,7 @@ from bimcvr.errors import UserError
 from bimcvr.files import replacing
 
 if TYPE_CHECKING:
-    from bimcvr.data.datamodule import CTReportDataModule
+    from bimcvr.data.loading.datamodule import CTReportDataModule
 
 
 def preview(
@@ -46,7 +46,7 @@ def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportData
     from jsonargparse import ArgumentError, ArgumentParser
 
     from bimcvr.config_errors import explain, read_config
-    from bimcvr.data.datamodule import CTReportDataModule
+    from bimcvr.data.loading.datamodule import CTReportDataModule
 
     merged: dict[str, Any] = {}
     for path in experiment:

@@ -48,7 +48,7 @@ def _check_entries(entries: list[Path], found: str) -> Line:
 
 
 def _whole(path: Path) -> bool:
-    from bimcvr.data.cache import VolumeCache
+    from bimcvr.data.cache.volume_cache import VolumeCache
 
     content = path.read_bytes()
     try:

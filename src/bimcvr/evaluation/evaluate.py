@@ -108,7 +108,7 @@ def evaluate(
 def _gallery(
     table: "Manifest", split: str, strategy: Strategy | None, seed: int, fractions: tuple[float, float, float], ks: Sequence[int]
 ) -> "Gallery":
-    from bimcvr.data.gallery import make_gallery, rows_of
+    from bimcvr.data.evaluation_rows import make_gallery, rows_of
 
     gallery = make_gallery(table, *rows_of(table, split, strategy, seed, fractions), split)
     size = len(gallery.rows)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.data.manifest import Manifest
+from bimcvr.data.reading.volume import read_volume
 from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, middle_slices
-from bimcvr.data.volume import read_volume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Embeddings
 from bimcvr.metrics.ranks import Ranks

@@ -30,7 +30,7 @@ def probes(
     """
     import pandas as pd
 
-    from bimcvr.data.gallery import make_probes, rows_of
+    from bimcvr.data.evaluation_rows import make_probes, rows_of
     from bimcvr.data.manifest import read_manifest, split_list
     from bimcvr.files import replacing
     from bimcvr.metrics.prompts import asked_labels, prompt_sentences

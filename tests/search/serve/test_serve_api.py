@@ -22,9 +22,9 @@ from served import Made
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
-from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import read_manifest
-from bimcvr.data.volume import read_volume
+from bimcvr.data.reading.volume import read_volume
 from bimcvr.metrics.outcomes import figures
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder

@@ -28,7 +28,7 @@ from served import SCRIPT, Made, Running, left_behind
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.files import sha256_of
 from bimcvr.search.serve import serve

@@ -14,7 +14,7 @@ from bimcvr.curation.audit.volume_checks import check_volume
 from bimcvr.curation.audit.volume_facts import VolumeFacts
 from bimcvr.curation.sources.study import Finding
 from bimcvr.data.manifest import REPORT_FLAGS, Manifest, split_list
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from bimcvr.curation.audit.summary import Ceiling
 from bimcvr.curation.audit.thumbnail import thumbnail_jpeg
 from bimcvr.curation.sources.study import Finding
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.files import replacing, write_text
 from bimcvr.metrics.table import WAYS, cell

@@ -7,7 +7,7 @@ import numpy as np
 from bimcvr.contracts import Gallery
 from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.flags import meaning
-from bimcvr.data.gallery import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest
 from bimcvr.metrics.ceiling import ceiling_figures
 from bimcvr.metrics.outcomes import chance

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bimcvr.data.resample import read_resized
+from bimcvr.data.reading.resample import read_resized
 from bimcvr.data.slice_pictures import CHEST_WINDOW, grey, jpeg, middle_slices, strip
 
 _GRID = (96, 128, 128)

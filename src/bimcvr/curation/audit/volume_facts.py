@@ -12,8 +12,8 @@ import numpy as np
 
 from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
 from bimcvr.curation.audit.nifti_orientation import placing_conflict
-from bimcvr.data.intensity import AIR, HIGHEST, LOWEST
-from bimcvr.data.volume import SLAB, NativeImage, geometry_of, read_image
+from bimcvr.data.reading.intensity import AIR, HIGHEST, LOWEST
+from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
 
 # counts up whenever the same file would give other facts
 FACTS_VERSION = 1

@@ -55,7 +55,7 @@ class Denoise:
         """
         import SimpleITK
 
-        from bimcvr.data.volume import read_volume
+        from bimcvr.data.reading.volume import read_volume
 
         volume = read_volume(source)
         image = SimpleITK.GetImageFromArray(volume.hu.astype("float32"))

@@ -16,8 +16,8 @@ from bimcvr.curation.sources.csv_tables import read_table
 from bimcvr.curation.sources.dicom_metadata import TAGS, columns_of_header
 from bimcvr.curation.sources.file_tree import files_below, is_inside
 from bimcvr.curation.sources.study import SetAside, SourceStudy
-from bimcvr.data.dicom import is_dicom
 from bimcvr.data.manifest import split_list
+from bimcvr.data.reading.dicom_series import is_dicom
 from bimcvr.errors import UserError
 
 REQUIRED = ("folder", "report")

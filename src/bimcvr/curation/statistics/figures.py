@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bimcvr.data.manifest import Manifest, split_list
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
 from bimcvr.files import replacing
 
@@ -136,7 +136,7 @@ def _kind(phantom: bool, has_patients: bool) -> str:
 
 
 def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
-    from bimcvr.data.resample import read_resized
+    from bimcvr.data.reading.resample import read_resized
 
     labels = ", ".join(sorted(split_list(manifest.column("labels")[row]))) or "no labels"
     name = manifest.column("study_id")[row]

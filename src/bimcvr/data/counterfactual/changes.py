@@ -17,7 +17,7 @@ from bimcvr.data.counterfactual.negations import Edit, affirm, deny, is_known
 from bimcvr.data.counterfactual.rules import MEASURE, Rules, fold, in_case_of, mentions
 from bimcvr.data.counterfactual.sizes import agreed, scaled
 from bimcvr.data.counterfactual.spanish import SPANISH
-from bimcvr.data.sentences import sentence_spans, split_sentences
+from bimcvr.data.text.sentences import sentence_spans, split_sentences
 from bimcvr.errors import UserError
 
 # negated: an affirmed finding is negated; affirmed: a negation is removed

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from bimcvr.data.sentences import split_sentences
+from bimcvr.data.text.sentences import split_sentences
 from bimcvr.models.pretrained.frozen import Frozen
 
 _BATCH = 64

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from isal import igzip
 
-from bimcvr.data.cache import source_identity
-from bimcvr.data.volume import Volume, read_volume
+from bimcvr.data.cache.volume_cache import source_identity
+from bimcvr.data.reading.volume import Volume, read_volume
 from bimcvr.files import replacing
 
 # raise it whenever reading or writing gives another file than before

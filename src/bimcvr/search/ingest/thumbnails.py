@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bimcvr.data.resample import read_resized
+from bimcvr.data.reading.resample import read_resized
 from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, jpeg, middle_slices
 from bimcvr.search.index.schema import PLANES
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bimcvr.data.fill import describe_refused, write_refused
-from bimcvr.data.gallery import rows_of
+from bimcvr.data.cache.fill import describe_refused, write_refused
+from bimcvr.data.evaluation_rows import rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bimcvr.data.cache import VolumeCache, cache_entries, source_identity
-from bimcvr.data.fill import default_folder, fill_cache
+from bimcvr.data.cache.fill import default_folder, fill_cache
+from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_identity
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.metrics.embeddings import Prompts, load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences

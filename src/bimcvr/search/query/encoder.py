@@ -85,7 +85,7 @@ class SearchModel:
         """Return float32 (n, E) of volumes on the model's grid, int16 (D, H, W) in HU."""
         import torch
 
-        from bimcvr.data.views import apply_window
+        from bimcvr.data.loading.views import apply_window
 
         batch: Tensor = torch.stack([apply_window(volume, self.window) for volume in hu])[:, None]
         with torch.inference_mode():
@@ -97,7 +97,7 @@ class SearchModel:
         Raises:
             RefusedVolume: it is no regular volume in HU.
         """
-        from bimcvr.data.resample import read_resized
+        from bimcvr.data.reading.resample import read_resized
 
         vector: np.ndarray = self.embed_volumes([read_resized(path, self.size).hu])[0]
         return vector

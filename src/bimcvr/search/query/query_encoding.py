@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimcvr.curation.text.tokens import sentences
-from bimcvr.data.sentences import split_sentences
+from bimcvr.data.text.sentences import split_sentences
 from bimcvr.errors import UserError
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.reader import Index

@@ -233,7 +233,7 @@ def _search_volume(desk: Desk, top: int, where: list[str], condition: str, into:
 
 
 def _convert(source: Path) -> Path:
-    from bimcvr.data.volume import read_volume
+    from bimcvr.data.reading.volume import read_volume
 
     # beside the upload, and deleted with it
     converted = source.parent / "converted.nii.gz"

@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from bimcvr import __version__
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.search.index.commit import NAME
 from bimcvr.search.index.filters import parse_where, split_where

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from bimcvr.data.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.files import only_one
 
@@ -167,7 +167,7 @@ def _check_slices(folder: Path) -> None:
     from pydicom.filereader import read_file_meta_info
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-    from bimcvr.data.dicom import is_dicom
+    from bimcvr.data.reading.dicom_series import is_dicom
 
     slices = [path for path in sorted(folder.iterdir()) if is_dicom(path)]
     voxels = values = 0

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bimcvr.data.intensity import HIGHEST
-from bimcvr.data.volume import SLAB, Volume, geometry_of, read_image
+from bimcvr.data.reading.intensity import HIGHEST
+from bimcvr.data.reading.volume import SLAB, Volume, geometry_of, read_image
 
 # of the filter's matrix at a time: fewer make more calls, more drag zeros along
 _ROWS = 8

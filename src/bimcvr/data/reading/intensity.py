@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bimcvr.data.geometry import Axes
+from bimcvr.data.reading.geometry import Axes
 
 AIR = -1000.0
 # no tissue or gas is below; scanners store padding further down, filters and noise undershoot in between

@@ -13,15 +13,15 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from bimcvr.contracts import Gallery, Probe
-from bimcvr.data.cache import VolumeCache
-from bimcvr.data.dataset import Collate, StudyDataset, TextSampler
-from bimcvr.data.fill import default_folder, describe_refused, fill_cache
-from bimcvr.data.gallery import make_gallery, make_probes
+from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
+from bimcvr.data.cache.volume_cache import VolumeCache
+from bimcvr.data.evaluation_rows import make_gallery, make_probes
+from bimcvr.data.loading.dataset import Collate, StudyDataset, TextSampler
+from bimcvr.data.loading.sampler import EpochSampler
+from bimcvr.data.loading.views import View, refuse_left_right_flip
 from bimcvr.data.manifest import read_manifest, write_manifest
-from bimcvr.data.sampler import EpochSampler
 from bimcvr.data.splits import Split, Strategy, assign_splits
-from bimcvr.data.text import HeadSampler
-from bimcvr.data.views import View, refuse_left_right_flip
+from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
 
 SplitName = Literal["train", "val", "test", "all"]

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
-from bimcvr.data.voxels import StreamedVoxels
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
+from bimcvr.data.reading.voxels import StreamedVoxels
 
 _RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known to be right."
 # (type, offset) of: data type and bits a voxel, dim, pixdim, vox_offset, scl_slope and scl_inter, qform_code and

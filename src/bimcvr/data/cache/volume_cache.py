@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bimcvr.data.detached import data_files
 from bimcvr.data.manifest import Manifest
+from bimcvr.data.reading.detached_headers import data_files
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
 
@@ -69,7 +69,7 @@ class VolumeCache:
         Raises:
             RefusedVolume: the source is no regular volume in HU.
         """
-        from bimcvr.data.resample import read_resized
+        from bimcvr.data.reading.resample import read_resized
 
         volume = read_resized(source, self.size)
         voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from bimcvr.data.nifti import check_nifti
-from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
-from bimcvr.data.voxels import StreamedVoxels
+from bimcvr.data.reading.nifti import check_nifti
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
+from bimcvr.data.reading.voxels import StreamedVoxels
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 _LFS = b"version https://git-lfs"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bimcvr.data.cache import VolumeCache, cache_entries
+from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
@@ -97,7 +97,7 @@ def _put(row: int, source: Path, entry: Path, cache: VolumeCache) -> tuple[int, 
     import SimpleITK
     import torch
 
-    from bimcvr.data.volume import RefusedVolume
+    from bimcvr.data.reading.volume import RefusedVolume
 
     # the parallelism is over volumes: threads within one only get in each other's way
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 _RESAMPLE = "Correct it while converting to NIfTI (dcm2niix does), or set the row aside."
 # two slices nearer than this are at one position

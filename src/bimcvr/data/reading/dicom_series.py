@@ -14,10 +14,10 @@ from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from bimcvr.data.dicom_header import read_header
-from bimcvr.data.headers import SUFFIXES, check_present
-from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
-from bimcvr.data.slices import SlicePositions, check_positions
+from bimcvr.data.reading.dicom_header import read_header
+from bimcvr.data.reading.file_checks import SUFFIXES, check_present
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.slice_positions import SlicePositions, check_positions
 
 _ONE = "Put each series into a folder of its own and name that folder."
 _CT_SERIES = "Name the folder of the original CT series."

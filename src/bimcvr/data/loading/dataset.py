@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from bimcvr.contracts import Batch
-from bimcvr.data.cache import VolumeCache
-from bimcvr.data.cutmix import cutmix
-from bimcvr.data.views import View, Window, apply_view, apply_window
+from bimcvr.data.cache.volume_cache import VolumeCache
+from bimcvr.data.loading.cutmix import cutmix
+from bimcvr.data.loading.views import View, Window, apply_view, apply_window
 
 TextSampler = Callable[[str, torch.Generator], str]
 

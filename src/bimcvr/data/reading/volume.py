@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from bimcvr.data.dicom import DicomStack, find_stack, is_dicom
-from bimcvr.data.geometry import Axes, Geometry, axes_of
-from bimcvr.data.headers import SUFFIXES, check_file, check_grid
-from bimcvr.data.intensity import HUSlabs
-from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
-from bimcvr.data.voxels import DecodedVoxels, StreamedVoxels
+from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
+from bimcvr.data.reading.file_checks import SUFFIXES, check_file, check_grid
+from bimcvr.data.reading.geometry import Axes, Geometry, axes_of
+from bimcvr.data.reading.intensity import HUSlabs
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.voxels import DecodedVoxels, StreamedVoxels
 
 __all__ = ["Geometry", "NativeImage", "RefusedVolume", "Volume", "geometry_of", "read_image", "read_volume"]
 

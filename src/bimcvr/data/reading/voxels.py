@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from isal import igzip
 from isal.igzip_lib import IsalError
 
-from bimcvr.data.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 
 class DecodedVoxels(NamedTuple):

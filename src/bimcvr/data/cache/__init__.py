@@ -1,0 +1,1 @@
+"""Resized volumes on disk."""

@@ -1,0 +1,1 @@
+"""What the DataLoader does: dataset, views, samplers, batches."""

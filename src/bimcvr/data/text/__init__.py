@@ -1,0 +1,1 @@
+"""Sentences of a report and samplers of its words."""
