@@ -12,8 +12,8 @@ import time
 
 import torch
 
-from bimcvr.metrics.intervals import RESAMPLES, intervals
-from bimcvr.metrics.outcomes import outcomes
+from bimcvr.metrics.bootstrap import RESAMPLES, intervals
+from bimcvr.metrics.per_query import outcomes
 from bimcvr.metrics.ranks import Ranks
 
 N, MOST_SECONDS = 1_614, 10.0

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bimcvr.metrics.embeddings import load_embeddings
+from bimcvr.evaluation.embeddings import load_embeddings
 from calls import bimcvr, environment, newest_run
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]

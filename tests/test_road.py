@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from bimcvr.cli import main
-from bimcvr.metrics.embeddings import load_embeddings
+from bimcvr.evaluation.embeddings import load_embeddings
 from calls import TINY, bimcvr, message_of, newest_run
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.metrics.embeddings import load_embeddings
+from bimcvr.evaluation.embeddings import load_embeddings
 from calls import TINY, newest_run
 
 

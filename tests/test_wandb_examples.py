@@ -11,7 +11,7 @@ import torch
 from bimcvr.cli import main
 from bimcvr.contracts import Gallery
 from bimcvr.files import sha256_of
-from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.wandb_examples import COLUMNS, HITS, QUERIES, retrieved_examples
 from calls import bimcvr, newest_run
 

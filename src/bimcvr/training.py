@@ -18,8 +18,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from bimcvr.config_errors import config_files, explain, value_of
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
+from bimcvr.evaluation.text_table import format_result
 from bimcvr.files import replacing, write_json, write_text
-from bimcvr.metrics.table import format_result
 from bimcvr.models.retriever import Retriever
 from bimcvr.runs import (
     choose_run,

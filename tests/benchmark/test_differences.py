@@ -17,10 +17,10 @@ from bimcvr.benchmark.formats import as_csv, as_markdown
 from bimcvr.benchmark.scores import Figure, Method
 from bimcvr.benchmark.suite import Row
 from bimcvr.benchmark.tables import difference_table
-from bimcvr.metrics.compare import compare, holm
-from bimcvr.metrics.intervals import bootstrap, draws, quantiles
-from bimcvr.metrics.outcomes import over_seeds, summary
-from bimcvr.metrics.result import Draws
+from bimcvr.evaluation.result import Draws
+from bimcvr.metrics.bootstrap import bootstrap, draws, quantiles
+from bimcvr.metrics.per_query import over_seeds, summary
+from bimcvr.metrics.significance import compare, holm
 
 DRAWS = Draws(0, 500)
 PATIENTS = [f"p{number // 2}" for number in range(120)]

@@ -18,16 +18,16 @@ from PIL import Image
 from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
-from bimcvr.evaluation.audited import raw_against_audited
-from bimcvr.evaluation.page import shown, signed, write_page
-from bimcvr.evaluation.page_cases import worst_cases
-from bimcvr.evaluation.page_figures import recall_curve
-from bimcvr.metrics.compare import compare
-from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
-from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.outcomes import summary
+from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts
+from bimcvr.evaluation.html_figures import recall_curve
+from bimcvr.evaluation.html_page import shown, signed, write_page
+from bimcvr.evaluation.html_worst_cases import worst_cases
+from bimcvr.evaluation.raw_vs_audited import raw_against_audited
+from bimcvr.evaluation.result import WAYS, Draws, build_result, mean_outcomes
+from bimcvr.metrics.per_query import summary
 from bimcvr.metrics.prompts import prompt_sentences
-from bimcvr.metrics.result import WAYS, Draws, build_result, mean_outcomes
+from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.significance import compare
 
 DRAWS = Draws(seed=0, resamples=50)
 ABOUT = {"embeddings": {"mine.npz": "0123456789abcdef"}, "seed": 0, "git_commit": "abc"}

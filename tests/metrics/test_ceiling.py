@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.metrics.ceiling import noise_ceiling
-from bimcvr.metrics.outcomes import figures
+from bimcvr.metrics.noise_ceiling import noise_ceiling
+from bimcvr.metrics.per_query import figures
 from bimcvr.metrics.ranks import Ranks
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.compare import compare, holm, randomisation
-from bimcvr.metrics.intervals import draws
-from bimcvr.metrics.outcomes import summary
+from bimcvr.metrics.bootstrap import draws
+from bimcvr.metrics.per_query import summary
+from bimcvr.metrics.significance import compare, holm, randomisation
 
 PATIENTS = ["a", "a", "b", "c", "d", "d", "d", "e"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts, load_arrays, load_embeddings, save_embeddings
+from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts, load_arrays, load_embeddings, save_embeddings
 
 IDS = ["s1", "s2", "s3"]
 

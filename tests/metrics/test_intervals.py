@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bimcvr.metrics.intervals import draws, intervals
-from bimcvr.metrics.outcomes import figures, outcomes
+from bimcvr.metrics.bootstrap import draws, intervals
+from bimcvr.metrics.per_query import figures, outcomes
 from bimcvr.metrics.ranks import Ranks, chance_ranks
 
 KS = (1, 5, 10)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Prompts
-from bimcvr.metrics.intervals import draws
+from bimcvr.evaluation.embeddings import Prompts
+from bimcvr.metrics.bootstrap import draws
 from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
 
 LABELS = [frozenset({"mass"}), frozenset({"mass", "nodule"}), frozenset(), frozenset({"nodule"})]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bimcvr.metrics.label_relevance import label_relevance
+from bimcvr.metrics.label_map import label_relevance
 
 
 def slow(

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.metrics.ordering import Blocks, blocks, random_order, resampled
+from bimcvr.metrics.tie_blocks import Blocks, blocks, random_order, resampled
 
 ITEMS = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6)
 

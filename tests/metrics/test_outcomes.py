@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.outcomes import chance, figures, outcomes, over_seeds, summary
+from bimcvr.metrics.per_query import chance, figures, outcomes, over_seeds, summary
+from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.metrics.ranks import Ranks
 
 

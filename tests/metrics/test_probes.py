@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bimcvr.metrics.probes import probe_figures
+from bimcvr.metrics.counterfactual import probe_figures
 
 IMAGE = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 TEXT = torch.tensor([[2.0, 0.1], [0.1, 1.0], [1.0, 0.9]])

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bimcvr.errors import UserError
-from bimcvr.metrics import engine
-from bimcvr.metrics.engine import rank_both, rank_queries
+from bimcvr.metrics import rank_engine as engine
+from bimcvr.metrics.rank_engine import rank_both, rank_queries
 from bimcvr.metrics.ranks import Ranks, chance_ranks
 
 Case = tuple[Tensor, Tensor, Tensor]

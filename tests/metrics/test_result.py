@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
-from bimcvr.metrics.result import Draws, build_result
+from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts
+from bimcvr.evaluation.result import Draws, build_result
 
 FEW = Draws(seed=0, resamples=200)
 

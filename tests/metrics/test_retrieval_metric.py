@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Embeddings
-from bimcvr.metrics.result import Draws, build_result
-from bimcvr.metrics.retrieval import (
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.evaluation.result import Draws, build_result
+from bimcvr.metrics.retrieval_metric import (
     RetrievalMetric,
     both_directions,
     first_filled,

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.embeddings import Embeddings
-from bimcvr.metrics.result import Draws, build_result
-from bimcvr.metrics.table import WAYS, format_result
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.evaluation.result import Draws, build_result
+from bimcvr.evaluation.text_table import WAYS, format_result
 
 
 def test_columns_stay_apart_and_the_sd_of_mrr_is_readable() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bimcvr.metrics.engine import rank_both
+from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.metrics.score_ranks import rank_scores
 from bimcvr.models.volume.slice_retrieval import SliceSearch
 from bimcvr.models.volume.slice_scorers import FUSIONS, slice_scores

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from bimcvr.cli import main
-from bimcvr.metrics.embeddings import load_embeddings
-from bimcvr.metrics.outcomes import outcomes, summary
+from bimcvr.evaluation.embeddings import load_embeddings
+from bimcvr.metrics.per_query import outcomes, summary
 from bimcvr.metrics.score_ranks import rank_scores
 from bimcvr.models.volume.slice_backbones import OpenClipImage
 from bimcvr.models.volume.slice_encoder import SliceEncoder

@@ -91,8 +91,8 @@ def test_every_mode_from_the_command_line(made: Path, tiny_cohort: Path, tmp_pat
 
 def test_full_searches_give_the_figures_of_test(made: Path, run: Path) -> None:
     """Vectors of the index are those that `test` wrote."""
-    from bimcvr.metrics.embeddings import load_embeddings
-    from bimcvr.metrics.vectors import UnitVectors
+    from bimcvr.evaluation.embeddings import load_embeddings
+    from bimcvr.metrics.unit_vectors import UnitVectors
 
     embeddings = load_embeddings(run / "embeddings.npz")
     with Index.open(made) as index:

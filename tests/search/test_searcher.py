@@ -14,9 +14,9 @@ from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Embeddings
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.evaluation.result import build_result
 from bimcvr.metrics.ranks import TIE, Ranks
-from bimcvr.metrics.result import build_result
 from bimcvr.search.index.lance_table import STOP_WORDS
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.writer import IndexWriter

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from bimcvr.benchmark.scores import Figure, Method
-from bimcvr.metrics.compare import holm, randomisation
-from bimcvr.metrics.intervals import BOUNDS, quantiles
-from bimcvr.metrics.result import Draws
+from bimcvr.evaluation.result import Draws
+from bimcvr.metrics.bootstrap import BOUNDS, quantiles
+from bimcvr.metrics.significance import holm, randomisation
 
 LEVEL = 0.05
 LOWER_IS_BETTER = ("MdR", "MnR")

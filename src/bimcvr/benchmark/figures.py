@@ -8,8 +8,8 @@ from markupsafe import Markup
 from bimcvr.benchmark.child import DONE
 from bimcvr.benchmark.scores import CURVE, KEYWORDS, Figure, Method
 from bimcvr.benchmark.tables import Setting
-from bimcvr.metrics.result import WAYS
-from bimcvr.metrics.table import WAYS as WAY_TITLES
+from bimcvr.evaluation.result import WAYS
+from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
 from bimcvr.pages import COLOURS, new_figure, svg
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from bimcvr.benchmark.suite import Suite
 from bimcvr.benchmark.table import Table
 from bimcvr.benchmark.tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
 from bimcvr.data.manifest import Manifest
+from bimcvr.evaluation.result import Draws
 from bimcvr.files import write_text
-from bimcvr.metrics.outcomes import chance
-from bimcvr.metrics.result import Draws
+from bimcvr.metrics.per_query import chance
 
 
 def write_everything(

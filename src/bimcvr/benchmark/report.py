@@ -15,7 +15,7 @@ from bimcvr.benchmark.suite import Suite
 from bimcvr.benchmark.table import Cell, Column, Line, Table
 from bimcvr.benchmark.tables import Setting
 from bimcvr.data.manifest import Manifest
-from bimcvr.metrics.result import WAYS
+from bimcvr.evaluation.result import WAYS
 from bimcvr.pages import render
 from bimcvr.provenance import git_commit, versions
 

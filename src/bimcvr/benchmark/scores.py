@@ -17,14 +17,14 @@ from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Embeddings, Prompts, load_embeddings
-from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.intervals import bootstrap, quantiles
+from bimcvr.evaluation.embeddings import Embeddings, Prompts, load_embeddings
+from bimcvr.evaluation.result import WAYS, Draws
+from bimcvr.metrics.bootstrap import bootstrap, quantiles
 from bimcvr.metrics.keyword import KS as KEYWORD_KS
 from bimcvr.metrics.keyword import keyword_figures, relevance
-from bimcvr.metrics.outcomes import KS, Outcomes, outcomes, over_seeds, summary
-from bimcvr.metrics.result import WAYS, Draws
-from bimcvr.metrics.scored import mean_over_seeds, spread_over_seeds
+from bimcvr.metrics.metric_family import mean_over_seeds, spread_over_seeds
+from bimcvr.metrics.per_query import KS, Outcomes, outcomes, over_seeds, summary
+from bimcvr.metrics.rank_engine import rank_both
 
 KEYWORDS = ("atelectasis", "consolidation", "adenopathy")
 """The queries of the paper's Table 3."""

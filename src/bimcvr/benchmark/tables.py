@@ -12,8 +12,8 @@ from bimcvr.benchmark.scores import KEYWORDS, LARGE, Method
 from bimcvr.benchmark.table import Cell, Column, Line, Source, Table
 from bimcvr.contracts import Gallery
 from bimcvr.curation.statistics.tables import Statistics, totals
-from bimcvr.metrics.result import WAYS, Draws
-from bimcvr.metrics.table import WAYS as WAY_TITLES
+from bimcvr.evaluation.result import WAYS, Draws
+from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
 
 RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")

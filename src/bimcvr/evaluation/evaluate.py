@@ -13,8 +13,8 @@ from bimcvr.errors import UserError
 if TYPE_CHECKING:
     from bimcvr.contracts import Gallery
     from bimcvr.data.manifest import Manifest
-    from bimcvr.metrics.embeddings import Embeddings
-    from bimcvr.metrics.result import Draws
+    from bimcvr.evaluation.embeddings import Embeddings
+    from bimcvr.evaluation.result import Draws
 
 
 def evaluate(
@@ -64,9 +64,9 @@ def evaluate(
         seed: of both.
     """
     from bimcvr.data.manifest import read_manifest
+    from bimcvr.evaluation.result import RECALL_AT, Draws, build_result
+    from bimcvr.evaluation.text_table import format_result
     from bimcvr.files import write_json
-    from bimcvr.metrics.result import RECALL_AT, Draws, build_result
-    from bimcvr.metrics.table import format_result
 
     began = time.perf_counter()
     if manifest is None:
@@ -84,7 +84,7 @@ def evaluate(
         others = [compare] if isinstance(compare, str) else compare
         result["compared_with"] = _compared(runs, others, gallery, ks or RECALL_AT, draws, right)
     if audited:
-        from bimcvr.evaluation.audited import raw_against_audited
+        from bimcvr.evaluation.raw_vs_audited import raw_against_audited
 
         result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right)
     result["about"] = {**gallery.description, **_facts([*names, *(str(path) for path in (text, ids) if path is not None)], seed, began)}
@@ -98,7 +98,7 @@ def evaluate(
     if out is not None:
         print(f"\nresult: {out}")
     if page is not None:
-        from bimcvr.evaluation.page import write_page
+        from bimcvr.evaluation.html_page import write_page
 
         write_page(page, result, runs[0], gallery, table, draws)
         print(f"page: {page}")
@@ -143,7 +143,7 @@ def _check_same_texts(runs: "list[Embeddings]", names: list[str], gallery: "Gall
 
 
 def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embeddings":
-    from bimcvr.metrics.embeddings import load_arrays, load_embeddings
+    from bimcvr.evaluation.embeddings import load_arrays, load_embeddings
 
     arrays = name.endswith(".npy")
     if arrays != (text is not None) or arrays != (ids is not None):
@@ -169,9 +169,9 @@ def _aligned(embeddings: "Embeddings", gallery: "Gallery", name: str) -> "Embedd
 def _compared(
     runs: "list[Embeddings]", others: Sequence[str], gallery: "Gallery", ks: Sequence[int], draws: "Draws", right: str
 ) -> list[dict[str, Any]]:
-    from bimcvr.metrics.compare import compare, holm
-    from bimcvr.metrics.outcomes import summary
-    from bimcvr.metrics.result import WAYS, mean_outcomes
+    from bimcvr.evaluation.result import WAYS, mean_outcomes
+    from bimcvr.metrics.per_query import summary
+    from bimcvr.metrics.significance import compare, holm
 
     mine = mean_outcomes(runs, gallery, ks, right)
     rows: list[dict[str, Any]] = []

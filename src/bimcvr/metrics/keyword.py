@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bimcvr.metrics.embeddings import Prompts
-from bimcvr.metrics.intervals import RESAMPLES, draws, patient_numbers
-from bimcvr.metrics.ordering import Blocks, blocks, random_order, resampled
-from bimcvr.metrics.scored import Scored
-from bimcvr.metrics.vectors import UnitVectors
+from bimcvr.evaluation.embeddings import Prompts
+from bimcvr.metrics.bootstrap import RESAMPLES, draws, patient_numbers
+from bimcvr.metrics.metric_family import Scored
+from bimcvr.metrics.tie_blocks import Blocks, blocks, random_order, resampled
+from bimcvr.metrics.unit_vectors import UnitVectors
 
 KS = (20, 50, 100)
 """The K of P@K in the paper's keyword table."""

@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 
 from bimcvr.contracts import Batch, Features, Gallery
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Embeddings, Probes, Prompts
+from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts
 from bimcvr.metrics.prompts import AFFIRM, DENY, asked_labels, prompt_sentences
-from bimcvr.metrics.retrieval import RetrievalMetric, selection_score
+from bimcvr.metrics.retrieval_metric import RetrievalMetric, selection_score
 from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_rows import TrainingRows
 from bimcvr.models.optim import optimizer_and_schedule

@@ -5,9 +5,9 @@ from pathlib import Path
 from pytorch_lightning import Trainer
 
 from bimcvr.contracts import Gallery
+from bimcvr.evaluation.embeddings import Embeddings, save_embeddings
+from bimcvr.evaluation.result import build_result
 from bimcvr.files import write_json
-from bimcvr.metrics.embeddings import Embeddings, save_embeddings
-from bimcvr.metrics.result import build_result
 from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
 

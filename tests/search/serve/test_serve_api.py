@@ -25,7 +25,7 @@ from bimcvr.cli import main
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.volume import read_volume
-from bimcvr.metrics.outcomes import figures
+from bimcvr.metrics.per_query import figures
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.query.encoder import SearchModel

@@ -16,8 +16,8 @@ from bimcvr.curation.sources.study import Finding
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
+from bimcvr.evaluation.text_table import WAYS, cell
 from bimcvr.files import replacing, write_text
-from bimcvr.metrics.table import WAYS, cell
 from bimcvr.pages import render
 from bimcvr.provenance import git_commit, versions
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.intervals import intervals
-from bimcvr.metrics.outcomes import outcomes, summary
-from bimcvr.metrics.result import RECALL_AT
+from bimcvr.evaluation.result import RECALL_AT
+from bimcvr.metrics.bootstrap import intervals
+from bimcvr.metrics.per_query import outcomes, summary
 from bimcvr.metrics.score_ranks import rank_scores
 from bimcvr.models.volume.slice_scorers import slice_scores
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from bimcvr.errors import UserError
+from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.files import replacing
-from bimcvr.metrics.embeddings import Prompts
 
 
 def save_prompts(path: Path, prompts: Prompts) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Prompts
+from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.search.index.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.lance_table import index_words, open_table, read_columns, rewrite_rows

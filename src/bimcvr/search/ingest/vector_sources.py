@@ -12,7 +12,7 @@ from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_id
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Prompts, load_embeddings
+from bimcvr.evaluation.embeddings import Prompts, load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
 from bimcvr.search.ingest.thumbnails import Pictures, draw
 from bimcvr.search.query.calibration import Embed

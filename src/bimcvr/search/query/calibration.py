@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bimcvr.data.text.sentences import split_sentences
-from bimcvr.metrics.embeddings import Prompts
+from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.search.index.exact_search import Vectors, unit_vector
 from bimcvr.search.index.reader import Index
 

@@ -8,10 +8,10 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from bimcvr.metrics.intervals import bootstrap, quantiles
+from bimcvr.evaluation.result import Draws
+from bimcvr.evaluation.text_table import WAYS
+from bimcvr.metrics.bootstrap import bootstrap, quantiles
 from bimcvr.metrics.ranks import Ranks
-from bimcvr.metrics.result import Draws
-from bimcvr.metrics.table import WAYS
 from bimcvr.pages import COLOURS, new_figure, svg
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bimcvr.metrics.ranks import TIE, Ranks
-from bimcvr.metrics.vectors import CHUNK, UnitVectors
+from bimcvr.metrics.unit_vectors import CHUNK, UnitVectors
 
 NEAR = 1e-5
 """Least distance to the best right score at which a float32 score is believed."""

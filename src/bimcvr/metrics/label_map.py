@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.intervals import RESAMPLES, bootstrap, patient_numbers
-from bimcvr.metrics.ordering import Blocks, blocks, random_order
+from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap, patient_numbers
+from bimcvr.metrics.metric_family import Figures, Scored
 from bimcvr.metrics.prompts import NO_FINDING
-from bimcvr.metrics.scored import Figures, Scored
-from bimcvr.metrics.vectors import UnitVectors
+from bimcvr.metrics.tie_blocks import Blocks, blocks, random_order
+from bimcvr.metrics.unit_vectors import UnitVectors
 
 KS = (5, 10, 50)
 DEFINITION = (

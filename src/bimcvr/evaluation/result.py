@@ -9,15 +9,15 @@ from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.errors import UserError
-from bimcvr.metrics.embeddings import Embeddings
-from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.intervals import RESAMPLES, intervals
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.metrics.bootstrap import RESAMPLES, intervals
+from bimcvr.metrics.counterfactual import probe_figures
 from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
-from bimcvr.metrics.label_relevance import DEFINITION, label_relevance
-from bimcvr.metrics.outcomes import chance, outcomes, over_seeds, summary
-from bimcvr.metrics.probes import probe_figures
+from bimcvr.metrics.label_map import DEFINITION, label_relevance
+from bimcvr.metrics.metric_family import Scored, mean_over_seeds, spread_over_seeds
+from bimcvr.metrics.per_query import chance, outcomes, over_seeds, summary
+from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.metrics.ranks import Ranks
-from bimcvr.metrics.scored import Scored, mean_over_seeds, spread_over_seeds
 
 RECALL_AT = (1, 5, 10, 50, 100)
 WAYS = ("text_to_image", "image_to_text")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.outcomes import Outcomes
+from bimcvr.metrics.per_query import Outcomes
 
 RESAMPLES = 10_000
 BOUNDS = (0.025, 0.975)

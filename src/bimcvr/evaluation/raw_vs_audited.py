@@ -7,11 +7,11 @@ import numpy as np
 from rich.progress import track
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.ceiling import ceiling_figures
-from bimcvr.metrics.embeddings import Embeddings
-from bimcvr.metrics.intervals import intervals
-from bimcvr.metrics.outcomes import chance, summary
-from bimcvr.metrics.result import WAYS, Draws, mean_outcomes, right_answers
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.evaluation.result import WAYS, Draws, mean_outcomes, right_answers
+from bimcvr.metrics.bootstrap import intervals
+from bimcvr.metrics.noise_ceiling import ceiling_figures
+from bimcvr.metrics.per_query import chance, summary
 
 CUTS = 200
 """Random cuts of the whole split to the size of its sound part."""

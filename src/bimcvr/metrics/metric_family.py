@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.intervals import quantiles
+from bimcvr.metrics.bootstrap import quantiles
 
 Figures = dict[str, dict[str, float]]
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.intervals import RESAMPLES, bootstrap
+from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap
+from bimcvr.metrics.metric_family import Figures, Scored
 from bimcvr.metrics.ranks import TIE
-from bimcvr.metrics.scored import Figures, Scored
-from bimcvr.metrics.vectors import UnitVectors
+from bimcvr.metrics.unit_vectors import UnitVectors
 
 
 def probe_figures(

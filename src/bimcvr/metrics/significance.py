@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from bimcvr.metrics.intervals import CHUNK, RESAMPLES, bootstrap, patient_numbers, quantiles, weighted_medians
-from bimcvr.metrics.outcomes import Outcomes, summary
+from bimcvr.metrics.bootstrap import CHUNK, RESAMPLES, bootstrap, patient_numbers, quantiles, weighted_medians
+from bimcvr.metrics.per_query import Outcomes, summary
 
 
 def compare(

@@ -7,8 +7,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from bimcvr.errors import UserError
-from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.outcomes import KS, figures
+from bimcvr.metrics.per_query import KS, figures
+from bimcvr.metrics.rank_engine import rank_both
 
 
 def both_directions(

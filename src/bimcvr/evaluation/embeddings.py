@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bimcvr.errors import UserError
 from bimcvr.files import replacing
-from bimcvr.metrics.vectors import UnitVectors
+from bimcvr.metrics.unit_vectors import UnitVectors
 
 # what numpy raises on files that are cut off, damaged, encrypted or full of pickles
 _UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -9,13 +9,13 @@ from typing import Any
 from bimcvr.contracts import Gallery
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.slice_pictures import CHEST_WINDOW
-from bimcvr.evaluation.page_cases import worst_cases
-from bimcvr.evaluation.page_figures import rank_histogram, recall_curve
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
+from bimcvr.evaluation.html_worst_cases import worst_cases
+from bimcvr.evaluation.result import RULES, Draws, right_answers
+from bimcvr.evaluation.text_table import WAYS, cell
 from bimcvr.files import write_text
-from bimcvr.metrics.embeddings import Embeddings
-from bimcvr.metrics.engine import rank_both
-from bimcvr.metrics.result import RULES, Draws, right_answers
-from bimcvr.metrics.table import WAYS, cell
+from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.pages import render
 
 
