@@ -31,7 +31,7 @@ from bimcvr.dry_run import DryRunCLI
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
 from bimcvr.provenance import git_commit, versions
-from bimcvr.training import command_line
+from bimcvr.training.lightning_cli import command_line
 
 SMALL = """
 data: {size: [16, 32, 32], batch_size: 2}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.runs import choose_run
+from bimcvr.run_folder import choose_run
 from calls import environment, newest_run
 
 ROOT = Path(__file__).parents[1]

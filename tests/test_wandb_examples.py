@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from bimcvr.atomic_files import sha256_of
 from bimcvr.cli import main
 from bimcvr.contracts import Gallery
-from bimcvr.files import sha256_of
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.wandb_examples import COLUMNS, HITS, QUERIES, retrieved_examples
+from bimcvr.training.wandb_examples import COLUMNS, HITS, QUERIES, retrieved_examples
 from calls import bimcvr, newest_run
 
 

@@ -12,11 +12,11 @@ from bimcvr.errors import UserError
 
 # verb: (module:function, what it does)
 VERBS = {
-    "fit": ("bimcvr.training:train", "train a retriever on a manifest"),
+    "fit": ("bimcvr.training.lightning_cli:train", "train a retriever on a manifest"),
     "dry-run": ("bimcvr.dry_run:dry_run", "print parameters, memory, disk and time of a fit before anything is spent"),
-    "validate": ("bimcvr.training:train", "score a checkpoint on the split val"),
-    "test": ("bimcvr.training:train", "score a checkpoint on the split test; write embeddings.npz and result.json"),
-    "predict": ("bimcvr.training:train", "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz"),
+    "validate": ("bimcvr.training.lightning_cli:train", "score a checkpoint on the split val"),
+    "test": ("bimcvr.training.lightning_cli:train", "score a checkpoint on the split test; write embeddings.npz and result.json"),
+    "predict": ("bimcvr.training.lightning_cli:train", "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz"),
     "phantom": ("bimcvr.phantom.cohort:phantom", "make a synthetic cohort of chest CTs with reports"),
     "audit": ("bimcvr.curation.audit_verb:audit", "check every row of a manifest: flags with evidence, a page, the noise ceiling"),
     "stats": ("bimcvr.curation.stats_verb:stats", "describe a manifest: Table 1, samples, words, labels, splits, reviewers"),

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bimcvr.files import replacing
+from bimcvr.atomic_files import replacing
 
 QUERY = "large right pleural effusion"
 

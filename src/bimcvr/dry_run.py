@@ -14,7 +14,7 @@ from bimcvr.errors import UserError
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters, weight_bytes
 from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
 from bimcvr.models.retriever import Retriever
-from bimcvr.training import RetrieverCLI, command_line
+from bimcvr.training.lightning_cli import RetrieverCLI, command_line
 
 MEASURED_STEPS = 3
 GIB = 2**30

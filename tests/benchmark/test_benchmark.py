@@ -14,11 +14,11 @@ import pytest
 import yaml
 from toy_suite import ABSENT, SMALL
 
-from bimcvr.benchmark.published import published
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import read_manifest
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.evaluation.result import Draws, build_result
+from bimcvr.suites.published import published
 from calls import bimcvr, environment
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bimcvr.benchmark import child
+from bimcvr.suites import run_process as child
 
 
 def test_an_untrained_model_is_tested_on_one_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bimcvr.benchmark.child import DONE
-from bimcvr.benchmark.differences import best_and_significant, differences
-from bimcvr.benchmark.formats import as_csv, as_markdown
-from bimcvr.benchmark.scores import Figure, Method
-from bimcvr.benchmark.suite import Row
-from bimcvr.benchmark.tables import difference_table
 from bimcvr.evaluation.result import Draws
 from bimcvr.metrics.bootstrap import bootstrap, draws, quantiles
 from bimcvr.metrics.per_query import over_seeds, summary
 from bimcvr.metrics.significance import compare, holm
+from bimcvr.suites.differences import best_and_significant, differences
+from bimcvr.suites.run_process import DONE
+from bimcvr.suites.scores import Figure, Method
+from bimcvr.suites.suite import Row
+from bimcvr.suites.tables.formats import as_csv, as_markdown
+from bimcvr.suites.tables.paper_tables import difference_table
 
 DRAWS = Draws(0, 500)
 PATIENTS = [f"p{number // 2}" for number in range(120)]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from bimcvr.benchmark.child import DONE, FAILED
-from bimcvr.benchmark.outcome import tried
-from bimcvr.benchmark.plan import plan
-from bimcvr.benchmark.suite import Suite, read_suite
 from bimcvr.errors import UserError
+from bimcvr.suites.run_process import DONE, FAILED
+from bimcvr.suites.runs import plan
+from bimcvr.suites.suite import Suite, read_suite
+from bimcvr.suites.write_outputs import tried
 from test_docs import chain
 
 ROOT = Path(__file__).parents[2]

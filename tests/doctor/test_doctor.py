@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from bimcvr.cli import main
+from bimcvr.doctor.check_result import Line
 from bimcvr.doctor.environment import check_environment, check_packages
 from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
-from bimcvr.doctor.line import Line
 from bimcvr.doctor.weights import check_weights
 from calls import TINY, newest_run
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bimcvr.benchmark.suite import Suite
+    from bimcvr.suites.suite import Suite
 
 
 def benchmark(
@@ -47,17 +47,17 @@ def benchmark(
     Returns:
         The exit code: 0, or 3 where a run failed.
     """
-    from bimcvr.benchmark.suite import read_suite
+    from bimcvr.suites.suite import read_suite
 
     names = tuple(filter(None, only.split(",")))
     chosen = read_suite(suite).smaller(names, patients, cohort_seed, epochs, seeds, trials)
     folder = out or Path("runs/benchmark") / chosen.name
     manifest = _manifest(chosen, data, folder)
 
-    from bimcvr.benchmark.outcome import write_everything
-    from bimcvr.benchmark.plan import plan
-    from bimcvr.benchmark.runner import Places, run_all
     from bimcvr.data.manifest import read_manifest
+    from bimcvr.suites.runner import Places, run_all
+    from bimcvr.suites.runs import plan
+    from bimcvr.suites.write_outputs import write_everything
 
     table = read_manifest(manifest, root)
     places = Places(folder)

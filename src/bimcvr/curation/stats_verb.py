@@ -18,6 +18,7 @@ def stats(
         reviews: the review queue that people filled in, for the agreement of reviewers.
         jobs: processes to measure volumes with that were not measured before; -1 for one a core.
     """
+    from bimcvr.atomic_files import write_text
     from bimcvr.curation.review.agreement import agreement
     from bimcvr.curation.review.queue import read_reviews
     from bimcvr.curation.statistics.figures import draw_labels, draw_samples, draw_words
@@ -25,7 +26,6 @@ def stats(
     from bimcvr.curation.statistics.tables import as_latex, as_markdown, geometry_of_rows, statistics_of
     from bimcvr.data.manifest import read_manifest
     from bimcvr.errors import UserError
-    from bimcvr.files import write_text
 
     table = read_manifest(manifest, root)
     if reviews is not None and not reviews.is_file():

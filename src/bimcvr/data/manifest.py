@@ -10,8 +10,8 @@ from typing import cast
 import numpy as np
 import pandas as pd
 
+from bimcvr.atomic_files import replacing
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 
 REQUIRED = ("study_id", "volume", "report")
 SPLITS = ("train", "val", "test")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.slice_pictures import middle_slices
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 
 if TYPE_CHECKING:
     from bimcvr.data.loading.datamodule import CTReportDataModule

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.doctor.line import Line
+from bimcvr.doctor.check_result import Line
 
 _GB = 1e9
 _LOW_MEMORY, _LOW_DISK, _NO_DISK = 8 * _GB, 20 * _GB, 1 * _GB

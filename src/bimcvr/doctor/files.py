@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.doctor.line import Line
+from bimcvr.doctor.check_result import Line
 from bimcvr.doctor.weights import without_network
 from bimcvr.errors import UserError
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bimcvr.doctor.line import Line
+from bimcvr.doctor.check_result import Line
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:

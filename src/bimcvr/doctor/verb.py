@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bimcvr.doctor.line import Line
+from bimcvr.doctor.check_result import Line
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failing": "bold red"}
 

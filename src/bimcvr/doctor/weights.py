@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from bimcvr.doctor.line import Line, State
+from bimcvr.doctor.check_result import Line, State
 from bimcvr.errors import UserError, WeightsAbsent
 
 _HOLDERS = ("model", "weights")

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bimcvr.atomic_files import replacing
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 from bimcvr.metrics.unit_vectors import UnitVectors
 
 # what numpy raises on files that are cut off, damaged, encrypted or full of pickles

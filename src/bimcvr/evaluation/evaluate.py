@@ -63,10 +63,10 @@ def evaluate(
         resamples: bootstrap resamples, and rounds of the randomisation test.
         seed: of both.
     """
+    from bimcvr.atomic_files import write_json
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.result import RECALL_AT, Draws, build_result
     from bimcvr.evaluation.text_table import format_result
-    from bimcvr.files import write_json
 
     began = time.perf_counter()
     if manifest is None:
@@ -201,6 +201,6 @@ def _facts(names: list[str], seed: int, began: float) -> dict[str, Any]:
 
 
 def _hashes(names: list[str]) -> dict[str, str]:
-    from bimcvr.files import sha256_of
+    from bimcvr.atomic_files import sha256_of
 
     return {name: sha256_of(Path(name)) for name in names}

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bimcvr.evaluation.result import Draws
 from bimcvr.evaluation.text_table import WAYS
+from bimcvr.html.render import COLOURS, new_figure, svg
 from bimcvr.metrics.bootstrap import bootstrap, quantiles
 from bimcvr.metrics.ranks import Ranks
-from bimcvr.pages import COLOURS, new_figure, svg
 
 
 def rank_histogram(ranked: Mapping[str, Ranks], group: Tensor) -> Markup:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bimcvr.atomic_files import write_text
 from bimcvr.contracts import Gallery
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.slice_pictures import CHEST_WINDOW
@@ -14,9 +15,8 @@ from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
 from bimcvr.evaluation.html_worst_cases import worst_cases
 from bimcvr.evaluation.result import RULES, Draws, right_answers
 from bimcvr.evaluation.text_table import WAYS, cell
-from bimcvr.files import write_text
+from bimcvr.html.render import render
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.pages import render
 
 
 def write_page(

@@ -13,9 +13,9 @@ from bimcvr.data.reading.volume import read_volume
 from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, middle_slices
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.html.render import png_uri
 from bimcvr.metrics.ranks import Ranks
 from bimcvr.metrics.unit_vectors import UnitVectors
-from bimcvr.pages import png_uri
 
 SHOWN = {"text_to_image": 5, "image_to_text": 3}
 """How many queries of each direction are shown."""

@@ -30,9 +30,9 @@ def probes(
     """
     import pandas as pd
 
+    from bimcvr.atomic_files import replacing
     from bimcvr.data.evaluation_rows import make_probes, rows_of
     from bimcvr.data.manifest import read_manifest, split_list
-    from bimcvr.files import replacing
     from bimcvr.metrics.prompts import asked_labels, prompt_sentences
 
     table = read_manifest(manifest)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from pytorch_lightning import Trainer
 
+from bimcvr.atomic_files import write_json
 from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings, save_embeddings
 from bimcvr.evaluation.result import build_result
-from bimcvr.files import write_json
 from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from bimcvr.files import replacing
+from bimcvr.atomic_files import replacing
 from bimcvr.phantom.archive_plan import Entry, Plan, plan_archive
 from bimcvr.phantom.defects import DEFECTS, turn
 from bimcvr.phantom.findings import to_json

@@ -71,8 +71,8 @@ def _claim(directory: Path, seed: int) -> None:
     """Note the cohort's seed in its folder, so that volumes of two cohorts never mix."""
     import json
 
+    from bimcvr.atomic_files import write_json
     from bimcvr.errors import UserError
-    from bimcvr.files import write_json
 
     note, mine = directory / "phantom.json", {"seed": seed, "recipe": RECIPE}
     if note.is_file():

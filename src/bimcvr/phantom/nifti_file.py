@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.files import replacing
+from bimcvr.atomic_files import replacing
 
 _TYPES = {"uint8": (2, 8), "int16": (4, 16), "float32": (16, 32)}
 _DIM, _TYPE, _PIXDIM, _QFORM, _SFORM = 40, 70, 76, 252, 280

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.files import replacing
+from bimcvr.atomic_files import replacing
 from bimcvr.phantom import chest_lesions, lesions
 from bimcvr.phantom.anatomy import paint_chest
 from bimcvr.phantom.body import adapt, draw_body

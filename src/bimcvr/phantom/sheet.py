@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
-from bimcvr.files import replacing
 from bimcvr.phantom.findings import Finding, from_json
 
 STUDIES = 8

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bimcvr.atomic_files import only_one
 from bimcvr.errors import UserError
-from bimcvr.files import only_one
 from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import Sweep
 from bimcvr.sweeps.report import describe, print_table, write_table

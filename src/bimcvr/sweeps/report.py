@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bimcvr.files import write_text
+from bimcvr.atomic_files import write_text
 from bimcvr.sweeps.config import Sweep
 
 

@@ -27,10 +27,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
 from served import SCRIPT, Made, Running, left_behind
 from starlette.testclient import TestClient
 
+from bimcvr.atomic_files import sha256_of
 from bimcvr.cli import main
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.files import sha256_of
 from bimcvr.search.serve import serve
 from bimcvr.search.server.app import PAGE, uploads
 from bimcvr.search.server.app import app as server

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bimcvr.atomic_files import write_json
 from bimcvr.curation.audit.volume_facts import FACTS_VERSION, VolumeFacts, measure_volume
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.files import write_json
 
 Measured = VolumeFacts | RefusedVolume
 

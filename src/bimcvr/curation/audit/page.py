@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from bimcvr.atomic_files import replacing, write_text
 from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.facts_cache import kept_at
 from bimcvr.curation.audit.flags import Meaning, meaning
@@ -17,8 +18,7 @@ from bimcvr.data.manifest import SPLITS, Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.evaluation.text_table import WAYS, cell
-from bimcvr.files import replacing, write_text
-from bimcvr.pages import render
+from bimcvr.html.render import render
 from bimcvr.provenance import git_commit, versions
 
 MOST_EXAMPLES = 3

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bimcvr.atomic_files import replacing
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 
 
 @dataclass(frozen=True)

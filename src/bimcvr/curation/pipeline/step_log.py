@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from bimcvr.files import write_text
+from bimcvr.atomic_files import write_text
 
 # a spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 
 COLUMNS = ("study_id", "reason", "report", "decision", "corrected", "labels", "reviewer")
 DECISIONS = ("accept", "reject", "correct")

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from bimcvr.atomic_files import write_json
 from bimcvr.curation.sources.archive_extractor import ArchiveWriter, Limits
 from bimcvr.curation.sources.study import SetAside
 from bimcvr.errors import UserError
-from bimcvr.files import write_json
 
 __all__ = ["Keep", "Limits", "Unpacked", "discard", "is_archive", "listed_members", "release", "sha1_of", "sha1_sums", "unpack"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
-from bimcvr.files import replacing
 
 if TYPE_CHECKING:
     from bimcvr.curation.statistics.tables import Statistics

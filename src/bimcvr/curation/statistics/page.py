@@ -4,11 +4,11 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+from bimcvr.atomic_files import write_text
 from bimcvr.curation.review.agreement import Agreement
 from bimcvr.curation.statistics.tables import Statistics, kappa, totals
 from bimcvr.data.manifest import Manifest
-from bimcvr.files import write_text
-from bimcvr.pages import render
+from bimcvr.html.render import render
 
 
 def write_statistics_page(path: Path, manifest: Manifest, numbers: Statistics, agreement: Sequence[Agreement]) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from bimcvr.atomic_files import write_json
 from bimcvr.curation.anonymise.anonymiser import Anonymised
 from bimcvr.curation.translation.checks import check_translation
 from bimcvr.errors import UserError
-from bimcvr.files import write_json
 
 
 class TranslationError(Exception):

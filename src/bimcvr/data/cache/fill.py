@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 
 
 def cache(

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.detached_headers import data_files
 from bimcvr.errors import UserError
-from bimcvr.files import replacing
 
 # raise it whenever reading or resampling gives other voxels than before, or refuses what was read
 PIPELINE_VERSION = 2

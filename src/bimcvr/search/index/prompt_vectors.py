@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bimcvr.atomic_files import replacing
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Prompts
-from bimcvr.files import replacing
 
 
 def save_prompts(path: Path, prompts: Prompts) -> None:

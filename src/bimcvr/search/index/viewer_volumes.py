@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from isal import igzip
 
+from bimcvr.atomic_files import replacing
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.reading.volume import Volume, read_volume
-from bimcvr.files import replacing
 
 # raise it whenever reading or writing gives another file than before
 _VERSION = 1

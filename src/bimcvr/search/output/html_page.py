@@ -6,8 +6,8 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from bimcvr.files import write_text
-from bimcvr.pages import render
+from bimcvr.atomic_files import write_text
+from bimcvr.html.render import render
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import PLANES
 from bimcvr.search.query.results import Answer, Hit

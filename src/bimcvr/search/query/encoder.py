@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from bimcvr.atomic_files import sha256_of
 from bimcvr.errors import UserError
-from bimcvr.files import sha256_of
-from bimcvr.runs import config_beside
+from bimcvr.run_folder import config_beside
 
 if TYPE_CHECKING:
     from torch import Tensor

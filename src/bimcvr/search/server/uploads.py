@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from bimcvr.atomic_files import only_one
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.files import only_one
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
 """What may be uploaded. Formats whose voxels lie in a second file (.mhd, .nhdr) cannot be."""

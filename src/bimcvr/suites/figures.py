@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from bimcvr.benchmark.child import DONE
-from bimcvr.benchmark.scores import CURVE, KEYWORDS, Figure, Method
-from bimcvr.benchmark.tables import Setting
 from bimcvr.evaluation.result import WAYS
 from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
-from bimcvr.pages import COLOURS, new_figure, svg
+from bimcvr.html.render import COLOURS, new_figure, svg
+from bimcvr.suites.run_process import DONE
+from bimcvr.suites.scores import CURVE, KEYWORDS, Figure, Method
+from bimcvr.suites.tables.paper_tables import Setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from bimcvr.benchmark.child import ABSENT, DONE
-from bimcvr.benchmark.differences import Difference, best_and_significant, differences
-from bimcvr.benchmark.published import paper_table
-from bimcvr.benchmark.scores import KEYWORDS, LARGE, Method
-from bimcvr.benchmark.table import Cell, Column, Line, Source, Table
 from bimcvr.contracts import Gallery
 from bimcvr.curation.statistics.tables import Statistics, totals
 from bimcvr.evaluation.result import WAYS, Draws
 from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
+from bimcvr.suites.differences import Difference, best_and_significant, differences
+from bimcvr.suites.published import paper_table
+from bimcvr.suites.run_process import ABSENT, DONE
+from bimcvr.suites.scores import KEYWORDS, LARGE, Method
+from bimcvr.suites.tables.model import Cell, Column, Line, Source, Table
 
 RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")

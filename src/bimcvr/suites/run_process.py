@@ -14,11 +14,11 @@ from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
+from bimcvr.atomic_files import write_json
 from bimcvr.errors import UserError, WeightsAbsent
-from bimcvr.files import write_json
 
 DONE, FAILED, ABSENT = "done", "failed", "not run: weights absent"
-PRELOAD = ("bimcvr.training", "bimcvr.benchmark.child", "bimcvr.phantom.oracle", "torchio", "monai.networks.nets", "open_clip",
+PRELOAD = ("bimcvr.training.lightning_cli", "bimcvr.suites.run_process", "bimcvr.phantom.oracle", "torchio", "monai.networks.nets", "open_clip",
            "transformers.models.auto.modeling_auto")
 """What the server of processes imports once for all runs. None of it computes: threads of OpenMP would not survive the fork."""
 
@@ -64,7 +64,7 @@ def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, 
 def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: int) -> dict[str, Any]:
     import torch
 
-    from bimcvr.training import train
+    from bimcvr.training.lightning_cli import train
 
     torch.set_num_threads(threads)
     before = newest_run(experiment, seed, "checkpoints/last.ckpt")
@@ -98,7 +98,7 @@ def _test_elsewhere(words: tuple[str, ...], checkpoint: Path) -> None:
 def _test_alone(words: tuple[str, ...], experiment: Path, seed: int, threads: int) -> dict[str, Any]:
     import torch
 
-    from bimcvr.training import train
+    from bimcvr.training.lightning_cli import train
 
     torch.set_num_threads(threads)
     began = time.time()

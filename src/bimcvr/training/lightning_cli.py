@@ -15,13 +15,13 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from bimcvr.atomic_files import replacing, write_json, write_text
 from bimcvr.config_errors import config_files, explain, value_of
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.evaluation.text_table import format_result
-from bimcvr.files import replacing, write_json, write_text
 from bimcvr.models.retriever import Retriever
-from bimcvr.runs import (
+from bimcvr.run_folder import (
     choose_run,
     config_beside,
     is_first_process,
@@ -30,7 +30,7 @@ from bimcvr.runs import (
     refuse_without_checkpoint,
     remove_empty_run,
 )
-from bimcvr.wandb_examples import WandbExamples
+from bimcvr.training.wandb_examples import WandbExamples
 
 
 def train(arguments: list[str]) -> int:

@@ -9,20 +9,20 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from bimcvr.benchmark.child import DONE, FAILED
-from bimcvr.benchmark.figures import draw_figures
-from bimcvr.benchmark.formats import as_csv, as_latex, as_markdown
-from bimcvr.benchmark.plan import Run, flat
-from bimcvr.benchmark.report import page
-from bimcvr.benchmark.runner import Places, Record
-from bimcvr.benchmark.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
-from bimcvr.benchmark.suite import Suite
-from bimcvr.benchmark.table import Table
-from bimcvr.benchmark.tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
+from bimcvr.atomic_files import write_text
 from bimcvr.data.manifest import Manifest
 from bimcvr.evaluation.result import Draws
-from bimcvr.files import write_text
 from bimcvr.metrics.per_query import chance
+from bimcvr.suites.figures import draw_figures
+from bimcvr.suites.report import page
+from bimcvr.suites.run_process import DONE, FAILED
+from bimcvr.suites.runner import Places, Record
+from bimcvr.suites.runs import Run, flat
+from bimcvr.suites.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
+from bimcvr.suites.suite import Suite
+from bimcvr.suites.tables.formats import as_csv, as_latex, as_markdown
+from bimcvr.suites.tables.model import Table
+from bimcvr.suites.tables.paper_tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
 
 
 def write_everything(

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from bimcvr.benchmark.suite import Row, Suite
 from bimcvr.errors import UserError
+from bimcvr.suites.suite import Row, Suite
 
 RATE = "model.optimizer.init_args.lr"
 

@@ -9,10 +9,6 @@ import torch
 import yaml
 from torch import Tensor
 
-from bimcvr.benchmark.child import DONE
-from bimcvr.benchmark.plan import Run, flat
-from bimcvr.benchmark.runner import Places, Record, best_trial
-from bimcvr.benchmark.suite import Row
 from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest
@@ -25,6 +21,10 @@ from bimcvr.metrics.keyword import keyword_figures, relevance
 from bimcvr.metrics.metric_family import mean_over_seeds, spread_over_seeds
 from bimcvr.metrics.per_query import KS, Outcomes, outcomes, over_seeds, summary
 from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.suites.run_process import DONE
+from bimcvr.suites.runner import Places, Record, best_trial
+from bimcvr.suites.runs import Run, flat
+from bimcvr.suites.suite import Row
 
 KEYWORDS = ("atelectasis", "consolidation", "adenopathy")
 """The queries of the paper's Table 3."""

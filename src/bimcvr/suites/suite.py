@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from bimcvr.benchmark.published import published_rows
 from bimcvr.errors import UserError
+from bimcvr.suites.published import published_rows
 
 TABLES = (2, 3, 4)
 """The paper's tables that a row can stand in; Table 1 is about the cohort."""

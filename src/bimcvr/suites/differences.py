@@ -8,10 +8,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from bimcvr.benchmark.scores import Figure, Method
 from bimcvr.evaluation.result import Draws
 from bimcvr.metrics.bootstrap import BOUNDS, quantiles
 from bimcvr.metrics.significance import holm, randomisation
+from bimcvr.suites.scores import Figure, Method
 
 LEVEL = 0.05
 LOWER_IS_BETTER = ("MdR", "MnR")

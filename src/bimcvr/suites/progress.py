@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.status import Status
 
-from bimcvr.benchmark.plan import Run
+from bimcvr.suites.runs import Run
 
 
 class Clock:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from bimcvr.benchmark.child import DONE
-from bimcvr.benchmark.plan import Run
-from bimcvr.benchmark.runner import Record
-from bimcvr.benchmark.scores import Method
-from bimcvr.benchmark.suite import Suite
-from bimcvr.benchmark.table import Cell, Column, Line, Table
-from bimcvr.benchmark.tables import Setting
 from bimcvr.data.manifest import Manifest
 from bimcvr.evaluation.result import WAYS
-from bimcvr.pages import render
+from bimcvr.html.render import render
 from bimcvr.provenance import git_commit, versions
+from bimcvr.suites.run_process import DONE
+from bimcvr.suites.runner import Record
+from bimcvr.suites.runs import Run
+from bimcvr.suites.scores import Method
+from bimcvr.suites.suite import Suite
+from bimcvr.suites.tables.model import Cell, Column, Line, Table
+from bimcvr.suites.tables.paper_tables import Setting
 
 
 def page(

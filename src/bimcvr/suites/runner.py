@@ -12,10 +12,10 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from bimcvr.benchmark.child import ABSENT, DONE, FAILED, PRELOAD, run_one
-from bimcvr.benchmark.plan import Run
-from bimcvr.benchmark.progress import Clock
-from bimcvr.files import write_json
+from bimcvr.atomic_files import write_json
+from bimcvr.suites.progress import Clock
+from bimcvr.suites.run_process import ABSENT, DONE, FAILED, PRELOAD, run_one
+from bimcvr.suites.runs import Run
 
 Record = dict[str, Any]
 

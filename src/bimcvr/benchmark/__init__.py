@@ -1,1 +1,0 @@
-"""Suites of experiments: run what lacks, then the paper's tables, figures and one page."""

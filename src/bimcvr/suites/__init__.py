@@ -1,0 +1,1 @@
+"""Running a suite of experiments and writing its tables."""

@@ -1,0 +1,1 @@
+"""LightningCLI over the retriever and its data."""
