@@ -19,8 +19,8 @@ import numpy as np
 
 from bimcvr.curation.labels.extractor import NORMAL, LabelExtractor
 from bimcvr.curation.labels.keyword_library import Library, read_library
-from bimcvr.phantom.studies import plan_patient
-from bimcvr.phantom.vocabulary import LABELS, PHRASES
+from bimcvr.phantom.cohort.studies import plan_patient
+from bimcvr.phantom.reports.vocabulary import LABELS, PHRASES
 
 # the PadChest tree, whose words the library uses, calls calcified aortic walls so
 NAMES = {**LABELS, "aortic calcification": "aortic atheromatosis"}

@@ -17,7 +17,7 @@ VERBS = {
     "validate": ("bimcvr.training.lightning_cli:train", "score a checkpoint on the split val"),
     "test": ("bimcvr.training.lightning_cli:train", "score a checkpoint on the split test; write embeddings.npz and result.json"),
     "predict": ("bimcvr.training.lightning_cli:train", "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz"),
-    "phantom": ("bimcvr.phantom.cohort:phantom", "make a synthetic cohort of chest CTs with reports"),
+    "phantom": ("bimcvr.phantom.cohort.volumes:phantom", "make a synthetic cohort of chest CTs with reports"),
     "audit": ("bimcvr.curation.audit_verb:audit", "check every row of a manifest: flags with evidence, a page, the noise ceiling"),
     "stats": ("bimcvr.curation.stats_verb:stats", "describe a manifest: Table 1, samples, words, labels, splits, reviewers"),
     "cache": ("bimcvr.data.cache.fill:cache", "resize a manifest's volumes to the model's grid ahead of training"),

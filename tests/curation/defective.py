@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from bimcvr.phantom.scan import expose, make_volume
-from bimcvr.phantom.studies import plan_patient
+from bimcvr.phantom.cohort.studies import plan_patient
+from bimcvr.phantom.image.acquisition import expose, make_volume
 
 Spacing = tuple[float, float, float]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bimcvr.curation.audit.report_checks import check_report, check_reports, film_wording, spanish_share
 from bimcvr.curation.text.lexicons import words
 from bimcvr.data.manifest import REPORT_FLAGS, Manifest
-from bimcvr.phantom.studies import plan_patient
+from bimcvr.phantom.cohort.studies import plan_patient
 
 REAL = Path(os.environ.get("BIMCVR_REAL_DATA", ""))
 with_real_data = pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real text")

@@ -14,8 +14,8 @@ from bimcvr.data.counterfactual.changes import KINDS, Change, changed_reports, g
 from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS
 from bimcvr.data.text.sentences import split_sentences
 from bimcvr.errors import UserError
-from bimcvr.phantom.findings import KINDS as PLANTED
-from bimcvr.phantom.studies import Study, plan_patient
+from bimcvr.phantom.cohort.studies import Study, plan_patient
+from bimcvr.phantom.reports.findings import KINDS as PLANTED
 
 
 def changed(report: str, kind: str, language: str, finding: str = "") -> str | None:

@@ -14,17 +14,17 @@ from bimcvr.curation.sources.rotations import ORDER, rotated
 from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.data.manifest import REPORT_FLAGS
 from bimcvr.data.reading.volume import RefusedVolume, read_volume
-from bimcvr.phantom.archive import LAYOUTS, write_archives
-from bimcvr.phantom.archive_plan import PLACEHOLDER, plan_archive
-from bimcvr.phantom.archive_tables import plain
-from bimcvr.phantom.cohort import phantom
-from bimcvr.phantom.defects import turn
-from bimcvr.phantom.findings import KINDS
-from bimcvr.phantom.nifti_file import NiftiFile, read_nifti
-from bimcvr.phantom.personal import invent_person
-from bimcvr.phantom.spanish import NORMAL, PHRASES
-from bimcvr.phantom.studies import Study, plan_patient
-from bimcvr.phantom.vocabulary import NORMAL as ENGLISH_NORMAL
+from bimcvr.phantom.archive.defects import turn
+from bimcvr.phantom.archive.nifti_file import NiftiFile, read_nifti
+from bimcvr.phantom.archive.plan import PLACEHOLDER, plan_archive
+from bimcvr.phantom.archive.tables import plain
+from bimcvr.phantom.archive.write import LAYOUTS, write_archives
+from bimcvr.phantom.cohort.studies import Study, plan_patient
+from bimcvr.phantom.cohort.volumes import phantom
+from bimcvr.phantom.reports.findings import KINDS
+from bimcvr.phantom.reports.personal import invent_person
+from bimcvr.phantom.reports.spanish import NORMAL, PHRASES
+from bimcvr.phantom.reports.vocabulary import NORMAL as ENGLISH_NORMAL
 
 PATIENTS, SEED = 92, 4
 READERS = {"bimcv_r": BimcvR, "bimcv_covid19": BimcvCovid19}

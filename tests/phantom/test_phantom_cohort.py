@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
-from bimcvr.phantom.cohort import phantom
+from bimcvr.phantom.cohort.volumes import phantom
 
 PATIENTS, SEED = 5, 21
 

@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bimcvr.phantom.findings import KINDS, LOBES, STATIONS, Finding, follow_up, from_json, to_json
-from bimcvr.phantom.report import write_report
-from bimcvr.phantom.studies import Study, manifest_table, plan_patient
-from bimcvr.phantom.vocabulary import FILLERS, NORMAL, PHRASES
+from bimcvr.phantom.cohort.studies import Study, manifest_table, plan_patient
+from bimcvr.phantom.reports.findings import KINDS, LOBES, STATIONS, Finding, follow_up, from_json, to_json
+from bimcvr.phantom.reports.report import write_report
+from bimcvr.phantom.reports.vocabulary import FILLERS, NORMAL, PHRASES
 
 GRADES = {name: {word for words in phrases.grades.values() for word in words} for name,
           phrases in PHRASES.items()}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bimcvr.phantom.anatomy import paint_chest
-from bimcvr.phantom.body import Body, adapt, draw_body
-from bimcvr.phantom.canvas import Canvas, Grid, make_grid
-from bimcvr.phantom.findings import KINDS, LOBES, Finding
-from bimcvr.phantom.scan import PAINTERS, Scan, draw_grid, make_volume, paint, write_volume
+from bimcvr.phantom.image.acquisition import PAINTERS, Scan, draw_grid, make_volume, paint, write_volume
+from bimcvr.phantom.image.anatomy import paint_chest
+from bimcvr.phantom.image.body import Body, adapt, draw_body
+from bimcvr.phantom.image.canvas import Canvas, Grid, make_grid
+from bimcvr.phantom.reports.findings import KINDS, LOBES, Finding
 
 PLACED = [Finding(name, site, kind.sizes[-1]) for name, kind in KINDS.items() for site in kind.sites]
 

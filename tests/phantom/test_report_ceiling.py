@@ -9,9 +9,9 @@ import pytest
 
 from bimcvr.data.manifest import Manifest
 from bimcvr.errors import UserError
-from bimcvr.phantom.findings import Finding, to_json
+from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
 from bimcvr.phantom.oracle import expected_hit, report_ceiling
-from bimcvr.phantom.studies import manifest_table, plan_patient
+from bimcvr.phantom.reports.findings import Finding, to_json
 
 SMALL, LARGE = Finding("pleural effusion", "right", "small"), Finding("pleural effusion", "right", "large")
 UNSIZED = Finding("pleural effusion", "right")

@@ -68,7 +68,7 @@ def benchmark(
 
 def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
     from bimcvr.errors import UserError
-    from bimcvr.phantom.cohort import phantom
+    from bimcvr.phantom.cohort.volumes import phantom
 
     if suite.cohort is None:
         if data is None:

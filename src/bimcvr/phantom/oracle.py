@@ -7,7 +7,7 @@ import numpy as np
 
 from bimcvr.data.manifest import Manifest, report_groups
 from bimcvr.errors import UserError
-from bimcvr.phantom.findings import Finding, from_json
+from bimcvr.phantom.reports.findings import Finding, from_json
 
 CUTS = (1, 5, 10)
 Told = dict[tuple[str, str], int | str | None]

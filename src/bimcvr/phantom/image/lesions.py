@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bimcvr.phantom.anatomy import AIR, HILA, chest_radius
-from bimcvr.phantom.body import Body
-from bimcvr.phantom.canvas import Array, Box, Canvas, Point
-from bimcvr.phantom.findings import LOBES, Finding, Rng
+from bimcvr.phantom.image.anatomy import AIR, HILA, chest_radius
+from bimcvr.phantom.image.body import Body
+from bimcvr.phantom.image.canvas import Array, Box, Canvas, Point
+from bimcvr.phantom.reports.findings import LOBES, Finding, Rng
 
 Painter = Callable[[Canvas, Body, Finding, Rng], None]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bimcvr.phantom.findings import Rng
+from bimcvr.phantom.reports.findings import Rng
 
 _GIVEN = ("María", "Carmen", "Josefa", "Ana", "Isabel", "Dolores", "Pilar", "Teresa", "Lucía", "Rosario", "Antonio", "José", "Manuel",
           "Francisco", "Vicente", "Javier", "Ramón", "Salvador", "Joaquín", "Enrique")

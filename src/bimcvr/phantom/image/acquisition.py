@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.atomic_files import replacing
-from bimcvr.phantom import chest_lesions, lesions
-from bimcvr.phantom.anatomy import paint_chest
-from bimcvr.phantom.body import adapt, draw_body
-from bimcvr.phantom.canvas import Canvas, Grid, make_grid
-from bimcvr.phantom.findings import Finding, Rng
+from bimcvr.phantom.image import chest_lesions, lesions
+from bimcvr.phantom.image.anatomy import paint_chest
+from bimcvr.phantom.image.body import adapt, draw_body
+from bimcvr.phantom.image.canvas import Canvas, Grid, make_grid
+from bimcvr.phantom.reports.findings import Finding, Rng
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bimcvr.phantom.findings import Finding, Rng
+from bimcvr.phantom.reports.findings import Finding, Rng
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,15 @@ import numpy as np
 import pandas as pd
 
 from bimcvr.atomic_files import replacing
-from bimcvr.phantom.archive_plan import Entry, Plan, plan_archive
-from bimcvr.phantom.defects import DEFECTS, turn
-from bimcvr.phantom.findings import to_json
-from bimcvr.phantom.nifti_file import read_nifti, write_nifti
-from bimcvr.phantom.packing import write_layout
-from bimcvr.phantom.raw_layout import raw_files
-from bimcvr.phantom.released_layout import released_files
-from bimcvr.phantom.studies import Study
-from bimcvr.phantom.vocabulary import LABELS
+from bimcvr.phantom.archive.defects import DEFECTS, turn
+from bimcvr.phantom.archive.nifti_file import read_nifti, write_nifti
+from bimcvr.phantom.archive.packing import write_layout
+from bimcvr.phantom.archive.plan import Entry, Plan, plan_archive
+from bimcvr.phantom.archive.raw_layout import raw_files
+from bimcvr.phantom.archive.released_layout import released_files
+from bimcvr.phantom.cohort.studies import Study
+from bimcvr.phantom.reports.findings import to_json
+from bimcvr.phantom.reports.vocabulary import LABELS
 
 Packing = Literal["folders", "shards"]
 LAYOUTS = ("bimcv_r", "bimcv_covid19")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.phantom.defects import DEFECTS, DUPLICATE, DUPLICATE_SHARE, ROTATED_SHARE, ROTATION
-from bimcvr.phantom.findings import Finding, Rng, draw_findings
-from bimcvr.phantom.personal import invent_person
-from bimcvr.phantom.report import write_report
-from bimcvr.phantom.spanish import XRAY, XRAY_FINDINGS, write_spanish
-from bimcvr.phantom.studies import Study
+from bimcvr.phantom.archive.defects import DEFECTS, DUPLICATE, DUPLICATE_SHARE, ROTATED_SHARE, ROTATION
+from bimcvr.phantom.cohort.studies import Study
+from bimcvr.phantom.reports.findings import Finding, Rng, draw_findings
+from bimcvr.phantom.reports.personal import invent_person
+from bimcvr.phantom.reports.report import write_report
+from bimcvr.phantom.reports.spanish import XRAY, XRAY_FINDINGS, write_spanish
 
 # shares of volumes, as counted in 1,628 rows of BIMCV-R: placeholders, the Negative cohort, and within that reports that stand in the
 # positive cohort too and reports that never mention CT; two of 1,628 had under five words

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bimcvr.phantom.findings import Finding, draw_findings, follow_up, to_json
-from bimcvr.phantom.report import write_report
-from bimcvr.phantom.scan import Scan
-from bimcvr.phantom.vocabulary import LABELS
+from bimcvr.phantom.image.acquisition import Scan
+from bimcvr.phantom.reports.findings import Finding, draw_findings, follow_up, to_json
+from bimcvr.phantom.reports.report import write_report
+from bimcvr.phantom.reports.vocabulary import LABELS
 
 TWO_STUDIES, TWO_VOLUMES = 0.08, 0.06
 

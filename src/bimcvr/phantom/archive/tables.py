@@ -2,8 +2,8 @@
 
 import re
 
-from bimcvr.phantom.archive_plan import ArchiveReport
-from bimcvr.phantom.vocabulary import LABELS
+from bimcvr.phantom.archive.plan import ArchiveReport
+from bimcvr.phantom.reports.vocabulary import LABELS
 
 COLUMNS = ("PatientID", "ReportID", "Report", "Labels", "Localizations", "LabelsLocalizationsBySentence", "labelCUIS", "LocalizationsCUIS")
 # UMLS, as BIMCV's own label trees have them; empty where those have none

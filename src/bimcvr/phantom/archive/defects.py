@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.phantom.findings import Rng
-from bimcvr.phantom.nifti_file import NiftiFile, read_nifti, write_nifti
-from bimcvr.phantom.other_bodies import paint_head, paint_leg
+from bimcvr.phantom.archive.nifti_file import NiftiFile, read_nifti, write_nifti
+from bimcvr.phantom.image.other_bodies import paint_head, paint_leg
+from bimcvr.phantom.reports.findings import Rng
 
 AIR = -1000
 _PADDING = -2000

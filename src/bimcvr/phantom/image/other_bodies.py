@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bimcvr.phantom.findings import Rng
+from bimcvr.phantom.reports.findings import Rng
 
 AIR, SKIN, BRAIN, MUSCLE, FAT, BONE, MARROW = -1000.0, 20.0, 35.0, 55.0, -95.0, 950.0, 30.0
 

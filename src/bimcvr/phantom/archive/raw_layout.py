@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bimcvr.phantom.archive_plan import Entry, Plan
-from bimcvr.phantom.archive_tables import COLUMNS, label_cells, plain
-from bimcvr.phantom.findings import Rng
-from bimcvr.phantom.packing import Item
+from bimcvr.phantom.archive.packing import Item
+from bimcvr.phantom.archive.plan import Entry, Plan
+from bimcvr.phantom.archive.tables import COLUMNS, label_cells, plain
+from bimcvr.phantom.reports.findings import Rng
 
 SUBJECTS_A_PART = 60
 XRAY_SHARE, NO_TAGS_SHARE = 0.15, 0.03

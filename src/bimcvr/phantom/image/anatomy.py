@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bimcvr.phantom.body import Body
-from bimcvr.phantom.canvas import Canvas, Grid, Point
-from bimcvr.phantom.findings import Rng
+from bimcvr.phantom.image.body import Body
+from bimcvr.phantom.image.canvas import Canvas, Grid, Point
+from bimcvr.phantom.reports.findings import Rng
 
 AIR, FAT, SOFT, BONE = -1000.0, -100.0, 45.0, 420.0
 HEART_FAT = 5.0

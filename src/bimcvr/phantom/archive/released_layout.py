@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from bimcvr.phantom.archive_plan import Entry, Plan
-from bimcvr.phantom.archive_tables import COLUMNS, label_cells, plain
-from bimcvr.phantom.packing import Item
+from bimcvr.phantom.archive.packing import Item
+from bimcvr.phantom.archive.plan import Entry, Plan
+from bimcvr.phantom.archive.tables import COLUMNS, label_cells, plain
 
 SHARDS = 10
 # the authors' machine; whoever reads the tables has to join by base name

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from bimcvr.data.manifest import Manifest
-    from bimcvr.phantom.scan import Scan
+    from bimcvr.phantom.image.acquisition import Scan
 
 # counts up whenever the same seed would give other volumes or reports
 RECIPE = 3
@@ -38,7 +38,7 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
     """
     from bimcvr.data.manifest import read_manifest, write_manifest
     from bimcvr.errors import UserError
-    from bimcvr.phantom.studies import manifest_table, plan_patient
+    from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
 
     if patients < 1:
         raise UserError(f"--patients {patients}: a cohort needs at least one patient.")
@@ -56,11 +56,11 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
           "all synthetic.")
     _print_ceiling(manifest)
     if archive != "none":
-        from bimcvr.phantom.archive import write_archives
+        from bimcvr.phantom.archive.write import write_archives
 
         write_archives(directory, studies, seed, archive, jobs)
     if preview:
-        from bimcvr.phantom.sheet import draw_sheet
+        from bimcvr.phantom.cohort.sheet import draw_sheet
 
         draw_sheet(manifest, directory / "preview.png")
         print(f"Picture sheet: {directory / 'preview.png'}")
@@ -105,7 +105,7 @@ def _parallel(work: "list[tuple[Path, Scan]]", jobs: int) -> Iterator[Any]:
 
 
 def _make(path: Path, scan: "Scan") -> None:
-    from bimcvr.phantom.scan import make_volume, write_volume
+    from bimcvr.phantom.image.acquisition import make_volume, write_volume
 
     write_volume(make_volume(scan), path)
 

@@ -3,9 +3,9 @@
 `{site}` and `{size}` stand for what `SITES` and a finding's grades say of them. Written for the phantom; no report was copied.
 """
 
-from bimcvr.phantom.findings import KINDS, Finding, Rng
-from bimcvr.phantom.vocabulary import NORMAL as ENGLISH_NORMAL
-from bimcvr.phantom.vocabulary import Phrases
+from bimcvr.phantom.reports.findings import KINDS, Finding, Rng
+from bimcvr.phantom.reports.vocabulary import NORMAL as ENGLISH_NORMAL
+from bimcvr.phantom.reports.vocabulary import Phrases
 
 _LOBES = {
     "right upper lobe": "lóbulo superior derecho", "right middle lobe": "lóbulo medio", "right lower lobe": "lóbulo inferior derecho",

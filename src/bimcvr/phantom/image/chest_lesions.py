@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from bimcvr.phantom.anatomy import AIR, FAT, HEART_FAT, aorta, heart, widened
-from bimcvr.phantom.body import Body
-from bimcvr.phantom.canvas import Canvas
-from bimcvr.phantom.findings import Finding, Rng
-from bimcvr.phantom.lesions import Painter
+from bimcvr.phantom.image.anatomy import AIR, FAT, HEART_FAT, aorta, heart, widened
+from bimcvr.phantom.image.body import Body
+from bimcvr.phantom.image.canvas import Canvas
+from bimcvr.phantom.image.lesions import Painter
+from bimcvr.phantom.reports.findings import Finding, Rng
 
 # enlarged nodes take up contrast medium
 NODE = 95.0

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from bimcvr.phantom.findings import KINDS, Finding, Rng
-from bimcvr.phantom.vocabulary import FILLERS, NORMAL, PHRASES
+from bimcvr.phantom.reports.findings import KINDS, Finding, Rng
+from bimcvr.phantom.reports.vocabulary import FILLERS, NORMAL, PHRASES
 
 SIZE_LEFT_OUT = 0.15
 FEWEST_WORDS, MOST_WORDS = 50, 105

@@ -7,7 +7,7 @@ import numpy as np
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
-from bimcvr.phantom.findings import Finding, from_json
+from bimcvr.phantom.reports.findings import Finding, from_json
 
 STUDIES = 8
 LUNG, MEDIASTINUM = (-1250.0, 250.0), (-160.0, 260.0)

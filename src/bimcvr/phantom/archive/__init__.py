@@ -1,0 +1,1 @@
+"""A phantom cohort as an archive with the faults of real ones."""

@@ -1,0 +1,1 @@
+"""Patients, studies and volumes of a synthetic cohort."""

@@ -1,0 +1,1 @@
+"""The voxels of a phantom: body, organs, findings."""

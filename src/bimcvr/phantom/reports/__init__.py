@@ -1,0 +1,1 @@
+"""What is found in a phantom patient, and how a report says it."""
