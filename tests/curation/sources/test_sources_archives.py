@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bimcvr.curation.sources.archives import Limits, discard, is_archive, listed_members, release, sha1_of, sha1_sums, unpack
+from bimcvr.curation.archives.archives import Limits, discard, is_archive, listed_members, release, sha1_of, sha1_sums, unpack
 
 NOISE = np.random.default_rng(0).integers(0, 256, 300_000).astype(np.uint8).tobytes()
 MEMBERS = {"a/one.bin": NOISE[:200_000], "a/b/two.bin": NOISE[100_000:], "three.txt": b"hola", "empty.bin": b""}
@@ -216,7 +216,7 @@ def test_release_keeps_an_archive_that_was_not_taken_whole(tmp_path: Path) -> No
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffix: str) -> None:
     members = {f"{number:02d}/{number}.bin": os.urandom(4_000_000) for number in range(25)}
     archive = (make_zip if suffix == ".zip" else make_tar)(tmp_path / f"x{suffix}", members)
-    code = "import sys, pathlib; from bimcvr.curation.sources.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
     out = tmp_path / "out"
     kept: dict[str, int] = {}
     for wait in (0.0, 0.02, 0.05):
@@ -240,7 +240,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffi
 def test_two_processes_do_not_write_into_each_others_files(tmp_path: Path) -> None:
     members = {f"{number}.csv": os.urandom(2_000_000) for number in range(10)}
     archive = make_zip(tmp_path / "x.zip", members)
-    code = "import sys, pathlib; from bimcvr.curation.sources.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
     jobs = [subprocess.Popen([sys.executable, "-c", code, str(archive), str(tmp_path / "out")]) for _ in range(3)]
     assert [job.wait() for job in jobs] == [0, 0, 0]
     assert content(tmp_path / "out") == members

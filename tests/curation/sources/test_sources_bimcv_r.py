@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.sources.archives import Keep
+from bimcvr.curation.archives.archives import Keep
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.errors import UserError

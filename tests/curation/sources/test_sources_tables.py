@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bimcvr.curation.archives.file_tree import ids_of, stem_of
 from bimcvr.curation.sources.csv_tables import parse_codes, parse_list, parse_sentences, read_table
 from bimcvr.curation.sources.dicom_metadata import TAGS, age_in_years, columns_of_header, columns_of_json
-from bimcvr.curation.sources.file_tree import ids_of, stem_of
 
 TEXT = "id,texto\n1,opacidad en pulmón izquierdo\n2,ñandú\n"
 

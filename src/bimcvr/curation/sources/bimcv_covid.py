@@ -12,10 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from bimcvr.curation.sources.archives import TAR_SUFFIXES, Keep, Limits, is_archive, listed_members, release, sha1_sums, unpack
+from bimcvr.curation.archives.archives import TAR_SUFFIXES, Keep, Limits, is_archive, listed_members, release, sha1_sums, unpack
+from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
 from bimcvr.curation.sources.csv_tables import parse_list, read_table
 from bimcvr.curation.sources.dicom_metadata import age_in_years, columns_of_json
-from bimcvr.curation.sources.file_tree import files_below, ids_of, is_volume, stem_of
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.rotations import PATTERN, agrees_with_header, read_rotations
 from bimcvr.curation.sources.study import SetAside, SourceStudy

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bimcvr.curation.sources.archives import Keep, Limits, is_archive, release, unpack
+from bimcvr.curation.archives.archives import Keep, Limits, is_archive, release, unpack
+from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
 from bimcvr.curation.sources.csv_tables import Table, read_table
-from bimcvr.curation.sources.file_tree import files_below, ids_of, is_volume, stem_of
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.errors import UserError

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bimcvr.curation.archives.file_tree import files_below, is_volume, stem_of
 from bimcvr.curation.sources.base import Unsharded
 from bimcvr.curation.sources.csv_tables import Table, read_table
 from bimcvr.curation.sources.dicom_metadata import columns_of
-from bimcvr.curation.sources.file_tree import files_below, is_volume, stem_of
 from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 

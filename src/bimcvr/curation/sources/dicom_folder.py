@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from bimcvr.curation.archives.file_tree import files_below, is_inside
 from bimcvr.curation.sources.base import Unsharded
 from bimcvr.curation.sources.csv_tables import read_table
 from bimcvr.curation.sources.dicom_metadata import TAGS, columns_of_header
-from bimcvr.curation.sources.file_tree import files_below, is_inside
 from bimcvr.curation.sources.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.data.reading.dicom_series import is_dicom

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bimcvr.atomic_files import write_json
-from bimcvr.curation.sources.archive_extractor import ArchiveWriter, Limits
+from bimcvr.curation.archives.extractor import ArchiveWriter, Limits
 from bimcvr.curation.sources.study import SetAside
 from bimcvr.errors import UserError
 

@@ -19,7 +19,7 @@ from typing import IO, Any
 from isal import igzip
 from isal.igzip_lib import IsalError
 
-from bimcvr.curation.sources.forward_stream import Forward
+from bimcvr.curation.archives.forward_stream import Forward
 from bimcvr.curation.sources.study import SetAside
 
 _CHUNK = 1 << 20

@@ -1,0 +1,1 @@
+"""Archive files: what they hold, unpacked safely, one shard at a time."""
