@@ -26,8 +26,8 @@ from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from bimcvr.commands.dry_run import DryRunCLI
 from bimcvr.data.loading.datamodule import CTReportDataModule
-from bimcvr.dry_run import DryRunCLI
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
 from bimcvr.provenance import git_commit, versions

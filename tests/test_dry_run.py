@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.dry_run import steps_in_all, world_size
+from bimcvr.commands.dry_run import steps_in_all, world_size
 from bimcvr.errors import UserError
 from calls import newest_run
 

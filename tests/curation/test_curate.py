@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from bimcvr.cli import main
+from bimcvr.commands.curate import curate
 from bimcvr.curation.anonymise.anonymiser import Anonymised, Anonymiser
-from bimcvr.curation.curate import curate
 from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep
 from bimcvr.curation.pipeline.denoise import Denoise

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bimcvr.curation.curate import curate
+from bimcvr.commands.curate import curate
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from calls import environment
 

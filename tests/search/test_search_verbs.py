@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from bimcvr.cli import main
+from bimcvr.commands.index import index as index_verb
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index
 from bimcvr.search.ingest.update import remove_studies
 from bimcvr.search.ingest.vector_sources import FromCheckpoint
-from bimcvr.search.verb_index import index as index_verb
 from calls import TINY, bimcvr, newest_run
 
 

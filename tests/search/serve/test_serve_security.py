@@ -29,9 +29,9 @@ from starlette.testclient import TestClient
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.cli import main
+from bimcvr.commands.serve import serve
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.search.serve import serve
 from bimcvr.search.server.app import PAGE, uploads
 from bimcvr.search.server.app import app as server
 from bimcvr.search.server.middleware import HEADERS
