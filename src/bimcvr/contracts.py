@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -75,3 +76,56 @@ class Probe(NamedTuple):
     study_id: str
     kind: str
     text: str
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Sentences that ask for a label, or deny it, and their vectors.
+
+    Attributes:
+        sentence: P sentences.
+        label: P labels, the one that each is about.
+        denies: P, whether a sentence says that the finding is absent.
+        vector: (P, E) float32.
+    """
+
+    sentence: list[str]
+    label: list[str]
+    denies: list[bool]
+    vector: Tensor
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that some sentence asks for, each once, in the order of the sentences."""
+        return list(dict.fromkeys(label for label, denies in zip(self.label, self.denies, strict=True) if not denies))
+
+    def affirming(self, label: str) -> Tensor:
+        """Return the vectors (p, E) of the sentences that ask for a label."""
+        return self._vectors(label, denies=False)
+
+    def denying(self, label: str) -> Tensor:
+        """Return the vectors (p, E) of the sentences that deny a label."""
+        return self._vectors(label, denies=True)
+
+    def has_pair(self, label: str) -> bool:
+        """Return whether a label is both asked for and denied."""
+        return len(self.affirming(label)) > 0 and len(self.denying(label)) > 0
+
+    def _vectors(self, label: str, denies: bool) -> Tensor:
+        chosen = [of == label and no == denies for of, no in zip(self.label, self.denies, strict=True)]
+        return self.vector[torch.tensor(chosen, dtype=torch.bool)]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Reports with one thing changed, and their vectors.
+
+    Attributes:
+        study_id: M names: whose report was changed.
+        kind: M kinds of change.
+        vector: (M, E) float32.
+    """
+
+    study_id: list[str]
+    kind: list[str]
+    vector: Tensor

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bimcvr.curation.audit.audit import volume_checks
+from bimcvr.curation.audit import volume_checks
 from bimcvr.curation.audit.flags import COHORT_FLAGS, VOLUME_FLAGS, meaning
 
 DOCS = Path(__file__).parents[2] / "docs"

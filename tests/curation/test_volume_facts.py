@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from defective import chest, padded, write
 
-from bimcvr.curation.audit.audit import volume_facts
+from bimcvr.curation.audit import volume_facts
 from bimcvr.curation.audit.volume_facts import VolumeFacts, measure_volume
 from bimcvr.data.reading.dicom_series import DicomStack
 from bimcvr.data.reading.geometry import axes_of

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from bimcvr.cli import main
+from bimcvr.contracts import Probes, Prompts
 from bimcvr.data.counterfactual.changes import changed_reports
-from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts, load_embeddings, save_embeddings
+from bimcvr.evaluation.embeddings import Embeddings, load_embeddings, save_embeddings
 from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
 from calls import bimcvr, message_of
 from toys import HashText

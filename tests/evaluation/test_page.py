@@ -15,18 +15,19 @@ import SimpleITK as sitk
 import torch
 from PIL import Image
 
-from bimcvr.contracts import Gallery
+from bimcvr.contracts import Gallery, Probes, Prompts
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
-from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts
+from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import recall_curve
 from bimcvr.evaluation.html_page import shown, signed, write_page
 from bimcvr.evaluation.html_worst_cases import worst_cases
 from bimcvr.evaluation.raw_vs_audited import raw_against_audited
-from bimcvr.evaluation.result import WAYS, Draws, build_result, mean_outcomes
+from bimcvr.evaluation.result import Draws, build_result, mean_outcomes
 from bimcvr.metrics.per_query import summary
 from bimcvr.metrics.prompts import prompt_sentences
 from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.ranks import WAYS
 from bimcvr.metrics.significance import compare
 
 DRAWS = Draws(seed=0, resamples=50)

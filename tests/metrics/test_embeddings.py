@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from bimcvr.contracts import Probes, Prompts
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts, load_arrays, load_embeddings, save_embeddings
+from bimcvr.evaluation.embeddings import Embeddings, load_arrays, load_embeddings, save_embeddings
 
 IDS = ["s1", "s2", "s3"]
 

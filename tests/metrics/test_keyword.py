@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bimcvr.contracts import Prompts
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.metrics.bootstrap import draws
 from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
 

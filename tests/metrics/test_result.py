@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from bimcvr.contracts import Gallery
-from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts
+from bimcvr.contracts import Gallery, Probes, Prompts
+from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.result import Draws, build_result
 
 FEW = Draws(seed=0, resamples=200)

@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.score_ranks import rank_scores
-from bimcvr.models.volume.slice_retrieval import SliceSearch
-from bimcvr.models.volume.slice_scorers import FUSIONS, slice_scores
+from bimcvr.metrics.ranks import rank_scores
+from bimcvr.models.volume.slice_retrieval import FUSIONS, SliceSearch, slice_scores
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -11,11 +11,11 @@ import yaml
 from bimcvr.cli import main
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.per_query import outcomes, summary
-from bimcvr.metrics.score_ranks import rank_scores
+from bimcvr.metrics.ranks import rank_scores
 from bimcvr.models.volume.slice_backbones import OpenClipImage
 from bimcvr.models.volume.slice_encoder import SliceEncoder
 from bimcvr.models.volume.slice_pooling import Statistic
-from bimcvr.models.volume.slice_scorers import slice_scores
+from bimcvr.models.volume.slice_retrieval import slice_scores
 from calls import TINY, newest_run
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from bimcvr.commands.phantom import phantom
 from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.rotations import ORDER, rotated
@@ -20,7 +21,6 @@ from bimcvr.phantom.archive.plan import PLACEHOLDER, plan_archive
 from bimcvr.phantom.archive.tables import plain
 from bimcvr.phantom.archive.write import LAYOUTS, write_archives
 from bimcvr.phantom.cohort.studies import Study, plan_patient
-from bimcvr.phantom.cohort.volumes import phantom
 from bimcvr.phantom.reports.findings import KINDS
 from bimcvr.phantom.reports.personal import invent_person
 from bimcvr.phantom.reports.spanish import NORMAL, PHRASES

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from bimcvr.commands.phantom import phantom
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
-from bimcvr.phantom.cohort.volumes import phantom
 
 PATIENTS, SEED = 5, 21
 

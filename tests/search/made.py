@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bimcvr.evaluation.embeddings import Prompts
+from bimcvr.contracts import Prompts
 from bimcvr.metrics.prompts import prompt_sentences
 from bimcvr.search.index.schema import Study
 from bimcvr.search.index.writer import IndexWriter

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bimcvr.search.index import lance_table as table
 from bimcvr.search.index.reader import Index, writer
-from bimcvr.search.index.reader import lance_table as table
 
 KILLS, STUDIES, DIM = 10, 60, 8
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bimcvr.search.index import exact_search as scan
 from bimcvr.search.index.exact_search import Vectors, unit_vector
-from bimcvr.search.index.reader import exact_search as scan
 
 
 def slow_top(vectors: Vectors, query: np.ndarray, count: int, allowed: np.ndarray) -> list[int]:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 from bimcvr.errors import UserError
+from bimcvr.search.index import commit as commit_module
+from bimcvr.search.index import viewer_volumes as viewer
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.reader import Index
-from bimcvr.search.index.reader import commit as commit_module
-from bimcvr.search.index.reader import viewer_volumes as viewer
 from bimcvr.search.index.viewer_volumes import VIEWER
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.output.html_page import write_page

@@ -67,8 +67,8 @@ def benchmark(
 
 
 def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
+    from bimcvr.commands.phantom import phantom
     from bimcvr.errors import UserError
-    from bimcvr.phantom.cohort.volumes import phantom
 
     if suite.cohort is None:
         if data is None:

@@ -65,8 +65,9 @@ def evaluate(
     """
     from bimcvr.atomic_files import write_json
     from bimcvr.data.manifest import read_manifest
-    from bimcvr.evaluation.result import RECALL_AT, Draws, build_result
+    from bimcvr.evaluation.result import Draws, build_result
     from bimcvr.evaluation.text_table import format_result
+    from bimcvr.metrics.per_query import RECALL_AT
 
     began = time.perf_counter()
     if manifest is None:
@@ -169,8 +170,9 @@ def _aligned(embeddings: "Embeddings", gallery: "Gallery", name: str) -> "Embedd
 def _compared(
     runs: "list[Embeddings]", others: Sequence[str], gallery: "Gallery", ks: Sequence[int], draws: "Draws", right: str
 ) -> list[dict[str, Any]]:
-    from bimcvr.evaluation.result import WAYS, mean_outcomes
+    from bimcvr.evaluation.result import mean_outcomes
     from bimcvr.metrics.per_query import summary
+    from bimcvr.metrics.ranks import WAYS
     from bimcvr.metrics.significance import compare, holm
 
     mine = mean_outcomes(runs, gallery, ks, right)

@@ -13,10 +13,11 @@ from bimcvr.data.slice_pictures import CHEST_WINDOW
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
 from bimcvr.evaluation.html_worst_cases import worst_cases
-from bimcvr.evaluation.result import RULES, Draws, right_answers
+from bimcvr.evaluation.result import Draws
 from bimcvr.evaluation.text_table import WAYS, cell
 from bimcvr.html.render import render
 from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.ranks import RULES, right_answers
 
 
 def write_page(

@@ -8,10 +8,11 @@ from rich.progress import track
 
 from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.evaluation.result import WAYS, Draws, mean_outcomes, right_answers
+from bimcvr.evaluation.result import Draws, mean_outcomes
 from bimcvr.metrics.bootstrap import intervals
 from bimcvr.metrics.noise_ceiling import ceiling_figures
 from bimcvr.metrics.per_query import chance, summary
+from bimcvr.metrics.ranks import WAYS, right_answers
 
 CUTS = 200
 """Random cuts of the whole split to the size of its sound part."""

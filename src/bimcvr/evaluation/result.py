@@ -8,24 +8,15 @@ import torch
 from torch import Tensor
 
 from bimcvr.contracts import Gallery
-from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.metrics.bootstrap import RESAMPLES, intervals
 from bimcvr.metrics.counterfactual import probe_figures
 from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
 from bimcvr.metrics.label_map import DEFINITION, label_relevance
 from bimcvr.metrics.metric_family import Scored, mean_over_seeds, spread_over_seeds
-from bimcvr.metrics.per_query import chance, outcomes, over_seeds, summary
+from bimcvr.metrics.per_query import RECALL_AT, chance, outcomes, over_seeds, summary
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import Ranks
-
-RECALL_AT = (1, 5, 10, 50, 100)
-WAYS = ("text_to_image", "image_to_text")
-RULES = {
-    "report": "one right answer for all rows of a report: same report_id, or same normalised text of at least five words without a flag "
-              "against it; ties in expectation over a random order",
-    "diagonal": "the query's own row alone is right, whatever the reports say; ties in expectation over a random order",
-}
+from bimcvr.metrics.ranks import RULES, WAYS, Ranks, right_answers
 
 
 @dataclass(frozen=True)
@@ -91,17 +82,6 @@ def build_result(
             **{name: spread_over_seeds([scored.figures for scored in of]) for name, of in families.items()},
         }
     return result
-
-
-def right_answers(gallery: Gallery, rule: str) -> Tensor:
-    """Return the group (N,) of each row: rows with the same number are right answers of each other.
-
-    Raises:
-        UserError: there is no such rule.
-    """
-    if rule not in RULES:
-        raise UserError(f"There is no rule of right answers '{rule}': choose {' or '.join(RULES)}.")
-    return torch.arange(len(gallery.group)) if rule == "diagonal" else torch.as_tensor(gallery.group)
 
 
 def mean_outcomes(runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int], rule: str) -> dict[str, dict[str, Tensor]]:

@@ -1,6 +1,6 @@
 """Pages for people: one self-contained HTML file each, from which no request leaves and in which no script runs.
 
-Templates lie beside the code and extend `page_base.html`, which has the style and forbids scripts and requests.
+Templates lie beside the code and extend `html/base.html`, which has the style and forbids scripts and requests.
 """
 
 import base64
@@ -34,7 +34,7 @@ def render(template: str, **values: object) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        loader=FileSystemLoader(Path(__file__).parents[1]), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals["bar"] = bar
     return environment.get_template(template).render(**values)
 

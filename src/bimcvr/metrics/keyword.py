@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bimcvr.evaluation.embeddings import Prompts
+from bimcvr.contracts import Prompts
 from bimcvr.metrics.bootstrap import RESAMPLES, draws, patient_numbers
 from bimcvr.metrics.metric_family import Scored
 from bimcvr.metrics.tie_blocks import Blocks, blocks, random_order, resampled

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from bimcvr.contracts import Gallery
-from bimcvr.evaluation.result import WAYS, right_answers
 from bimcvr.metrics.per_query import figures
-from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.ranks import WAYS, Ranks, right_answers
 
 
 def ceiling_figures(gallery: Gallery, ks: Sequence[int], rule: str = "report") -> dict[str, dict[str, float]]:

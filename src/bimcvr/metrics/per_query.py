@@ -8,6 +8,7 @@ from torch import Tensor
 from bimcvr.metrics.ranks import Ranks, chance_ranks
 
 KS = (1, 5, 10)
+RECALL_AT = (1, 5, 10, 50, 100)
 """The K of R@K in the paper's tables."""
 
 Outcomes = Mapping[str, Tensor]

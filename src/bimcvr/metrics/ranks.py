@@ -1,12 +1,22 @@
-"""Ranks with ties in expectation: what a query's rank follows from."""
+"""Ranks with ties in expectation, and which answers are right: what a query's rank follows from."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from bimcvr.contracts import Gallery
+from bimcvr.errors import UserError
+
 TIE = 1e-6
 """Two cosines no further apart than this in float64 are tied."""
+
+WAYS = ("text_to_image", "image_to_text")
+RULES = {
+    "report": "one right answer for all rows of a report: same report_id, or same normalised text of at least five words without a flag "
+              "against it; ties in expectation over a random order",
+    "diagonal": "the query's own row alone is right, whatever the reports say; ties in expectation over a random order",
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,42 @@ class Ranks:
             step = wrong / (wrong + self.tied_right)
             miss = torch.where(places > i, miss * step, miss)
         return 1 - miss
+
+
+def right_answers(gallery: Gallery, rule: str) -> Tensor:
+    """Return the group (N,) of each row: rows with the same number are right answers of each other.
+
+    Raises:
+        UserError: there is no such rule.
+    """
+    if rule not in RULES:
+        raise UserError(f"There is no rule of right answers '{rule}': choose {' or '.join(RULES)}.")
+    return torch.arange(len(gallery.group)) if rule == "diagonal" else torch.as_tensor(gallery.group)
+
+
+def rank_scores(score: Tensor, query_group: Tensor, gallery_group: Tensor) -> Ranks:
+    """Rank a gallery for some queries, with ties as everywhere: a difference of at most 1e-6, in random order.
+
+    Args:
+        score: (Q, N) finite, higher is better.
+        query_group: (Q,) int64; an item of the same number is a right answer.
+        gallery_group: (N,) int64.
+
+    Raises:
+        ValueError: a query has no right answer, or a score is not finite.
+
+    Example:
+        >>> rank_scores(torch.tensor([[2.0, 2.0, 3.0]]), torch.tensor([0]), torch.tensor([0, 1, 2])).expected
+        tensor([2.5000], dtype=torch.float64)
+    """
+    right = query_group[:, None] == gallery_group[None]
+    if not bool(right.any(1).all()) or not bool(score.isfinite().all()):
+        raise ValueError("a query has no right answer in the gallery, or a score is not finite")
+    score = score.double()
+    best = score.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+    gap = score - best
+    tied = gap.abs() <= TIE
+    return Ranks(((gap > TIE) & ~right).sum(1), (tied & ~right).sum(1), (tied & right).sum(1))
 
 
 def chance_ranks(group: Tensor) -> Ranks:

@@ -13,9 +13,9 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from bimcvr.contracts import Batch, Features, Gallery
+from bimcvr.contracts import Batch, Features, Gallery, Probes, Prompts
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Embeddings, Probes, Prompts
+from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.metrics.prompts import AFFIRM, DENY, asked_labels, prompt_sentences
 from bimcvr.metrics.retrieval_metric import RetrievalMetric, selection_score
 from bimcvr.models.losses.objective import Objective, soft_target

@@ -8,8 +8,8 @@ from pathlib import Path
 from markupsafe import Markup
 
 from bimcvr.data.manifest import Manifest
-from bimcvr.evaluation.result import WAYS
 from bimcvr.html.render import render
+from bimcvr.metrics.ranks import WAYS
 from bimcvr.provenance import git_commit, versions
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.runner import Record
@@ -37,7 +37,7 @@ def page(
         data: what was measured on.
     """
     return render(
-        "benchmark/report.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, suite=suite, data=data,
+        "suites/report.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, suite=suite, data=data,
         headlines=_headlines(methods, setting),
         tables=[table for table in tables if not table.name.endswith("differences")],
         differences=[table for table in tables if table.name.endswith("differences")], figures=figures, budget=budget(suite),

@@ -9,18 +9,19 @@ import torch
 import yaml
 from torch import Tensor
 
-from bimcvr.contracts import Gallery
+from bimcvr.contracts import Gallery, Prompts
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Embeddings, Prompts, load_embeddings
-from bimcvr.evaluation.result import WAYS, Draws
+from bimcvr.evaluation.embeddings import Embeddings, load_embeddings
+from bimcvr.evaluation.result import Draws
 from bimcvr.metrics.bootstrap import bootstrap, quantiles
 from bimcvr.metrics.keyword import KS as KEYWORD_KS
 from bimcvr.metrics.keyword import keyword_figures, relevance
 from bimcvr.metrics.metric_family import mean_over_seeds, spread_over_seeds
 from bimcvr.metrics.per_query import KS, Outcomes, outcomes, over_seeds, summary
 from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.ranks import WAYS
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.runner import Places, Record, best_trial
 from bimcvr.suites.runs import Run, flat

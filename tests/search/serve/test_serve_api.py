@@ -29,8 +29,8 @@ from bimcvr.metrics.per_query import figures
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.query.encoder import SearchModel
+from bimcvr.search.server import service as desk_module
 from bimcvr.search.server.app import _Turns
-from bimcvr.search.server.app import service as desk_module
 
 
 def ask(client: TestClient, **asked: object) -> dict:

@@ -32,8 +32,9 @@ from bimcvr.cli import main
 from bimcvr.commands.serve import serve
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.search.server.app import PAGE, uploads
-from bimcvr.search.server.app import app as server
+from bimcvr.search.server import app as server
+from bimcvr.search.server import uploads
+from bimcvr.search.server.app import PAGE
 from bimcvr.search.server.middleware import HEADERS
 from calls import environment
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bimcvr.curation.anonymise.anonymiser import rules
+from bimcvr.curation.anonymise import rules
 from bimcvr.curation.anonymise.names import is_eponym, is_family, is_given, is_listed, may_spread, name_words
 from bimcvr.curation.text.tokens import fold
 

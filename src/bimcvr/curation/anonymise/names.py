@@ -16,7 +16,7 @@ _OF_A_DISEASE = re.compile(
 
 @cache
 def _names() -> dict[str, frozenset[str]]:
-    text = files("bimcvr.curation").joinpath("person_names.txt").read_text(encoding="utf-8")
+    text = files("bimcvr.curation.anonymise").joinpath("person_names.txt").read_text(encoding="utf-8")
     kinds: dict[str, set[str]] = {}
     for line in text.splitlines():
         if line.startswith("["):

@@ -8,11 +8,11 @@ import pandas as pd
 
 from bimcvr.curation.audit.cohort_checks import check_cohort
 from bimcvr.curation.audit.facts_cache import Measured, measure_all
+from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.flags import COHORT_FLAGS, REFUSALS, VOLUME_FLAGS
 from bimcvr.curation.audit.report_checks import check_reports
 from bimcvr.curation.audit.volume_checks import check_volume
 from bimcvr.curation.audit.volume_facts import VolumeFacts
-from bimcvr.curation.sources.study import Finding
 from bimcvr.data.manifest import REPORT_FLAGS, Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
 

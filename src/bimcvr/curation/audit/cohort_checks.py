@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from bimcvr.curation.audit.filename_ids import subjects
+from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.volume_facts import VolumeFacts
-from bimcvr.curation.sources.study import Finding
 from bimcvr.data.manifest import Manifest
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bimcvr.curation.audit.audit import report_checks, volume_checks
+from bimcvr.curation.audit import report_checks, volume_checks
 
 COHORT_FLAGS = ("duplicate_volume", "patient_in_two_splits")
 VOLUME_FLAGS = ("too_small", "missing_voxels", "slice_spacing", "field_of_view", "orientation", "not_chest", "not_hu")

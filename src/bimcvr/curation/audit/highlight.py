@@ -5,7 +5,7 @@ import unicodedata
 
 from markupsafe import Markup, escape
 
-from bimcvr.curation.sources.study import Finding
+from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.text.lexicons import SPANISH, plain
 
 

@@ -9,11 +9,11 @@ from markupsafe import Markup
 from bimcvr.atomic_files import replacing, write_text
 from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.facts_cache import kept_at
+from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.flags import Meaning, meaning
 from bimcvr.curation.audit.highlight import marked, offending_words
 from bimcvr.curation.audit.summary import Ceiling
 from bimcvr.curation.audit.thumbnail import thumbnail_jpeg
-from bimcvr.curation.sources.study import Finding
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
@@ -80,7 +80,7 @@ def write_audit_page(path: Path, result: AuditResult, ceilings: list[Ceiling], f
     counts = [FlagCount(flag, meaning(flag), count, [_example(manifest, row, finding, pictures[row]) for row, finding in examples[flag]])
               for flag, count in result.counts().items()]
     write_text(path, render(
-        "curation/audit.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
+        "curation/audit/page.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
         total=len(manifest), clean=result.clean(),
         facts=_facts(result), counts=counts, funnel=result.funnel(), ceilings=ceilings, ways=WAYS, shown=cell,
         splits=split_counts(result), patients_known=any(manifest.column("patient_id")), foreign=_foreign(result), unread=result.unread(),

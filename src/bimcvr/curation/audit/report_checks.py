@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 
 from bimcvr.curation.audit.filename_ids import id_conflicts, subjects
-from bimcvr.curation.sources.study import Finding
+from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.text.lexicons import BODY, CT, CT_SIGNS, FAILURES, FILM, FILM_SIGNS, OTHER, SPANISH, plain, words
 from bimcvr.data.manifest import Manifest
 

@@ -9,10 +9,10 @@ from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.flags import meaning
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import Manifest
-from bimcvr.evaluation.result import RECALL_AT, right_answers
 from bimcvr.evaluation.text_table import WAYS, cell
 from bimcvr.metrics.noise_ceiling import ceiling_figures
-from bimcvr.metrics.per_query import chance
+from bimcvr.metrics.per_query import RECALL_AT, chance
+from bimcvr.metrics.ranks import right_answers
 
 
 class Ceiling(NamedTuple):

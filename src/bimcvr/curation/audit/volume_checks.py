@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 
+from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.volume_facts import VolumeFacts
-from bimcvr.curation.sources.study import Finding
 
 # the paper's two filters
 SMALLEST, MOST_MISSING = 96, 0.30

@@ -1,4 +1,4 @@
-"""What passes between the parts of curation: a study as an archive gives it, and a finding of the audit."""
+"""A study as an archive gives it, and what a source could not take in."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,18 +46,3 @@ class SetAside:
     name: str
     reason: str
     message: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that the audit holds against a row: never a silent deletion.
-
-    Attributes:
-        study_id: the row.
-        flag: the finding's name, as it stands in the manifest's `flags`.
-        evidence: what was seen, in one line: numbers, ids, the offending words.
-    """
-
-    study_id: str
-    flag: str
-    evidence: str

@@ -23,6 +23,6 @@ def write_statistics_page(path: Path, manifest: Manifest, numbers: Statistics, a
     pictures = {name: "data:image/png;base64," + base64.b64encode((path.parent / f"{name}.png").read_bytes()).decode()
                 for name in ("figure2", "figure3")}
     write_text(path, render(
-        "curation/statistics.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
+        "curation/statistics/page.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
         digest=manifest.digest, numbers=numbers, totals=totals(numbers), agreement=agreement, kappa=kappa, pictures=pictures,
     ))

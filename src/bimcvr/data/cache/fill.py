@@ -9,42 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
-from bimcvr.data.manifest import Manifest, read_manifest
-from bimcvr.errors import UserError
-
-
-def cache(
-    manifest: Path,
-    size: tuple[int, int, int] = (96, 224, 224),
-    root: Path | None = None,
-    folder: Path | None = None,
-    jobs: int = -1,
-    verify: bool = False,
-) -> int:
-    """Resize every volume of a manifest to the model's grid and keep it, so that training only reads.
-
-    Stop it and start it again at any time: what is done stays done. Volumes that cannot be read are listed with
-    their reasons and written to `refused.csv` in the cache folder.
-
-    Args:
-        manifest: the CSV file.
-        size: the model's grid, slices, rows, columns: `--size '[96, 224, 224]'`.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
-        folder: where to keep the volumes; `cache` beside the manifest by default.
-        jobs: processes to use; -1 for one a core.
-        verify: also read every kept volume and compare it with its checksum.
-    """
-    table = read_manifest(manifest, root)
-    kept = VolumeCache(folder or default_folder(table), size)
-    entries, refused = fill_cache(table, table.accepted(), kept, jobs)
-    if verify:
-        refused |= _damaged(entries, kept)
-    write_refused(table, refused, kept.folder / "refused.csv")
-    print(f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in {kept.folder} at {size}.")
-    if refused:
-        print(f"{len(refused)} were set aside, listed in {kept.folder / 'refused.csv'}:")
-        print(describe_refused(table, refused))
-    return 3 if refused else 0
+from bimcvr.data.manifest import Manifest
 
 
 def default_folder(manifest: Manifest) -> Path:
@@ -110,16 +75,6 @@ def _put(row: int, source: Path, entry: Path, cache: VolumeCache) -> tuple[int, 
     finally:
         torch.set_num_threads(threads)
     return row, ""
-
-
-def _damaged(entries: dict[int, Path], cache: VolumeCache) -> dict[int, str]:
-    damaged = {}
-    for row, entry in entries.items():
-        try:
-            cache.read(entry, verify=True)
-        except UserError as error:
-            damaged[row] = f"damaged: {error}"
-    return damaged
 
 
 def write_refused(manifest: Manifest, refused: dict[int, str], path: Path) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from bimcvr.atomic_files import replacing
+from bimcvr.contracts import Prompts
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Prompts
 
 
 def save_prompts(path: Path, prompts: Prompts) -> None:

@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from bimcvr.contracts import Prompts
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.search.index.commit import NAME, Commit, hold_for_reading, read_commit
 from bimcvr.search.index.exact_search import Vectors
 from bimcvr.search.index.filters import parse_where

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from bimcvr.contracts import Prompts
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.search.index.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.lance_table import index_words, open_table, read_columns, rewrite_rows

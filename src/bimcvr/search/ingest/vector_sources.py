@@ -7,12 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bimcvr.contracts import Prompts
 from bimcvr.data.cache.fill import default_folder, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_identity
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.evaluation.embeddings import Prompts, load_embeddings
+from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
 from bimcvr.search.ingest.thumbnails import Pictures, draw
 from bimcvr.search.query.calibration import Embed

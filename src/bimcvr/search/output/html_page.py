@@ -22,7 +22,7 @@ def write_page(path: Path, answer: Answer, index: Index) -> None:
         index: the index that gave it, for its pictures and facts.
     """
     hits = [{"hit": hit, "report": marked(hit), "pictures": _pictures(index, hit.study_id)} for hit in answer.hits]
-    write_text(path, render("search/answer.html", answer=answer, hits=hits, facts=index.facts, synthetic=answer.phantom,
+    write_text(path, render("search/output/answer.html", answer=answer, hits=hits, facts=index.facts, synthetic=answer.phantom,
                             has_patients=answer.has_patients))
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from bimcvr.contracts import Prompts
 from bimcvr.data.text.sentences import split_sentences
-from bimcvr.evaluation.embeddings import Prompts
 from bimcvr.search.index.exact_search import Vectors, unit_vector
 from bimcvr.search.index.reader import Index
 

@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from bimcvr import __version__
 from bimcvr.errors import UserError
 from bimcvr.search.index.viewer_volumes import write_nifti
-from bimcvr.search.server.app import schemas as api
+from bimcvr.search.server import schemas as api
 from bimcvr.search.server.middleware import LOOPBACK, Guard, Receive, Scope, Send
 from bimcvr.search.server.service import Desk, Unknown
 from bimcvr.search.server.uploads import open_upload, suffix_of, upload_folder

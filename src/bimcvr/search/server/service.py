@@ -23,7 +23,7 @@ from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.results import Answer
 from bimcvr.search.query.results import Hit as Found
 from bimcvr.search.query.searcher import Searcher
-from bimcvr.search.server.app import schemas as api
+from bimcvr.search.server import schemas as api
 from bimcvr.search.server.uploads import sweep_uploads, upload_folder
 
 _FEW = 30

@@ -7,8 +7,9 @@ from typing import Any
 
 from bimcvr.contracts import Gallery
 from bimcvr.curation.statistics.tables import Statistics, totals
-from bimcvr.evaluation.result import WAYS, Draws
+from bimcvr.evaluation.result import Draws
 from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
+from bimcvr.metrics.ranks import WAYS
 from bimcvr.suites.differences import Difference, best_and_significant, differences
 from bimcvr.suites.published import paper_table
 from bimcvr.suites.run_process import ABSENT, DONE

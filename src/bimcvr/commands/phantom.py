@@ -1,0 +1,77 @@
+"""The verb `phantom`: a cohort of synthetic chest CTs with reports, on disk."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from bimcvr.data.manifest import Manifest
+
+
+def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False,
+            jobs: int = -1, archive: Literal["none", "folders", "shards"] = "none") -> int:
+    """Make a cohort of synthetic chest CTs with reports, to try everything on without patient data.
+
+    It writes `volumes/<patient>/<study>.nii.gz` (int16 HU) and `manifest.csv`. The same seed gives the same
+    cohort; more patients leave the earlier ones as they are, and what already lies there is not made again.
+    At the end it prints the test split's ceiling: the figures of an oracle that knows the findings as the
+    reports state them.
+
+    Args:
+        directory: the folder to write to.
+        patients: how many patients; about 8 % have two studies, and 6 % of the studies two volumes.
+        seed: another seed gives another cohort.
+        preview: also draw `preview.png`, a sheet of eight studies.
+        jobs: how many processes; -1 for one a core.
+        archive: also write the cohort as raw archives with the faults of real ones: `bimcv_r` (the released BIMCV-R) and
+            `bimcv_covid19` (raw BIMCV-COVID19+), unpacked in folders or packed in shards, each with a ledger of what was planted.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: a number is out of range, or the folder holds another cohort.
+    """
+    from bimcvr.data.manifest import read_manifest, write_manifest
+    from bimcvr.errors import UserError
+    from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
+    from bimcvr.phantom.cohort.volumes import claim_folder, make_volumes
+
+    if patients < 1:
+        raise UserError(f"--patients {patients}: a cohort needs at least one patient.")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: a seed is zero or a positive whole number.")
+    directory = Path(directory)
+    claim_folder(directory, seed)
+    studies = [study for patient in range(patients) for study in plan_patient(seed, patient)]
+    scans = [scan for study in studies for scan in study.scans()]
+    table = manifest_table(studies)
+    make_volumes(dict(zip((directory / name for name in table["volume"]), scans, strict=True)), jobs)
+    write_manifest(table, directory / "manifest.csv")
+    manifest = read_manifest(directory / "manifest.csv")
+    print(f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, "
+          "all synthetic.")
+    _print_ceiling(manifest)
+    if archive != "none":
+        from bimcvr.phantom.archive.write import write_archives
+
+        write_archives(directory, studies, seed, archive, jobs)
+    if preview:
+        from bimcvr.phantom.cohort.sheet import draw_sheet
+
+        draw_sheet(manifest, directory / "preview.png")
+        print(f"Picture sheet: {directory / 'preview.png'}")
+    return 0
+
+
+def _print_ceiling(manifest: "Manifest") -> None:
+    from bimcvr.data.splits import assign_splits
+    from bimcvr.phantom.oracle import report_ceiling
+
+    rows = assign_splits(manifest, "patient_hash").rows("test")
+    if len(rows) < 2:
+        print("Ceiling: the test split (by patient_hash) has fewer than two volumes; make more patients.")
+        return
+    print(f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings "
+          "as the reports state them")
+    for direction, figures in report_ceiling(manifest, rows).items():
+        print(f"  {direction:14} " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))
