@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types bench benchmark control
+.PHONY: help install demo test test-fast lint types perf benchmark control
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -36,13 +36,13 @@ lint: install ## ruff
 types: install ## mypy --strict
 	$(BIN)/mypy
 
-bench: install ## speed and memory against peers, measured in one run
-	$(BIN)/python benchmarks/preprocess.py
-	$(BIN)/python benchmarks/ranks.py
-	$(BIN)/python benchmarks/bootstrap.py
+perf: install ## speed and memory against peers, measured in one run
+	$(BIN)/python perf/preprocess.py
+	$(BIN)/python perf/ranks.py
+	$(BIN)/python perf/bootstrap.py
 
 benchmark: install ## Tables 1 to 4, figures, one page (about an hour on 2 cores); DATA=manifest.csv SUITE=bimcv_r for patients' data
 	$(BIN)/python -m bimcvr benchmark --suite experiments/suites/$(SUITE).yaml $(if $(DATA),--data $(DATA)) $(ARGS)
 
 control: install ## does the phantom experiment fall to chance when reports are permuted among patients? (about an hour)
-	$(BIN)/python benchmarks/phantom_retrieval.py
+	$(BIN)/python controls/permuted_reports.py

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from calls import TINY
+from helpers.cli import TINY
 
 SIDES, LEVELS = ("right", "left"), ("upper", "middle", "lower")
 

@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from bimcvr.cli import VERBS, main
-from calls import TINY, newest_run
+from helpers.cli import TINY, newest_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXPERIMENTS = sorted(path for folder in ("bimcv_r", "phantom") for path in (ROOT / "experiments" / folder).glob("*.yaml"))
+EXPERIMENTS = sorted(path for folder in ("bimcv_r", "phantom") for path in (ROOT / "src/bimcvr/experiments" / folder).glob("*.yaml"))
 
 
 def commands() -> list[str]:
@@ -42,7 +42,7 @@ def test_a_documented_command_runs(
     command = re.sub(r"runs/\S*…/embeddings\.npz|other\.npz", embeddings, command)
     command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
     command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz")).replace("sub-0001_ses-1_run-1", "s25")
-    command = command.replace("experiments/", f"{ROOT}/experiments/").replace("[96, 224, 224]", "[12, 16, 16]")
+    command = command.replace("[96, 224, 224]", "[12, 16, 16]")
     words = shlex.split(command)[3:]
     words = [word.strip() for word in words]
     monkeypatch.chdir(tmp_path)
@@ -71,7 +71,7 @@ def test_pages_name_only_what_exists() -> None:
         for name in re.findall(r"\]\((?!http)([^)#]+)\)", text):
             assert (page.parent / name).exists(), f"{page.name} links to {name}"
         for name in re.findall(r"experiments/[\w/]+\.yaml", text):
-            assert (ROOT / name).is_file(), f"{page.name} names {name}"
+            assert (ROOT / "src/bimcvr" / name).is_file(), f"{page.name} names {name}"
         for verb in re.findall(r"python -m bimcvr ([\w-]+)", text):
             assert verb in VERBS or verb == "VERB", f"{page.name} names the verb {verb}"
 

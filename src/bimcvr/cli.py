@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from bimcvr import __version__
 from bimcvr.errors import UserError
+from bimcvr.presets import resolve_presets
 
 # verb: (module:function, what it does)
 VERBS = {
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 failed, 2 usage, 3 done with items set aside.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = resolve_presets(list(sys.argv[1:] if arguments is None else arguments))
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0 if words else 2

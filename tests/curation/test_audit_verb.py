@@ -16,10 +16,10 @@ import pytest
 from defective import chest, write
 
 from bimcvr.cli import main
-from bimcvr.curation.audit import page as audit_page
 from bimcvr.curation.audit.audit import audit_manifest, facts_cache
+from bimcvr.curation.audit.output import page as audit_page
 from bimcvr.data.manifest import read_manifest, write_manifest
-from calls import environment
+from helpers.cli import environment
 
 SCRIPT = '<script>alert(1)</script> Chest X-ray <img src="http://x/y.png" onerror=alert(1)> PA and lateral. Clear lungs.'
 REPORT = "There is a nodule of {} mm in the left upper lobe, and no effusion."

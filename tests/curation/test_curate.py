@@ -22,10 +22,10 @@ from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.own_table import ThreeColumnTable
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
-from calls import TINY, newest_run
 from curation.conftest import REPORTS, write_table
+from helpers.cli import TINY, newest_run
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments/curate"
+EXPERIMENTS = Path(__file__).parents[2] / "src/bimcvr/experiments/curate"
 ALL: dict[str, Any] = {"anonymise": Anonymiser(), "translate": TranslateStep(), "checks": Checks(), "labels": LabelExtractor(),
                        "review": Path("review.csv"), "split": SplitStep(), "jobs": 1}
 

@@ -15,10 +15,10 @@ import pytest
 
 from bimcvr.commands.curate import curate
 from bimcvr.curation.sources.bimcv_r import BimcvR
-from calls import environment
+from helpers.cli import environment
 
 KILLS = 10
-EXPERIMENT = Path(__file__).parents[2] / "experiments/curate/phantom_bimcv_r.yaml"
+EXPERIMENT = Path(__file__).parents[2] / "src/bimcvr/experiments/curate/phantom_bimcv_r.yaml"
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "labels.py"
+SCRIPT = Path(__file__).parents[2] / "perf" / "labels.py"
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from defective import write
 from PIL import Image
 
-from bimcvr.curation.audit.thumbnail import thumbnail_jpeg
+from bimcvr.curation.audit.output.thumbnail import thumbnail_jpeg
 
 
 def pixels(jpeg: bytes) -> np.ndarray:

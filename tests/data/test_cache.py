@@ -19,7 +19,7 @@ from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.resample import read_resized
 from bimcvr.errors import UserError
-from calls import bimcvr, environment
+from helpers.cli import bimcvr, environment
 
 SIZE = (6, 8, 8)
 

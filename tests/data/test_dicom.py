@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from bimcvr.data.reading.volume import RefusedVolume, read_volume
-from calls import environment
+from helpers.cli import environment
 
 Edit = Callable[[Dataset, int], None]
 HU = np.random.default_rng(0).integers(-1000, 1000, (6, 12, 16)).astype(np.int16)

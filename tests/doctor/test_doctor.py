@@ -17,7 +17,7 @@ from bimcvr.doctor.check_result import Line
 from bimcvr.doctor.environment import check_environment, check_packages
 from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
 from bimcvr.doctor.weights import check_weights
-from calls import TINY, newest_run
+from helpers.cli import TINY, newest_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_a_sound_machine_passes_and_json_says_the_same(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    words = ["--experiment", str(ROOT / "experiments/phantom/base.yaml"), "--checkpoint", str(run / "checkpoints/best.ckpt"),
+    words = ["--experiment", str(ROOT / "src/bimcvr/experiments/phantom/base.yaml"), "--checkpoint", str(run / "checkpoints/best.ckpt"),
              "--cache", str(run.parents[2] / "cache"), "--runs", str(run.parents[1])]
     assert main(["doctor", *words]) == 0
     assert "MiniLM" in capsys.readouterr().out

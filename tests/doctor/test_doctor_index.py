@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,7 @@ import pytest
 
 from bimcvr.cli import main
 from bimcvr.doctor.index import check_index
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "search"))
-
-from made import DIM, make_index, study
+from helpers.index_factory import DIM, make_index, study
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from bimcvr.contracts import Probes, Prompts
 from bimcvr.data.counterfactual.changes import changed_reports
 from bimcvr.evaluation.embeddings import Embeddings, load_embeddings, save_embeddings
 from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
-from calls import bimcvr, message_of
-from toys import HashText
+from helpers.cli import bimcvr, message_of
+from helpers.toy_modules import HashText
 
 FEW = ["--resamples", "200"]
 

@@ -10,7 +10,7 @@ from bimcvr.contracts import Batch
 from bimcvr.errors import UserError
 from bimcvr.models.losses.objective import Objective
 from bimcvr.models.retriever import Retriever
-from toys import HashText, NaNText, PlainConv
+from helpers.toy_modules import HashText, NaNText, PlainConv
 
 
 @pytest.fixture

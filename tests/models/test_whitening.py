@@ -6,7 +6,7 @@ import torch
 from bimcvr.errors import UserError
 from bimcvr.models.retriever import Retriever
 from bimcvr.models.text.whitening import CENTRED, Whitening
-from toys import HashText, PlainConv
+from helpers.toy_modules import HashText, PlainConv
 
 
 def narrow(n: int = 400) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bimcvr.models.retriever import Retriever
-from toys import PlainConv
+from helpers.toy_modules import PlainConv
 
 
 class WatchedText(nn.Module):

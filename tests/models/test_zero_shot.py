@@ -16,7 +16,7 @@ from bimcvr.models.volume.slice_backbones import OpenClipImage
 from bimcvr.models.volume.slice_encoder import SliceEncoder
 from bimcvr.models.volume.slice_pooling import Statistic
 from bimcvr.models.volume.slice_retrieval import slice_scores
-from calls import TINY, newest_run
+from helpers.cli import TINY, newest_run
 
 
 @pytest.fixture

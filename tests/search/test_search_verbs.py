@@ -15,7 +15,7 @@ from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index
 from bimcvr.search.ingest.update import remove_studies
 from bimcvr.search.ingest.vector_sources import FromCheckpoint
-from calls import TINY, bimcvr, newest_run
+from helpers.cli import TINY, bimcvr, newest_run
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made import DIM, WordEncoder, make_index, study, vector_of
 
 from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
@@ -27,6 +26,7 @@ from bimcvr.search.query.results import RRF
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server.schemas import SearchAsked
 from bimcvr.search.server.service import Desk
+from helpers.index_factory import DIM, WordEncoder, make_index, study, vector_of
 
 COUNT = 40
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 from bimcvr.errors import UserError
 from bimcvr.search.index import commit as commit_module
@@ -22,6 +21,7 @@ from bimcvr.search.index.viewer_volumes import VIEWER
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.output.html_page import write_page
 from bimcvr.search.query.searcher import Searcher
+from helpers.index_factory import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 names = st.sampled_from([f"s{number}" for number in range(12)])
 operations = st.lists(st.one_of(

@@ -12,11 +12,11 @@ from bimcvr.cli import main
 from bimcvr.errors import UserError
 from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import read_sweep
-from calls import newest_run
+from helpers.cli import newest_run
 from test_docs import chain
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "experiments/sweeps").glob("*.yaml"))
+FILES = sorted((ROOT / "src/bimcvr/experiments/sweeps").glob("*.yaml"))
 VALUES: dict[str, Any] = {"model.optimizer.init_args.lr": 1e-05, "data.two_views": False, "model.whiten_text": True, "data.split": "null",
                           "data.size": [12, 16, 16], "model.embed_dim": 8}
 
@@ -97,7 +97,7 @@ def test_each_file_s_command_names_the_files_that_its_last_one_goes_over(path: P
 @pytest.mark.slow
 def test_a_command_trains_two_steps(tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """That of `phantom_bayes`, with its lowest values, a small grid and small towers."""
-    path = ROOT / "experiments/sweeps/phantom_bayes.yaml"
+    path = ROOT / "src/bimcvr/experiments/sweeps/phantom_bayes.yaml"
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("BIMCVR_MANIFEST", str(tiny_cohort))
     values = some_values(path, high=False)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from bimcvr.cli import main
-from calls import TINY, environment
+from helpers.cli import TINY, environment
 
 QUICK = Path(__file__).parent / "quick_fit.py"
 BASE: dict[str, Any] = {

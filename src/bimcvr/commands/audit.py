@@ -33,8 +33,8 @@ def audit(
         0, or 3 when volumes could not be read.
     """
     from bimcvr.curation.audit.audit import audit_manifest
-    from bimcvr.curation.audit.page import write_audit_page
-    from bimcvr.curation.audit.summary import noise_ceilings, summary_text
+    from bimcvr.curation.audit.output.page import write_audit_page
+    from bimcvr.curation.audit.output.summary import noise_ceilings, summary_text
     from bimcvr.data.evaluation_rows import rows_of
     from bimcvr.data.manifest import read_manifest, write_manifest
 

@@ -47,10 +47,11 @@ def benchmark(
     Returns:
         The exit code: 0, or 3 where a run failed.
     """
+    from bimcvr.presets import preset
     from bimcvr.suites.suite import read_suite
 
     names = tuple(filter(None, only.split(",")))
-    chosen = read_suite(suite).smaller(names, patients, cohort_seed, epochs, seeds, trials)
+    chosen = read_suite(preset(suite)).smaller(names, patients, cohort_seed, epochs, seeds, trials)
     folder = out or Path("runs/benchmark") / chosen.name
     manifest = _manifest(chosen, data, folder)
 

@@ -32,9 +32,10 @@ def doctor(
     from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
     from bimcvr.doctor.index import check_index
     from bimcvr.doctor.weights import check_weights
+    from bimcvr.presets import FOLDER
 
     configs = [experiment] if isinstance(experiment, Path) else experiment
-    lines = [*check_environment(runs), *check_weights(configs, Path("experiments"))]
+    lines = [*check_environment(runs), *check_weights(configs, local if (local := Path("experiments")).is_dir() else FOLDER)]
     cache = cache or _default("cache", ".")
     index = index or _default("index", "index.json")
     lines += check_cache(cache) if cache else [_not_given("cache")]

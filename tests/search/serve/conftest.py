@@ -1,19 +1,15 @@
 """One tiny model and one index for all tests of the server."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from served import Made, Running, dressed, serving
-
 from bimcvr.cli import main
 from bimcvr.search.query.encoder import SearchModel
-from calls import TINY, newest_run
+from helpers.cli import TINY, newest_run
+from helpers.running_server import Made, Running, dressed, serving
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ import pytest
 import SimpleITK as sitk
 import torch
 from PIL import Image
-from served import Made
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
@@ -31,6 +30,7 @@ from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.query.encoder import SearchModel
 from bimcvr.search.server import service as desk_module
 from bimcvr.search.server.app import _Turns
+from helpers.running_server import Made
 
 
 def ask(client: TestClient, **asked: object) -> dict:

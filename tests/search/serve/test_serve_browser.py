@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
-from served import Made, Running, app_of
 
 from bimcvr.data.manifest import read_manifest
+from helpers.running_server import Made, Running, app_of
 
 CHROMIUM = Path("/usr/bin/chromium")
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test

@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
-from served import Made, Running, left_behind
+
+from helpers.running_server import Made, Running, left_behind
 
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    path = Path(__file__).parents[3] / "benchmarks/serve_load.py"
+    path = Path(__file__).parents[3] / "perf/serve_load.py"
     found = importlib.util.spec_from_file_location("serve_load", path)
     assert found is not None
     assert found.loader is not None

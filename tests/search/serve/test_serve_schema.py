@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
-from served import Made, app_of, left_behind
 from starlette.testclient import TestClient
 
 from bimcvr.search.server.app import PAGE
+from helpers.running_server import Made, app_of, left_behind
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: the API was not tried with generated requests")
 from schemathesis import GenerationMode  # noqa: E402

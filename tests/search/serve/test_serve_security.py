@@ -24,7 +24,6 @@ import pytest
 import SimpleITK as sitk
 from fastapi import HTTPException
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless
-from served import SCRIPT, Made, Running, left_behind
 from starlette.testclient import TestClient
 
 from bimcvr.atomic_files import sha256_of
@@ -36,7 +35,8 @@ from bimcvr.search.server import app as server
 from bimcvr.search.server import uploads
 from bimcvr.search.server.app import PAGE
 from bimcvr.search.server.middleware import HEADERS
-from calls import environment
+from helpers.cli import environment
+from helpers.running_server import SCRIPT, Made, Running, left_behind
 
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
 ENDPOINTS = ("/api/index", "/api/case?case=SECRET-s1", "/api/thumbnail?case=SECRET-s1", "/api/volume?case=SECRET-s1", "/api/openapi.json")
@@ -80,7 +80,7 @@ def test_the_page_names_no_other_host() -> None:
 def test_page_files_are_in_the_package() -> None:
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[3] / "setup.cfg")
-    assert "web/*" in config["options.package_data"]["bimcvr.search"]
+    assert "search/server/web/*" in config["options.package_data"]["bimcvr"]
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/health", "/api/index", "/nothing", "/api/case?case=none"])

@@ -137,7 +137,7 @@ def read_library(path: str | Path | None = None) -> Library:
     """Read a keyword library.
 
     Args:
-        path: a YAML file like `data_manifests/findings.yaml`; that file itself if None.
+        path: a YAML file like `findings.yaml` beside this module; that file itself if None.
 
     Raises:
         UserError: the file is missing or an entry has an unknown field, no label, a label twice or an unknown parent.
@@ -145,13 +145,13 @@ def read_library(path: str | Path | None = None) -> Library:
     if path is None:
         return _own()
     if not Path(path).is_file():
-        raise UserError(f"There is no keyword library at {path}. Give a YAML file like data_manifests/findings.yaml.")
+        raise UserError(f"There is no keyword library at {path}. Give a YAML file like bimcvr/curation/labels/findings.yaml.")
     return _library(Path(path).read_text(encoding="utf-8"), str(path))
 
 
 @functools.cache
 def _own() -> Library:
-    own = resources.files("bimcvr") / "data_manifests" / "findings.yaml"
+    own = resources.files("bimcvr.curation.labels") / "findings.yaml"
     return _library(own.read_text(encoding="utf-8"), "findings.yaml")
 
 

@@ -1,4 +1,4 @@
-"""The verb `phantom`: a cohort of synthetic chest CTs with reports, on disk."""
+"""The volumes of a cohort on disk: a folder claimed for one seed, volumes made in parallel."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,0 +1,178 @@
+"""Training speed of real-size models on random volumes: with data from disk and without, memory, and use of the device.
+
+    python perf/throughput.py --config experiments/bimcv_r/base.yaml --config experiments/bimcv_r/paper.yaml
+    python perf/throughput.py --smoke true
+
+Takes the options of `fit`; without data.manifest it writes a cohort of noise on the model's grid. The text encoder is
+left out: a frozen one's features are kept after the first epoch, so random vectors stand in for them. Prints what it
+measured, and with --out appends it to a file of JSON rows. Share of the peak (MFU) only with --peak_tflops, the device's
+speed at this precision as its maker states it.
+"""
+
+import itertools
+import json
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+import torch
+from pytorch_lightning.cli import LightningArgumentParser
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bimcvr.commands.dry_run import DryRunCLI
+from bimcvr.data.loading.datamodule import CTReportDataModule
+from bimcvr.errors import UserError
+from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
+from bimcvr.provenance import git_commit, versions
+from bimcvr.training.lightning_cli import command_line
+
+SMALL = """
+data: {size: [16, 32, 32], batch_size: 2}
+model:
+  volume_encoder: {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4}}
+"""
+
+
+class ThroughputCLI(DryRunCLI):
+    """The options of a dry run, and the benchmark's own."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what only the benchmark asks."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--steps", type=int, default=20, help="Steps that are timed, after 3 that are not.")
+        parser.add_argument("--compile", type=str | None, default=None, help="Backend of torch.compile for the volume encoder.")
+        parser.add_argument("--out", type=Path | None, default=None, help="File of JSON rows that the result is appended to.")
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, and append to --out."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = list(arguments)
+        if "--smoke" in words:
+            place = words.index("--smoke")
+            del words[place : place + 2]
+            (Path(folder) / "small.yaml").write_text(SMALL)
+            words = ["--config", f"{folder}/small.yaml", "--steps", "3", *words]
+        own = any(word.startswith("--data.manifest") for word in words)
+        if not own:  # the noise is written once its size is known
+            words += ["--data.manifest", str(Path(folder) / "none.csv")]
+            (Path(folder) / "none.csv").write_text("study_id,volume,report\n0,0.nii.gz,noise\n")
+        words += ["--model.text_encoder", f"{Path(__file__).stem}.NoText"]
+        try:
+            cli = command_line(["fit", *words], ThroughputCLI)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 1
+        data = cli.datamodule if own else _noise(cli.datamodule, Path(folder))
+        row = measure(cli, data)
+    print(json.dumps(row, indent=2))
+    if out := cli.config["fit"].out:
+        with Path(out).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    return 0
+
+
+class NoText(torch.nn.Module):
+    """Stands where the text encoder does, with the width of BiomedCLIP's vectors."""
+
+    dim = 512
+
+    def forward(self, texts: list[str]) -> Tensor:
+        """Return random vectors (B, 512)."""
+        return torch.randn(len(texts), self.dim)
+
+
+def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
+    """Time the step on one batch that stays on the device, then on batches that come from disk through the views."""
+    options, model = cli.config["fit"], cli.model
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision, batch, views = str(options.trainer.precision or "32-true"), data.batch_size, len(data.views)
+    model.to(device).train()
+    optimizer = make_optimizer(model)
+    one = random_batch(model, batch, views, data.cache.size, device)
+    with FlopCounterMode(display=False) as counter:
+        volume_step(model, *one, precision)
+    if options.compile:
+        model.volume_encoder.compile(backend=options.compile)
+    text = one[1]
+
+    def step(views_of_batch: Tensor) -> None:
+        volume_step(model, views_of_batch.to(device, non_blocking=True), text, precision)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    reset_peak(device)
+    without = _time(step, itertools.repeat(one[0]), options.steps, device)
+    peak = peak_bytes(device)
+    with_data = _time(step, _endless(data), options.steps, device)
+    flops = int(counter.get_total_flops())
+    row = {
+        "host": platform.node(), "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(), "versions": versions(), "commit": git_commit(), "precision": precision,
+        "compile": options.compile, "volume_encoder": type(model.volume_encoder).__name__,
+        "checkpointing": bool(getattr(model.volume_encoder, "checkpointing", False)),
+        "parameters": sum(weight.numel() for weight in model.volume_encoder.parameters()), "size": list(data.cache.size),
+        "data": "noise" if data.manifest.path.name == "noise.csv" else data.manifest.path.name,
+        "batch": batch, "views": views, "workers": data.num_workers, "steps": options.steps, "operations_a_step": flops,
+        "peak_gib": round(peak / 2**30, 3), "peak_of": "tensors on the GPU" if device.type == "cuda" else "the whole process",
+    }
+    for name, seconds in (("without_data", without), ("with_data", with_data)):
+        median = float(np.median(seconds))
+        row[name] = {"seconds_a_step": round(median, 5), "fastest": round(min(seconds), 5), "studies_a_second": round(batch / median, 3),
+                     "views_a_second": round(batch * views / median, 3),
+                     "tflops": round(flops / median / 1e12, 4)}
+        if options.peak_tflops:
+            row[name]["mfu"] = round(flops / median / 1e12 / options.peak_tflops, 4)
+    return row
+
+
+def _time(step: Callable[[Tensor], None], batches: Iterator[Tensor], steps: int, device: torch.device) -> list[float]:
+    """Return the seconds of each step, the wait for its batch included; the first three only warm up."""
+    seconds = []
+    for _ in range(steps + 3):
+        synchronize(device)
+        began = time.perf_counter()
+        step(next(batches))
+        synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return seconds[3:]
+
+
+def _endless(data: CTReportDataModule) -> Iterator[Tensor]:
+    """Yield the training set's batches of views as `fit` gets them, over and over."""
+    data.setup("fit")
+    loader = data.train_dataloader()
+    while True:
+        for found in loader:
+            yield found["views"]
+
+
+def _noise(data: CTReportDataModule, folder: Path) -> CTReportDataModule:
+    """Write a cohort of noise on the model's grid, four batches for training, and return a datamodule like `data` over it."""
+    random = np.random.default_rng(0)
+    lines, train = ["study_id,volume,report,split"], 4 * data.batch_size
+    for number in range(train + 2):
+        voxels = random.integers(-1000, 400, data.cache.size, dtype=np.int16)
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / f"{number}.nii.gz"))
+        lines.append(f"{number},{number}.nii.gz,noise,{'train' if number < train else 'val' if number == train else 'test'}")
+    (folder / "noise.csv").write_text("\n".join(lines) + "\n")
+    first, *second = data.views
+    return CTReportDataModule(str(folder / "noise.csv"), size=data.cache.size, window=data.window, view_1=first,
+                              view_2=second[0] if second else None, two_views=bool(second), cutmix=data.cutmix,
+                              batch_size=data.batch_size, num_workers=data.num_workers, seed=data.seed)
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The audit for people: a page, a summary, pictures."""

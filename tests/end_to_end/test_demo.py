@@ -1,0 +1,29 @@
+"""The demo's road on a cohort of seconds: its parts, its picture, and the line that opens the page."""
+
+from pathlib import Path
+
+import pytest
+
+from bimcvr.cli import main
+from bimcvr.search.index.reader import Index
+from helpers.cli import TINY
+
+
+def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, split: exact, allow_patient_overlap: true"))
+    demo = tmp_path / "demo"
+    words = ["demo", "--directory", str(demo), "--experiment", f"[{tmp_path / 'tiny.yaml'}]"]
+    # another seed and another size in the same folder; the first again: what is there is used
+    for patients, seed in ((24, 0), (24, 1), (26, 0), (24, 0)):
+        assert main([*words, "--patients", str(patients), "--seed", str(seed)]) == 0
+        which = f"{patients}-{seed}"
+        printed = capsys.readouterr().out
+        assert printed.rstrip().endswith(f"python -m bimcvr serve {demo / f'index-{which}'}")
+        assert "chance" in printed
+        with Index.open(demo / f"index-{which}") as index:
+            assert index.is_phantom
+            assert 0 < len(index) < patients
+            assert f"/demo-{which}/" in index.facts["checkpoint"]
+            assert f"/phantom-{which}/" in index.row(index.study_ids[0]).source
+        assert (demo / f"demo-{which}.png").stat().st_size > 10_000
+    assert len(list((demo / "runs").iterdir())) == 3

@@ -1,0 +1,137 @@
+"""Two and three gloo processes against one, and killed runs against undisturbed ones."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from bimcvr.evaluation.embeddings import load_embeddings
+from helpers.cli import bimcvr, environment, newest_run
+
+TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+ONE_STEP = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0", "--checkpoint.monitor", "null",
+            "--checkpoint.save_top_k", "0", "--trainer.precision", "64-true",
+            "--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "1.0", "--model.objective.discrimination", "0.5"]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return {name: value for name, value in state.items() if "first_sd" not in name}
+
+
+@pytest.mark.slow
+def test_one_step_of_two_processes_is_one_step_of_one(tiny_config: list[str], tmp_path: Path) -> None:
+    """SGD with a rate of 1 makes the step the gradient itself: every parameter's gradient, to 1e-6."""
+    one = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "one")
+    two = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "4", "--experiment", "two", *TWO)
+    start = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0")
+    assert (one.returncode, two.returncode, start.returncode) == (0, 0, 0), one.stderr + two.stderr + start.stderr
+    begun, alone, together = (weights(next((tmp_path / "runs" / name).iterdir()))
+                              for name in ("start", "one", "two"))
+    assert "objective.log_scale" in alone
+    for name, value in alone.items():
+        gradient, other = begun[name] - value, begun[name] - together[name]
+        assert gradient.abs().max() > 1e-5, f"{name} got no gradient"
+        torch.testing.assert_close(other, gradient, rtol=0, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.slow
+def test_one_two_and_three_processes_score_alike(tiny_config: list[str], tmp_path: Path) -> None:
+    """Seven studies: the last batch of two and of three processes is filled up with copies."""
+    assert bimcvr("fit", *tiny_config).returncode == 0
+    run = newest_run(tmp_path / "runs")
+    results, validated, embeddings = {}, {}, {}
+    for count in (1, 2, 3):
+        copy = tmp_path / str(count)
+        shutil.copytree(run, copy)
+        shutil.rmtree(copy / "logs")
+        words = ["--ckpt_path", copy / "checkpoints/best.ckpt"]
+        words += ["--trainer.devices", str(count), "--trainer.strategy", "ddp"] if count > 1 else []
+        for verb in ("validate", "test"):
+            done = bimcvr(verb, *words)
+            assert done.returncode == 0, done.stderr
+        results[count] = json.loads((copy / "result.json").read_text())
+        validated[count] = pd.concat(pd.read_csv(path) for path in copy.glob("logs/version_*/metrics.csv")).filter(like="val/").dropna()
+        embeddings[count] = load_embeddings(copy / "embeddings.npz")
+        assert (results[count]["about"]["processes"], results[count]["n_queries"]) == (count, 7)
+        # the image tower's batches differ in size, so float32 differs in its last bits; never the figures computed from it
+        assert torch.allclose(embeddings[count].image, embeddings[1].image, rtol=0, atol=1e-5)
+        assert torch.allclose(embeddings[count].text, embeddings[1].text, rtol=0, atol=1e-5)
+        assert results[count]["metrics"] == results[1]["metrics"]
+        assert results[count]["intervals"] == results[1]["intervals"]
+        pd.testing.assert_frame_equal(validated[count].reset_index(drop=True), validated[1].reset_index(drop=True))
+        assert len(validated[count]) == 1
+
+
+def launch(words: list[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "bimcvr", *words]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def epochs_done(runs: Path) -> int:
+    found = list(runs.glob("*/*/checkpoints/last.ckpt"))
+    return torch.load(found[0], weights_only=True)["epoch"] + 1 if found else 0
+
+
+def best(run: Path) -> tuple[int, list[float]]:
+    """The epoch that `best.ckpt` holds, and the best scores that both checkpoints note."""
+    kept = [torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for name in ("best", "last")]
+    scores = [of["best_model_score"] for state in kept for of in state["callbacks"].values() if of.get("monitor") == "val/score"]
+    return kept[0]["epoch"], [float(score) for score in scores]
+
+
+def last_figures(run: Path) -> pd.DataFrame:
+    logs = sorted(run.glob("logs/version_*/metrics.csv"), key=lambda path: int(path.parent.name.split("_")[1]))
+    table = pd.read_csv(logs[-1])
+    return table.filter(like="val/").dropna().tail(1).reset_index(drop=True)
+
+
+@pytest.mark.slow
+def test_a_run_killed_after_an_epoch_ends_as_an_undisturbed_one(tiny_config: list[str], tmp_path: Path) -> None:
+    words = ["fit", *tiny_config, "--trainer.max_epochs", "12", "--ckpt_path", "last", "--data.num_workers", "1"]
+    assert bimcvr(*words, "--runs", tmp_path / "whole").returncode == 0
+    cut = [*words, "--runs", str(tmp_path / "cut")]
+    process = launch(cut)
+    deadline = time.monotonic() + 120
+    while epochs_done(tmp_path / "cut") < 2 and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    kill(process)
+    assert 2 <= epochs_done(tmp_path / "cut") < 12
+    done = bimcvr(*cut)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "cut").glob("*/*"))) == 1  # it went on in the same folder
+    whole, resumed = newest_run(tmp_path / "whole"), newest_run(tmp_path / "cut")
+    pd.testing.assert_frame_equal(last_figures(whole), last_figures(resumed))
+    assert best(whole) == best(resumed)
+    first, second = weights(whole), weights(resumed)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_goes_on(tiny_config: list[str], tmp_path: Path) -> None:
+    words = ["fit", *tiny_config, "--trainer.max_epochs", "40", "--ckpt_path", "last"]
+    draw = random.Random(0)  # noqa: S311
+    for _ in range(4):
+        process = launch(words)
+        time.sleep(draw.uniform(1, 12))
+        kill(process)
+        for checkpoint in (tmp_path / "runs").glob("*/*/checkpoints/*.ckpt"):
+            if not checkpoint.name.startswith(".writing-"):
+                torch.load(checkpoint, weights_only=True)
+    done = bimcvr(*words)
+    assert done.returncode == 0, done.stderr
+    assert epochs_done(tmp_path / "runs") == 40

@@ -1,0 +1,110 @@
+"""A small index, the application over it, and a server as a user starts it."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from starlette.testclient import TestClient
+
+from bimcvr.search.query.encoder import SearchModel
+from bimcvr.search.server.app import Options, create_app
+from bimcvr.search.server.middleware import Guard
+from bimcvr.search.server.service import Desk
+from helpers.cli import environment
+
+HOST = "http://127.0.0.1:8000"
+SCRIPT = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+
+
+@dataclass(frozen=True)
+class Made:
+    """A trained tiny model, its manifest, and an index of all its studies."""
+
+    index: Path
+    manifest: Path
+    run: Path
+    model: SearchModel
+
+    def desk(self, anonymous: bool = False, with_model: bool = True) -> Desk:
+        return Desk(self.index, self.model if with_model else None, anonymous)
+
+    def client(self, desk: Desk, **options: object) -> TestClient:
+        """A client of the application in this process; what it raises is an answer, as it is to others."""
+        return TestClient(app_of(desk, **options), base_url=HOST, raise_server_exceptions=False)
+
+
+def app_of(desk: Desk, **options: object) -> Guard:
+    return create_app(desk, Options(**{"upload_mb": 4, **options}))  # type: ignore[arg-type]
+
+
+def dressed(manifest: Path, out: Path) -> Path:
+    """The tiny cohort with more columns, names that would give patients away, and a report that brings a script."""
+    table = pd.read_csv(manifest, dtype=str, keep_default_na=False)
+    table["volume"] = [str(manifest.parent / name) for name in table["volume"]]
+    table["study_id"] = [f"SECRET-{name}" for name in table["study_id"]]
+    # pairs, but none over the boundaries of the splits
+    table["patient_id"] = [f"PATIENT-{(number + (number > 22)) // 2}" for number in range(len(table))]
+    table["accession"] = [f"ACC-{number}" for number in range(len(table))]
+    table["sex"] = ["F", "M"] * (len(table) // 2)
+    table["ward"] = ["private"] + ["general"] * (len(table) - 1)
+    table["age"] = [str(40 + number) for number in range(len(table))]
+    table["source"] = "phantom"
+    table.loc[3, "report"] += f" {SCRIPT} The other words are harmless."
+    table.to_csv(out, index=False)
+    return out
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server in a process of its own.
+
+    Attributes:
+        address: where it answers.
+        pid: its process.
+        log: what it has printed.
+    """
+
+    address: str
+    pid: int
+    log: Path
+
+
+@contextmanager
+def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
+    """`python -m bimcvr serve` on a free port."""
+    command = [sys.executable, "-m", "bimcvr", "serve", str(index), "--port", "0", *words]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**environment(), "BIMCVR_TOKEN": ""})
+        try:
+            until = time.monotonic() + 120
+            while not (found := re.search(r"http://\S+:\d+/", log.read_text())):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < until, log.read_text()
+                time.sleep(0.05)
+            yield Running(found[0].replace("localhost", "127.0.0.1"), process.pid, log)
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+
+
+def left_behind(index: Path) -> list[str]:
+    """What uploads have left on the disk."""
+    return sorted(str(path) for path in (index / "derived/uploads").rglob("*"))
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,163 @@
+"""Reading suites: what is wrong is named by row and key; those that come with bimcvr are right."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bimcvr.errors import UserError
+from bimcvr.suites.run_process import DONE, FAILED
+from bimcvr.suites.runs import plan
+from bimcvr.suites.suite import Suite, read_suite
+from bimcvr.suites.write_outputs import tried
+from test_docs import chain
+
+ROOT = Path(__file__).parents[2]
+SUITES = sorted((ROOT / "src/bimcvr/experiments/suites").glob("*.yaml"))
+
+GOOD: dict[str, Any] = {
+    "name": "small", "cohort": {"patients": 10, "seed": 1}, "budget": {"epochs": 3, "seeds": 3, "learning_rate_factors": [1, 0.5]},
+    "options": {"data.split": "patient_hash"},
+    "rows": [{"name": "a", "title": "A", "files": ["a.yaml"], "tables": [2, 4]},
+             {"name": "b", "title": "B", "files": ["a.yaml", "b.yaml"], "tables": [3], "seeds": 1, "paper": ["3D-MIR"]}],
+}
+
+
+def write(folder: Path, content: dict[str, Any]) -> Path:
+    (folder / "a.yaml").write_text("model: {embed_dim: 8, optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.01}}}\n")
+    (folder / "b.yaml").write_text("# a comment\nmodel: {embed_dim: 16}\n")
+    (folder / "suite.yaml").write_text(yaml.safe_dump(content))
+    return folder / "suite.yaml"
+
+
+def changed(**to: Any) -> dict[str, Any]:
+    """GOOD with dotted keys set, or taken out where the value is None."""
+    content: dict[str, Any] = yaml.safe_load(yaml.safe_dump(GOOD))
+    for name, value in to.items():
+        *path, last = name.split("__")
+        place: Any = content
+        for part in path:
+            place = place[int(part) if part.isdigit() else part]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return content
+
+
+def test_a_suite_is_read_with_paths_beside_it(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    assert [row.name for row in suite.rows] == ["a", "b"]
+    assert suite.rows[1].files == (tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert [suite.seeds_of(row) for row in suite.rows] == [3, 1]
+    assert suite.budget.learning_rate_factors == (1.0, 0.5)
+
+
+@pytest.mark.parametrize(("to", "told"), [
+    ({"budget__epochs": 0}, "budget: epochs is 0"),
+    ({"budget__epochs": "many"}, "budget: epochs is 'many'; expected a whole number"),
+    ({"budget__epoch": 3}, "there is no key 'epoch'. Did you mean 'epochs'?"),
+    ({"budget__seeds": None}, "budget: the key 'seeds' is missing"),
+    ({"budget__learning_rate_factors": [0]}, "learning_rate_factors is [0]"),
+    ({"rows__1__tables": [1]}, "row 2 (b): tables is [1]"),
+    ({"rows__1__seeds": 0}, "row 2 (b): seeds is 0"),
+    ({"rows__1__titel": "B"}, "row 2 (b): there is no key 'titel'. Did you mean 'title'?"),
+    ({"rows__1__name": "a"}, "the row 'a' stands twice"),
+    ({"rows__1__name": "../b"}, "name is '../b'"),
+    ({"rows__0__files": ["c.yaml"]}, "row 1 (a): files names"),
+    ({"rows__1__paper": ["3D-MIRR"]}, "row 2 (b): paper names '3D-MIRR', which is no row of Tables 2 to 4. Did you mean '3D-MIR'?"),
+    ({"rows": []}, "rows is empty"),
+    ({"cohort__seed": None}, "cohort: the key 'seed' is missing"),
+])
+def test_what_is_wrong_is_named(to: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        read_suite(write(tmp_path, changed(**to)))
+    assert told in str(refused.value)
+
+
+def test_a_smaller_suite(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    small = suite.smaller(("b",), 5, 2, 1, 1, 1)
+    assert (small.cohort and small.cohort.patients, small.budget.epochs, len(small.rows)) == (5, 1, 1)
+    assert small.factors_of(small.rows[0]) == (1.0,)
+    with pytest.raises(UserError, match=r"there is no row 'bb'\. Did you mean 'b'"):
+        suite.smaller(("bb",), None, None, None, None, None)
+    real = read_suite(write(tmp_path, changed(cohort=None)))
+    with pytest.raises(UserError, match="leave --patients"):
+        real.smaller((), 5, None, None, None, None)
+
+
+def identities(suite: Suite, digest: str = "m") -> list[str]:
+    return [of[0].identity for row in suite.rows for of in plan(suite, row, Path("m.csv"), None, digest, Path("runs"))]
+
+
+def test_the_identity_follows_what_is_run(tmp_path: Path) -> None:
+    """A value or the data make a new run; a comment, a title, the order of keys or another seed do not."""
+    before = identities(read_suite(write(tmp_path, GOOD)))
+    assert len(set(before)) == 4, "two rows with two learning rates"
+    assert identities(read_suite(write(tmp_path, changed(rows__0__title="Another")))) == before
+    assert identities(read_suite(tmp_path / "suite.yaml"), digest="n") != before
+    path = write(tmp_path, GOOD)
+    (tmp_path / "b.yaml").write_text("# another comment\nmodel:\n  embed_dim: 16\n")
+    assert identities(read_suite(path)) == before
+    (tmp_path / "b.yaml").write_text("model: {embed_dim: 17}\n")
+    assert [one == other for one, other in zip(identities(read_suite(path)), before, strict=True)] == [True, True, False, False]
+    assert not set(identities(read_suite(write(tmp_path, changed(budget__epochs=4))))) & set(before)
+
+
+def test_all_rows_get_the_same_budget_and_options(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    for row in suite.rows:
+        trials = plan(suite, row, Path("m.csv"), None, "m", Path("runs"))
+        assert [of[0].learning_rate for of in trials] == [0.01, 0.005]
+        for run in (run for of in trials for run in of):
+            assert {"--trainer.max_epochs=3", "--data.split=patient_hash", f"--seed_everything={run.seed}"} <= set(run.words)
+            assert f"--model.optimizer.init_args.lr={run.learning_rate}" in run.words
+
+
+def test_trials_that_count_are_those_that_ended_well(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, changed(budget__learning_rate_factors=[1, 0.5, 2])))
+    trials = plan(suite, suite.rows[0], Path("m.csv"), None, "m", Path("runs"))
+    ended = {trials[0][0]: DONE, trials[1][0]: FAILED, trials[2][0]: DONE, trials[2][1]: DONE}
+    records = {run: {"status": status} for run, status in ended.items()}
+    assert tried(trials, records) == 2, "a trial that failed and further seeds are none"
+    untrained = plan(suite, replace(suite.rows[0], train=False), Path("m.csv"), None, "m", Path("runs"))
+    assert tried(untrained, {untrained[0][0]: {"status": DONE}}) == 0
+
+
+def test_a_row_without_a_learning_rate_cannot_be_tuned(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, GOOD))
+    (tmp_path / "a.yaml").write_text("model: {embed_dim: 8}\n")
+    with pytest.raises(UserError, match=r"row a: its files set no number model\.optimizer\.init_args\.lr"):
+        plan(suite, suite.rows[0], Path("m.csv"), None, "m", Path("runs"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_suites_that_come_with_bimcvr(path: Path) -> None:
+    suite = read_suite(path)
+    assert path.read_text().startswith("# ")
+    assert {2, 3, 4} == {table for row in suite.rows for table in row.tables}
+    assert {"data.split", "data.fractions"} <= set(suite.options), "no row's file decides what it is tested on"
+    for row in suite.rows:
+        assert [file.resolve() for file in row.files] == chain(row.files[-1].resolve()), "the files that its own says it goes over"
+        plan(suite, row, Path("m.csv"), None, "m", Path("runs"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_rows_of_a_suite_share_batch_and_trainer(path: Path) -> None:
+    """What decides how many negatives a step has, and how often it is taken."""
+    suite = read_suite(path)
+    trained = [plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config for row in suite.rows if row.train]
+    for name in ("data.batch_size", "data.size", "trainer.accumulate_grad_batches", "trainer.precision", "trainer.max_epochs",
+                 "trainer.sync_batchnorm", "data.split"):
+        assert len({str(config.get(name)) for config in trained}) == 1, name
+
+
+def test_the_phantom_suite_is_the_benchmark_that_is_promised() -> None:
+    suite = read_suite(ROOT / "src/bimcvr/experiments/suites/phantom.yaml")
+    assert suite.cohort
+    assert 1.2 * suite.cohort.patients * suite.options["data.fractions"][2] >= 420, "a gallery of 400 or more"
+    main = [row for row in suite.rows if row.name in ("clip4clip_meanp", "mir3d_head", "paper", "paper_vit", "paper_learned", "strong")]
+    assert [suite.seeds_of(row) for row in main] == [3] * 6
