@@ -26,7 +26,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bimcvr.commands.dry_run import DryRunCLI
+from bimcvr.commands.training.dry_run import DryRunCLI
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step

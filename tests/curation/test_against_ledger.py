@@ -8,7 +8,7 @@ import pytest
 
 from bimcvr.cli import main
 from bimcvr.curation.audit.audit import AuditResult, audit_manifest
-from bimcvr.curation.sources.study import SourceStudy
+from bimcvr.curation.study import SourceStudy
 from bimcvr.data.manifest import read_manifest, write_manifest
 
 bimcv_r = pytest.importorskip("bimcvr.curation.sources.bimcv_r")

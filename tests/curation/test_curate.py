@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from bimcvr.cli import main
-from bimcvr.commands.curate import curate
+from bimcvr.commands.dataset.curate import curate
 from bimcvr.curation.anonymise.anonymiser import Anonymised, Anonymiser
 from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bimcvr.commands.curate import curate
+from bimcvr.commands.dataset.curate import curate
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from helpers.cli import environment
 

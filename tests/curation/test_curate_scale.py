@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bimcvr.cli import main
-from bimcvr.commands.curate import curate
+from bimcvr.commands.dataset.curate import curate
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.own_table import ThreeColumnTable

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from bimcvr.commands.phantom import phantom
+from bimcvr.commands.dataset.phantom import phantom
 from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.sources.rotations import ORDER, rotated
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import REPORT_FLAGS
 from bimcvr.data.reading.volume import RefusedVolume, read_volume
 from bimcvr.phantom.archive.defects import turn

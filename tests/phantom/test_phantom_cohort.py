@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from bimcvr.commands.phantom import phantom
+from bimcvr.commands.dataset.phantom import phantom
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
 

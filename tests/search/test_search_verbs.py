@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bimcvr.cli import main
-from bimcvr.commands.index import index as index_verb
+from bimcvr.commands.search.index import index as index_verb
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index
 from bimcvr.search.ingest.update import remove_studies

@@ -16,11 +16,11 @@ from bimcvr.metrics.bootstrap import bootstrap, draws, quantiles
 from bimcvr.metrics.per_query import over_seeds, summary
 from bimcvr.metrics.significance import compare, holm
 from bimcvr.suites.differences import best_and_significant, differences
+from bimcvr.suites.paper_tables import difference_table
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.scores import Figure, Method
 from bimcvr.suites.suite import Row
-from bimcvr.suites.tables.formats import as_csv, as_markdown
-from bimcvr.suites.tables.paper_tables import difference_table
+from bimcvr.suites.table_formats import as_csv, as_markdown
 
 DRAWS = Draws(0, 500)
 PATIENTS = [f"p{number // 2}" for number in range(120)]

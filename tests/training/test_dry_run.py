@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.commands.dry_run import steps_in_all, world_size
+from bimcvr.commands.training.dry_run import steps_in_all, world_size
 from bimcvr.errors import UserError
 from helpers.cli import newest_run
 

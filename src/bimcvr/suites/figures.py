@@ -8,9 +8,9 @@ from markupsafe import Markup
 from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
 from bimcvr.html.render import COLOURS, new_figure, svg
 from bimcvr.metrics.ranks import WAYS
+from bimcvr.suites.paper_tables import Setting
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.scores import CURVE, KEYWORDS, Figure, Method
-from bimcvr.suites.tables.paper_tables import Setting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

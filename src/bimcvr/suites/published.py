@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from bimcvr.suites.tables.model import Cell, Column, Line, Table
+from bimcvr.suites.table import Cell, Column, Line, Table
 
 MARK = "paper (published, BIMCV-R)"
 """Stands in the header row of every column of published figures."""

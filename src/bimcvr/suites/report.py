@@ -11,13 +11,13 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.html.render import render
 from bimcvr.metrics.ranks import WAYS
 from bimcvr.provenance import git_commit, versions
+from bimcvr.suites.paper_tables import Setting
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.runner import Record
 from bimcvr.suites.runs import Run
 from bimcvr.suites.scores import Method
 from bimcvr.suites.suite import Suite
-from bimcvr.suites.tables.model import Cell, Column, Line, Table
-from bimcvr.suites.tables.paper_tables import Setting
+from bimcvr.suites.table import Cell, Column, Line, Table
 
 
 def page(

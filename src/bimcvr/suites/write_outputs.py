@@ -14,15 +14,15 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.evaluation.result import Draws
 from bimcvr.metrics.per_query import chance
 from bimcvr.suites.figures import draw_figures
+from bimcvr.suites.paper_tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
 from bimcvr.suites.report import page
 from bimcvr.suites.run_process import DONE, FAILED
 from bimcvr.suites.runner import Places, Record
 from bimcvr.suites.runs import Run, flat
 from bimcvr.suites.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
 from bimcvr.suites.suite import Suite
-from bimcvr.suites.tables.formats import as_csv, as_latex, as_markdown
-from bimcvr.suites.tables.model import Table
-from bimcvr.suites.tables.paper_tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
+from bimcvr.suites.table import Table
+from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown
 
 
 def write_everything(

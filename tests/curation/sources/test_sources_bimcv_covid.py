@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 
 ASIDE = Counter({"unknown_rotation": 1, "unreadable_list": 1, "duplicate_row": 1, "no_key": 1, "missing_file": 1, "unreadable_tags": 1})
 

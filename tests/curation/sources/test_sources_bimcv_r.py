@@ -10,7 +10,7 @@ import pytest
 
 from bimcvr.curation.archives.archives import Keep
 from bimcvr.curation.sources.bimcv_r import BimcvR
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 TAKEN = ["sub-S03101_ses-E07001_run-1", "sub-S03101_ses-E07001_acq-2_run-3", "sub-S03102_ses-E07002_run-1",

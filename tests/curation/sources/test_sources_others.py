@@ -13,7 +13,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from bimcvr.curation.sources.ct_rate import CtRate
 from bimcvr.curation.sources.dicom_folder import DicomFolder
 from bimcvr.curation.sources.own_table import ThreeColumnTable
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.errors import UserError
 

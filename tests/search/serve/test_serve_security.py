@@ -28,7 +28,7 @@ from starlette.testclient import TestClient
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.cli import main
-from bimcvr.commands.serve import serve
+from bimcvr.commands.search.serve import serve
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.search.server import app as server

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from bimcvr.atomic_files import write_json
 from bimcvr.curation.archives.extractor import ArchiveWriter, Limits
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 from bimcvr.errors import UserError
 
 __all__ = ["Keep", "Limits", "Unpacked", "discard", "is_archive", "listed_members", "release", "sha1_of", "sha1_sums", "unpack"]

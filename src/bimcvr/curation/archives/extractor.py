@@ -20,7 +20,7 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from bimcvr.curation.archives.forward_stream import Forward
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 
 _CHUNK = 1 << 20
 # what zipfile, tarfile and the decompressors raise over spoilt bytes; isal declares its classes as instances

@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 
 VOLUMES = (".nii.gz", ".nii")
 _IDS = re.compile(r"(sub-[A-Za-z0-9]+)_(ses-[A-Za-z0-9]+)")

@@ -13,7 +13,7 @@ from typing import Any
 from bimcvr.atomic_files import sha256_of, write_json
 from bimcvr.curation.audit.facts_cache import measure_one
 from bimcvr.curation.pipeline.denoise import Denoise
-from bimcvr.curation.sources.study import SourceStudy
+from bimcvr.curation.study import SourceStudy
 from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
 from bimcvr.data.reading.refused import RefusedVolume
 

@@ -18,7 +18,7 @@ from bimcvr.curation.archives.archives import Keep, is_archive
 from bimcvr.curation.archives.file_tree import files_below, is_volume
 from bimcvr.curation.pipeline.ingest import Recipe, Taken, take_in
 from bimcvr.curation.pipeline.step_log import write_changed
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 Item = Taken | SetAside

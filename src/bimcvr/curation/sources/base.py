@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 
 
 class Unsharded(ABC):

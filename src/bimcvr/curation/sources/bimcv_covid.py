@@ -18,7 +18,7 @@ from bimcvr.curation.sources.csv_tables import parse_list, read_table
 from bimcvr.curation.sources.dicom_metadata import age_in_years, columns_of_json
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.rotations import PATTERN, agrees_with_header, read_rotations
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 _TABLES = (".tsv", ".csv")

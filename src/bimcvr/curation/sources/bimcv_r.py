@@ -14,7 +14,7 @@ from bimcvr.curation.archives.archives import Keep, Limits, is_archive, release,
 from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
 from bimcvr.curation.sources.csv_tables import Table, read_table
 from bimcvr.curation.sources.label_columns import read_label_columns
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 # the first that is there is read: the fullest first, then the later top-level one, then those of the authors' loader

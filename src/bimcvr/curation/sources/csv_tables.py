@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 from bimcvr.errors import UserError
 
 # far above any report, and below what makes Python's parser slow

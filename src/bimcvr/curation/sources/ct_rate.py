@@ -17,7 +17,7 @@ from bimcvr.curation.archives.file_tree import files_below, is_volume, stem_of
 from bimcvr.curation.sources.base import Unsharded
 from bimcvr.curation.sources.csv_tables import Table, read_table
 from bimcvr.curation.sources.dicom_metadata import columns_of
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 KEY, SECTIONS = "VolumeName", ("Findings_EN", "Impressions_EN")

@@ -15,7 +15,7 @@ from bimcvr.curation.archives.file_tree import files_below, is_inside
 from bimcvr.curation.sources.base import Unsharded
 from bimcvr.curation.sources.csv_tables import read_table
 from bimcvr.curation.sources.dicom_metadata import TAGS, columns_of_header
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.data.reading.dicom_series import is_dicom
 from bimcvr.errors import UserError

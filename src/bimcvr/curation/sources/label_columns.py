@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bimcvr.curation.sources.csv_tables import parse_codes, parse_list, parse_sentences
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 
 
 def _joined(parse: Callable[[str], list[str]]) -> Callable[[str], str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from bimcvr.curation.archives.file_tree import is_inside
 from bimcvr.curation.sources.base import Unsharded
 from bimcvr.curation.sources.csv_tables import read_table
-from bimcvr.curation.sources.study import SetAside, SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
 

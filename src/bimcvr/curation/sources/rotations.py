@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.curation.sources.csv_tables import read_table
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 
 # type: for each axis of the result, the stored axis (of x, y, z) that it was; type_0 changes nothing
 ORDER: dict[str, tuple[int, int, int]] = {

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from bimcvr.suites.tables.model import Cell, Line, Table
+from bimcvr.suites.table import Cell, Line, Table
 
 _ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--",

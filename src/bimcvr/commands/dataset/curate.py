@@ -19,7 +19,7 @@ from bimcvr.curation.pipeline.rows import Row, rows_of
 from bimcvr.curation.pipeline.shards import Item, Parts, Share, Source, take_in_all
 from bimcvr.curation.pipeline.step_log import write_changed, write_csv
 from bimcvr.curation.pipeline.steps import Steps, TranslateStep, run_steps
-from bimcvr.curation.sources.study import SetAside
+from bimcvr.curation.study import SetAside
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:

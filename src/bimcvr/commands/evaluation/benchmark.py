@@ -68,7 +68,7 @@ def benchmark(
 
 
 def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
-    from bimcvr.commands.phantom import phantom
+    from bimcvr.commands.dataset.phantom import phantom
     from bimcvr.errors import UserError
 
     if suite.cohort is None:

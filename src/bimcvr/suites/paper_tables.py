@@ -14,7 +14,7 @@ from bimcvr.suites.differences import Difference, best_and_significant, differen
 from bimcvr.suites.published import paper_table
 from bimcvr.suites.run_process import ABSENT, DONE
 from bimcvr.suites.scores import KEYWORDS, LARGE, Method
-from bimcvr.suites.tables.model import Cell, Column, Line, Source, Table
+from bimcvr.suites.table import Cell, Column, Line, Source, Table
 
 RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")

@@ -1,0 +1,1 @@
+"""Verbs that index studies and find them."""
