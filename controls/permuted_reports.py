@@ -31,8 +31,10 @@ def permuted(path: Path, seed: int) -> Path:
     donor = dict(zip(patients[order], patients[np.roll(order, 1)], strict=True))
     first = table[train].drop_duplicates("patient_id").set_index("patient_id")
     for column in ("report", "report_id", "facts", "labels"):
-        table[column] = [str(first.at[donor[patient], column]) if own else kept for patient, own, kept
-                         in zip(table["patient_id"], train, table[column], strict=True)]
+        table[column] = [
+            str(first.at[donor[patient], column]) if own else kept
+            for patient, own, kept in zip(table["patient_id"], train, table[column], strict=True)
+        ]
     out = path.with_name("permuted.csv")
     write_manifest(pd.DataFrame(table), out)
     return out
@@ -42,8 +44,20 @@ def run(manifest: Path, runs: Path, name: str, seed: int, extra: list[str]) -> d
     """Train and test once, or read the result if it is there already."""
     found = sorted((runs / name).glob(f"*-{seed}/result.json"))
     if not found:
-        words = [*EXPERIMENT, "--data.manifest", str(manifest), "--runs", str(runs), "--experiment", name,
-                 "--seed_everything", str(seed), "--trainer.logger", "false", *extra]
+        words = [
+            *EXPERIMENT,
+            "--data.manifest",
+            str(manifest),
+            "--runs",
+            str(runs),
+            "--experiment",
+            name,
+            "--seed_everything",
+            str(seed),
+            "--trainer.logger",
+            "false",
+            *extra,
+        ]
         for verb, checkpoint in (("fit", "last"), ("test", "best")):
             if main([verb, *words, "--ckpt_path", checkpoint]):
                 raise SystemExit(f"{verb} of {name}, seed {seed}, failed")
@@ -57,8 +71,11 @@ def line(name: str, result: dict[str, object]) -> str:
     metrics, intervals = result["metrics"], result["intervals"]
     assert isinstance(metrics, dict)
     assert isinstance(intervals, dict)
-    parts = [f"{way} R@10 {metrics[way]['R@10']:.1f} % [{intervals[way]['R@10'][0]:.1f}, {intervals[way]['R@10'][1]:.1f}] "
-             f"R@1 {metrics[way]['R@1']:.1f} % MdR {metrics[way]['MdR']:.1f}" for way in ("text_to_image", "image_to_text")]
+    parts = [
+        f"{way} R@10 {metrics[way]['R@10']:.1f} % [{intervals[way]['R@10'][0]:.1f}, {intervals[way]['R@10'][1]:.1f}] "
+        f"R@1 {metrics[way]['R@1']:.1f} % MdR {metrics[way]['MdR']:.1f}"
+        for way in ("text_to_image", "image_to_text")
+    ]
     return f"{name:<10}" + "   ".join(parts)
 
 
@@ -74,9 +91,11 @@ def benchmark() -> None:
     main(["phantom", str(cohort), "--patients", str(arguments.patients), "--seed", str(arguments.cohort_seed)])
     results = [run(cohort / "manifest.csv", arguments.folder, "quick", seed, extra) for seed in range(arguments.seeds)]
     control = run(permuted(cohort / "manifest.csv", 0), arguments.folder, "permuted", 0, extra)
-    print(f"\nPHANTOM (synthetic data), cohort seed {arguments.cohort_seed}, {arguments.patients} patients; test: "
-          f"{results[0]['n_queries']} volumes of {results[0]['n_patients']} patients, "
-          f"split {results[0]['about']['split_strategy']}")  # type: ignore[index]
+    print(
+        f"\nPHANTOM (synthetic data), cohort seed {arguments.cohort_seed}, {arguments.patients} patients; test: "
+        f"{results[0]['n_queries']} volumes of {results[0]['n_patients']} patients, "
+        f"split {results[0]['about']['split_strategy']}"
+    )  # type: ignore[index]
     print(f"chance {results[0]['chance']}\nceiling {results[0]['ceiling']}")
     for seed, result in enumerate(results):
         print(line(f"seed {seed}", result))

@@ -2,7 +2,8 @@
 
     python perf/bootstrap.py [--runs 3] [--check]
 
-The bar is 10 seconds; that the figures equal a naive loop over the same draws is a test (tests/metrics/test_bootstrap.py).
+The bar is 10 seconds; that the figures equal a naive loop over the same draws is a test
+(tests/metrics/test_bootstrap.py).
 """
 
 import argparse
@@ -35,8 +36,10 @@ def main() -> int:
         for direction in above:
             intervals(outcomes(Ranks(direction, tied, tied + 1), (1, 5, 10)), patients)
         seconds.append(time.perf_counter() - began)
-    print(f"N = {N:,}, {RESAMPLES:,} resamples, both directions, R@1/5/10, MRR, MdR, MnR, one thread: {statistics.median(seconds):.1f} s "
-          f"(median of {options.runs})")
+    print(
+        f"N = {N:,}, {RESAMPLES:,} resamples, both directions, R@1/5/10, MRR, MdR, MnR, one thread:"
+        f" {statistics.median(seconds):.1f} s (median of {options.runs})"
+    )
     return 0 if statistics.median(seconds) <= MOST_SECONDS or not options.check else 1
 
 

@@ -1,10 +1,11 @@
 """Are the labels that curation reads from reports right?
 
-Prints two comparisons. Phantom reports against what was planted: precision and recall over the phantom's own labels, the share of planted
-findings whose phrasing the keyword library lacks (its literal phrases alone do not find them), and the recall of those. Spanish clinical
-sentences of NUBes (Lima Lopez et al., LREC 2020; BRAT files in $BIMCVR_REAL_DATA/text_es_nubes) against their annotated negation spans:
-the share of library mentions whose "inside or outside a negation" is decided right, by halves of the documents: the triggers were written
-with the first half in view. `--errors` lists the wrong ones.
+Prints two comparisons. Phantom reports against what was planted: precision and recall over the phantom's own labels,
+the share of planted findings whose phrasing the keyword library lacks (its literal phrases alone do not find them), and
+the recall of those. Spanish clinical sentences of NUBes (Lima Lopez et al., LREC 2020; BRAT files in
+$BIMCVR_REAL_DATA/text_es_nubes) against their annotated negation spans: the share of library mentions whose "inside or
+outside a negation" is decided right, by halves of the
+documents: the triggers were written with the first half in view. `--errors` lists the wrong ones.
 """
 
 import argparse
@@ -56,7 +57,9 @@ def phantom_agreement(patients: int, seed: int, library: Library | None = None) 
         truth = {NAMES.get(finding.finding, finding.finding) for finding in study.findings} or {NORMAL}
         given = set(extractor.labels(study.report, parents=True)) & ours
         unknown = truth - set(literal.labels(study.report, parents=True))
-        count.update(true=len(truth), given=len(given), both=len(truth & given), unknown=len(unknown), found=len(unknown & given))
+        count.update(
+            true=len(truth), given=len(given), both=len(truth & given), unknown=len(unknown), found=len(unknown & given)
+        )
         missed.update(truth - given)
     return Agreement(
         count["both"] / count["given"], count["both"] / count["true"], count["unknown"] / count["true"],
@@ -90,16 +93,22 @@ def nubes_decisions(folder: Path) -> list[Decision]:
     extractor = LabelExtractor()
     decisions = []
     for path in sorted(folder.rglob("*.ann")):
-        text, spans = path.with_suffix(".txt").read_text(encoding="utf-8"), list(_negations(path.read_text(encoding="utf-8")))
+        text, spans = (
+            path.with_suffix(".txt").read_text(encoding="utf-8"),
+            list(_negations(path.read_text(encoding="utf-8"))),
+        )
         first_half = hashlib.sha256(path.stem.encode()).digest()[0] % 2 == 0
         for mention in extractor(text):
             if mention.label == NORMAL:
                 continue
             middle = (mention.start + mention.end) / 2
             start = text.rfind("\n", 0, mention.start) + 1
-            line = f"{text[start : mention.start]}[{text[mention.start : mention.end]}]{text[mention.end :].split(chr(10))[0]}"
+            rest = text[mention.end :].split("\n")[0]
+            line = f"{text[start : mention.start]}[{text[mention.start : mention.end]}]{rest}"
             negated = any(low <= middle < high for low, high in spans)
-            decisions.append(Decision(path.stem, first_half, mention.label, negated, mention.assertion == "absent", line))
+            decisions.append(
+                Decision(path.stem, first_half, mention.label, negated, mention.assertion == "absent", line)
+            )
     return decisions
 
 
@@ -138,20 +147,31 @@ def main() -> None:
     args = parser.parse_args()
     agreement = phantom_agreement(args.patients, args.seed, read_library(args.library) if args.library else None)
     print(f"phantom, {args.patients} patients: precision {agreement.precision:.3f}, recall {agreement.recall:.3f}")
-    print(f"  phrasings the library lacks: {agreement.unknown:.3f} of the findings, their recall {agreement.unknown_recall:.3f}")
+    print(
+        f"  phrasings the library lacks: {agreement.unknown:.3f} of the findings, their recall"
+        f" {agreement.unknown_recall:.3f}"
+    )
     print(f"  missed: {dict(agreement.missed.most_common())}")
     if not os.environ.get("BIMCVR_REAL_DATA"):
         print("BIMCVR_REAL_DATA names no folder: the annotated sentences are left out")
         return
     decisions = nubes_decisions(Path(os.environ["BIMCVR_REAL_DATA"]) / "text_es_nubes")
-    halves = {"first half": [d for d in decisions if d.first_half], "second half": [d for d in decisions if not d.first_half]}
+    halves = {
+        "first half": [d for d in decisions if d.first_half],
+        "second half": [d for d in decisions if not d.first_half],
+    }
     for name, part in {**halves, "all": decisions}.items():
         share, low, high = right_share(part)
-        print(f"NUBes, {name}: {len(part)} mentions ({sum(d.negated for d in part)} negated), {share:.3f} right [{low:.3f}, {high:.3f}]")
+        print(
+            f"NUBes, {name}: {len(part)} mentions ({sum(d.negated for d in part)} negated), {share:.3f} right"
+            f" [{low:.3f}, {high:.3f}]"
+        )
     for decision in decisions if args.errors else ():
         if decision.negated != decision.absent:
             side = "first" if decision.first_half else "second"
-            print(f"  {side} half, {'negated' if decision.negated else 'not negated'}, {decision.label}: {decision.line}")
+            print(
+                f"  {side} half, {'negated' if decision.negated else 'not negated'}, {decision.label}: {decision.line}"
+            )
 
 
 if __name__ == "__main__":

@@ -41,8 +41,10 @@ def main() -> int:
         path = Path(folder) / "chest.nii.gz"
         print(_machine())
         _write_chest(path)
-        print(f"{' × '.join(map(str, SHAPE[::-1]))} int16 .nii.gz of {path.stat().st_size / 1e6:.0f} MB to "
-              f"{' × '.join(map(str, SIZE))}, 1 thread, {options.runs} paired runs")
+        print(
+            f"{' × '.join(map(str, SHAPE[::-1]))} int16 .nii.gz of {path.stat().st_size / 1e6:.0f} MB to "
+            f"{' × '.join(map(str, SIZE))}, 1 thread, {options.runs} paired runs"
+        )
         held = _speed(path, options.runs)
         held += [_bar("rms from the float64 separable filter, HU", _rms(path), at_most=MOST_RMS)]
         held += [_bar("peak above the imports, MB", _peak(path), at_most=MOST_MB)]
@@ -76,8 +78,10 @@ def _speed(path: Path, runs: int) -> list[bool]:
     read, ours, torchio = times.values()
     in_reads = statistics.median(our / bare for our, bare in zip(ours, read, strict=True))
     faster = statistics.median(theirs / our for theirs, our in zip(torchio, ours, strict=True))
-    return [_bar("times SimpleITK's bare read", in_reads, at_most=MOST_READS),
-            _bar("times faster than TorchIO", faster, at_least=LEAST_TORCHIO)]
+    return [
+        _bar("times SimpleITK's bare read", in_reads, at_most=MOST_READS),
+        _bar("times faster than TorchIO", faster, at_least=LEAST_TORCHIO),
+    ]
 
 
 def _torchio(path: Path) -> Callable[[], object]:
@@ -85,11 +89,13 @@ def _torchio(path: Path) -> Callable[[], object]:
     import torchio
 
     across, along, up = (mm * old / new for mm, old, new in zip(SPACING, SHAPE[::-1], SIZE[::-1], strict=True))
-    pipeline = torchio.Compose([
-        torchio.ToCanonical(),
-        torchio.Clamp(-1024, 3071),
-        torchio.Resample((across, along, up), antialias=True),
-    ])
+    pipeline = torchio.Compose(
+        [
+            torchio.ToCanonical(),
+            torchio.Clamp(-1024, 3071),
+            torchio.Resample((across, along, up), antialias=True),
+        ]
+    )
     return lambda: pipeline(torchio.ScalarImage(path)).data  # type: ignore[no-untyped-call]
 
 
@@ -101,7 +107,7 @@ def _write_chest(path: Path) -> None:
     import SimpleITK
 
     rng = np.random.default_rng(0)
-    z, y, x = np.ogrid[-1:1:SHAPE[0] * 1j, -1:1:SHAPE[1] * 1j, -1:1:SHAPE[2] * 1j]
+    z, y, x = np.ogrid[-1 : 1 : SHAPE[0] * 1j, -1 : 1 : SHAPE[1] * 1j, -1 : 1 : SHAPE[2] * 1j]
     hu = np.full(SHAPE, -1000, dtype=np.float32)
     hu[np.broadcast_to((x / 0.9) ** 2 + (y / 0.65) ** 2 < 1, SHAPE)] = 40
     for side in (-1, 1):
@@ -174,9 +180,11 @@ def _machine() -> str:
     import torch
     import torchio
 
-    return (f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python "
-            f"{platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}, torchio "
-            f"{torchio.__version__}, SimpleITK {SimpleITK.Version_VersionString()}")
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python "
+        f"{platform.python_version()}, numpy {np.__version__}, torch {torch.__version__}, torchio "
+        f"{torchio.__version__}, SimpleITK {SimpleITK.Version_VersionString()}"
+    )
 
 
 def _processor() -> str:

@@ -2,9 +2,10 @@
 
     python perf/ranks.py [--runs 7] [--threads 2] [--check]
 
-d = 512. Embeddings are those of a model that has learned something: texts are images with noise. All candidates run in turn
-within each run; the figures are medians of the runs' ratios. "Bare product" is the float32 product of the same tiles, of
-all pairs once. Memory is the peak resident size of a fresh process above what it held with the embeddings in it.
+d = 512. Embeddings are those of a model that has learned something: texts are images with noise. All candidates run in
+turn within each run; the figures are medians of the runs' ratios. "Bare product" is the float32 product of the same
+tiles, of all pairs once. Memory is the peak resident size of a fresh process above what it held with the embeddings in
+it.
 """
 
 import argparse
@@ -40,10 +41,15 @@ def main() -> int:
     if options.peak_of:
         print(peak_in_this_process(options.peak_of))
         return 0
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {options.threads} threads, "
-          f"{options.runs} paired runs, d = {WIDTH}")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__},"
+        f" {options.threads} threads, {options.runs} paired runs, d = {WIDTH}"
+    )
     held = [
-        whole(1_614, options.runs, with_torchmetrics=True), whole(6_000, options.runs), whole(10_000, options.runs), part(options.runs),
+        whole(1_614, options.runs, with_torchmetrics=True),
+        whole(6_000, options.runs),
+        whole(10_000, options.runs),
+        part(options.runs),
         memory(10_000),
     ]
     return 0 if all(held) or not options.check else 1
@@ -54,14 +60,21 @@ def whole(n: int, runs: int, with_torchmetrics: bool = False) -> bool:
     image, text = embeddings(n)
     group = torch.arange(n)
     candidates: dict[str, Callable[[], object]] = {
-        "ours": lambda: rank_both(image, text, group), "product": lambda: product(image, text), "argsort": lambda: argsort(image, text),
+        "ours": lambda: rank_both(image, text, group),
+        "product": lambda: product(image, text),
+        "argsort": lambda: argsort(image, text),
     }
     if with_torchmetrics:
         candidates["torchmetrics"] = lambda: torchmetrics_recall(image, text)
     times = measure(candidates, runs)
-    ratios = {name: statistics.median(a / b for a, b in zip(times[name], times["ours"], strict=True)) for name in candidates}
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(times[name], times["ours"], strict=True)) for name in candidates
+    }
     products = 1 / ratios["product"]
-    shown = f"N = {n:,}, both directions: {1000 * statistics.median(times['ours']):.0f} ms = {products:.2f} x the bare product; "
+    shown = (
+        f"N = {n:,}, both directions: {1000 * statistics.median(times['ours']):.0f} ms = {products:.2f} x the bare"
+        " product; "
+    )
     shown += f"argsort takes {ratios['argsort']:.1f} x ours"
     shown += f", torchmetrics {ratios['torchmetrics']:.1f} x ours" if with_torchmetrics else ""
     print(shown, flush=True)
@@ -109,7 +122,9 @@ def peak_in_this_process(n: int) -> float:
 
 
 def _peak_kb() -> int:
-    return int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))
+    return int(
+        next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    )
 
 
 def embeddings(n: int) -> tuple[Tensor, Tensor]:
@@ -135,8 +150,14 @@ def argsort(image: Tensor, text: Tensor, chunk: int = 512) -> tuple[Tensor, Tens
     ways = []
     for query, gallery in ((texts, images), (images, texts)):
         ranks = [
-            ((query[i : i + chunk] @ gallery.T).argsort(dim=1, descending=True) == torch.arange(i, min(i + chunk, len(query)))[:, None])
-            .int().argmax(1) + 1 for i in range(0, len(query), chunk)
+            (
+                (query[i : i + chunk] @ gallery.T).argsort(dim=1, descending=True)
+                == torch.arange(i, min(i + chunk, len(query)))[:, None]
+            )
+            .int()
+            .argmax(1)
+            + 1
+            for i in range(0, len(query), chunk)
         ]
         ways.append(torch.cat(ranks))
     return ways[0], ways[1]
@@ -148,8 +169,11 @@ def torchmetrics_recall(image: Tensor, text: Tensor) -> Tensor:
 
     n = len(image)
     metric = RetrievalRecall(top_k=10)
-    metric.update((normalize(text) @ normalize(image).T).flatten() + 2, torch.eye(n, dtype=torch.bool).flatten(),
-                  torch.arange(n).repeat_interleave(n))
+    metric.update(
+        (normalize(text) @ normalize(image).T).flatten() + 2,
+        torch.eye(n, dtype=torch.bool).flatten(),
+        torch.arange(n).repeat_interleave(n),
+    )
     recall: Tensor = metric.compute()
     return recall
 

@@ -3,10 +3,11 @@
     python perf/search.py [--studies 100000] [--dim 512] [--top 100] [--batch 256] [--runs 15] [--threads 2] [--check]
                                 [--checkpoint runs/…/best.ckpt]
 
-An index of that size is made first, through the same writer as `index`: rows and reports in LanceDB, vectors in the mapped file.
-Vectors are those of a model that has learned something: clusters with noise. Both sides return the ids and scores of the top studies;
-both have the same number of threads, and run in turn within each run. Figures are medians, of ratios too: those of a run's two sides.
-Before anything is timed, both sides' answers are compared with a float64 product.
+An index of that size is made first, through the same writer as `index`: rows and reports in LanceDB, vectors in the
+mapped file. Vectors are those of a model that has learned something: clusters with noise. Both sides return the ids and
+scores of the top studies; both have the same number of threads, and run in turn within each run. Figures are medians,
+of ratios
+too: those of a run's two sides. Before anything is timed, both sides' answers are compared with a float64 product.
 """
 
 import argparse
@@ -30,7 +31,16 @@ from bimcvr.search.query.encoder import SearchModel
 from bimcvr.search.query.searcher import Searcher
 
 BATCH_BAR, SINGLE_BAR, P95_BAR_MS = 1.2, 1.0, 50.0
-FINDINGS = ("pleural effusion", "atelectasis", "a nodule", "consolidation", "emphysema", "an aneurysm", "cardiomegaly", "a hiatal hernia")
+FINDINGS = (
+    "pleural effusion",
+    "atelectasis",
+    "a nodule",
+    "consolidation",
+    "emphysema",
+    "an aneurysm",
+    "cardiomegaly",
+    "a hiatal hernia",
+)
 
 
 def main() -> int:
@@ -44,8 +54,10 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-          f"torch {torch.__version__}, faiss {faiss.__version__}, {options.threads} threads")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"torch {torch.__version__}, faiss {faiss.__version__}, {options.threads} threads"
+    )
     print(f"{options.studies:,} studies x {options.dim}, top {options.top}")
     with tempfile.TemporaryDirectory() as folder:
         vectors = make_index(Path(folder), options.studies, options.dim)
@@ -93,8 +105,11 @@ def compare(index: Index, vectors: np.ndarray, options: argparse.Namespace) -> b
     flat.add(vectors)
     check(searcher, flat, vectors, queries[:32], top)
 
-    single = paired(options.runs * 8, lambda i: searcher.top(queries[i % len(queries)][None], top=top),
-                           lambda i: flat.search(queries[i % len(queries)][None], top))
+    single = paired(
+        options.runs * 8,
+        lambda i: searcher.top(queries[i % len(queries)][None], top=top),
+        lambda i: flat.search(queries[i % len(queries)][None], top),
+    )
     batch = paired(options.runs, lambda _: searcher.top(queries, top=top), lambda _: flat.search(queries, top))
     p95 = 1000 * percentile(lambda i: searcher.top(queries[i % len(queries)][None], top=top), options.singles, 95)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
@@ -106,12 +121,20 @@ def compare(index: Index, vectors: np.ndarray, options: argparse.Namespace) -> b
         return searcher.study(index.study_ids[i], top=top)
 
     print(f"one query: {single[0]:.1f} ms, FAISS {single[1]:.1f} ms, ratio {single[2]:.2f} (bar {SINGLE_BAR})")
-    print(f"batch of {options.batch}: {batch[0]:.0f} ms ({1000 * options.batch / batch[0]:.0f} queries/s), FAISS {batch[1]:.0f} ms, "
-          f"ratio {batch[2]:.2f} (bar {BATCH_BAR})")
-    print(f"p95 of one query's vector search: {p95:.1f} ms (bar {P95_BAR_MS:.0f}); a whole answer with {top} rows and marked words: "
-          f"median {1000 * percentile(whole, 50, 50):.0f} ms, p95 {1000 * percentile(whole, 50, 95):.0f} ms")
-    print(f"memory: {vectors.nbytes / 2**20:.0f} MB of vectors a stream, mapped from the file ({mapped:.0f} MB resident after one scan); a "
-          f"batch lifts the peak by {lifted:.0f} MB; FAISS holds its own copy of {vectors.nbytes / 2**20:.0f} MB")
+    print(
+        f"batch of {options.batch}: {batch[0]:.0f} ms ({1000 * options.batch / batch[0]:.0f} queries/s), FAISS"
+        f" {batch[1]:.0f} ms, ratio {batch[2]:.2f} (bar {BATCH_BAR})"
+    )
+    print(
+        f"p95 of one query's vector search: {p95:.1f} ms (bar {P95_BAR_MS:.0f}); a whole answer with {top} rows and"
+        f" marked words: median {1000 * percentile(whole, 50, 50):.0f} ms, p95"
+        f" {1000 * percentile(whole, 50, 95):.0f} ms"
+    )
+    print(
+        f"memory: {vectors.nbytes / 2**20:.0f} MB of vectors a stream, mapped from the file ({mapped:.0f} MB resident"
+        f" after one scan); a batch lifts the peak by {lifted:.0f} MB; FAISS holds its own copy of"
+        f" {vectors.nbytes / 2**20:.0f} MB"
+    )
     return batch[2] <= BATCH_BAR and single[2] <= SINGLE_BAR and p95 < P95_BAR_MS
 
 
@@ -124,14 +147,19 @@ def check(searcher: Searcher, flat: "faiss.IndexFlatIP", vectors: np.ndarray, qu
     alone = [searcher.top(query[None], top=top)[0] for query in queries]
     ours = [[int(name[1:]) for name, _ in found] for found in batch]
     same = sum(list(row) == found for row, found in zip(best, ours, strict=True))
-    print(f"checked: {same} of {len(queries)} lists equal float64's in order, FAISS's sets overlap by "
-          f"{np.mean([len(set(a) & set(b)) / top for a, b in zip(theirs, ours, strict=True)]):.4f}")
+    print(
+        f"checked: {same} of {len(queries)} lists equal float64's in order, FAISS's sets overlap by "
+        f"{np.mean([len(set(a) & set(b)) / top for a, b in zip(theirs, ours, strict=True)]):.4f}"
+    )
     if batch != alone or same < len(queries):
         raise SystemExit("our answers are not exact")
 
 
 def paired(runs: int, ours: Callable[[int], object], theirs: Callable[[int], object]) -> tuple[float, float, float]:
-    """Return both sides' median milliseconds and the median of the ratios; the first is untimed, and they take turns in going first."""
+    """Return both sides' median milliseconds and the median of the ratios.
+
+    The first is untimed, and they take turns in going first.
+    """
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     sides = [("ours", ours), ("theirs", theirs)]
     for i in range(runs + 1):
@@ -173,7 +201,14 @@ def peak_mb() -> float:
 
 
 def _status_mb(name: str) -> float:
-    return int(next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))) / 1024
+    return (
+        int(
+            next(
+                line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name)
+            )
+        )
+        / 1024
+    )
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
     python perf/serve_load.py INDEX [--clients 20] [--seconds 30] [--volume scan.nii.gz] [--check]
 
-Starts `python -m bimcvr serve INDEX` and asks it as people do: texts, keywords, cases, thumbnails, source volumes, and now and then a
-volume of their own. Each client sends its next request when it has the answer. Every text ends in a number that was not asked before:
-encoders keep what they have read once, and so the text tower runs for each. Keywords are not embedded anew: their prompts are in the index.
-Memory is the server's resident set; it counts as flat if its median in the last third of the time is at most 8 MB above that in the
-second third, which in 30 s is a leak of 0.8 MB a second. Bar: no errors, flat memory.
+Starts `python -m bimcvr serve INDEX` and asks it as people do: texts, keywords, cases, thumbnails, source volumes, and
+now and then a volume of their own. Each client sends its next request when it has the answer. Every text ends in a
+number that was not asked before: encoders keep what they have read once, and so the text tower runs for each. Keywords
+are not embedded
+anew: their prompts are in the index. Memory is the server's resident set; it counts as flat if its median in the last
+third of the time is at most 8 MB above that in the second third, which in 30 s is a leak of 0.8 MB a second. Bar: no
+errors, flat memory.
 """
 
 import argparse
@@ -27,8 +29,13 @@ from pathlib import Path
 
 import httpx
 
-TEXTS = ("large right pleural effusion", "there is a nodule in the left upper lobe", "cardiomegaly", "no acute findings",
-         "consolidation of the right lower lobe")
+TEXTS = (
+    "large right pleural effusion",
+    "there is a nodule in the left upper lobe",
+    "cardiomegaly",
+    "no acute findings",
+    "consolidation of the right lower lobe",
+)
 ROUND = ("text", "thumbnail", "case", "thumbnail", "keyword", "thumbnail", "volume", "text", "study", "words")
 EACH_UPLOAD = 25
 """One in so many requests of a client sends a volume; the first client begins with it."""
@@ -63,7 +70,10 @@ class Load:
     def is_flat(self) -> bool:
         """Tell whether the memory has stopped growing."""
         third = len(self.memory_mb) // 3
-        before, after = statistics.median(self.memory_mb[third : 2 * third]), statistics.median(self.memory_mb[2 * third :])
+        before, after = (
+            statistics.median(self.memory_mb[third : 2 * third]),
+            statistics.median(self.memory_mb[2 * third :]),
+        )
         return after - before <= FLAT_MB
 
 
@@ -91,8 +101,10 @@ async def _drive(address: str, pid: int, clients: int, seconds: float, volume: P
         own = (await client.get("/api/volume", params={"case": cases[0]})).content
         sent, name = (volume.read_bytes(), volume.name) if volume else (own, "query.nii.gz")
         grid = (await client.get("/api/case", params={"case": cases[0]})).json()["grid"]["size"]
-        load.volumes = (f"a case's volume has {' × '.join(map(str, grid))} voxels, {len(own) / 2**20:.1f} MB as sent; "
-                        f"{'another' if volume else 'the same'} is uploaded, {len(sent) / 2**20:.1f} MB")
+        load.volumes = (
+            f"a case's volume has {' × '.join(map(str, grid))} voxels, {len(own) / 2**20:.1f} MB as sent; "
+            f"{'another' if volume else 'the same'} is uploaded, {len(sent) / 2**20:.1f} MB"
+        )
         until = time.monotonic() + seconds
         work = [_client(client, load, number, until, cases, keywords, (name, sent)) for number in range(clients)]
         await asyncio.gather(_watch(load, pid, until), *work)
@@ -100,7 +112,13 @@ async def _drive(address: str, pid: int, clients: int, seconds: float, volume: P
 
 
 async def _client(
-    client: httpx.AsyncClient, load: Load, number: int, until: float, cases: list[str], keywords: list[str], upload: tuple[str, bytes]
+    client: httpx.AsyncClient,
+    load: Load,
+    number: int,
+    until: float,
+    cases: list[str],
+    keywords: list[str],
+    upload: tuple[str, bytes],
 ) -> None:
     for turn in itertools.count(number):
         if time.monotonic() >= until:
@@ -108,7 +126,9 @@ async def _client(
         kind = "upload" if turn % EACH_UPLOAD == 0 else ROUND[turn % len(ROUND)]
         began = time.perf_counter()
         try:
-            answer = await _ask(client, kind, turn, cases[turn * 7 % len(cases)], keywords[turn % len(keywords)], upload)
+            answer = await _ask(
+                client, kind, turn, cases[turn * 7 % len(cases)], keywords[turn % len(keywords)], upload
+            )
             load.seconds[kind].append(time.perf_counter() - began)
             if answer.status_code != 200:
                 load.errors.append(f"{kind}: {answer.status_code} {answer.text[:200]}")
@@ -116,10 +136,19 @@ async def _client(
             load.errors.append(f"{kind}: {type(error).__name__}")
 
 
-async def _ask(client: httpx.AsyncClient, kind: str, turn: int, case: str, keyword: str, upload: tuple[str, bytes]) -> httpx.Response:
-    queries = {"text": f"{TEXTS[turn % len(TEXTS)]}, number {next(_NEW)}", "keyword": keyword, "study": case, "words": keyword}
+async def _ask(
+    client: httpx.AsyncClient, kind: str, turn: int, case: str, keyword: str, upload: tuple[str, bytes]
+) -> httpx.Response:
+    queries = {
+        "text": f"{TEXTS[turn % len(TEXTS)]}, number {next(_NEW)}",
+        "keyword": keyword,
+        "study": case,
+        "words": keyword,
+    }
     if kind in queries:
-        return await client.post("/api/search", json={"mode": kind, "query": queries[kind], "hybrid": kind == "text" and turn % 2 == 0})
+        return await client.post(
+            "/api/search", json={"mode": kind, "query": queries[kind], "hybrid": kind == "text" and turn % 2 == 0}
+        )
     if kind == "upload":
         return await client.post("/api/search/volume", params={"name": upload[0]}, content=upload[1])
     return await client.get(f"/api/{kind}", params={"case": case})
@@ -161,18 +190,28 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 if the bar was not held")
     options = parser.parse_args()
     with _served(options.index) as (address, pid):
-        drive(address, pid, options.clients, 10, options.volume)  # what is loaded once is loaded, what is kept has grown
+        drive(
+            address, pid, options.clients, 10, options.volume
+        )  # what is loaded once is loaded, what is kept has grown
         load = drive(address, pid, options.clients, options.seconds, options.volume)
     number = sum(map(len, load.seconds.values()))
-    print(f"{options.clients} clients, {options.seconds:g} s, {os.cpu_count()} cores: {number} requests, "
-          f"{number / options.seconds:.0f} a second, {len(load.errors)} errors")
+    print(
+        f"{options.clients} clients, {options.seconds:g} s, {os.cpu_count()} cores: {number} requests, "
+        f"{number / options.seconds:.0f} a second, {len(load.errors)} errors"
+    )
     print(f"  {load.volumes}")
     for kind in (*sorted(load.seconds), None):
         of = load.seconds[kind] if kind else list(itertools.chain(*load.seconds.values()))
-        print(f"  {kind or 'all':<10} {len(of):>6}   p50 {load.quantile(0.5, kind):>7.0f} ms   p99 {load.quantile(0.99, kind):>7.0f} ms")
+        print(
+            f"  {kind or 'all':<10} {len(of):>6}   p50 {load.quantile(0.5, kind):>7.0f} ms   p99"
+            f" {load.quantile(0.99, kind):>7.0f} ms"
+        )
     tenths = load.memory_mb[:: max(1, len(load.memory_mb) // 10)]
-    print(f"  memory     {' '.join(f'{value:.0f}' for value in tenths)} MB; median {statistics.median(load.memory_mb):.0f}, highest "
-          f"{max(load.memory_mb):.0f}: {'flat' if load.is_flat() else 'growing'}")
+    print(
+        f"  memory     {' '.join(f'{value:.0f}' for value in tenths)} MB; median"
+        f" {statistics.median(load.memory_mb):.0f}, highest {max(load.memory_mb):.0f}:"
+        f" {'flat' if load.is_flat() else 'growing'}"
+    )
     for error in load.errors[:5]:
         print(f"  error: {error}")
     return 1 if options.check and (load.errors or not load.is_flat()) else 0

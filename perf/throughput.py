@@ -5,8 +5,8 @@
 
 Takes the options of `fit`; without data.manifest it writes a cohort of noise on the model's grid. The text encoder is
 left out: a frozen one's features are kept after the first epoch, so random vectors stand in for them. Prints what it
-measured, and with --out appends it to a file of JSON rows. Share of the peak (MFU) only with --peak_tflops, the device's
-speed at this precision as its maker states it.
+measured, and with --out appends it to a file of JSON rows. Share of the peak (MFU) only with --peak_tflops, the
+device's speed at this precision as its maker states it.
 """
 
 import itertools
@@ -29,7 +29,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from bimcvr.commands.training.dry_run import DryRunCLI
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
+from bimcvr.models.profiling.train_step import (
+    make_optimizer,
+    peak_bytes,
+    random_batch,
+    reset_peak,
+    synchronize,
+    volume_step,
+)
 from bimcvr.provenance import git_commit, versions
 from bimcvr.training.lightning_cli import command_line
 
@@ -47,8 +54,12 @@ class ThroughputCLI(DryRunCLI):
         """Add what only the benchmark asks."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--steps", type=int, default=20, help="Steps that are timed, after 3 that are not.")
-        parser.add_argument("--compile", type=str | None, default=None, help="Backend of torch.compile for the volume encoder.")
-        parser.add_argument("--out", type=Path | None, default=None, help="File of JSON rows that the result is appended to.")
+        parser.add_argument(
+            "--compile", type=str | None, default=None, help="Backend of torch.compile for the volume encoder."
+        )
+        parser.add_argument(
+            "--out", type=Path | None, default=None, help="File of JSON rows that the result is appended to."
+        )
 
 
 def main(arguments: list[str]) -> int:
@@ -114,20 +125,35 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
     with_data = _time(step, _endless(data), options.steps, device)
     flops = int(counter.get_total_flops())
     row = {
-        "host": platform.node(), "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        "threads": torch.get_num_threads(), "versions": versions(), "commit": git_commit(), "precision": precision,
-        "compile": options.compile, "volume_encoder": type(model.volume_encoder).__name__,
+        "host": platform.node(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+        "commit": git_commit(),
+        "precision": precision,
+        "compile": options.compile,
+        "volume_encoder": type(model.volume_encoder).__name__,
         "checkpointing": bool(getattr(model.volume_encoder, "checkpointing", False)),
-        "parameters": sum(weight.numel() for weight in model.volume_encoder.parameters()), "size": list(data.cache.size),
+        "parameters": sum(weight.numel() for weight in model.volume_encoder.parameters()),
+        "size": list(data.cache.size),
         "data": "noise" if data.manifest.path.name == "noise.csv" else data.manifest.path.name,
-        "batch": batch, "views": views, "workers": data.num_workers, "steps": options.steps, "operations_a_step": flops,
-        "peak_gib": round(peak / 2**30, 3), "peak_of": "tensors on the GPU" if device.type == "cuda" else "the whole process",
+        "batch": batch,
+        "views": views,
+        "workers": data.num_workers,
+        "steps": options.steps,
+        "operations_a_step": flops,
+        "peak_gib": round(peak / 2**30, 3),
+        "peak_of": "tensors on the GPU" if device.type == "cuda" else "the whole process",
     }
     for name, seconds in (("without_data", without), ("with_data", with_data)):
         median = float(np.median(seconds))
-        row[name] = {"seconds_a_step": round(median, 5), "fastest": round(min(seconds), 5), "studies_a_second": round(batch / median, 3),
-                     "views_a_second": round(batch * views / median, 3),
-                     "tflops": round(flops / median / 1e12, 4)}
+        row[name] = {
+            "seconds_a_step": round(median, 5),
+            "fastest": round(min(seconds), 5),
+            "studies_a_second": round(batch / median, 3),
+            "views_a_second": round(batch * views / median, 3),
+            "tflops": round(flops / median / 1e12, 4),
+        }
         if options.peak_tflops:
             row[name]["mfu"] = round(flops / median / 1e12 / options.peak_tflops, 4)
     return row
@@ -155,23 +181,39 @@ def _endless(data: CTReportDataModule) -> Iterator[Tensor]:
 
 
 def _noise(data: CTReportDataModule, folder: Path) -> CTReportDataModule:
-    """Write a cohort of noise on the model's grid, four batches for training, and return a datamodule like `data` over it."""
+    """Write a cohort of noise on the model's grid, four batches for training.
+
+    Return a datamodule like `data` over it.
+    """
     random = np.random.default_rng(0)
     lines, train = ["study_id,volume,report,split"], 4 * data.batch_size
     for number in range(train + 2):
         voxels = random.integers(-1000, 400, data.cache.size, dtype=np.int16)
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / f"{number}.nii.gz"))
-        lines.append(f"{number},{number}.nii.gz,noise,{'train' if number < train else 'val' if number == train else 'test'}")
+        lines.append(
+            f"{number},{number}.nii.gz,noise,{'train' if number < train else 'val' if number == train else 'test'}"
+        )
     (folder / "noise.csv").write_text("\n".join(lines) + "\n")
     first, *second = data.views
-    return CTReportDataModule(str(folder / "noise.csv"), size=data.cache.size, window=data.window, view_1=first,
-                              view_2=second[0] if second else None, two_views=bool(second), cutmix=data.cutmix,
-                              batch_size=data.batch_size, num_workers=data.num_workers, seed=data.seed)
+    return CTReportDataModule(
+        str(folder / "noise.csv"),
+        size=data.cache.size,
+        window=data.window,
+        view_1=first,
+        view_2=second[0] if second else None,
+        two_views=bool(second),
+        cutmix=data.cutmix,
+        batch_size=data.batch_size,
+        num_workers=data.num_workers,
+        seed=data.seed,
+    )
 
 
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").is_file() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 if __name__ == "__main__":

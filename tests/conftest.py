@@ -26,12 +26,18 @@ def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image = sitk.GetImageFromArray(volume.astype(np.int16))
         image.SetSpacing((3.0, 3.0, 4.0))
         sitk.WriteImage(image, str(folder / f"s{number}.nii.gz"))
-        rows.append({
-            "study_id": f"s{number}", "volume": f"s{number}.nii.gz",
-            "report": f"There is a nodule in the {SIDES[side]} {LEVELS[level]} zone, case number {number} of the series.",
-            "patient_id": f"p{number}", "labels": "nodule;" + SIDES[side],
-            "split": "train" if number < 16 else "val" if number < 23 else "test",
-        })
+        rows.append(
+            {
+                "study_id": f"s{number}",
+                "volume": f"s{number}.nii.gz",
+                "report": (
+                    f"There is a nodule in the {SIDES[side]} {LEVELS[level]} zone, case number {number} of the series."
+                ),
+                "patient_id": f"p{number}",
+                "labels": "nodule;" + SIDES[side],
+                "split": "train" if number < 16 else "val" if number < 23 else "test",
+            }
+        )
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
     return folder / "manifest.csv"
 
@@ -40,7 +46,14 @@ def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_config(tmp_path: Path, tiny_cohort: Path) -> list[str]:
     """Options for a run of seconds on the tiny cohort, with its runs in the test's own folder."""
     (tmp_path / "tiny.yaml").write_text(TINY)
-    return ["--config", str(tmp_path / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(tmp_path / "runs")]
+    return [
+        "--config",
+        str(tmp_path / "tiny.yaml"),
+        "--data.manifest",
+        str(tiny_cohort),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
 
 
 @pytest.fixture

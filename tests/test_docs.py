@@ -13,20 +13,44 @@ from helpers.cli import TINY, newest_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-EXPERIMENTS = sorted(path for folder in ("bimcv_r", "phantom") for path in (ROOT / "src/bimcvr/experiments" / folder).glob("*.yaml"))
+EXPERIMENTS = sorted(
+    path for folder in ("bimcv_r", "phantom") for path in (ROOT / "src/bimcvr/experiments" / folder).glob("*.yaml")
+)
 
 
 def commands() -> list[str]:
     """Every line of a code block that begins with `python -m bimcvr`."""
-    blocks = [block for page in PAGES for block in re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), flags=re.DOTALL)]
-    return sorted({line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("python -m bimcvr")})
+    blocks = [
+        block for page in PAGES for block in re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
+    return sorted(
+        {
+            line.split("  #")[0].strip()
+            for block in blocks
+            for line in block.splitlines()
+            if line.startswith("python -m bimcvr")
+        }
+    )
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     (folder / "tiny.yaml").write_text(TINY)
-    assert main(["fit", "--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]) == 0
+    assert (
+        main(
+            [
+                "fit",
+                "--config",
+                str(folder / "tiny.yaml"),
+                "--data.manifest",
+                str(tiny_cohort),
+                "--runs",
+                str(folder / "runs"),
+            ]
+        )
+        == 0
+    )
     found = newest_run(folder / "runs") / "checkpoints/best.ckpt"
     assert main(["test", "--ckpt_path", str(found)]) == 0
     return found
@@ -41,7 +65,9 @@ def test_a_documented_command_runs(
     embeddings = str(checkpoint.parents[1] / "embeddings.npz")
     command = re.sub(r"runs/\S*…/embeddings\.npz|other\.npz", embeddings, command)
     command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
-    command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz")).replace("sub-0001_ses-1_run-1", "s25")
+    command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz")).replace(
+        "sub-0001_ses-1_run-1", "s25"
+    )
     command = command.replace("[96, 224, 224]", "[12, 16, 16]")
     words = shlex.split(command)[3:]
     words = [word.strip() for word in words]
@@ -51,13 +77,30 @@ def test_a_documented_command_runs(
     if words[0] == "phantom":
         words += ["--patients", "3", "--jobs", "1"]  # joblib's workers may still be in another test's folder
     if words[0] in ("search", "index") and "--checkpoint" not in words and "--embeddings" not in words:
-        assert main(["index", "--checkpoint", str(checkpoint), "--manifest", str(tiny_cohort), "--out", "index", "--jobs", "1"]) == 0
+        assert (
+            main(
+                [
+                    "index",
+                    "--checkpoint",
+                    str(checkpoint),
+                    "--manifest",
+                    str(tiny_cohort),
+                    "--out",
+                    "index",
+                    "--jobs",
+                    "1",
+                ]
+            )
+            == 0
+        )
     if words[0] == "curate":
         assert main(["phantom", "phantoms", "--patients", "4", "--archive", "folders", "--jobs", "1"]) == 0
         assert main([*words, "--jobs", "1"]) in (0, 3)
         return
     if words[0] == "serve" or (words[0] == "fit" and "phantom" not in command):
-        words.append("--help" if words[0] == "serve" else "--print_config")  # a server would not end: tests/search/serve starts it
+        words.append(
+            "--help" if words[0] == "serve" else "--print_config"
+        )  # a server would not end: tests/search/serve starts it
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0
@@ -86,14 +129,26 @@ def chain(path: Path) -> list[Path]:
     `# over: any` marks a file that goes over every experiment of its folder; alone it goes over the base.
     """
     second = path.read_text().splitlines()[1]
-    over = chain(path.parent / second.removeprefix("# over: "))[1:] if second.startswith("# over: ") and not overlay(path) else []
+    over = (
+        chain(path.parent / second.removeprefix("# over: "))[1:]
+        if second.startswith("# over: ") and not overlay(path)
+        else []
+    )
     return [path.parent / "base.yaml", *over, path]
 
 
 def resolve(files: list[Path], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """What `fit` makes of some files, as --print_config shows it."""
     with pytest.raises(SystemExit) as ended:
-        main(["fit", *[word for file in files for word in ("--config", str(file))], "--data.manifest", "m.csv", "--print_config"])
+        main(
+            [
+                "fit",
+                *[word for file in files for word in ("--config", str(file))],
+                "--data.manifest",
+                "m.csv",
+                "--print_config",
+            ]
+        )
     assert ended.value.code == 0
     resolved: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
     return resolved
@@ -111,7 +166,9 @@ def test_every_experiment_resolves(path: Path, capsys: pytest.CaptureFixture[str
     assert resolved["trainer"]["gradient_clip_val"] == 1.0
 
 
-@pytest.mark.parametrize("path", [path for path in EXPERIMENTS if overlay(path)], ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize(
+    "path", [path for path in EXPERIMENTS if overlay(path)], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_an_overlay_changes_only_the_trainer_of_any_experiment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(yaml.safe_load(path.read_text())) == {"trainer"}
     for question in QUESTIONS:

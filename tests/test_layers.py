@@ -8,19 +8,35 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src/bimcvr"
 # modules at the root that every layer may use
-SHARED = {"errors", "config_errors", "atomic_files", "contracts", "hub", "html", "provenance", "presets", "run_folder", "__version__"}
+SHARED = {
+    "errors",
+    "config_errors",
+    "atomic_files",
+    "contracts",
+    "hub",
+    "html",
+    "provenance",
+    "presets",
+    "run_folder",
+    "__version__",
+}
 # a name stands for the modules directly in that folder; `models.*` for every sub-package
 ALLOWED = {
-    "data.reading": set(), "data.text": set(), "data.counterfactual": {"data.text"},
+    "data.reading": set(),
+    "data.text": set(),
+    "data.counterfactual": {"data.text"},
     "data": {"data.counterfactual"},
     "data.cache": {"data", "data.reading"},
     "data.loading": {"data", "data.cache", "data.reading", "data.text"},
     "metrics": set(),
     "evaluation": {"metrics", "data", "data.reading"},
-    "phantom.reports": set(), "phantom.image": {"phantom.reports"}, "phantom": {"phantom.reports", "data"},
+    "phantom.reports": set(),
+    "phantom.image": {"phantom.reports"},
+    "phantom": {"phantom.reports", "data"},
     "phantom.cohort": {"phantom.reports", "phantom.image", "data"},
     "phantom.archive": {"phantom.reports", "phantom.image", "phantom.cohort"},
-    "models.pretrained": set(), "models.losses": {"metrics"},
+    "models.pretrained": set(),
+    "models.losses": {"metrics"},
     "models.text": {"models.pretrained", "data.text"},
     "models.volume": {"models.pretrained", "metrics"},
     "models": {"models.pretrained", "models.losses", "models.text", "models.volume", "metrics", "evaluation", "data.*"},
@@ -29,16 +45,36 @@ ALLOWED = {
     "curation.text": {"data.*"},
     "curation.archives": {"curation"},
     "curation.sources": {"curation", "curation.archives", "data", "data.reading"},
-    "curation.anonymise": {"curation.text"}, "curation.labels": {"curation.text"},
+    "curation.anonymise": {"curation.text"},
+    "curation.labels": {"curation.text"},
     "curation.translation": {"curation.anonymise", "curation.text", "data.text"},
     "curation.audit": {"curation.text", "data", "data.*", "metrics"},
     "curation.audit.output": {"curation.audit", "curation.text", "data", "data.*", "metrics", "evaluation"},
     "curation.review": {"data"},
     "curation.statistics": {"curation.audit", "curation.review", "curation.text", "data", "data.*"},
-    "curation.pipeline": {"curation", "curation.anonymise", "curation.archives", "curation.audit", "curation.labels",
-                          "curation.review", "curation.sources", "curation.translation", "data", "data.*"},
+    "curation.pipeline": {
+        "curation",
+        "curation.anonymise",
+        "curation.archives",
+        "curation.audit",
+        "curation.labels",
+        "curation.review",
+        "curation.sources",
+        "curation.translation",
+        "data",
+        "data.*",
+    },
     "search.index": {"data", "data.*", "metrics"},
-    "search.query": {"search.index", "curation.labels", "curation.text", "models", "models.*", "data", "data.*", "metrics"},
+    "search.query": {
+        "search.index",
+        "curation.labels",
+        "curation.text",
+        "models",
+        "models.*",
+        "data",
+        "data.*",
+        "metrics",
+    },
     "search.ingest": {"search.query", "search.index", "data", "data.*", "metrics", "evaluation"},
     "search.output": {"search.query", "search.index", "data"},
     "search.server": {"search.query", "search.index", "data", "data.*"},
@@ -86,7 +122,9 @@ def test_a_package_imports_only_what_lies_below(package: str) -> None:
 
 
 def test_the_table_names_every_package() -> None:
-    assert set(ALLOWED) | FRONT_DOORS | {"commands", "html"} == {name for name in PACKAGES if not name.startswith("commands.")}
+    assert set(ALLOWED) | FRONT_DOORS | {"commands", "html"} == {
+        name for name in PACKAGES if not name.startswith("commands.")
+    }
 
 
 def test_no_packages_import_each_other() -> None:
@@ -106,7 +144,15 @@ def test_nothing_imports_a_command() -> None:
 
 
 # being moved to the commands
-STILL_PRINT = {"run_folder.py", "update.py", "write_outputs.py", "run_outputs.py", "write.py", "local.py", "lightning_cli.py"}
+STILL_PRINT = {
+    "run_folder.py",
+    "update.py",
+    "write_outputs.py",
+    "run_outputs.py",
+    "write.py",
+    "local.py",
+    "lightning_cli.py",
+}
 
 
 def test_only_commands_print() -> None:

@@ -14,24 +14,63 @@ from bimcvr.presets import resolve_presets
 # verb: (module:function, what it does)
 VERBS = {
     "fit": ("bimcvr.commands.training.train:train", "train a retriever on a manifest"),
-    "dry-run": ("bimcvr.commands.training.dry_run:dry_run", "print parameters, memory, disk and time of a fit before anything is spent"),
+    "dry-run": (
+        "bimcvr.commands.training.dry_run:dry_run",
+        "print parameters, memory, disk and time of a fit before anything is spent",
+    ),
     "validate": ("bimcvr.commands.training.train:train", "score a checkpoint on the split val"),
-    "test": ("bimcvr.commands.training.train:train", "score a checkpoint on the split test; write embeddings.npz and result.json"),
-    "predict": ("bimcvr.commands.training.train:train", "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz"),
+    "test": (
+        "bimcvr.commands.training.train:train",
+        "score a checkpoint on the split test; write embeddings.npz and result.json",
+    ),
+    "predict": (
+        "bimcvr.commands.training.train:train",
+        "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz",
+    ),
     "phantom": ("bimcvr.commands.dataset.phantom:phantom", "make a synthetic cohort of chest CTs with reports"),
-    "audit": ("bimcvr.commands.dataset.audit:audit", "check every row of a manifest: flags with evidence, a page, the noise ceiling"),
-    "stats": ("bimcvr.commands.dataset.stats:stats", "describe a manifest: Table 1, samples, words, labels, splits, reviewers"),
-    "cache": ("bimcvr.commands.dataset.cache:cache", "resize a manifest's volumes to the model's grid ahead of training"),
+    "audit": (
+        "bimcvr.commands.dataset.audit:audit",
+        "check every row of a manifest: flags with evidence, a page, the noise ceiling",
+    ),
+    "stats": (
+        "bimcvr.commands.dataset.stats:stats",
+        "describe a manifest: Table 1, samples, words, labels, splits, reviewers",
+    ),
+    "cache": (
+        "bimcvr.commands.dataset.cache:cache",
+        "resize a manifest's volumes to the model's grid ahead of training",
+    ),
     "preview": ("bimcvr.commands.dataset.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
-    "curate": ("bimcvr.commands.dataset.curate:curate", "turn an archive into a manifest: read, check, anonymise, translate, label, split"),
-    "evaluate": ("bimcvr.commands.evaluation.evaluate:evaluate", "score any model's embeddings against a manifest; compare methods"),
-    "benchmark": ("bimcvr.commands.evaluation.benchmark:benchmark", "run a suite of experiments: Tables 1 to 4, figures, a page"),
-    "probes": ("bimcvr.commands.evaluation.probes:probes", "write the prompts and changed reports that a model of your own has to embed"),
-    "sweep": ("bimcvr.commands.training.sweep:sweep", "search hyper-parameters by a W&B sweep file: on W&B, or with --local on this machine"),
-    "index": ("bimcvr.commands.search.index:index", "make a manifest's studies searchable, from a checkpoint or any model's embeddings"),
+    "curate": (
+        "bimcvr.commands.dataset.curate:curate",
+        "turn an archive into a manifest: read, check, anonymise, translate, label, split",
+    ),
+    "evaluate": (
+        "bimcvr.commands.evaluation.evaluate:evaluate",
+        "score any model's embeddings against a manifest; compare methods",
+    ),
+    "benchmark": (
+        "bimcvr.commands.evaluation.benchmark:benchmark",
+        "run a suite of experiments: Tables 1 to 4, figures, a page",
+    ),
+    "probes": (
+        "bimcvr.commands.evaluation.probes:probes",
+        "write the prompts and changed reports that a model of your own has to embed",
+    ),
+    "sweep": (
+        "bimcvr.commands.training.sweep:sweep",
+        "search hyper-parameters by a W&B sweep file: on W&B, or with --local on this machine",
+    ),
+    "index": (
+        "bimcvr.commands.search.index:index",
+        "make a manifest's studies searchable, from a checkpoint or any model's embeddings",
+    ),
     "search": ("bimcvr.commands.search.search:run", "find similar cases by text, volume, study or keyword"),
     "serve": ("bimcvr.commands.search.serve:run", "the search page and its API, on this machine"),
-    "doctor": ("bimcvr.commands.doctor:doctor", "check this machine: packages, weights, GPU, cache, checkpoint; what to do about each failure"),
+    "doctor": (
+        "bimcvr.commands.doctor:doctor",
+        "check this machine: packages, weights, GPU, cache, checkpoint; what to do about each failure",
+    ),
     "demo": ("bimcvr.commands.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
 }
 LIGHTNING = ("fit", "dry-run", "validate", "test", "predict")
@@ -73,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(verb: str, words: list[str]) -> int:
     module, name = VERBS[verb][0].split(":")
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
-    # joblib puts a fresh worker in the place of one whose memory has grown, as volumes make it; none of its work is lost
+    # joblib puts a fresh worker in the place of one whose memory has grown, as volumes make it; none of its work is
+    # lost
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
     if verb in OWN_PARSER:
         return function(words)
@@ -85,11 +125,24 @@ def _run(verb: str, words: list[str]) -> int:
 
 def _switched(function: Callable[..., int], words: list[str]) -> list[str]:
     """Let a switch stand alone: `--local` is `--local true`."""
-    switches = {f"--{name}" for name, parameter in inspect.signature(function).parameters.items() if parameter.annotation is bool}
-    return [part for place, word in enumerate(words) for part in
-            ((word, "true") if word in switches and "".join(words[place + 1 : place + 2]).lower() not in ("true", "false") else (word,))]
+    switches = {
+        f"--{name}"
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.annotation is bool
+    }
+    return [
+        part
+        for place, word in enumerate(words)
+        for part in (
+            (word, "true")
+            if word in switches and "".join(words[place + 1 : place + 2]).lower() not in ("true", "false")
+            else (word,)
+        )
+    ]
 
 
 def _help() -> str:
     verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
-    return f"usage: python -m bimcvr VERB [options]\n\n{verbs}\n\n`python -m bimcvr VERB --help` lists a verb's options."
+    return (
+        f"usage: python -m bimcvr VERB [options]\n\n{verbs}\n\n`python -m bimcvr VERB --help` lists a verb's options."
+    )

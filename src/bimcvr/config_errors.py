@@ -29,13 +29,23 @@ def explain(message: str, known: Collection[str], words: Sequence[str] = ()) -> 
         owner = _owner(message, key)
         candidates = _parameters(owner) if owner else known
         near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
-        hint = (f"Did you mean '{near[0]}'?" if near else f"There are {', '.join(candidates)}." if owner and candidates else
-                "`python -m bimcvr fit --print_config` lists every key.")
+        hint = (
+            f"Did you mean '{near[0]}'?"
+            if near
+            else (
+                f"There are {', '.join(candidates)}."
+                if owner and candidates
+                else "`python -m bimcvr fit --print_config` lists every key."
+            )
+        )
         place = f" (It stands in the init_args of {owner}.)" if owner else ""
         return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{place} {hint}"
     found = re.search(r'key "([\w.]+)"', message)
     if found:
-        return f"Wrong configuration{_where(message, found.group(1), words)}: '{found.group(1)}' cannot be used. {_reason(message)}"
+        return (
+            f"Wrong configuration{_where(message, found.group(1), words)}: '{found.group(1)}' cannot be used."
+            f" {_reason(message)}"
+        )
     for path in config_files(words):
         try:
             read_config(path)
@@ -56,7 +66,10 @@ def read_config(path: Path) -> dict[str, Any]:
         told = str(error).replace('in "<unicode string>", ', "at ")
         raise UserError(f"The configuration {path} cannot be read: {_shorten(told)}.") from error
     if not isinstance(content, dict):
-        raise UserError(f"The configuration {path} is {'empty' if content is None else 'no mapping'}: it needs keys such as `data:`.")
+        raise UserError(
+            f"The configuration {path} is {'empty' if content is None else 'no mapping'}: it needs keys such as"
+            " `data:`."
+        )
     return content
 
 
@@ -71,8 +84,13 @@ def value_of(flag: str, words: Sequence[str]) -> str | None:
 
 
 def _unknown_key(message: str) -> str | None:
-    patterns = (r"unrecognized arguments: -+([\w.+]+)", r"does not accept option '([\w.]+)'", r"Option '([\w.]+)' is not accepted",
-                r"Group '[\w.]+' does not accept nested key '([\w.]+)'", r"No action for key \"([\w.]+)\"")
+    patterns = (
+        r"unrecognized arguments: -+([\w.+]+)",
+        r"does not accept option '([\w.]+)'",
+        r"Option '([\w.]+)' is not accepted",
+        r"Group '[\w.]+' does not accept nested key '([\w.]+)'",
+        r"No action for key \"([\w.]+)\"",
+    )
     return next((found.group(1) for pattern in patterns if (found := re.search(pattern, message))), None)
 
 
@@ -95,7 +113,10 @@ def _reason(message: str) -> str:
     wanted = re.search(r"Subtypes: \[(.*)\]", message)
     problem = re.search(r"Problem with given class_path '[^']*':\s*(.*)", message)
     if problem and problem.group(1):
-        return f"{_shorten(problem.group(0))}. Check the class_path: module and class must exist and be importable from here."
+        return (
+            f"{_shorten(problem.group(0))}. Check the class_path: module and class must exist and be importable from"
+            " here."
+        )
     if value and wanted:
         kinds = re.sub(r"<class '([\w.]+)'>|typing\.", r"\1", wanted.group(1)).replace("NoneType", "null")
         return f"Its value is {value.group(1)[:80]}; expected one of {kinds}."

@@ -65,8 +65,12 @@ class Gallery:
 
     def only(self, places: Sequence[int]) -> "Gallery":
         """Return some of the rows, as positions in this gallery."""
-        part: dict[str, Any] = {name: [getattr(self, name)[place] for place in places] for name in ("study_id", "patient", "labels")}
-        part |= {name: getattr(self, name)[list(places)] for name in ("rows", "group", "same_text", "elsewhere", "flagged")}
+        part: dict[str, Any] = {
+            name: [getattr(self, name)[place] for place in places] for name in ("study_id", "patient", "labels")
+        }
+        part |= {
+            name: getattr(self, name)[list(places)] for name in ("rows", "group", "same_text", "elsewhere", "flagged")
+        }
         return replace(self, **part)
 
 

@@ -8,8 +8,14 @@ from bimcvr.errors import UserError, WeightsAbsent
 
 _HUB_ID = re.compile(r"^(?!\.)[\w.-]+(/[\w.-]+)?$")
 _PATIENCE = 10.0  # seconds to wait for the hub's first answer
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model",
-                   "sentencepiece.bpe.model")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 REPAIR = "Download it again, `hf download ORGANISATION/NAME --local-dir DIR`, and leave the folder as it is."
 
 
@@ -73,13 +79,17 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
     except Exception as error:  # the hub's client lets through what its HTTP library raises
         said = f"{type(error).__name__}: {first_line(error)}"
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else said
-        raise WeightsAbsent(f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
-                        f"cannot be downloaded ({reason}). {_remedy(hub_id)}") from error
+        raise WeightsAbsent(
+            f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
+            f"cannot be downloaded ({reason}). {_remedy(hub_id)}"
+        ) from error
     pick(folder, (config,))
     pick(folder, weights)
     return folder
 
 
 def _remedy(hub_id: str) -> str:
-    return (f"Where there is a network run `hf download {hub_id} --local-dir DIR`, bring DIR here as it "
-            "is, and give its path as `model`.")
+    return (
+        f"Where there is a network run `hf download {hub_id} --local-dir DIR`, bring DIR here as it "
+        "is, and give its path as `model`."
+    )

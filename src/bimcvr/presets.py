@@ -19,7 +19,8 @@ def resolve_presets(words: list[str]) -> list[str]:
         The same words; `experiments/….yaml` that exists only in the package is its full path.
 
     Example:
-        >>> resolve_presets(["--config=experiments/phantom/base.yaml"])[0].endswith("/bimcvr/experiments/phantom/base.yaml")
+        >>> words = resolve_presets(["--config=experiments/phantom/base.yaml"])
+        >>> words[0].endswith("/bimcvr/experiments/phantom/base.yaml")
         True
     """
     return [_NAME.sub(lambda name: str(preset(name[0])), word) for word in words]

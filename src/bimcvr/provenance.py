@@ -6,12 +6,26 @@ import resource
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("bimcvr", "torch", "pytorch-lightning", "torchmetrics", "torchio", "monai", "transformers", "open_clip_torch",
-            "SimpleITK", "pydicom", "numpy")
+PACKAGES = (
+    "bimcvr",
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "torchio",
+    "monai",
+    "transformers",
+    "open_clip_torch",
+    "SimpleITK",
+    "pydicom",
+    "numpy",
+)
 
 
 def git_commit() -> str:
-    """Return the commit of the code that runs, with `+changes` where the tree is dirty; `unknown` outside a checkout."""
+    """Return the commit of the code that runs, with `+changes` where the tree is dirty.
+
+    `unknown` outside a checkout.
+    """
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "HEAD")

@@ -15,10 +15,10 @@ _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, seed: int) -> tuple[Path, str | None]:
     """Decide in which folder a verb works, and with which checkpoint.
 
-    A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and seed;
-    `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
-    by path belongs to the run folder around it. A verb without one gets a new folder: whether the model can do without, being
-    zero-shot, is known only when it is built.
+    A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and
+    seed; `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
+    by path belongs to the run folder around it. A verb without one gets a new folder: whether the model can do without,
+    being zero-shot, is known only when it is built.
 
     Args:
         verb: fit, validate, test or predict.
@@ -63,15 +63,19 @@ def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool)
         UserError: as said.
     """
     if verb == "fit" and zero_shot:
-        raise UserError("this model has nothing to train: it is zero-shot. Call `test` with the same options and no checkpoint.")
+        raise UserError(
+            "this model has nothing to train: it is zero-shot. Call `test` with the same options and no checkpoint."
+        )
     if verb != "fit" and not zero_shot and not ckpt_path:
         raise UserError(needs_checkpoint(verb))
 
 
 def needs_checkpoint(verb: str) -> str:
     """Say what a verb lacks that was given no checkpoint."""
-    return (f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or --experiment NAME --ckpt_path best for the newest "
-            "run of an experiment.")
+    return (
+        f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or --experiment NAME --ckpt_path best"
+        " for the newest run of an experiment."
+    )
 
 
 def config_beside(ckpt_path: str) -> Path | None:
@@ -88,8 +92,10 @@ def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:
     """
     found = sorted(experiment.glob(f"*-{seed}/checkpoints/{name}.ckpt"), key=lambda path: path.parent.parent.name)
     if not found:
-        raise UserError(f"There is no run of seed {seed} with checkpoints/{name}.ckpt in {experiment}. Train one with fit, or "
-                        "give the file as --ckpt_path.")
+        raise UserError(
+            f"There is no run of seed {seed} with checkpoints/{name}.ckpt in {experiment}. Train one with fit, or "
+            "give the file as --ckpt_path."
+        )
     return found[-1]
 
 
@@ -102,7 +108,9 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
         return found.parent.parent, str(found)
     if ckpt_path:
         if not Path(ckpt_path).is_file():
-            raise UserError(f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run.")
+            raise UserError(
+                f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run."
+            )
         folder = Path(ckpt_path).parent.parent
         return (folder if (folder / "config.yaml").is_file() else _new(experiment, seed)), ckpt_path
     return _new(experiment, seed), None
@@ -111,7 +119,9 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
 def _new(experiment: Path, seed: int) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     if not is_first_process():
-        return experiment / f"{stamp}-{seed}"  # started by srun or torchrun beside the first, which makes the folder that is used
+        return (
+            experiment / f"{stamp}-{seed}"
+        )  # started by srun or torchrun beside the first, which makes the folder that is used
     for attempt in range(100):
         folder = experiment / f"{stamp}{f'.{attempt}' if attempt else ''}-{seed}"
         try:

@@ -86,7 +86,11 @@ def abdomen(rng: np.random.Generator) -> tuple[np.ndarray, Spacing]:
     return _exposed(hu, rng), spacing
 
 
-OTHER_PARTS: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, Spacing]]] = {"head": head, "legs": legs, "abdomen": abdomen}
+OTHER_PARTS: dict[str, Callable[[np.random.Generator], tuple[np.ndarray, Spacing]]] = {
+    "head": head,
+    "legs": legs,
+    "abdomen": abdomen,
+}
 
 
 def _turned(hu: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, Spacing]:

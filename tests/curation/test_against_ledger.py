@@ -21,10 +21,20 @@ JUDGED = {"wrong_modality", "not_chest"}
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditResult, dict[str, set[str]]]:
     folder = tmp_path_factory.mktemp("archive")
     assert main(["phantom", str(folder), "--patients", "110", "--seed", "17", "--archive", "folders"]) == 0
-    rows = [{
-        "study_id": study.study_id, "volume": str(study.volume), "report": study.translation, "report_original": study.report,
-        "language": "en", "patient_id": study.patient_id, "report_id": study.report_id, **study.columns,
-    } for study in bimcv_r.BimcvR(str(folder / "bimcv_r")).studies() if isinstance(study, SourceStudy)]
+    rows = [
+        {
+            "study_id": study.study_id,
+            "volume": str(study.volume),
+            "report": study.translation,
+            "report_original": study.report,
+            "language": "en",
+            "patient_id": study.patient_id,
+            "report_id": study.report_id,
+            **study.columns,
+        }
+        for study in bimcv_r.BimcvR(str(folder / "bimcv_r")).studies()
+        if isinstance(study, SourceStudy)
+    ]
     write_manifest(pd.DataFrame(rows).fillna(""), folder / "audited.csv")
     ledger = pd.read_csv(folder / "bimcv_r.ledger.csv", keep_default_na=False)
     planted: dict[str, set[str]] = defaultdict(set)
@@ -45,6 +55,10 @@ def test_every_planted_defect_is_found(audited: tuple[AuditResult, dict[str, set
 
 def test_clean_studies_are_left_alone(audited: tuple[AuditResult, dict[str, set[str]]]) -> None:
     result, planted = audited
-    clean = [flags for study, flags in zip(result.manifest.column("study_id"), result.flags(), strict=True) if study not in planted]
+    clean = [
+        flags
+        for study, flags in zip(result.manifest.column("study_id"), result.flags(), strict=True)
+        if study not in planted
+    ]
     assert len(clean) > 40
     assert sum(bool(flags) for flags in clean) <= 0.01 * len(clean)

@@ -10,8 +10,18 @@ from bimcvr.curation.review.agreement import agreement, cohen_kappa, fleiss_kapp
 from bimcvr.curation.review.queue import Question, Review
 
 # 10 subjects, 14 raters, 5 categories: the worked example in Wikipedia's article on Fleiss' kappa, 0.210
-TABLE = [[0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1], [7, 7, 0, 0, 0], [3, 2, 6, 3, 0],
-         [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]]
+TABLE = [
+    [0, 0, 0, 0, 14],
+    [0, 2, 6, 4, 2],
+    [0, 0, 3, 5, 6],
+    [0, 3, 9, 2, 0],
+    [2, 2, 8, 1, 1],
+    [7, 7, 0, 0, 0],
+    [3, 2, 6, 3, 0],
+    [2, 5, 3, 2, 2],
+    [6, 5, 2, 1, 0],
+    [0, 2, 2, 3, 7],
+]
 
 
 def test_fleiss_worked_example() -> None:
@@ -56,9 +66,15 @@ def review(study: str, who: str, decision: str, labels: set[str] | None = None) 
 
 
 def test_two_reviewers_of_decisions_and_labels() -> None:
-    reviews = [review("s1", "ana", "accept", {"nodule"}), review("s1", "eva", "accept", {"nodule", "mass"}),
-               review("s2", "ana", "reject", set()), review("s2", "eva", "accept", set()),
-               review("s3", "ana", "accept"), review("s4", "", ""), review("s5", "eva", "reject", {"mass"})]
+    reviews = [
+        review("s1", "ana", "accept", {"nodule"}),
+        review("s1", "eva", "accept", {"nodule", "mass"}),
+        review("s2", "ana", "reject", set()),
+        review("s2", "eva", "accept", set()),
+        review("s3", "ana", "accept"),
+        review("s4", "", ""),
+        review("s5", "eva", "reject", {"mass"}),
+    ]
     found = {one.about: one for one in agreement(reviews)}
     assert list(found) == ["decision", "mass", "nodule"]
     decision = found["decision"]

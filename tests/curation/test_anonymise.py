@@ -21,27 +21,57 @@ GONE = {
     "TC del 12 de mayo de 2013, comparado con marzo de 2012 y 2013-05-01.": ("12 de mayo", "marzo", "05-01"),
     "Se comenta con la Dra. Soler y el Dr. López-Ibor.": ("Soler", "López", "Ibor"),
     "SE COMENTA CON EL DR. CAMPOS DE MEDICINA INTERNA": ("CAMPOS",),
-    "VALORADO POR LA DRA. ETXEBERRIA GOMEZ REALIZANDO TAC A MARIA GARCIA POR DERRAME PLEURAL": ("ETXEBERRIA", "GOMEZ", "MARIA", "GARCIA"),
-    "Remitido por: M.ª Dolores Miranda Rollón. C/. Teodoro Cuesta, 13, 6.º B 33012 Oviedo.": ("Dolores", "Miranda", "Teodoro", "33012"),
+    "VALORADO POR LA DRA. ETXEBERRIA GOMEZ REALIZANDO TAC A MARIA GARCIA POR DERRAME PLEURAL": (
+        "ETXEBERRIA",
+        "GOMEZ",
+        "MARIA",
+        "GARCIA",
+    ),
+    "Remitido por: M.ª Dolores Miranda Rollón. C/. Teodoro Cuesta, 13, 6.º B 33012 Oviedo.": (
+        "Dolores",
+        "Miranda",
+        "Teodoro",
+        "33012",
+    ),
     "remitido por dr jose garcia perez del hospital general de castellon": ("jose", "garcia", "perez", "castellon"),
     "La paciente fue trasladada al Hospital Universitario 12 de Octubre desde otro centro.": ("12 de Octubre",),
     "Vive en Avda. de Burjassot 12, pta. 3, 46015 Valencia.": ("Burjassot", "46015"),
-    "Remitido por: Dra. Elena Martí Toro. Xarxa Assistencial. c/ Joan Soler 1-3 08243 Manresa e-mail: emarti@althaia.cat":
-        ("Elena", "Toro", "Xarxa", "Soler", "08243", "Manresa", "emarti"),
+    "Remitido por: Dra. Elena Martí Toro. Xarxa Assistencial. c/ Joan Soler 1-3 08243 Manresa "
+    "e-mail: emarti@althaia.cat": (
+        "Elena",
+        "Toro",
+        "Xarxa",
+        "Soler",
+        "08243",
+        "Manresa",
+        "emarti",
+    ),
     "Lopez Perez 1234321\nRM cerebral": ("Lopez", "1234321"),
     "Teléfono: 915 86 80 00 / 656352534. Fax 52 278 15. Llamar al 672631722": ("915", "656352534", "278", "672631722"),
     "DNI 12345678Z, SIP 1234567": ("12345678Z", "1234567"),
     "Antes del ingreso Hugo no había presentado fiebre. La madre de Paula. ": ("Hugo", "Paula"),
     "Patient: SMITH, JOHN A. DOB: 03/04/1956 MRN: 12345678": ("SMITH", "JOHN", "1956", "12345678"),
-    "Referring physician: Dr. Emily Carter, MD. Mr. Jones was seen at St. Mary's Hospital.": ("Emily", "Carter", "Jones", "Mary"),
+    "Referring physician: Dr. Emily Carter, MD. Mr. Jones was seen at St. Mary's Hospital.": (
+        "Emily",
+        "Carter",
+        "Jones",
+        "Mary",
+    ),
     "Address: 12 Baker Street, Apt 4, Boston, MA 02118. Phone: (617) 555-0199": ("Baker", "Boston", "02118", "0199"),
-    "Electronically signed by Robert Johnson, MD on March 5, 2019 at Massachusetts General Hospital":
-        ("Robert", "Johnson", "March", "Massachusetts"),
+    "Electronically signed by Robert Johnson, MD on March 5, 2019 at Massachusetts General Hospital": (
+        "Robert",
+        "Johnson",
+        "March",
+        "Massachusetts",
+    ),
     "Comparison: CT from Jan 12, 2018. Accession #: A1234567": ("Jan 12", "A1234567"),
 }
 
 STAYS = [
-    "Linfoma de Hodgkin, enfermedad de Crohn, malformación de Arnold Chiari, enfermedad de Parkinson y nódulo de Virchow.",
+    (
+        "Linfoma de Hodgkin, enfermedad de Crohn, malformación de Arnold Chiari, enfermedad de Parkinson y nódulo de"
+        " Virchow."
+    ),
     "Swan-Ganz catheter in the right pulmonary artery. Kerley B lines. Bochdalek and Morgagni hernias. Ghon complex.",
     "Acuñamiento de T12 y L1, hernia discal L4-L5, nódulo de 1.5 x 2.3 cm y adenopatías de 10-15 mm; 5/10/15 mm.",
     "120 kV, 250 mA, serie 3, imagen 120/345, a las 13:45, plaquetas 206000, leucocitos 14.610/mm3, dosis 1-0-1.",
@@ -54,8 +84,12 @@ STAYS = [
     "No se observa derrame pleural izquierdo. Cruz del corazón normal. Dolores torácicos. Costilla derecha.",
     "PACIENTE DADO DE ALTA CON DETERIORO GENERAL. REMITIDO POR SU MEDICO PARA VALORAR ÁCIDO FÓLICO ORAL.",
     "MARCO CÓLICO NORMAL, EN MAS DE HORA Y MEDIA. DADO DE ALTA MÁS TARDE. SEVERO DETERIORO DE LA FUNCIÓN SISTÓLICA.",
-    "SE REALIZA ECO-RENAL: QUISTES EN CAMPO MEDIO RENAL IZQUIERDO. TÉCNICA: TC DE TÓRAX SIN CONTRASTE. LINFOMA DE HODGKIN.",
-    "Resto sin cambios", "",
+    (
+        "SE REALIZA ECO-RENAL: QUISTES EN CAMPO MEDIO RENAL IZQUIERDO. TÉCNICA: TC DE TÓRAX SIN CONTRASTE. LINFOMA DE"
+        " HODGKIN."
+    ),
+    "Resto sin cambios",
+    "",
 ]
 
 
@@ -74,13 +108,21 @@ def test_medicine_stays_letter_for_letter(text: str) -> None:
 
 
 def test_typed_tags_and_counts() -> None:
-    result = anonymise("Nombre: Ana Gil\nTC 3/4/2019, previo 5/6/2018. Dr. Soto, Hospital La Fe. Tel. 961 234 567, a.b@c.es")
-    assert result.text == ("Nombre: [NAME]\nTC [DATE], previo [DATE]. Dr. [NAME], Hospital [HOSPITAL]. Tel. [PHONE], [EMAIL]")
+    result = anonymise(
+        "Nombre: Ana Gil\nTC 3/4/2019, previo 5/6/2018. Dr. Soto, Hospital La Fe. Tel. 961 234 567, a.b@c.es"
+    )
+    assert (
+        result.text
+        == "Nombre: [NAME]\nTC [DATE], previo [DATE]. Dr. [NAME], Hospital [HOSPITAL]. Tel. [PHONE], [EMAIL]"
+    )
     assert result.counts == {"DATE": 2, "EMAIL": 1, "HOSPITAL": 1, "NAME": 2, "PHONE": 1}
 
 
 def test_a_title_stuck_to_its_name() -> None:
-    assert anonymise("Remitido por: Dr.Juan Gabriel Pereira Servicio de Urología").text == "Remitido por: Dr.[NAME] Servicio de Urología"
+    assert (
+        anonymise("Remitido por: Dr.Juan Gabriel Pereira Servicio de Urología").text
+        == "Remitido por: Dr.[NAME] Servicio de Urología"
+    )
 
 
 def test_two_dates_stay_two() -> None:
@@ -88,7 +130,10 @@ def test_two_dates_stay_two() -> None:
 
 
 def test_a_name_once_known_goes_everywhere() -> None:
-    text = "Nombre: Remedios\nApellidos: Zubiri Goñi\nNHC: 884422\n\nSe revisa el caso 884422. Zubiri y, ayer, Remedios acudió. GONI."
+    text = (
+        "Nombre: Remedios\nApellidos: Zubiri Goñi\nNHC: 884422\n\nSe revisa el caso 884422. Zubiri y, ayer, Remedios"
+        " acudió. GONI."
+    )
     result = anonymise(text).text
     assert not [word for word in ("Remedios", "Zubiri", "Goñi", "884422", "GONI") if word in result]
     # a name that is a word is only one where it acts
@@ -96,7 +141,10 @@ def test_a_name_once_known_goes_everywhere() -> None:
 
 
 def test_marks_of_another_tool_are_read() -> None:
-    text = "<CAB>Informe:</CAB> Se compara con <FECHA>marzo</FECHA> <FECHA>de</FECHA> <FECHA>2012</FECHA> (Dr <NAME>Xyzt</NAME>). T1 y T2."
+    text = (
+        "<CAB>Informe:</CAB> Se compara con <FECHA>marzo</FECHA> <FECHA>de</FECHA> <FECHA>2012</FECHA> (Dr"
+        " <NAME>Xyzt</NAME>). T1 y T2."
+    )
     assert anonymise(text).text == "<CAB>Informe:</CAB> Se compara con [DATE] (Dr [NAME]). T1 y T2."
 
 
@@ -114,7 +162,7 @@ def test_spans_are_ordered_apart_and_the_rest_is_kept(text: str) -> None:
     assert all(a.stop <= b.start for a, b in itertools.pairwise(spans))
     kept, position = "", 0
     for span in spans:
-        kept += text[position:span.start]
+        kept += text[position : span.start]
         position = span.stop
     kept += text[position:]
     assert len(kept) == len(text) - sum(span.stop - span.start for span in spans)

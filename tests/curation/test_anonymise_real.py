@@ -1,4 +1,7 @@
-"""The shares that the anonymiser must reach, on real and surrogate Spanish text (BIMCVR_REAL_DATA); `-s` shows the 50 commonest."""
+"""The shares that the anonymiser must reach, on real and surrogate Spanish text (BIMCVR_REAL_DATA).
+
+`-s` shows the 50 commonest.
+"""
 
 import json
 import os
@@ -10,17 +13,34 @@ import pytest
 from bimcvr.curation.anonymise.anonymiser import Anonymiser, most_replaced
 
 DATA = Path(os.environ.get("BIMCVR_REAL_DATA", "/nonexistent"))
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (DATA / "text_es_meddocan").is_dir(),
-                                                   reason="BIMCVR_REAL_DATA does not name a folder with text_es_meddocan")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (DATA / "text_es_meddocan").is_dir(), reason="BIMCVR_REAL_DATA does not name a folder with text_es_meddocan"
+    ),
+]
 
-HEADER = re.compile(r"^\W*(Datos del paciente|Datos asistenciales|Nombre|Apellidos|NHC|CIPA?|NASS|Domicilio|Localidad/ ?[Pp]rovincia|CP|"
-                    r"Fecha de nacimiento|País|Edad|Sexo|Fecha de Ingreso|M[ée]dico|Servicio|Episodio|Especialidad|NºCol)\b")
-FIELDS = (r"^\W*Nombre:\s*(.+?)\s*\.?\s*$", r"^\W*Apellidos:\s*(.+?)\s*\.?\s*$",
-          r"\bNHC:\s*(.+?)\s*\.?\s*$", r"^\W*NASS:\s*(.+?)\s*\.?\s*$",
-          r"^\W*Domicilio:\s*(.+?)\s*\.*\s*$", r"^\W*CP:\s*(.+?)\s*\.?\s*$", r"^\W*M[ée]dico:\s*(.+?)\s*(?:N[ºo°] ?Col.*)?\.*\s*$",
-          r"N[ºo°] ?Col\w*\.?:?\s*(.+?)\s*\.?\s*$", r"^\W*Fecha de \w+:\s*(\S+?)\.?\s*$")
-ANYWHERE = (r"[^\s:]+@\S*\w", r"\b\d{1,2}[/-]\d{1,2}[/-](?:19|20)\d\d\b",
-            r"(?i)\b(?:tel[eé]?f?o?n?o?|tfno|tlfn?o?|tlf|fax|m[oó]vil)\b\.?\s*(?:y Fax)?[.:]*\s*(\+?\d[\d ()/-]{6,}\d)")
+HEADER = re.compile(
+    r"^\W*(Datos del paciente|Datos asistenciales|Nombre|Apellidos|NHC|CIPA?|NASS|Domicilio|Localidad/"
+    r" ?[Pp]rovincia|CP|"
+    r"Fecha de nacimiento|País|Edad|Sexo|Fecha de Ingreso|M[ée]dico|Servicio|Episodio|Especialidad|NºCol)\b"
+)
+FIELDS = (
+    r"^\W*Nombre:\s*(.+?)\s*\.?\s*$",
+    r"^\W*Apellidos:\s*(.+?)\s*\.?\s*$",
+    r"\bNHC:\s*(.+?)\s*\.?\s*$",
+    r"^\W*NASS:\s*(.+?)\s*\.?\s*$",
+    r"^\W*Domicilio:\s*(.+?)\s*\.*\s*$",
+    r"^\W*CP:\s*(.+?)\s*\.?\s*$",
+    r"^\W*M[ée]dico:\s*(.+?)\s*(?:N[ºo°] ?Col.*)?\.*\s*$",
+    r"N[ºo°] ?Col\w*\.?:?\s*(.+?)\s*\.?\s*$",
+    r"^\W*Fecha de \w+:\s*(\S+?)\.?\s*$",
+)
+ANYWHERE = (
+    r"[^\s:]+@\S*\w",
+    r"\b\d{1,2}[/-]\d{1,2}[/-](?:19|20)\d\d\b",
+    r"(?i)\b(?:tel[eé]?f?o?n?o?|tfno|tlfn?o?|tlf|fax|m[oó]vil)\b\.?\s*(?:y Fax)?[.:]*\s*(\+?\d[\d ()/-]{6,}\d)",
+)
 
 
 def personal(text: str) -> set[str]:
@@ -28,7 +48,11 @@ def personal(text: str) -> set[str]:
     found = {match[1].strip() for line in text.split("\n") for field in FIELDS if (match := re.search(field, line))}
     found |= {value for pattern in ANYWHERE for value in re.findall(pattern, text)}
     # some cases leave a field empty, and one has a department in place of a name
-    return {value for value in found if re.search(r"[0-9A-Za-zÁÉÍÓÚ]{2}", value) and not re.match(r"N[ºo°] ?Col|Cirugía", value)}
+    return {
+        value
+        for value in found
+        if re.search(r"[0-9A-Za-zÁÉÍÓÚ]{2}", value) and not re.match(r"N[ºo°] ?Col|Cirugía", value)
+    }
 
 
 def inside(value: str, text: str) -> bool:
@@ -52,18 +76,25 @@ def test_personal_data_of_the_500_cases(cases: list[str], cut: bool, limit: floa
             present = inside(value, text)
             values += present
             values_left += present and inside(value, result)
-            for word in re.findall(r"[^\W\d_]{4,}", value) if value[0].isupper() and not re.search(r"\d", value) else []:
+            for word in (
+                re.findall(r"[^\W\d_]{4,}", value) if value[0].isupper() and not re.search(r"\d", value) else []
+            ):
                 words += inside(word, text)
                 words_left += inside(word, text) and inside(word, result)
-    print(f"header {'cut' if cut else 'kept'}: values left {values_left}/{values} = {values_left / values:.2%}, "
-          f"words of names left {words_left}/{words} = {words_left / words:.2%}")
+    print(
+        f"header {'cut' if cut else 'kept'}: values left {values_left}/{values} = {values_left / values:.2%}, "
+        f"words of names left {words_left}/{words} = {words_left / words:.2%}"
+    )
     assert values > 1000
     assert values_left / values <= limit
     assert words_left / words <= limit
 
 
 def test_words_of_clinical_text_stay() -> None:
-    """Words are runs of letters; NUBes' own surrogate hospitals, doctors and dates count as touched, though they are rightly so."""
+    """Words are runs of letters; NUBes' own surrogate hospitals, doctors and dates count as touched.
+
+    Though they are rightly so.
+    """
     nubes = [path.read_text() for path in sorted((DATA / "text_es_nubes").glob("*/*.txt"))]
     table = (DATA / "text_es_meddocan" / "chest_ct_sentences_es.tsv").read_text().splitlines()[1:]
     for name, texts in (("nubes", nubes), ("chest CT sentences", [line.split("\t", 1)[1] for line in table])):

@@ -27,11 +27,17 @@ def manifest(tmp_path: Path) -> Manifest:
     (tmp_path / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
     write(tmp_path / "small.nii.gz", hu[30:78], (spacing[0] * 2, *spacing[1:]))
     names = ["a", "a2", "b", "empty", "absent", "cut", "small"]
-    table = pd.DataFrame({
-        "study_id": names, "volume": [f"{name}.nii.gz" for name in names], "report": [REPORT.format(5 + row) for row in range(7)],
-        "patient_id": ["p", "p", "q", "r", "s", "t", "q"], "split": ["train", "train", "val", "val", "val", "val", "test"],
-        "flags": ["", "too_small;seen by Ana", "", "", "", "", ""], "age": list("1234567"),
-    })
+    table = pd.DataFrame(
+        {
+            "study_id": names,
+            "volume": [f"{name}.nii.gz" for name in names],
+            "report": [REPORT.format(5 + row) for row in range(7)],
+            "patient_id": ["p", "p", "q", "r", "s", "t", "q"],
+            "split": ["train", "train", "val", "val", "val", "val", "test"],
+            "flags": ["", "too_small;seen by Ana", "", "", "", "", ""],
+            "age": list("1234567"),
+        }
+    )
     write_manifest(table, tmp_path / "manifest.csv")
     return read_manifest(tmp_path / "manifest.csv")
 
@@ -39,8 +45,13 @@ def manifest(tmp_path: Path) -> Manifest:
 def test_every_row_gets_its_findings(manifest: Manifest) -> None:
     result = audit_manifest(manifest, jobs=1)
     assert dict(zip(manifest.column("study_id"), map(set, result.flags()), strict=True)) == {
-        "a": set(), "a2": {"duplicate_volume"}, "b": {"patient_in_two_splits"}, "empty": {"empty_file"}, "absent": {"missing_file"},
-        "cut": {"truncated"}, "small": {"too_small", "patient_in_two_splits"},
+        "a": set(),
+        "a2": {"duplicate_volume"},
+        "b": {"patient_in_two_splits"},
+        "empty": {"empty_file"},
+        "absent": {"missing_file"},
+        "cut": {"truncated"},
+        "small": {"too_small", "patient_in_two_splits"},
     }
     assert result.counts()["patient_in_two_splits"] == 2
     assert [count for _, count in result.funnel()] == [7, 4, 3, 3, 1]
@@ -120,6 +131,8 @@ def test_geometry_columns(manifest: Manifest) -> None:
     hu, spacing = chest(1)
     columns = geometry_columns(result.measured[0])
     assert [int(columns[name]) for name in ("slices", "height", "width")] == list(hu.shape)
-    assert [float(columns[name]) for name in ("spacing_d", "spacing_h", "spacing_w")] == pytest.approx(spacing, rel=1e-4)
+    assert [float(columns[name]) for name in ("spacing_d", "spacing_h", "spacing_w")] == pytest.approx(
+        spacing, rel=1e-4
+    )
     assert set(geometry_columns(result.measured[3]).values()) == {""}
     assert json.loads(next((manifest.root / "facts").rglob("*.json")).read_text())

@@ -23,26 +23,39 @@ def test_without_its_marks_it_is_the_report(report: str, words: list[str]) -> No
 
 
 def test_words_are_found_whatever_their_case_accents_and_spaces() -> None:
-    assert str(marked("Rx:  RADIOGRAFÍA\n de tórax", ["radiografia de torax"])) == "Rx:  <mark>RADIOGRAFÍA\n de tórax</mark>"
+    assert (
+        str(marked("Rx:  RADIOGRAFÍA\n de tórax", ["radiografia de torax"]))
+        == "Rx:  <mark>RADIOGRAFÍA\n de tórax</mark>"
+    )
     assert str(marked("a dedo de", ["de"])) == "a dedo <mark>de</mark>"
 
 
 def test_markup_in_a_report_is_text() -> None:
     assert str(marked("<script>x</script> Chest <b>x-ray</b>", ["x-ray"])) == (
-        "&lt;script&gt;x&lt;/script&gt; Chest &lt;b&gt;<mark>x-ray</mark>&lt;/b&gt;")
+        "&lt;script&gt;x&lt;/script&gt; Chest &lt;b&gt;<mark>x-ray</mark>&lt;/b&gt;"
+    )
 
 
 def test_a_long_report_is_cut() -> None:
     assert str(marked("a" * 50, [], most=10)) == "a" * 10 + "…"
 
 
-@pytest.mark.parametrize(("report", "shown"), [
-    ("Something wrong with the data! #######", "<mark>Something wrong with the data</mark>! #######"),
-    ("I'm sorry, there is nothing to translate here.", "<mark>I&#39;m sorry</mark>, there is nothing to translate here."),
-    ("Chest X-Ray PA and lateral. Clear lungs.", "Chest <mark>X-Ray</mark> PA and lateral. Clear lungs."),
-    ("Costophrenic angles free. Portable study of today.", "<mark>Costophrenic</mark> angles free. <mark>Portable</mark> study of today."),
-    ("Se observa un derrame pleural.", "Se <mark>observa</mark> un <mark>derrame</mark> pleural."),
-])
+@pytest.mark.parametrize(
+    ("report", "shown"),
+    [
+        ("Something wrong with the data! #######", "<mark>Something wrong with the data</mark>! #######"),
+        (
+            "I'm sorry, there is nothing to translate here.",
+            "<mark>I&#39;m sorry</mark>, there is nothing to translate here.",
+        ),
+        ("Chest X-Ray PA and lateral. Clear lungs.", "Chest <mark>X-Ray</mark> PA and lateral. Clear lungs."),
+        (
+            "Costophrenic angles free. Portable study of today.",
+            "<mark>Costophrenic</mark> angles free. <mark>Portable</mark> study of today.",
+        ),
+        ("Se observa un derrame pleural.", "Se <mark>observa</mark> un <mark>derrame</mark> pleural."),
+    ],
+)
 def test_what_a_finding_names_is_marked(report: str, shown: str) -> None:
     finding = check_report("s", report, "en")[0]
     assert str(marked(report, offending_words(finding, report))) == shown

@@ -21,24 +21,38 @@ from bimcvr.curation.audit.output import page as audit_page
 from bimcvr.data.manifest import read_manifest, write_manifest
 from helpers.cli import environment
 
-SCRIPT = '<script>alert(1)</script> Chest X-ray <img src="http://x/y.png" onerror=alert(1)> PA and lateral. Clear lungs.'
+SCRIPT = (
+    '<script>alert(1)</script> Chest X-ray <img src="http://x/y.png" onerror=alert(1)> PA and lateral. Clear lungs.'
+)
 REPORT = "There is a nodule of {} mm in the left upper lobe, and no effusion."
 
 
 @pytest.fixture
 def cohort(tmp_path: Path) -> Path:
-    """Three sound scans and a truncated one; a film's report with markup, a placeholder, a rejected row, a foreign flag."""
+    """Three sound scans and a truncated one.
+
+    A film's report with markup, a placeholder, a rejected row, a foreign flag.
+    """
     (tmp_path / "volumes").mkdir()
     for patient in (1, 2, 3):
         write(tmp_path / f"volumes/{patient}.nii.gz", *chest(patient))
     whole = (tmp_path / "volumes/1.nii.gz").read_bytes()
     (tmp_path / "volumes/4.nii.gz").write_bytes(whole[: len(whole) // 2])
-    write_manifest(pd.DataFrame({
-        "study_id": list("abcd"), "volume": [f"volumes/{number}.nii.gz" for number in (1, 2, 3, 4)],
-        "report": [SCRIPT, "Something wrong with the data! ####", REPORT.format(5), REPORT.format(6)],
-        "patient_id": list("pqrs"), "split": ["train", "val", "test", "test"], "status": ["", "ok", "rejected", ""],
-        "flags": ["", "", "seen_by_ana", ""], "age": list("1234"),
-    }), tmp_path / "manifest.csv")
+    write_manifest(
+        pd.DataFrame(
+            {
+                "study_id": list("abcd"),
+                "volume": [f"volumes/{number}.nii.gz" for number in (1, 2, 3, 4)],
+                "report": [SCRIPT, "Something wrong with the data! ####", REPORT.format(5), REPORT.format(6)],
+                "patient_id": list("pqrs"),
+                "split": ["train", "val", "test", "test"],
+                "status": ["", "ok", "rejected", ""],
+                "flags": ["", "", "seen_by_ana", ""],
+                "age": list("1234"),
+            }
+        ),
+        tmp_path / "manifest.csv",
+    )
     return tmp_path / "manifest.csv"
 
 
@@ -46,12 +60,18 @@ def test_it_writes_flags_and_deletes_nothing(cohort: Path, capsys: pytest.Captur
     assert main(["audit", str(cohort), "--jobs", "1"]) == 3
     before, after = read_manifest(cohort), read_manifest(cohort.parent / "audit/manifest.csv")
     assert after.column("flags") == ["wrong_modality", "placeholder", "seen_by_ana", "truncated"]
-    assert [after.volume_path(row).resolve() for row in range(4)] == [before.volume_path(row).resolve() for row in range(4)]
+    assert [after.volume_path(row).resolve() for row in range(4)] == [
+        before.volume_path(row).resolve() for row in range(4)
+    ]
     for name in ("study_id", "report", "patient_id", "split", "status", "age"):
         assert after.column(name) == before.column(name)
     assert after.column("slices")[:2] == [str(len(chest(1)[0])), str(len(chest(2)[0]))]
     findings = pd.read_csv(cohort.parent / "audit/findings.csv", keep_default_na=False)
-    assert findings[["study_id", "flag"]].to_numpy().tolist() == [["a", "wrong_modality"], ["b", "placeholder"], ["d", "truncated"]]
+    assert findings[["study_id", "flag"]].to_numpy().tolist() == [
+        ["a", "wrong_modality"],
+        ["b", "placeholder"],
+        ["d", "truncated"],
+    ]
     printed = capsys.readouterr().out
     assert re.search(r"placeholder +1 +25\.0 %  report", printed)
     assert "without a flag: 1 of 4 rows (25.0 %)" in printed
@@ -63,7 +83,16 @@ def test_it_ends_well_where_all_can_be_read_in_another_folder_and_root(cohort: P
     table = read_manifest(cohort).table.iloc[:3]
     other = tmp_path / "elsewhere/m.csv"
     write_manifest(table, other)
-    words = ["audit", str(other), "--root", str(cohort.parent), "--out", str(tmp_path / "o/p"), "--facts", str(tmp_path / "f")]
+    words = [
+        "audit",
+        str(other),
+        "--root",
+        str(cohort.parent),
+        "--out",
+        str(tmp_path / "o/p"),
+        "--facts",
+        str(tmp_path / "f"),
+    ]
     assert main([*words, "--jobs", "1"]) == 0
     assert sorted(path.name for path in other.parent.iterdir()) == ["m.csv"]
     audited = read_manifest(tmp_path / "o/p/manifest.csv")
@@ -101,7 +130,10 @@ def test_one_phantom_row_does_not_hide_the_patients(cohort: Path, capsys: pytest
     manifest = read_manifest(cohort)
     write_manifest(manifest.table.assign(source=["phantom", "", "", ""]), cohort)
     main(["audit", str(cohort), "--jobs", "1"])
-    assert "Keep it where they may be. Part is PHANTOM (synthetic data)" in (cohort.parent / "audit/audit.html").read_text()
+    assert (
+        "Keep it where they may be. Part is PHANTOM (synthetic data)"
+        in (cohort.parent / "audit/audit.html").read_text()
+    )
     assert "PHANTOM (synthetic data) and patient data: audit of" in capsys.readouterr().out
 
 
@@ -123,9 +155,26 @@ def test_the_noise_ceiling_is_that_of_evaluate(cohort: Path, capsys: pytest.Capt
     main(["audit", str(cohort), "--jobs", "1"])
     printed = capsys.readouterr().out
     rng = np.random.default_rng(0)
-    np.savez(cohort.parent / "e.npz", study_id=np.array(list("abcd")), image=rng.normal(size=(4, 5)), text=rng.normal(size=(4, 5)))
-    words = ["evaluate", str(cohort.parent / "e.npz"), "--manifest", str(cohort.parent / "audit/manifest.csv"), "--split", "all",
-             "--audited", "true", "--resamples", "10", "--out", str(cohort.parent / "r.json")]
+    np.savez(
+        cohort.parent / "e.npz",
+        study_id=np.array(list("abcd")),
+        image=rng.normal(size=(4, 5)),
+        text=rng.normal(size=(4, 5)),
+    )
+    words = [
+        "evaluate",
+        str(cohort.parent / "e.npz"),
+        "--manifest",
+        str(cohort.parent / "audit/manifest.csv"),
+        "--split",
+        "all",
+        "--audited",
+        "true",
+        "--resamples",
+        "10",
+        "--out",
+        str(cohort.parent / "r.json"),
+    ]
     assert main(words) == 0
     whole = json.loads((cohort.parent / "r.json").read_text())["audited"]["ceiling"]["whole"]["text_to_image"]
     # two of three accepted reports belong elsewhere: right by chance, 1 + 2 * 1/3 of 3
@@ -153,12 +202,21 @@ def test_a_killed_audit_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
     for number in range(count):
         hu[5, 5, 5] = number
         write(tmp_path / f"{number}.nii", hu, spacing)
-    write_manifest(pd.DataFrame({
-        "study_id": [f"s{number}" for number in range(count)], "volume": [f"{number}.nii" for number in range(count)],
-        "report": [REPORT.format(number) for number in range(count)],
-    }, dtype=str), tmp_path / "manifest.csv")
+    write_manifest(
+        pd.DataFrame(
+            {
+                "study_id": [f"s{number}" for number in range(count)],
+                "volume": [f"{number}.nii" for number in range(count)],
+                "report": [REPORT.format(number) for number in range(count)],
+            },
+            dtype=str,
+        ),
+        tmp_path / "manifest.csv",
+    )
     words = [sys.executable, "-m", "bimcvr", "audit", str(tmp_path / "manifest.csv"), "--jobs", "1"]
-    process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     while process.poll() is None and len(list((tmp_path / "facts").rglob("[0-9a-f]*.json"))) < 3:
         time.sleep(0.002)
     assert process.poll() is None, "it ended before the kill"

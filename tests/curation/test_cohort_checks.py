@@ -20,7 +20,11 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> VolumeFacts:
 
 
 def manifest_of(count: int, **columns: list[str]) -> Manifest:
-    base = {"study_id": [f"s{i}" for i in range(count)], "volume": [f"v{i}.nii" for i in range(count)], "report": ["r"] * count}
+    base = {
+        "study_id": [f"s{i}" for i in range(count)],
+        "volume": [f"v{i}.nii" for i in range(count)],
+        "report": ["r"] * count,
+    }
     return Manifest(pd.DataFrame({**base, **columns}, dtype=str), Path("m.csv"), Path("."))
 
 
@@ -34,14 +38,26 @@ def test_of_one_patient_s_copies_the_first_stands(facts: VolumeFacts) -> None:
     assert "2 patients" in found["s3"]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["", "p", "q", "r"]), st.sampled_from(["train", "val", "test", ""])), min_size=1, max_size=12))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["", "p", "q", "r"]), st.sampled_from(["train", "val", "test", ""])),
+        min_size=1,
+        max_size=12,
+    )
+)
 def test_patients_in_two_splits_are_those_of_a_slow_search(rows: list[tuple[str, str]]) -> None:
     manifest = manifest_of(len(rows), patient_id=[patient for patient, _ in rows], split=[split for _, split in rows])
-    slow = {f"s{i}" for i, (patient, split) in enumerate(rows)
-            if patient and split and any(other == patient and there and there != split for other, there in rows)}
+    slow = {
+        f"s{i}"
+        for i, (patient, split) in enumerate(rows)
+        if patient and split and any(other == patient and there and there != split for other, there in rows)
+    }
     assert {finding.study_id for finding in patients_in_two_splits(manifest)} == slow
 
 
 def test_a_report_id_under_two_patients() -> None:
     manifest = manifest_of(4, patient_id=["p", "q", "r", "r"], report_id=["e1", "e1", "e2", "e2"])
-    assert [(f.study_id, f.flag) for f in check_cohort(manifest, {})] == [("s0", "duplicate_report"), ("s1", "duplicate_report")]
+    assert [(f.study_id, f.flag) for f in check_cohort(manifest, {})] == [
+        ("s0", "duplicate_report"),
+        ("s1", "duplicate_report"),
+    ]

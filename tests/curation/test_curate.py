@@ -26,8 +26,15 @@ from curation.conftest import REPORTS, write_table
 from helpers.cli import TINY, newest_run
 
 EXPERIMENTS = Path(__file__).parents[2] / "src/bimcvr/experiments/curate"
-ALL: dict[str, Any] = {"anonymise": Anonymiser(), "translate": TranslateStep(), "checks": Checks(), "labels": LabelExtractor(),
-                       "review": Path("review.csv"), "split": SplitStep(), "jobs": 1}
+ALL: dict[str, Any] = {
+    "anonymise": Anonymiser(),
+    "translate": TranslateStep(),
+    "checks": Checks(),
+    "labels": LabelExtractor(),
+    "review": Path("review.csv"),
+    "split": SplitStep(),
+    "jobs": 1,
+}
 
 
 def rows_of(out: Path) -> pd.DataFrame:
@@ -43,18 +50,46 @@ def content(out: Path) -> dict[str, tuple[bytes, int]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("packing", ["folders", "shards"])
 @pytest.mark.parametrize("layout", ["bimcv_r", "bimcv_covid19"])
-def test_from_a_raw_archive_to_a_result(layout: str, packing: str, archive: Callable[[str, str], Path], tmp_path: Path) -> None:
+def test_from_a_raw_archive_to_a_result(
+    layout: str, packing: str, archive: Callable[[str, str], Path], tmp_path: Path
+) -> None:
     root, out = archive(layout, packing), tmp_path / "out"
-    words = ["curate", "--config", str(EXPERIMENTS / f"phantom_{layout}.yaml"), "--source.root", str(root), "--out", str(out)]
+    words = [
+        "curate",
+        "--config",
+        str(EXPERIMENTS / f"phantom_{layout}.yaml"),
+        "--source.root",
+        str(root),
+        "--out",
+        str(out),
+    ]
     assert main(words) == 0
     (tmp_path / "tiny.yaml").write_text(TINY)
-    train = ["--config", str(tmp_path / "tiny.yaml"), "--data.manifest", str(out / "manifest.csv"), "--runs", str(tmp_path / "runs")]
+    train = [
+        "--config",
+        str(tmp_path / "tiny.yaml"),
+        "--data.manifest",
+        str(out / "manifest.csv"),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     assert main(["fit", *train]) == 0
     assert main(["test", *train, "--ckpt_path", "best"]) == 0
     assert (newest_run(tmp_path / "runs") / "result.json").is_file()
     manifest = read_manifest(out / "manifest.csv")
     assert manifest.is_phantom
-    filled = ["study_id", "volume", "report", "report_original", "language", "labels_source", "sha256", "width", "spacing_d", "status"]
+    filled = [
+        "study_id",
+        "volume",
+        "report",
+        "report_original",
+        "language",
+        "labels_source",
+        "sha256",
+        "width",
+        "spacing_d",
+        "status",
+    ]
     for name in filled:
         assert all(manifest.column(name)), name
     assert {"flags", "split", "labels", "patient_id", "report_id"} <= set(manifest.table)
@@ -70,9 +105,15 @@ def test_no_personal_datum_and_no_report_stands_outside_its_column(archives: Pat
         truth = pd.read_csv(archives / "folders" / f"{layout}.truth.csv", keep_default_na=False).set_index("study_id")
         known = [item.split("=", 1) for cell in truth["personal"] for item in cell.split(";") if "=" in item]
         assert known
-        told = "\n".join([*table["report"], *table["report_original"], (out / "review.csv").read_text(encoding="utf-8-sig")]).lower()
+        told = "\n".join(
+            [*table["report"], *table["report_original"], (out / "review.csv").read_text(encoding="utf-8-sig")]
+        ).lower()
         # in the released layout, without capitals and points, a hospital's or a doctor's name does not end anywhere
-        left = [text for kind, text in known if text.lower() in told and (layout == "bimcv_covid19" or kind not in ("HOSPITAL", "NAME"))]
+        left = [
+            text
+            for kind, text in known
+            if text.lower() in told and (layout == "bimcv_covid19" or kind not in ("HOSPITAL", "NAME"))
+        ]
         assert left == []
         logs = "\n".join(path.read_text() for path in [*(out / "log").glob("*.csv"), out / "set_aside.csv"]).lower()
         for report in [*table["report"], *table["report_original"], *truth["report_spanish"]]:
@@ -107,8 +148,11 @@ def test_what_reviewers_wrote_is_taken_in_and_stays(tmp_path: Path) -> None:
     assert list(rows_of(out)["split"].astype(bool)) == [False, False, False, True]
     queue = out / "review.csv"
     lines = list(csv.DictReader(queue.read_text(encoding="utf-8-sig").splitlines()))
-    answers = {"s0": ("correct", "Large mass in the left upper lobe, none elsewhere.", ""), "s1": ("reject", "", ""),
-               "s2": ("accept", "", "emphysema;nodule")}
+    answers = {
+        "s0": ("correct", "Large mass in the left upper lobe, none elsewhere.", ""),
+        "s1": ("reject", "", ""),
+        "s2": ("accept", "", "emphysema;nodule"),
+    }
     for line in lines:
         line["decision"], line["corrected"], line["labels"] = answers[line["study_id"]]
         line["reviewer"] = "R1"
@@ -164,7 +208,11 @@ class Glossary:
 
     def __call__(self, report: Anonymised, problems: Sequence[str] = ()) -> str:
         assert "García" not in report.text
-        return "Pleural effusion." if report.text.startswith("Sin") else "Nodule of 5 mm in the right upper lobe. Patient: [NAME]."
+        return (
+            "Pleural effusion."
+            if report.text.startswith("Sin")
+            else "Nodule of 5 mm in the right upper lobe. Patient: [NAME]."
+        )
 
 
 def test_a_doubtful_translation_is_used_once_a_reviewer_accepts_it(tmp_path: Path) -> None:
@@ -210,7 +258,9 @@ def test_denoising_writes_a_copy_and_leaves_the_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_example_parses_and_says_what_it_is_for(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_example_parses_and_says_what_it_is_for(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert path.read_text().splitlines()[0].startswith("# Purpose: ")
     monkeypatch.chdir(tmp_path)
     for root in ("BIMCV-R", "phantoms/bimcv_r", "phantoms/bimcv_covid19"):
@@ -224,7 +274,15 @@ def test_usage_mistakes_are_one_paragraph(tmp_path: Path, capsys: pytest.Capture
     assert main(["curate"]) == 1
     assert "source and an out folder" in capsys.readouterr().err
     table = str(write_table(tmp_path, 1))
-    words = ["curate", "--source", "bimcvr.curation.sources.own_table.ThreeColumnTable", "--source.table", table, "--out", str(tmp_path / "o")]
+    words = [
+        "curate",
+        "--source",
+        "bimcvr.curation.sources.own_table.ThreeColumnTable",
+        "--source.table",
+        table,
+        "--out",
+        str(tmp_path / "o"),
+    ]
     assert main([*words, "--shard", "3/2"]) == 1
     assert "i/n" in capsys.readouterr().err
     assert main(words) == 0
@@ -239,7 +297,9 @@ def test_a_source_that_deletes_needs_a_cache(archive: Callable[[str, str], Path]
 def test_a_table_may_bring_its_own_split(tmp_path: Path) -> None:
     table = write_table(tmp_path, 3)
     pd.read_csv(table).assign(split=["test", "dev", "train"], age=["61", "", "70"]).to_csv(table, index=False)
-    curate(ThreeColumnTable(str(table)), tmp_path / "out", split=SplitStep("column"), columns={"source": "phantom"}, jobs=1)
+    curate(
+        ThreeColumnTable(str(table)), tmp_path / "out", split=SplitStep("column"), columns={"source": "phantom"}, jobs=1
+    )
     rows = rows_of(tmp_path / "out")
     assert list(rows["split"]) == ["test", "", "train"]
     assert list(rows["age"]) == ["61", "", "70"]

@@ -1,4 +1,7 @@
-"""Spoilt input through the verb: each thing is set aside with its reason, the rest is taken in, and the exit code says so."""
+"""Spoilt input through the verb: each thing is set aside with its reason, the rest is taken in.
+
+The exit code says so.
+"""
 
 import gzip
 import io
@@ -21,8 +24,24 @@ def run(out: Path, kind: str, **options: str) -> tuple[int, dict[str, str]]:
     """The verb's exit code and what it set aside, by name."""
     module = {"ThreeColumnTable": "table", "BimcvR": "bimcv_r", "BimcvCovid19": "bimcv_covid"}[kind]
     words = [word for name, value in options.items() for word in (f"--source.{name}", value)]
-    code = main(["curate", "--source", f"bimcvr.curation.sources.{module}.{kind}", *words, "--out", str(out), "--jobs", "1", "--checks",
-                 "{reject: [missing_voxels], review: []}", "--anonymise", "bimcvr.curation.anonymise.anonymiser.Anonymiser", "--cache", "[6, 8, 8]"])
+    code = main(
+        [
+            "curate",
+            "--source",
+            f"bimcvr.curation.sources.{module}.{kind}",
+            *words,
+            "--out",
+            str(out),
+            "--jobs",
+            "1",
+            "--checks",
+            "{reject: [missing_voxels], review: []}",
+            "--anonymise",
+            "bimcvr.curation.anonymise.anonymiser.Anonymiser",
+            "--cache",
+            "[6, 8, 8]",
+        ]
+    )
     aside = pd.read_csv(out / "set_aside.csv", keep_default_na=False)
     assert all(aside["message"])
     return code, dict(zip(aside["name"], aside["reason"], strict=True))
@@ -43,7 +62,13 @@ def test_spoilt_volumes_keep_their_rows(tmp_path: Path) -> None:
     (tmp_path / "v6.nii.gz").write_bytes(b"this is no gzip at all")
     code, aside = run(tmp_path / "out", "ThreeColumnTable", table=str(table))
     assert code == 3
-    assert aside == {"s1": "truncated", "s2": "empty_file", "s3": "missing_voxels", "s4": "missing_voxels", "s6": aside["s6"]}
+    assert aside == {
+        "s1": "truncated",
+        "s2": "empty_file",
+        "s3": "missing_voxels",
+        "s4": "missing_voxels",
+        "s6": aside["s6"],
+    }
     rows = read_manifest(tmp_path / "out/manifest.csv").table.set_index("study_id")
     assert list(rows["status"]) == ["ok", "rejected", "rejected", "rejected", "rejected", "ok", "rejected"]
     assert all(reason in rows.loc[study, "flags"] for study, reason in aside.items())
@@ -54,14 +79,27 @@ def test_bad_rows_of_a_table(tmp_path: Path) -> None:
     outside = write_volume(tmp_path.parent / f"{tmp_path.name}-secret.nii.gz")
     (tmp_path / "v3.nii.gz").unlink()
     (tmp_path / "v3.nii.gz").symlink_to(outside)
-    lines = ["study_id,volume,report,patient_id", f"s0,v0.nii.gz,{REPORTS[0]},p0",
-             "s1,v1.nii.gz,\"=HYPERLINK(\"\"http://evil\"\")\",p1",
-             f"s2,../{outside.name},{REPORTS[1]},p2", f"s3,v3.nii.gz,{REPORTS[2]},p3", f"s4,gone.nii.gz,{REPORTS[3]},p4",
-             f"s0,v4.nii.gz,{REPORTS[3]},p4", "s6,v4.nii.gz,Opacidad en l\xf3bulo superior con derrame.,p6"]
+    lines = [
+        "study_id,volume,report,patient_id",
+        f"s0,v0.nii.gz,{REPORTS[0]},p0",
+        's1,v1.nii.gz,"=HYPERLINK(""http://evil"")",p1',
+        f"s2,../{outside.name},{REPORTS[1]},p2",
+        f"s3,v3.nii.gz,{REPORTS[2]},p3",
+        f"s4,gone.nii.gz,{REPORTS[3]},p4",
+        f"s0,v4.nii.gz,{REPORTS[3]},p4",
+        "s6,v4.nii.gz,Opacidad en l\xf3bulo superior con derrame.,p6",
+    ]
     (tmp_path / "table.csv").write_bytes("\n".join(lines).encode("latin-1"))
     code, aside = run(tmp_path / "out", "ThreeColumnTable", table=str(tmp_path / "table.csv"))
     assert code == 3
-    assert sorted(aside.values()) == ["duplicate_row", "encoding", "formula", "missing_file", "outside_root", "outside_root"]
+    assert sorted(aside.values()) == [
+        "duplicate_row",
+        "encoding",
+        "formula",
+        "missing_file",
+        "outside_root",
+        "outside_root",
+    ]
     rows = read_manifest(tmp_path / "out/manifest.csv").table
     assert list(rows["study_id"]) == ["s0", "s6"]
     assert "lóbulo" in rows["report"][1]
@@ -72,8 +110,10 @@ def test_spoilt_zips_of_the_released_layout(tmp_path: Path) -> None:
     (root / "meta").mkdir(parents=True)
     names = [f"sub-S0{n}_ses-E0{n}_run-1_bp-chest_ct" for n in range(6)]
     volume = write_volume(tmp_path / "v.nii.gz").read_bytes()
-    table = [{"path": f"/raid/CT1/ct/{name}.nii{'' if n == 2 else '.gz'}", "Report_en": f"{REPORTS[n % 4]} Number {n}."}
-             for n, name in enumerate(names)]
+    table = [
+        {"path": f"/raid/CT1/ct/{name}.nii{'' if n == 2 else '.gz'}", "Report_en": f"{REPORTS[n % 4]} Number {n}."}
+        for n, name in enumerate(names)
+    ]
     pd.DataFrame(table).to_csv(root / "meta/BIMCV_meta.csv", index=False)
     with zipfile.ZipFile(root / "CT1.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr(f"CT1/ct/{names[0]}.nii.gz", volume)
@@ -128,8 +168,15 @@ def test_a_cut_tar_part_and_a_name_in_no_encoding(tmp_path: Path) -> None:
 def test_nothing_but_rubbish_ends_with_a_word(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "v.nii.gz").write_bytes(struct.pack("<i", 348))
     (tmp_path / "table.csv").write_text("study_id,volume,report\ns0,gone.nii.gz,\"=cmd|' /C calc'!A0\"\n")
-    words = ["curate", "--source", "bimcvr.curation.sources.own_table.ThreeColumnTable", "--source.table", str(tmp_path / "table.csv"), "--out",
-             str(tmp_path / "out")]
+    words = [
+        "curate",
+        "--source",
+        "bimcvr.curation.sources.own_table.ThreeColumnTable",
+        "--source.table",
+        str(tmp_path / "table.csv"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 1
     aside = dict(pd.read_csv(tmp_path / "out/set_aside.csv")[["name", "reason"]].itertuples(index=False))
     assert list(aside.values()) == ["formula"]

@@ -23,16 +23,44 @@ EXPERIMENT = Path(__file__).parents[2] / "src/bimcvr/experiments/curate/phantom_
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
     """The command in a process group of its own; each shard is deleted once it is taken in."""
-    words = [sys.executable, "-m", "bimcvr", "curate", "--config", EXPERIMENT, "--source.root", "bimcv_r", "--source.keep", "nothing",
-             "--out", "out", "--cache", "[12, 16, 16]", "--jobs", "1"]
-    return subprocess.Popen(list(map(str, words)), cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                            start_new_session=True)
+    words = [
+        sys.executable,
+        "-m",
+        "bimcvr",
+        "curate",
+        "--config",
+        EXPERIMENT,
+        "--source.root",
+        "bimcv_r",
+        "--source.keep",
+        "nothing",
+        "--out",
+        "out",
+        "--cache",
+        "[12, 16, 16]",
+        "--jobs",
+        "1",
+    ]
+    return subprocess.Popen(
+        list(map(str, words)),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def results(folder: Path) -> dict[str, bytes]:
     """What a run is for: manifest, queue, what was set aside, logs, and the cached volumes."""
     out = folder / "out"
-    found = [out / "manifest.csv", *out.glob("review.csv"), out / "set_aside.csv", *out.glob("log/*.csv"), *out.glob("cache/*/*.ct")]
+    found = [
+        out / "manifest.csv",
+        *out.glob("review.csv"),
+        out / "set_aside.csv",
+        *out.glob("log/*.csv"),
+        *out.glob("cache/*/*.ct"),
+    ]
     return {str(path.relative_to(out)): path.read_bytes() for path in found}
 
 
@@ -56,7 +84,9 @@ def test_ten_kills_change_no_byte(archives: Path, tmp_path: Path) -> None:
     unpack(harried)
     chance = random.Random(6)  # noqa: S311
     kills, halfway = 0, 0
-    for _ in range(10 * KILLS):  # a machine with other work to do is uneven: what ends before its kill is checked, and begins anew
+    for _ in range(
+        10 * KILLS
+    ):  # a machine with other work to do is uneven: what ends before its kill is checked, and begins anew
         if kills >= KILLS and halfway:
             break
         process = start(harried)
@@ -80,8 +110,14 @@ class _Stop(BaseException):
     """What a kill is within one process."""
 
 
-def test_a_stop_at_each_rename_and_deletion_changes_no_byte(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kills above fall at random; here every run stops at its n-th rename or deletion, and the next goes on from there."""
+def test_a_stop_at_each_rename_and_deletion_changes_no_byte(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kills above fall at random.
+
+    Here every run stops at its n-th rename or deletion, and the next goes on from there.
+    """
+
     def shards(folder: Path) -> None:
         (folder / "bimcv_r").mkdir(parents=True)
         for name in ("CT1.zip", "CT2.zip", "meta_1.zip"):

@@ -23,7 +23,9 @@ def test_the_parts_of_a_job_array_make_the_same_manifest(archives: Path, tmp_pat
         shutil.copytree(archives / "shards/bimcv_r", tmp_path / name / "bimcv_r")
 
     def run(name: str, shard: str | None = None) -> int:
-        return curate(BimcvR(str(tmp_path / name / "bimcv_r"), keep=keep), tmp_path / name / "out", **STEPS, shard=shard)  # type: ignore[arg-type]
+        return curate(
+            BimcvR(str(tmp_path / name / "bimcv_r"), keep=keep), tmp_path / name / "out", **STEPS, shard=shard
+        )  # type: ignore[arg-type]
 
     assert run("alone") == 0
     for number in range(count, 0, -1):
@@ -43,9 +45,23 @@ def test_the_same_call_on_a_cluster_of_two_workers(tmp_path: Path) -> None:
     table = write_table(tmp_path, 24)
     assert curate(ThreeColumnTable(str(table)), tmp_path / "alone", **STEPS) == 0  # type: ignore[arg-type]
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        words = ["curate", "--source", "bimcvr.curation.sources.own_table.ThreeColumnTable", "--source.table", str(table),
-                 "--out", str(tmp_path / "cluster"), "--cache", "[6, 8, 8]", "--checks", "{reject: [], review: []}",
-                 "--split", "{strategy: patient_hash}", "--scheduler", cluster.scheduler_address]
+        words = [
+            "curate",
+            "--source",
+            "bimcvr.curation.sources.own_table.ThreeColumnTable",
+            "--source.table",
+            str(table),
+            "--out",
+            str(tmp_path / "cluster"),
+            "--cache",
+            "[6, 8, 8]",
+            "--checks",
+            "{reject: [], review: []}",
+            "--split",
+            "{strategy: patient_hash}",
+            "--scheduler",
+            cluster.scheduler_address,
+        ]
         assert main(words) == 0
         with distributed.Client(cluster) as client:
             done = client.run(lambda dask_worker: dask_worker.state.executed_count)
@@ -63,4 +79,8 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path, unused_port: int, monkeyp
 
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(UserError, match="no Dask scheduler"):
-        curate(ThreeColumnTable(str(write_table(tmp_path, 1))), tmp_path / "out", scheduler=f"tcp://127.0.0.1:{unused_port}")
+        curate(
+            ThreeColumnTable(str(write_table(tmp_path, 1))),
+            tmp_path / "out",
+            scheduler=f"tcp://127.0.0.1:{unused_port}",
+        )

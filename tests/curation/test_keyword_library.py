@@ -44,7 +44,9 @@ def test_ancestors_end() -> None:
     assert LIBRARY.ancestors("ground glass pattern") == ("interstitial pattern", "infiltrates")
 
 
-@pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder with the PadChest tree")
+@pytest.mark.skipif(
+    not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder with the PadChest tree"
+)
 def test_umls_codes_are_those_of_the_padchest_tree() -> None:
     tree = (Path(os.environ["BIMCVR_REAL_DATA"]) / "vocab_padchest_tree" / "trees_code.txt").read_text(encoding="utf-8")
     codes = set(re.findall(r"label: *(.+?) *\n\s*concept: *\((C\d+)\)", tree))
@@ -58,39 +60,52 @@ DILATED = Keyword("dilated", en=("dilatation of aorta",))
 ANEURYSM = Keyword("aneurysm", patterns=("aneurysm* + aort*",))
 
 
-@pytest.mark.parametrize(("text", "keywords", "expected"), [
-    ("left pleural effusions", (EFFUSION,), [("effusion", "pleural effusions")]),
-    ("fluid lies in the pleural space", (EFFUSION,), [("effusion", "fluid lies in the pleural")]),
-    ("fluid, pleural thickening", (EFFUSION,), []),
-    ("fluid one two three four five six seven eight nine ten eleven pleural", (EFFUSION,), []),
-    ("aneurysmal dilatation of the aorta", (DILATED, ANEURYSM), [("aneurysm", "aneurysmal dilatation of the aorta")]),
-    ("dilatation of the aorta", (DILATED, ANEURYSM), [("dilated", "dilatation of the aorta")]),
-    ("an effusionlike shape", (EFFUSION,), []),
-    ("joint effusion", (Keyword("effusion", en=("effusion",), unlike=("joint effusion",)),), []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "keywords", "expected"),
+    [
+        ("left pleural effusions", (EFFUSION,), [("effusion", "pleural effusions")]),
+        ("fluid lies in the pleural space", (EFFUSION,), [("effusion", "fluid lies in the pleural")]),
+        ("fluid, pleural thickening", (EFFUSION,), []),
+        ("fluid one two three four five six seven eight nine ten eleven pleural", (EFFUSION,), []),
+        (
+            "aneurysmal dilatation of the aorta",
+            (DILATED, ANEURYSM),
+            [("aneurysm", "aneurysmal dilatation of the aorta")],
+        ),
+        ("dilatation of the aorta", (DILATED, ANEURYSM), [("dilated", "dilatation of the aorta")]),
+        ("an effusionlike shape", (EFFUSION,), []),
+        ("joint effusion", (Keyword("effusion", en=("effusion",), unlike=("joint effusion",)),), []),
+    ],
+)
 def test_phrases_and_patterns(text: str, keywords: tuple[Keyword, ...], expected: list[tuple[str, str]]) -> None:
     assert found(text, *keywords) == expected
 
 
 def test_two_findings_share_a_noun() -> None:
     text = "derrame pleural y pericárdico"
-    pleural, pericardial = Keyword("pleural", es=("derrame pleural",)), Keyword("pericardial", patterns=("derrame + pericard*",))
+    pleural, pericardial = (
+        Keyword("pleural", es=("derrame pleural",)),
+        Keyword("pericardial", patterns=("derrame + pericard*",)),
+    )
     assert [label for label, _ in found(text, pleural, pericardial)] == ["pleural", "pericardial"]
 
 
-@pytest.mark.parametrize(("text", "error"), [
-    ("nodule: 3", "not a list"),
-    ("- {en: [nodule]}", "has no label"),
-    ("- {label: nodule}\n- {label: nodule}", "stands twice"),
-    ("- {label: nodule, synonyms: [x]}", "unknown fields"),
-    ("- {label: nodule, parent: lump}", "parent 'lump'"),
-    ("- {label: nodule, parent: nodule}", "below it"),
-    ("- {label: a, parent: b}\n- {label: b, parent: a}", "below it"),
-    ("- {label: nodule, en: nodule}", "not a list of phrases"),
-    ("- {label: nodule, en: [no]}", "not a list of phrases"),
-    ("- {label: nodule, es: ['...']}", "not a list of phrases"),
-    ("- [", "not YAML"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("nodule: 3", "not a list"),
+        ("- {en: [nodule]}", "has no label"),
+        ("- {label: nodule}\n- {label: nodule}", "stands twice"),
+        ("- {label: nodule, synonyms: [x]}", "unknown fields"),
+        ("- {label: nodule, parent: lump}", "parent 'lump'"),
+        ("- {label: nodule, parent: nodule}", "below it"),
+        ("- {label: a, parent: b}\n- {label: b, parent: a}", "below it"),
+        ("- {label: nodule, en: nodule}", "not a list of phrases"),
+        ("- {label: nodule, en: [no]}", "not a list of phrases"),
+        ("- {label: nodule, es: ['...']}", "not a list of phrases"),
+        ("- [", "not YAML"),
+    ],
+)
 def test_a_faulty_library_is_refused(tmp_path: Path, text: str, error: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
@@ -103,10 +118,21 @@ def test_a_missing_library_is_refused(tmp_path: Path) -> None:
         read_library(tmp_path / "mine.yaml")
 
 
-@pytest.mark.parametrize(("one", "many"), [
-    ("effusion", "effusions"), ("opacity", "opacities"), ("atelectasis", "atelectases"), ("mass", "masses"), ("bulla", "bullae"),
-    ("nodulo", "nodulos"), ("consolidacion", "consolidaciones"), ("calcificado", "calcificadas"), ("masa", "masas"), ("node", "nodes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("effusion", "effusions"),
+        ("opacity", "opacities"),
+        ("atelectasis", "atelectases"),
+        ("mass", "masses"),
+        ("bulla", "bullae"),
+        ("nodulo", "nodulos"),
+        ("consolidacion", "consolidaciones"),
+        ("calcificado", "calcificadas"),
+        ("masa", "masas"),
+        ("node", "nodes"),
+    ],
+)
 def test_stems_of_inflections_agree(one: str, many: str) -> None:
     assert stem(one) == stem(many)
 
@@ -116,9 +142,20 @@ def test_stems_of_other_words_differ(one: str, other: str) -> None:
     assert stem(one) != stem(other)
 
 
-@pytest.mark.parametrize(("text", "count"), [
-    ("One. Two", 2), ("a nodule of 4.5 mm", 1), ("heart is\nstable", 1), ("heart\n\nlungs", 2), ("Heart: normal\nLungs: clear", 2),
-    ("heart\n- lungs", 2), ("a; b! c?", 3), ("", 0), ("...", 0), ("heart\r\n\r\nlungs", 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("One. Two", 2),
+        ("a nodule of 4.5 mm", 1),
+        ("heart is\nstable", 1),
+        ("heart\n\nlungs", 2),
+        ("Heart: normal\nLungs: clear", 2),
+        ("heart\n- lungs", 2),
+        ("a; b! c?", 3),
+        ("", 0),
+        ("...", 0),
+        ("heart\r\n\r\nlungs", 2),
+    ],
+)
 def test_sentences(text: str, count: int) -> None:
     assert len(list(sentences(text))) == count

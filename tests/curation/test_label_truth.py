@@ -33,7 +33,9 @@ def test_phantom_reports(truth: ModuleType) -> None:
     assert agreement.unknown_recall >= 0.9
 
 
-@pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder with annotated sentences")
+@pytest.mark.skipif(
+    not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder with annotated sentences"
+)
 def test_negation_spans_of_nubes(truth: ModuleType) -> None:
     decisions = truth.nubes_decisions(Path(os.environ["BIMCVR_REAL_DATA"]) / "text_es_nubes")
     assert len(decisions) >= 300

@@ -80,7 +80,10 @@ CASES = [
     ("A nodule of 4.5 mm with haemothorax.", "nodule:+; hemothorax:+"),
     ("COVID-19 pneumonia with crazy-paving.", "covid 19:+; pneumonia:+; crazy paving pattern:+"),
     ("Sin derrame pleural ni neumotórax.", "pleural effusion:-; pneumothorax:-"),
-    ("No se observa derrame pleural, neumotórax ni condensaciones.", "pleural effusion:-; pneumothorax:-; consolidation:-"),
+    (
+        "No se observa derrame pleural, neumotórax ni condensaciones.",
+        "pleural effusion:-; pneumothorax:-; consolidation:-",
+    ),
     ("No hay adenopatías mediastínicas, pero sí un nódulo pulmonar.", "adenopathy:-; nodule:+"),
     ("Ausencia de derrame pericárdico.", "pericardial effusion:-"),
     ("Derrame pleural: no.", "pleural effusion:-"),
@@ -109,12 +112,18 @@ CASES = [
     ("Fracturas costales antiguas.", "rib fracture:+"),
     ("No se identifican imágenes sugestivas de metástasis.", "metastasis:-"),
     ("no se observa derrame pleural ni pericardico", "pleural effusion:-; pericardial effusion:-"),
-    ("patron en vidrio deslustrado bilateral compatible con neumonia covid19", "ground glass pattern:+; pneumonia:+; covid 19:+"),
+    (
+        "patron en vidrio deslustrado bilateral compatible con neumonia covid19",
+        "ground glass pattern:+; pneumonia:+; covid 19:+",
+    ),
     ("cardiomegalia no se observa derrame pleural", "cardiomegaly:+; pleural effusion:-"),
     ("nodulo pulmonar en lsd no se observan adenopatias", "nodule:+; adenopathy:-"),
     ("sin derrame pleural se observa nodulo en lingula", "pleural effusion:-; nodule:+"),
     ("atelectasias laminares bibasales sin condensaciones", "laminar atelectasis:+; consolidation:-"),
-    ("opacidades en vidrio deslustrado sin poder descartar neumonia viral", "ground glass pattern:+; viral pneumonia:?"),
+    (
+        "opacidades en vidrio deslustrado sin poder descartar neumonia viral",
+        "ground glass pattern:+; viral pneumonia:?",
+    ),
     ("calcificaciones coronarias y ateromatosis aortica", "coronary artery calcification:+; aortic atheromatosis:+"),
     ("antecedentes neumonia previa actualmente sin condensaciones", "pneumonia:h; consolidation:-"),
     # what the triggers must not do
@@ -177,7 +186,9 @@ def test_mentions_lie_on_whole_words_of_any_text(text: str) -> None:
 
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_negating_a_sentence_flips_every_phrase_of_the_library(language: str) -> None:
-    positive, negative = {"en": ("There is {}.", "There is no {}."), "es": ("Se observa {}.", "No se observa {}.")}[language]
+    positive, negative = {"en": ("There is {}.", "There is no {}."), "es": ("Se observa {}.", "No se observa {}.")}[
+        language
+    ]
     count = 0
     for keyword in read_library().keywords.values():
         for phrase in getattr(keyword, language) if keyword.label != NORMAL else ():
@@ -191,7 +202,10 @@ def test_negating_a_sentence_flips_every_phrase_of_the_library(language: str) ->
 
 def test_spans_are_the_words_of_the_report() -> None:
     report = "Small  RIGHT pleural\neffusion and ground-glass opacities."
-    assert [report[mention.start : mention.end] for mention in EXTRACTOR(report)] == ["pleural\neffusion", "ground-glass opacities"]
+    assert [report[mention.start : mention.end] for mention in EXTRACTOR(report)] == [
+        "pleural\neffusion",
+        "ground-glass opacities",
+    ]
     assert EXTRACTOR("No nodules.") == [Mention("nodule", 3, 10, "absent")]
 
 

@@ -18,7 +18,9 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.volume import read_volume
 
 REAL = Path(os.environ.get("BIMCVR_REAL_DATA", ""))
-pytestmark = pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real volumes")
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real volumes"
+)
 
 
 def expected_refusals() -> dict[str, str]:
@@ -38,10 +40,15 @@ def expected_refusals() -> dict[str, str]:
 def test_every_real_series_gets_the_expected_verdict(tmp_path: Path) -> None:
     expected = {**EXPECTED_FLAGS, **{name: {reason} for name, reason in expected_refusals().items()}}
     names = sorted(expected)
-    table = pd.DataFrame({
-        "study_id": names, "volume": names, "patient_id": [f"p{row}" for row in range(len(names))],
-        "report": [f"Report number {row} of a test, no effusion." for row in range(len(names))],
-    }, dtype=str)
+    table = pd.DataFrame(
+        {
+            "study_id": names,
+            "volume": names,
+            "patient_id": [f"p{row}" for row in range(len(names))],
+            "report": [f"Report number {row} of a test, no effusion." for row in range(len(names))],
+        },
+        dtype=str,
+    )
     result = audit_manifest(Manifest(table, tmp_path / "m.csv", REAL), tmp_path / "facts", jobs=1)
     found = dict(zip(names, map(set, result.flags()), strict=True))
     assert {name for name in names if "duplicate_volume" in found[name]} == EXPECTED_DUPLICATES
@@ -53,7 +60,9 @@ def test_every_real_series_gets_the_expected_verdict(tmp_path: Path) -> None:
 def test_each_defect_is_seen_in_a_real_whole_chest(name: str, kind: str, tmp_path: Path) -> None:
     volume = read_volume(REAL / name)
     flag, spoil = WRONG_VOXELS[kind]
-    hu, spacing = spoil(np.minimum(volume.hu, 3071), volume.spacing) if kind != "too few slices" else (volume.hu, volume.spacing)
+    hu, spacing = (
+        spoil(np.minimum(volume.hu, 3071), volume.spacing) if kind != "too few slices" else (volume.hu, volume.spacing)
+    )
     facts = measure_volume(write(tmp_path / "v.nii", np.ascontiguousarray(hu), spacing))
     assert flag in {finding.flag for finding in check_volume("s", facts)}
 

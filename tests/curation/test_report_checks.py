@@ -1,4 +1,7 @@
-"""Reports that are no reports, not translated, of a chest film, or somebody else's; and real text that is none of it."""
+"""Reports that are no reports, not translated, of a chest film, or somebody else's.
+
+And real text that is none of it.
+"""
 
 import json
 import os
@@ -16,7 +19,9 @@ from bimcvr.data.manifest import REPORT_FLAGS, Manifest
 from bimcvr.phantom.cohort.studies import plan_patient
 
 REAL = Path(os.environ.get("BIMCVR_REAL_DATA", ""))
-with_real_data = pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real text")
+with_real_data = pytest.mark.skipif(
+    not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real text"
+)
 
 FILMS = (
     "PA and lateral chest radiograph. The cardiac silhouette is normal. No consolidation.",
@@ -40,9 +45,16 @@ TOMOGRAMS = (
     "aumento de tamano de adenopatias paratraqueales respecto a la tc previa",
 )
 FAILED = (
-    "Something wrong with the data! #################", "Error: 429 Too Many Requests", "I'm sorry, I cannot translate this text.",
-    "As an AI language model, I need the text of the report first.", "nan", "N/A", "Translation failed",
-    "No se ha podido traducir el texto.", "Please provide the Spanish report you want me to translate.", "HTTP 503 Service Unavailable",
+    "Something wrong with the data! #################",
+    "Error: 429 Too Many Requests",
+    "I'm sorry, I cannot translate this text.",
+    "As an AI language model, I need the text of the report first.",
+    "nan",
+    "N/A",
+    "Translation failed",
+    "No se ha podido traducir el texto.",
+    "Please provide the Spanish report you want me to translate.",
+    "HTTP 503 Service Unavailable",
     "informe no disponible",
 )
 
@@ -80,10 +92,17 @@ def test_a_failure_message_is_a_placeholder(report: str) -> None:
     assert flags_of(report) == {"placeholder"}
 
 
-@pytest.mark.parametrize(("report", "short"), [
-    ("", True), ("  -- . \n", True), ("Chest CT.", True), ("No nodules, no effusion.", True), ("No nodules and no effusion.", False),
-    ("1 . 2 ; 3 - 4 !", True),
-])
+@pytest.mark.parametrize(
+    ("report", "short"),
+    [
+        ("", True),
+        ("  -- . \n", True),
+        ("Chest CT.", True),
+        ("No nodules, no effusion.", True),
+        ("No nodules and no effusion.", False),
+        ("1 . 2 ; 3 - 4 !", True),
+    ],
+)
 def test_fewer_than_five_words_are_no_report(report: str, short: bool) -> None:
     assert flags_of(report) == ({"report_short"} if short else set())
 
@@ -110,7 +129,9 @@ def test_spanish_left_in_an_english_text() -> None:
 
 
 def test_phantom_reports_bear_no_flag() -> None:
-    assert [study.report for patient in range(300) for study in plan_patient(4, patient) if flags_of(study.report)] == []
+    assert [
+        study.report for patient in range(300) for study in plan_patient(4, patient) if flags_of(study.report)
+    ] == []
 
 
 def test_evidence_never_quotes_a_report() -> None:
@@ -125,8 +146,15 @@ TEXTS = ("The lungs are clear and the heart is of normal size.", "There is a nod
 
 def test_one_text_under_several_patients() -> None:
     same = TEXTS[0].upper().replace(".", " !")
-    manifest = manifest_of(report=[TEXTS[0], same, TEXTS[1], TEXTS[1], "Chest CT.", "Chest CT."], patient_id=["a", "b", "c", "c", "d", "e"])
-    assert found_in(manifest) == {"s0": {"duplicate_report"}, "s1": {"duplicate_report"}, "s4": {"report_short"}, "s5": {"report_short"}}
+    manifest = manifest_of(
+        report=[TEXTS[0], same, TEXTS[1], TEXTS[1], "Chest CT.", "Chest CT."], patient_id=["a", "b", "c", "c", "d", "e"]
+    )
+    assert found_in(manifest) == {
+        "s0": {"duplicate_report"},
+        "s1": {"duplicate_report"},
+        "s4": {"report_short"},
+        "s5": {"report_short"},
+    }
     # without patients nobody can say that it is not one examination
     assert found_in(manifest_of(report=[TEXTS[0], TEXTS[0]])) == {}
 
@@ -144,9 +172,16 @@ def test_one_translation_of_several_originals() -> None:
 
 def test_ids_of_the_file_name_against_the_table() -> None:
     name = "CT1/ct/sub-S03047_ses-E07985_run-1_bp-chest_ct.nii.gz"
-    cases = [(name, "sub-S03047", "ses-E07985"), (name, "S03047", "E07985"), (name, "sub-S09999", "ses-E07985"),
-             (name, "sub-S03047", "ses-E00001"), (name, "patient 12", ""), ("a/b.nii", "sub-S1", "ses-E1"),
-             ("sub-S1/ses-E2/scan.nii", "sub-S2", ""), ("sub-P0001_ses-1_run-2.nii", "sub-P0001", "sub-P0001_ses-1")]
+    cases = [
+        (name, "sub-S03047", "ses-E07985"),
+        (name, "S03047", "E07985"),
+        (name, "sub-S09999", "ses-E07985"),
+        (name, "sub-S03047", "ses-E00001"),
+        (name, "patient 12", ""),
+        ("a/b.nii", "sub-S1", "ses-E1"),
+        ("sub-S1/ses-E2/scan.nii", "sub-S2", ""),
+        ("sub-P0001_ses-1_run-2.nii", "sub-P0001", "sub-P0001_ses-1"),
+    ]
     volumes, patients, sessions = (list(column) for column in zip(*cases, strict=True))
     texts = [f"{TEXTS[0]} Number {row}." for row in range(len(cases))]
     manifest = manifest_of(report=texts, patient_id=patients, report_id=sessions).with_column("volume", volumes)
@@ -158,7 +193,8 @@ def test_ids_of_the_file_name_against_the_table() -> None:
 
 def test_a_borrowed_report_is_told_by_the_file_names() -> None:
     manifest = manifest_of(report=[TEXTS[0]] * 2, patient_id=["sub-S1"] * 2, report_id=["ses-E1"] * 2).with_column(
-        "volume", ["sub-S1_ses-E1_ct.nii", "sub-S2_ses-E2_ct.nii"])
+        "volume", ["sub-S1_ses-E1_ct.nii", "sub-S2_ses-E2_ct.nii"]
+    )
     assert found_in(manifest) == {"s0": {"duplicate_report"}, "s1": {"duplicate_report", "mismatch_ids"}}
 
 
@@ -170,9 +206,15 @@ def test_spanish_words_of_grammar_in_real_text() -> None:
     spanish = [line for line in lines + [line.split("\t")[1] for line in sentences] if len(words(line)) >= 20]
     assert len(spanish) > 1000
     assert sum("untranslated" in flags_of(line, "en") for line in spanish) / len(spanish) > 0.97
-    captions = [row for file in (REAL / "text_en_3dmir/3DMIR_labels").glob("*.csv")
-                for row in file.read_text(encoding="utf-8").splitlines()]
-    terms = [json.loads(line) for line in (REAL / "vocab_findingmodels/finding_terms.jsonl").read_text(encoding="utf-8").splitlines()]
+    captions = [
+        row
+        for file in (REAL / "text_en_3dmir/3DMIR_labels").glob("*.csv")
+        for row in file.read_text(encoding="utf-8").splitlines()
+    ]
+    terms = [
+        json.loads(line)
+        for line in (REAL / "vocab_findingmodels/finding_terms.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     english = captions + [" ".join(str(value) for value in term.values() if isinstance(value, str)) for term in terms]
     assert len(english) > 2500
     assert not [text for text in english if spanish_share(text)[1] >= 2]

@@ -13,7 +13,7 @@ from bimcvr.errors import UserError
 
 HEADER = ",".join(COLUMNS)
 A = Question("s1", "negations: 1 became 0", "Effusion is seen.")
-B = Question("s2", "untranslated", "- Nódulo,\n\"de\" 8 mm; =SUM(A1)")
+B = Question("s2", "untranslated", '- Nódulo,\n"de" 8 mm; =SUM(A1)')
 
 
 def queue(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
@@ -38,7 +38,9 @@ def test_an_empty_queue_has_its_header(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8-sig") == HEADER + "\n"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+34 600", "- Nódulo", "@cmd", "\t=1", "'=1", "''", "'tis", "'", "=cmd|' /C calc'!A0", "plain"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+34 600", "- Nódulo", "@cmd", "\t=1", "'=1", "''", "'tis", "'", "=cmd|' /C calc'!A0", "plain"]
+)
 def test_formulas_are_disarmed_and_read_back(tmp_path: Path, text: str) -> None:
     path = tmp_path / "review.csv"
     ask(path, [Question("s1", text, text)])
@@ -49,8 +51,14 @@ def test_formulas_are_disarmed_and_read_back(tmp_path: Path, text: str) -> None:
 
 @given(st.lists(st.tuples(st.text(min_size=1, max_size=8), st.text(max_size=20)), max_size=5))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, texts: list[tuple[str, str]]) -> None:
-    printable = [(f"s{number}", "".join(c for c in reason if c.isprintable()), "".join(c for c in report if c != "\x00" and
-                  not 0xD800 <= ord(c) < 0xE000)) for number, (reason, report) in enumerate(texts)]
+    printable = [
+        (
+            f"s{number}",
+            "".join(c for c in reason if c.isprintable()),
+            "".join(c for c in report if c != "\x00" and not 0xD800 <= ord(c) < 0xE000),
+        )
+        for number, (reason, report) in enumerate(texts)
+    ]
     path = tmp_path_factory.mktemp("queue") / "review.csv"
     questions = [Question(*each) for each in printable]
     ask(path, questions[:2])
@@ -60,18 +68,25 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, texts: list
 
 def test_what_people_wrote_stays_byte_for_byte(tmp_path: Path) -> None:
     """A Spanish spreadsheet's file: semicolons, CRLF, other order, a column of their own, no line end at the end."""
-    content = ("\ufeffreviewer;study_id;reason;report;decision;corrected;labels;notes\r\n"
-               "ana ;s1;negations: 1 became 0;Effusion is seen.;Correct;\"No effusion;\r\nnone \";none;\"mira \"\"esto\"\"\"\r\n"
-               "  ;;;;;;;").encode()
+    content = (
+        "\ufeffreviewer;study_id;reason;report;decision;corrected;labels;notes\r\n"
+        'ana ;s1;negations: 1 became 0;Effusion is seen.;Correct;"No effusion;\r\nnone ";none;"mira ""esto"""\r\n'
+        "  ;;;;;;;"
+    ).encode()
     path = tmp_path / "review.csv"
     path.write_bytes(content)
     assert ask(path, [A, B]) == 1
     after = path.read_bytes()
     assert after.startswith(content)
     first, second = read_reviews(path)
-    assert (first.decision, first.corrected, first.labels, first.reviewer) == ("correct", "No effusion;\r\nnone ", frozenset(), "ana")
+    assert (first.decision, first.corrected, first.labels, first.reviewer) == (
+        "correct",
+        "No effusion;\r\nnone ",
+        frozenset(),
+        "ana",
+    )
     assert second.question == B
-    assert after[len(content):].count(b"\r\n") == 2
+    assert after[len(content) :].count(b"\r\n") == 2
 
 
 def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,17 +99,20 @@ def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.Monke
     assert [child.name for child in tmp_path.iterdir()] == ["review.csv"]
 
 
-@pytest.mark.parametrize(("row", "said"), [
-    ("s1,r,t,acept,,,ana", "the decision 'acept' is unknown"),
-    ("s7,r,t,accept,,,ana", "no study 's7'"),
-    ("s1,r,t,correct,,,ana", "no corrected text"),
-    ("s1,r,t,accept,better,,ana", "a corrected text"),
-    ("s1,r,t,,better,,ana", "no decision"),
-    ("s1,r,t,,,nodule,ana", "no decision"),
-    ("s1,r,t,accept,,,", "no reviewer"),
-    ("s1,r,t,accept,,,ana,more", "8 cells"),
-    ('s1,r,"t" x,accept,,,ana', "cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("s1,r,t,acept,,,ana", "the decision 'acept' is unknown"),
+        ("s7,r,t,accept,,,ana", "no study 's7'"),
+        ("s1,r,t,correct,,,ana", "no corrected text"),
+        ("s1,r,t,accept,better,,ana", "a corrected text"),
+        ("s1,r,t,,better,,ana", "no decision"),
+        ("s1,r,t,,,nodule,ana", "no decision"),
+        ("s1,r,t,accept,,,", "no reviewer"),
+        ("s1,r,t,accept,,,ana,more", "8 cells"),
+        ('s1,r,"t" x,accept,,,ana', "cannot be read"),
+    ],
+)
 def test_mistakes_are_named_by_file_and_line(tmp_path: Path, row: str, said: str) -> None:
     path = queue(tmp_path, 's1,r,"two\nlines",,,,', row)
     with pytest.raises(UserError) as caught:
@@ -122,12 +140,19 @@ def rows(*answers: str, question: Question = A) -> list[Review]:
     return found
 
 
-@pytest.mark.parametrize(("answers", "decision", "corrected"), [
-    (["ana"], "", ""), (["ana:accept"], "accept", ""), (["ana:accept", "eva:reject"], "", ""),
-    (["ana:accept", "eva:reject", "leo:reject"], "reject", ""), (["ana:correct:no fluid"], "correct", "no fluid"),
-    (["ana:correct:a", "eva:correct:b"], "", ""), (["ana:correct:a", "eva:correct:b", "leo:correct:b"], "correct", "b"),
-    (["ana:accept", ""], "accept", ""),
-])
+@pytest.mark.parametrize(
+    ("answers", "decision", "corrected"),
+    [
+        (["ana"], "", ""),
+        (["ana:accept"], "accept", ""),
+        (["ana:accept", "eva:reject"], "", ""),
+        (["ana:accept", "eva:reject", "leo:reject"], "reject", ""),
+        (["ana:correct:no fluid"], "correct", "no fluid"),
+        (["ana:correct:a", "eva:correct:b"], "", ""),
+        (["ana:correct:a", "eva:correct:b", "leo:correct:b"], "correct", "b"),
+        (["ana:accept", ""], "accept", ""),
+    ],
+)
 def test_the_majority_decides_and_a_draw_stays_open(answers: list[str], decision: str, corrected: str) -> None:
     verdict = verdicts(rows(*answers), {"s1": A.report})["s1"]
     assert (verdict.decision, verdict.corrected) == (decision, corrected)
@@ -152,6 +177,12 @@ def test_an_answer_about_an_older_text_does_not_count(tmp_path: Path) -> None:
 def test_experts_labels_override_extracted_ones() -> None:
     verdict = verdicts(rows("ana:accept::nodule;mass", "eva:accept::nodule", "leo:accept"), {"s1": A.report})["s1"]
     assert labels_of(verdict, ["effusion"], "rules") == (("nodule",), "expert")
-    assert labels_of(verdicts(rows("ana:accept::none"), {"s1": A.report})["s1"], ["effusion"], "rules") == ((), "expert")
-    assert labels_of(verdicts(rows("ana:accept"), {"s1": A.report})["s1"], ["effusion"], "rules") == (("effusion",), "rules")
+    assert labels_of(verdicts(rows("ana:accept::none"), {"s1": A.report})["s1"], ["effusion"], "rules") == (
+        (),
+        "expert",
+    )
+    assert labels_of(verdicts(rows("ana:accept"), {"s1": A.report})["s1"], ["effusion"], "rules") == (
+        ("effusion",),
+        "rules",
+    )
     assert labels_of(None, ["effusion"], "archive") == (("effusion",), "archive")

@@ -18,13 +18,24 @@ def manifest(tmp_path: Path) -> Manifest:
     """Four accepted rows of three patients with three reports, the last volume unread; one row is rejected."""
     for name, size in (("a", 1000), ("b", 500), ("e", 9000)):
         (tmp_path / f"{name}.nii").write_bytes(b"x" * size)
-    table = pd.DataFrame({
-        "study_id": list("abcde"), "volume": [f"{name}.nii" for name in "abcde"],
-        "report": ["The nodule grows, the nodule.", "The nodule grows, the nodule.", "No nodule of 6 mm seen", "Effusion", "nodule nodule"],
-        "patient_id": ["p", "p", "q", "r", "s"], "report_id": ["r1", "r1", "r2", "r3", "r4"],
-        "labels": ["nodule; mass", "nodule", "normal", "effusion", "rejected label"], "split": ["train", "train", "val", "test", "train"],
-        "status": ["ok", "", "ok", "", "rejected"],
-    })
+    table = pd.DataFrame(
+        {
+            "study_id": list("abcde"),
+            "volume": [f"{name}.nii" for name in "abcde"],
+            "report": [
+                "The nodule grows, the nodule.",
+                "The nodule grows, the nodule.",
+                "No nodule of 6 mm seen",
+                "Effusion",
+                "nodule nodule",
+            ],
+            "patient_id": ["p", "p", "q", "r", "s"],
+            "report_id": ["r1", "r1", "r2", "r3", "r4"],
+            "labels": ["nodule; mass", "nodule", "normal", "effusion", "rejected label"],
+            "split": ["train", "train", "val", "test", "train"],
+            "status": ["ok", "", "ok", "", "rejected"],
+        }
+    )
     return Manifest(table, tmp_path / "m.csv", tmp_path)
 
 
@@ -34,13 +45,21 @@ def test_the_numbers_are_those_counted_by_hand(manifest: Manifest) -> None:
     assert (numbers.set_aside, numbers.unread, numbers.phantom) == (1, 1, False)
     assert numbers.gigabytes == pytest.approx(1500 / 1e9)
     assert [(line.mean, line.median, line.low, line.high) for line in numbers.table] == [
-        (pytest.approx(1724 / 3), 512, 512, 700), (pytest.approx(1544 / 3), 512, 512, 520), (200, 200, 100, 300),
-        (pytest.approx((5 + 5 + 6 + 1) / 4), 5, 1, 6)]
+        (pytest.approx(1724 / 3), 512, 512, 700),
+        (pytest.approx(1544 / 3), 512, 512, 520),
+        (200, 200, 100, 300),
+        (pytest.approx((5 + 5 + 6 + 1) / 4), 5, 1, 6),
+    ]
     # one report of two volumes counts once; numbers and words of grammar do not count
     assert dict(numbers.words) == {"nodule": 3, "grows": 1, "mm": 1, "effusion": 1}
     assert numbers.splits == {"train": (2, 1), "val": (1, 1), "test": (1, 1)}
     first = numbers.labels[0]
-    assert (first.label, first.volumes, first.share, first.of_split) == ("nodule", 2, 0.5, {"train": 1.0, "val": 0.0, "test": 0.0})
+    assert (first.label, first.volumes, first.share, first.of_split) == (
+        "nodule",
+        2,
+        0.5,
+        {"train": 1.0, "val": 0.0, "test": 0.0},
+    )
 
 
 def test_the_text_has_the_paper_s_form(manifest: Manifest) -> None:

@@ -26,11 +26,23 @@ b,why,text,accept,,none,Ben
 def cohort(tmp_path: Path) -> Path:
     for patient in range(2):
         write(tmp_path / f"{patient}.nii.gz", *chest(patient))
-    write_manifest(pd.DataFrame({
-        "study_id": ["a", "b", "c"], "volume": ["0.nii.gz", "1.nii.gz", "gone.nii.gz"], "source": "phantom",
-        "report": ["A nodule in the left lung.", "Effusion in the right pleural space.", "No <script>alert(1)</script> finding."],
-        "labels": ["nodule", "pleural effusion", "<b>normal</b>"], "split": ["train", "test", "test"],
-    }), tmp_path / "manifest.csv")
+    write_manifest(
+        pd.DataFrame(
+            {
+                "study_id": ["a", "b", "c"],
+                "volume": ["0.nii.gz", "1.nii.gz", "gone.nii.gz"],
+                "source": "phantom",
+                "report": [
+                    "A nodule in the left lung.",
+                    "Effusion in the right pleural space.",
+                    "No <script>alert(1)</script> finding.",
+                ],
+                "labels": ["nodule", "pleural effusion", "<b>normal</b>"],
+                "split": ["train", "test", "test"],
+            }
+        ),
+        tmp_path / "manifest.csv",
+    )
     return tmp_path / "manifest.csv"
 
 
@@ -69,7 +81,13 @@ def test_the_page_holds_what_the_markdown_holds_and_nothing_runs_in_it(cohort: P
     assert "&lt;b&gt;normal&lt;/b&gt;" in page
     assert not re.findall(r"(?:src|href)=[\"'](?!data:|#)", page)
     assert page.count("data:image/png") == 2
-    for text in ("Image width", "Number of slices", "3 volumes with 3 reports", "Agreement of reviewers", "<td>50.0 %</td>"):
+    for text in (
+        "Image width",
+        "Number of slices",
+        "3 volumes with 3 reports",
+        "Agreement of reviewers",
+        "<td>50.0 %</td>",
+    ):
         assert text in page
 
 

@@ -1,4 +1,7 @@
-"""The local translator on a tiny Marian made here: its own folder, no network, sentences in order, refusals that say what to do."""
+"""The local translator on a tiny Marian made here.
+
+Its own folder, no network, sentences in order, refusals that say what to do.
+"""
 
 import json
 from pathlib import Path
@@ -12,9 +15,16 @@ from bimcvr.curation.translation.marian import LocalTranslator
 from bimcvr.curation.translation.translator import TranslationCache, TranslationError, translate_report
 from bimcvr.errors import UserError
 
-SENTENCES = ["No se observa derrame pleural derecho.", "Nódulo de 8 mm en el lóbulo superior.", "Sin adenopatías.", "Resto sin cambios.",
-             "No pleural effusion is seen on the right.", "Nodule of 8 mm in the upper lobe.", "Without lymph nodes.",
-             "Otherwise unchanged."]
+SENTENCES = [
+    "No se observa derrame pleural derecho.",
+    "Nódulo de 8 mm en el lóbulo superior.",
+    "Sin adenopatías.",
+    "Resto sin cambios.",
+    "No pleural effusion is seen on the right.",
+    "Nodule of 8 mm in the upper lobe.",
+    "Without lymph nodes.",
+    "Otherwise unchanged.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -26,23 +36,52 @@ def marian_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("marian")
     for name in ("source", "target"):
         with (folder / f"{name}.spm").open("wb") as stream:
-            sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(SENTENCES * 20), model_writer=stream, vocab_size=60,
-                                                     hard_vocab_limit=False, bos_id=-1, eos_id=0, unk_id=1, minloglevel=2)
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(SENTENCES * 20),
+                model_writer=stream,
+                vocab_size=60,
+                hard_vocab_limit=False,
+                bos_id=-1,
+                eos_id=0,
+                unk_id=1,
+                minloglevel=2,
+            )
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "source.spm"))
-    pieces = ["</s>", "<unk>", *(processor.id_to_piece(number) for number in range(2, processor.get_piece_size())), "<pad>"]
-    (folder / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}), encoding="utf-8")
+    pieces = [
+        "</s>",
+        "<unk>",
+        *(processor.id_to_piece(number) for number in range(2, processor.get_piece_size())),
+        "<pad>",
+    ]
+    (folder / "vocab.json").write_text(
+        json.dumps({piece: number for number, piece in enumerate(pieces)}), encoding="utf-8"
+    )
     described = {"source_lang": "es", "target_lang": "en", "tokenizer_class": "MarianTokenizer"}
     (folder / "tokenizer_config.json").write_text(json.dumps(described))
     torch.manual_seed(0)
     pad = len(pieces) - 1
-    config = MarianConfig(vocab_size=len(pieces), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-                          decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, max_position_embeddings=40, pad_token_id=pad,
-                          eos_token_id=0, decoder_start_token_id=pad, forced_eos_token_id=0)
+    config = MarianConfig(
+        vocab_size=len(pieces),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        max_position_embeddings=40,
+        pad_token_id=pad,
+        eos_token_id=0,
+        decoder_start_token_id=pad,
+        forced_eos_token_id=0,
+    )
     MarianMTModel(config).save_pretrained(folder)
     return folder
 
 
-def test_a_published_folder_translates_without_a_network(marian_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_published_folder_translates_without_a_network(
+    marian_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import socket
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -78,7 +117,9 @@ def test_sentences_and_lines_keep_their_order(marian_folder: Path, monkeypatch: 
 
 def test_batches_do_not_change_a_sentence(marian_folder: Path) -> None:
     text = Anonymised("\n".join(SENTENCES[:4]), {})
-    assert LocalTranslator(str(marian_folder), batch_size=1)(text) == LocalTranslator(str(marian_folder), batch_size=4)(text)
+    assert LocalTranslator(str(marian_folder), batch_size=1)(text) == LocalTranslator(str(marian_folder), batch_size=4)(
+        text
+    )
 
 
 def test_a_sentence_beyond_the_model_is_for_a_person(marian_folder: Path) -> None:

@@ -34,7 +34,9 @@ class Endpoint:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 endpoint.times.append(time.monotonic())
-                endpoint.headers.append({"path": self.path, **{key.lower(): value for key, value in self.headers.items()}})
+                endpoint.headers.append(
+                    {"path": self.path, **{key.lower(): value for key, value in self.headers.items()}}
+                )
                 endpoint.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 endpoint.answers.pop(0)(self)
 
@@ -68,6 +70,7 @@ def raw(body: bytes, code: int = 200, **headers: str) -> Answer:
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(body)
+
     return answer
 
 
@@ -138,16 +141,38 @@ def test_an_answer_too_late_is_tried_again(endpoint: Endpoint) -> None:
 def test_back_off_grows_and_retry_after_is_kept(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("bimcvr.curation.translation.openai_api.time.sleep", slept.append)
-    endpoint.answers = [status(500), status(500), status(429, Retry_After="7"), status(429, Retry_After="99999"), said(RIGHT)]
+    endpoint.answers = [
+        status(500),
+        status(500),
+        status(429, Retry_After="7"),
+        status(429, Retry_After="99999"),
+        said(RIGHT),
+    ]
     assert translator(endpoint, wait=1.0, attempts=5)(REPORT) == RIGHT
     assert slept == [1.0, 2.0, 7.0, 300.0]
-    endpoint.answers = [status(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"), status(503, Retry_After="soon"), said(RIGHT)]
+    endpoint.answers = [
+        status(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
+        status(503, Retry_After="soon"),
+        said(RIGHT),
+    ]
     assert translator(endpoint, wait=1.0)(REPORT) == RIGHT
     assert slept[4:] == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"choices": []}', b'{"choices": [{"message": {"content": null}}]}', b"[1]", b"null",
-                                  b'{"choices": [{"message": {"content": "  "}}]}', b"\xff\xfe", b'{"choices": [{"message": "x"}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": [{"message": {"content": null}}]}',
+        b"[1]",
+        b"null",
+        b'{"choices": [{"message": {"content": "  "}}]}',
+        b"\xff\xfe",
+        b'{"choices": [{"message": "x"}]}',
+    ],
+)
 def test_wrong_json_is_an_error_of_that_report(endpoint: Endpoint, tmp_path: Path, body: bytes) -> None:
     endpoint.answers = [raw(body), said(RIGHT)]
     cache, made = TranslationCache(tmp_path), translator(endpoint)
@@ -163,12 +188,17 @@ def test_an_answer_cut_by_the_model_is_an_error(endpoint: Endpoint) -> None:
         translator(endpoint)(REPORT)
 
 
-@pytest.mark.parametrize(("wrong", "problem"), [
-    ("A right pleural effusion is seen. 8 mm nodule.", "negations: 1 became 0 in sentence 1"),
-    ("No left pleural effusion is seen. 8 mm nodule.", "left: 0 became 1"),
-    ("No right pleural effusion is seen. 3 mm nodule.", "numbers lost: 8"),
-])
-def test_a_failed_check_is_tried_once_more_then_for_a_person(endpoint: Endpoint, tmp_path: Path, wrong: str, problem: str) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ("A right pleural effusion is seen. 8 mm nodule.", "negations: 1 became 0 in sentence 1"),
+        ("No left pleural effusion is seen. 8 mm nodule.", "left: 0 became 1"),
+        ("No right pleural effusion is seen. 3 mm nodule.", "numbers lost: 8"),
+    ],
+)
+def test_a_failed_check_is_tried_once_more_then_for_a_person(
+    endpoint: Endpoint, tmp_path: Path, wrong: str, problem: str
+) -> None:
     cache, made = TranslationCache(tmp_path), translator(endpoint)
     endpoint.answers = [said(wrong), said(RIGHT)]
     assert translate_report(REPORT, made, cache).problems == ()
@@ -182,7 +212,9 @@ def test_a_failed_check_is_tried_once_more_then_for_a_person(endpoint: Endpoint,
     assert (again.problems, again.cached, len(endpoint.asked)) == (result.problems, True, 4)
 
 
-def test_cache_is_by_text_model_prompt_and_glossary(endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_is_by_text_model_prompt_and_glossary(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = TranslationCache(tmp_path / "kept")
     terms = tmp_path / "terms.csv"
     terms.write_text("derrame pleural,pleural effusion\n")
@@ -198,7 +230,9 @@ def test_cache_is_by_text_model_prompt_and_glossary(endpoint: Endpoint, tmp_path
     monkeypatch.setattr("bimcvr.curation.translation.openai_api.PROMPT", "another prompt")
     translate_report(REPORT, translator(endpoint), cache)
     assert len(endpoint.asked) == 5
-    assert all("derrame" not in path.read_text() for path in (tmp_path / "kept").rglob("*.json"))  # no source text on disk
+    assert all(
+        "derrame" not in path.read_text() for path in (tmp_path / "kept").rglob("*.json")
+    )  # no source text on disk
 
 
 def test_second_pass_only_where_a_term_occurs(endpoint: Endpoint, tmp_path: Path) -> None:

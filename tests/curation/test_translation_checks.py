@@ -1,4 +1,7 @@
-"""Numbers, sides and negations of a translation: how often right ones are doubted, and how often a planted error is found."""
+"""Numbers, sides and negations of a translation.
+
+How often right ones are doubted, and how often a planted error is found.
+"""
 
 import random
 import re
@@ -26,11 +29,13 @@ def planted(english: str, kind: str, rng: random.Random) -> str | None:
     if not found:
         return None
     match = rng.choice(found)
-    return english[:match.start()] + change[match.start()] + english[match.end():]
+    return english[: match.start()] + change[match.start()] + english[match.end() :]
 
 
 def test_right_translations_are_rarely_doubted() -> None:
-    doubted = {source: problems for source, translation in PAIRS if (problems := check_translation(source, translation))}
+    doubted = {
+        source: problems for source, translation in PAIRS if (problems := check_translation(source, translation))
+    }
     print(f"doubted {len(doubted)}/{len(PAIRS)}", *doubted.items(), sep="\n")
     assert len(PAIRS) >= 40
     assert len(doubted) <= 0.05 * len(PAIRS)
@@ -38,12 +43,22 @@ def test_right_translations_are_rarely_doubted() -> None:
 
 def test_held_out_translations() -> None:
     rng = random.Random(2)  # noqa: S311
-    doubted = {source: problems for source, translation in HELD_OUT if (problems := check_translation(source, translation))}
-    tried = [(source, spoiled) for source, english in HELD_OUT for kind in ("number", "side", "negation")
-             if (spoiled := planted(english, kind, rng))]
+    doubted = {
+        source: problems for source, translation in HELD_OUT if (problems := check_translation(source, translation))
+    }
+    tried = [
+        (source, spoiled)
+        for source, english in HELD_OUT
+        for kind in ("number", "side", "negation")
+        if (spoiled := planted(english, kind, rng))
+    ]
     missed = [spoiled for source, spoiled in tried if not check_translation(source, spoiled)]
-    print(f"held out: doubted {len(doubted)}/{len(HELD_OUT)}, planted errors missed {len(missed)}/{len(tried)}",
-          *doubted.items(), *missed, sep="\n")
+    print(
+        f"held out: doubted {len(doubted)}/{len(HELD_OUT)}, planted errors missed {len(missed)}/{len(tried)}",
+        *doubted.items(),
+        *missed,
+        sep="\n",
+    )
     assert len(doubted) <= 0.1 * len(HELD_OUT)
     assert len(missed) <= 0.1 * len(tried)
 
@@ -51,7 +66,9 @@ def test_held_out_translations() -> None:
 @pytest.mark.parametrize(("kind", "least"), [("number", 0.98), ("side", 0.95), ("negation", 0.9)])
 def test_planted_errors_are_found(kind: str, least: float) -> None:
     rng = random.Random(0)  # noqa: S311
-    tried = [(source, spoiled) for source, english in PAIRS for _ in range(3) if (spoiled := planted(english, kind, rng))]
+    tried = [
+        (source, spoiled) for source, english in PAIRS for _ in range(3) if (spoiled := planted(english, kind, rng))
+    ]
     missed = [spoiled for source, spoiled in tried if not check_translation(source, spoiled)]
     print(f"{kind}: found {len(tried) - len(missed)}/{len(tried)}", *sorted(set(missed)), sep="\n")
     assert len(tried) >= 40
@@ -60,7 +77,10 @@ def test_planted_errors_are_found(kind: str, least: float) -> None:
 
 @pytest.mark.parametrize("joined", [3, 8])
 def test_whole_reports(joined: int) -> None:
-    """Sentences shuffled into reports: the checks hold at the length of a real one, also where sentences do not align."""
+    """Sentences shuffled into reports.
+
+    The checks hold at the length of a real one, also where sentences do not align.
+    """
     rng = random.Random(1)  # noqa: S311
     doubted, missed, total = 0, 0, 60
     for _ in range(total):
@@ -76,26 +96,40 @@ def test_whole_reports(joined: int) -> None:
     assert missed <= 0.35 * total
 
 
-@pytest.mark.parametrize(("source", "translation", "word"), [
-    ("No se observa derrame.", "Effusion is seen.", "negations"),
-    ("Derrame derecho.", "Left effusion.", "left"),
-    ("Derrame derecho y nódulo izquierdo.", "Left effusion and right nodule.", "order"),
-    ("Nódulo de 1,5 cm.", "Nodule of 15 cm.", "numbers"),
-    ("Nódulo de 8 mm.", "Nodule.", "lost: 8"),
-    ("Nódulo.", "Nodule of 8 mm.", "added: 8"),
-    ("Nódulo visto por [NAME].", "Nodule seen by John.", "[NAME]"),
-    ("Nódulo.", " ", "empty"),
-    ("No se observan nódulos en el lóbulo superior derecho.", "No se observan nódulos en el lóbulo superior derecho.", "Spanish"),
-    ("Derrame pleural con atelectasia.", "Derrame pleural con atelectasia.", "Spanish"),
-])
+@pytest.mark.parametrize(
+    ("source", "translation", "word"),
+    [
+        ("No se observa derrame.", "Effusion is seen.", "negations"),
+        ("Derrame derecho.", "Left effusion.", "left"),
+        ("Derrame derecho y nódulo izquierdo.", "Left effusion and right nodule.", "order"),
+        ("Nódulo de 1,5 cm.", "Nodule of 15 cm.", "numbers"),
+        ("Nódulo de 8 mm.", "Nodule.", "lost: 8"),
+        ("Nódulo.", "Nodule of 8 mm.", "added: 8"),
+        ("Nódulo visto por [NAME].", "Nodule seen by John.", "[NAME]"),
+        ("Nódulo.", " ", "empty"),
+        (
+            "No se observan nódulos en el lóbulo superior derecho.",
+            "No se observan nódulos en el lóbulo superior derecho.",
+            "Spanish",
+        ),
+        ("Derrame pleural con atelectasia.", "Derrame pleural con atelectasia.", "Spanish"),
+    ],
+)
 def test_each_problem_is_named(source: str, translation: str, word: str) -> None:
     problems = check_translation(source, translation)
     assert any(word in problem for problem in problems), problems
 
 
-@pytest.mark.parametrize(("source", "translation"), [
-    ("Nódulo de 1,5 cm.", "Nodule of 1.50 cm."), ("Plaquetas 206.000.", "Platelets 206000."), ("Tres nódulos.", "3 nodules."), ("", ""),
-    ("Estadio III.", "Stage 3."), ("1 nódulo.", "One nodule."),
-])
+@pytest.mark.parametrize(
+    ("source", "translation"),
+    [
+        ("Nódulo de 1,5 cm.", "Nodule of 1.50 cm."),
+        ("Plaquetas 206.000.", "Platelets 206000."),
+        ("Tres nódulos.", "3 nodules."),
+        ("", ""),
+        ("Estadio III.", "Stage 3."),
+        ("1 nódulo.", "One nodule."),
+    ],
+)
 def test_same_numbers_in_another_dress(source: str, translation: str) -> None:
     assert check_translation(source, translation) == []

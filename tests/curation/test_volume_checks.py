@@ -26,7 +26,10 @@ def test_a_sound_scan_is_left_alone(patient: int, tmp_path: Path) -> None:
 def test_how_a_sound_scan_is_stored_does_not_matter(flips: tuple[int, int, int], tmp_path: Path) -> None:
     hu, spacing = chest(1)
     stored = hu[:: flips[2], :: flips[1], :: flips[0]]
-    assert flags_of(write(tmp_path / "v.nii.gz", np.ascontiguousarray(stored), spacing, np.diag(flips).astype(float))) == {}
+    assert (
+        flags_of(write(tmp_path / "v.nii.gz", np.ascontiguousarray(stored), spacing, np.diag(flips).astype(float)))
+        == {}
+    )
 
 
 @pytest.mark.parametrize("kind", WRONG_VOXELS)
@@ -38,8 +41,12 @@ def test_each_wrong_volume_gets_its_flag(kind: str, tmp_path: Path) -> None:
     if flag == "not_hu":
         # in another unit nothing else can be said of the voxels
         assert set(found) == {"not_hu"}
-        name = {"rescaled twice, clipped": "rescaled twice", "scaled to 0 and 1": "8-bit", "offset 8192": "shifted",
-                "soft-tissue window": "windowed"}.get(kind, kind)
+        name = {
+            "rescaled twice, clipped": "rescaled twice",
+            "scaled to 0 and 1": "8-bit",
+            "offset 8192": "shifted",
+            "soft-tissue window": "windowed",
+        }.get(kind, kind)
         assert name in found["not_hu"]
 
 
@@ -55,9 +62,15 @@ def test_a_chest_seen_down_to_the_pelvis_is_a_chest(tmp_path: Path) -> None:
     assert flags_of(write(tmp_path / "v.nii", trunk, spacing)) == {}
 
 
-@pytest.mark.parametrize(("share", "value", "flagged"), [
-    (0.2, -2000, False), (0.4, -2000, True), (0.4, np.nan, True), (0.2, np.nan, False),
-])
+@pytest.mark.parametrize(
+    ("share", "value", "flagged"),
+    [
+        (0.2, -2000, False),
+        (0.4, -2000, True),
+        (0.4, np.nan, True),
+        (0.2, np.nan, False),
+    ],
+)
 def test_missing_voxels_above_30_percent(share: float, value: float, flagged: bool, tmp_path: Path) -> None:
     hu, spacing = chest(1)
     found = flags_of(write(tmp_path / "v.nii", padded(hu, share, value), spacing))

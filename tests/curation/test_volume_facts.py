@@ -37,7 +37,9 @@ def slow_missing(raw: np.ndarray) -> float:
     return count / raw.size
 
 
-@pytest.mark.parametrize("kind", ["sound", "padding", "corners", "not finite", "blank slices", "blank padding", "all at once"])
+@pytest.mark.parametrize(
+    "kind", ["sound", "padding", "corners", "not finite", "blank slices", "blank padding", "all at once"]
+)
 def test_the_missing_share_is_that_of_a_slow_count(kind: str, noise: np.ndarray, tmp_path: Path) -> None:
     raw = noise.astype(np.float32)
     if kind in ("padding", "all at once"):
@@ -77,8 +79,13 @@ def test_the_distribution_is_that_of_the_raw_values(noise: np.ndarray, tmp_path:
     sitk.WriteImage(image, str(tmp_path / "v.nrrd"))
     values = measure_volume(tmp_path / "v.nrrd").values
     assert (values.lowest, values.highest) == (noise[noise > -1500].min(), noise.max())
-    for share, low, high in ((values.padding, -4000, -1500), (values.low, -1500, -300), (values.soft, -200, 300),
-                             (values.raised, 824, 1224), (values.dense, -500, 4000)):
+    for share, low, high in (
+        (values.padding, -4000, -1500),
+        (values.low, -1500, -300),
+        (values.soft, -200, 300),
+        (values.raised, 824, 1224),
+        (values.dense, -500, 4000),
+    ):
         assert share == pytest.approx(((noise >= low) & (noise < high)).mean(), abs=1e-6)
     assert values.dense_median == pytest.approx(np.median(noise[noise >= -500]), abs=1)
 

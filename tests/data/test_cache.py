@@ -64,14 +64,23 @@ def test_a_dicom_folders_entry_follows_its_files(tmp_path: Path) -> None:
     assert cache.entry(folder) != first
 
 
-@pytest.mark.parametrize(("name", "header", "data"), [
-    ("v.mhd", "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nElementDataFile = {}\n", "a.raw"),
-    ("v.mhd", "ObjectType = Image\nElementDataFile = LIST\na0.raw\n{}\na2.raw\n", "a1.raw"),
-    ("v.mhd", "ObjectType = Image\nElementDataFile = a%01d.raw 0 2 1\n", "a1.raw"),
-    ("v.nhdr", "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: {}\n", "a.raw"),
-    ("v.nhdr", "NRRD0004\r\ntype: short\r\ndatafile: LIST\r\na0.raw\r\n{}\r\na2.raw\r\n", "a1.raw"),
-])
-def test_a_headers_entry_follows_the_file_that_holds_its_voxels(name: str, header: str, data: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "header", "data"),
+    [
+        (
+            "v.mhd",
+            "ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\nElementDataFile = {}\n",
+            "a.raw",
+        ),
+        ("v.mhd", "ObjectType = Image\nElementDataFile = LIST\na0.raw\n{}\na2.raw\n", "a1.raw"),
+        ("v.mhd", "ObjectType = Image\nElementDataFile = a%01d.raw 0 2 1\n", "a1.raw"),
+        ("v.nhdr", "NRRD0004\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: raw\ndata file: {}\n", "a.raw"),
+        ("v.nhdr", "NRRD0004\r\ntype: short\r\ndatafile: LIST\r\na0.raw\r\n{}\r\na2.raw\r\n", "a1.raw"),
+    ],
+)
+def test_a_headers_entry_follows_the_file_that_holds_its_voxels(
+    name: str, header: str, data: str, tmp_path: Path
+) -> None:
     cache = VolumeCache(tmp_path / "cache", SIZE)
     for other in ("a0.raw", "a1.raw", "a2.raw", "a.raw"):
         (tmp_path / other).write_bytes(bytes(128))
@@ -155,10 +164,13 @@ def test_a_kill_at_any_moment_leaves_only_whole_entries(cohort: Path) -> None:
         return list(cache.folder.rglob(".writing-*"))
 
     counts = [0]
-    # between two entries, and in the middle of one; the moments follow the work, so that a fast machine is not done before
+    # between two entries, and in the middle of one; the moments follow the work, so that a fast machine is not done
+    # before
     for sign, wait in ((kept, 0.0), (half_written, 0.0), (kept, 0.011), (half_written, 0.003)):
         before = set(sign())
-        process = subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         while process.poll() is None and not set(sign()) - before:
             time.sleep(0.001)
         time.sleep(wait)

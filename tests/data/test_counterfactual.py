@@ -21,7 +21,11 @@ from bimcvr.phantom.reports.findings import KINDS as PLANTED
 def changed(report: str, kind: str, language: str, finding: str = "") -> str | None:
     """The text of one change, or None if there is none."""
     wordings = {finding: FINDING_SYNONYMS.get(finding, (finding,))} if finding else ()
-    texts = [change.text for change in changed_reports(report, language, wordings) if (change.kind, change.finding) == (kind, finding)]
+    texts = [
+        change.text
+        for change in changed_reports(report, language, wordings)
+        if (change.kind, change.finding) == (kind, finding)
+    ]
     assert len(texts) <= 1
     return texts[0] if texts else None
 
@@ -57,7 +61,10 @@ ENGLISH_SIDES = [
 ]
 SPANISH_SIDES = [
     ("Derrame pleural derecho.", "Derrame pleural izquierdo."),
-    ("Nódulos en las bases izquierdas y masa hiliar derecha.", "Nódulos en las bases derechas y masa hiliar izquierda."),
+    (
+        "Nódulos en las bases izquierdas y masa hiliar derecha.",
+        "Nódulos en las bases derechas y masa hiliar izquierda.",
+    ),
     ("Masa en el lóbulo medio.", "Masa en la língula."),
     ("Atelectasia del lóbulo medio derecho.", "Atelectasia de la língula."),
     ("Atelectasia de la língula.", "Atelectasia del lóbulo medio."),
@@ -74,7 +81,11 @@ NEGATED = [
     ("en", "There is a small right pleural effusion.", "There is no right pleural effusion."),
     ("en", "There are multiple nodules in both lungs.", "There are no nodules in both lungs."),
     ("en", "There is a hiatal hernia of 40 mm.", "There is no hiatal hernia."),
-    ("en", "A solid nodule of 25 mm is seen in the left upper lobe.", "No solid nodule is seen in the left upper lobe."),
+    (
+        "en",
+        "A solid nodule of 25 mm is seen in the left upper lobe.",
+        "No solid nodule is seen in the left upper lobe.",
+    ),
     ("en", "Pleural fluid is seen on the right.", "No pleural fluid is seen on the right."),
     ("en", "Bullae and mild diffuse emphysema are present.", "No bullae or emphysema are present."),
     ("en", "The heart shows mild enlargement.", "The heart shows no enlargement."),
@@ -85,8 +96,16 @@ NEGATED = [
     ("en", "Lungs: Mild emphysema.", "Lungs: No emphysema."),
     ("en", "Unchanged mild cardiomegaly.", "No cardiomegaly."),
     ("en", "mild cardiomegaly.", "no cardiomegaly."),
-    ("en", "Part of the stomach has herniated through the hiatus.", "Part of the stomach has not herniated through the hiatus."),
-    ("en", "In the lung window; there are small nodules in both lungs.", "In the lung window; there are no nodules in both lungs."),
+    (
+        "en",
+        "Part of the stomach has herniated through the hiatus.",
+        "Part of the stomach has not herniated through the hiatus.",
+    ),
+    (
+        "en",
+        "In the lung window; there are small nodules in both lungs.",
+        "In the lung window; there are no nodules in both lungs.",
+    ),
     ("en", "No effusion. Clinical correlation is recommended. The trachea is patent.", None),
     ("es", "Se observa un derrame pleural derecho.", "No se observa derrame pleural derecho."),
     ("es", "Existe cardiomegalia.", "No existe cardiomegalia."),
@@ -157,42 +176,75 @@ LOBES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "language", "report", "expected"), [
-    *[("side", "en", *case) for case in ENGLISH_SIDES], *[("side", "es", *case) for case in SPANISH_SIDES],
-    *[("negated", *case) for case in NEGATED], *[("affirmed", *case) for case in AFFIRMED],
-    *[("size", *case) for case in SIZES], *[("lobe", *case) for case in LOBES]])
+@pytest.mark.parametrize(
+    ("kind", "language", "report", "expected"),
+    [
+        *[("side", "en", *case) for case in ENGLISH_SIDES],
+        *[("side", "es", *case) for case in SPANISH_SIDES],
+        *[("negated", *case) for case in NEGATED],
+        *[("affirmed", *case) for case in AFFIRMED],
+        *[("size", *case) for case in SIZES],
+        *[("lobe", *case) for case in LOBES],
+    ],
+)
 def test_by_hand(kind: str, language: str, report: str, expected: str | None) -> None:
     assert changed(report, kind, language) == expected
 
 
-@pytest.mark.parametrize(("report", "expected"), [
-    ("Free fluid lies in the left pleural space. Left lung mass.", "Free fluid lies in the right pleural space. Left lung mass."),
-    ("A small collection of fluid lies in the right pleural space.", "A small collection of fluid lies in the left pleural space."),
-    ("Pleural fluid is seen on the right. No left pleural effusion.", "Pleural fluid is seen on the left. No left pleural effusion."),
-    ("Pleural effusions, larger in the LLL.", "Pleural effusions, larger in the RLL."),
-    ("Right pleural effusion. Free fluid lies in the left pleural space.", None),
-    ("Bilateral pleural effusion, larger on the right.", None),
-    ("A pleural effusion is seen. Right lung mass.", None),
-    ("The right pleural effusion has resolved.", None),
-    ("Pleural effusions on the right (3; 188) and the left (3; 353).", None),
-])
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        (
+            "Free fluid lies in the left pleural space. Left lung mass.",
+            "Free fluid lies in the right pleural space. Left lung mass.",
+        ),
+        (
+            "A small collection of fluid lies in the right pleural space.",
+            "A small collection of fluid lies in the left pleural space.",
+        ),
+        (
+            "Pleural fluid is seen on the right. No left pleural effusion.",
+            "Pleural fluid is seen on the left. No left pleural effusion.",
+        ),
+        ("Pleural effusions, larger in the LLL.", "Pleural effusions, larger in the RLL."),
+        ("Right pleural effusion. Free fluid lies in the left pleural space.", None),
+        ("Bilateral pleural effusion, larger on the right.", None),
+        ("A pleural effusion is seen. Right lung mass.", None),
+        ("The right pleural effusion has resolved.", None),
+        ("Pleural effusions on the right (3; 188) and the left (3; 353).", None),
+    ],
+)
 def test_one_findings_side(report: str, expected: str | None) -> None:
     assert changed(report, "side", "en", "pleural effusion") == expected
 
 
 def test_findings_by_name_and_by_words_in_any_order() -> None:
     report = "Masas hiliares derechas. Líquido en el espacio PLEURAL izquierdo. Masivo nódulo derecho."
-    assert {change.finding for change in changed_reports(report, "es", ["masa", "nodulo", "espacio"])} == {"", "masa", "nodulo", "espacio"}
+    assert {change.finding for change in changed_reports(report, "es", ["masa", "nodulo", "espacio"])} == {
+        "",
+        "masa",
+        "nodulo",
+        "espacio",
+    }
     wordings = {"fluid": ["pleural+liquido"], "none": [], "x": ["mas"]}
     changes = {change.finding: change.text for change in changed_reports(report, "es", wordings)}
     assert changes["fluid"] == report.replace("izquierdo", "derecho")
     assert not {"none", "x"} & set(changes)
 
 
-@pytest.mark.parametrize(("text", "language"), [
-    ("No pleural effusion.", "en"), ("Derrame pleural derecho.", "es"), ("Sin derrame pleural ni neumotórax.", "es"), ("", "en"),
-    ("There is a nodule in the right lower lobe.", "en"), ("Masa en el lóbulo superior derecho, de 4 cm.", "es"),
-    ("Cardiomegalia leve. No se aprecian adenopatias.", "es"), ("Mild cardiomegaly", "en")])
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("No pleural effusion.", "en"),
+        ("Derrame pleural derecho.", "es"),
+        ("Sin derrame pleural ni neumotórax.", "es"),
+        ("", "en"),
+        ("There is a nodule in the right lower lobe.", "en"),
+        ("Masa en el lóbulo superior derecho, de 4 cm.", "es"),
+        ("Cardiomegalia leve. No se aprecian adenopatias.", "es"),
+        ("Mild cardiomegaly", "en"),
+    ],
+)
 def test_language(text: str, language: str) -> None:
     assert guess_language(text) == language
 
@@ -204,10 +256,54 @@ def test_another_language_is_refused() -> None:
 
 # ---------------------------------------------------------------- invariants
 
-WORDS = ["right", "left", "Right", "LEFT", "right-sided", "RUL", "LUL", "RLL", "LLL", "nodule", "mass", "effusion", "is", "seen",
-         "There", "no", "without", "12 mm", "1.5 cm", "small", "an", "upper lobe", "lingula", "bilateral", "and", "3 x 4 cm", "No",
-         "derecho", "sin", "Se observa", "leve", "lóbulo medio", "pequeña", "gran", "x",
-         ".", ",", ";", ":", "\n", "-", "(", "é", "{x}", "1.", "5"]
+WORDS = [
+    "right",
+    "left",
+    "Right",
+    "LEFT",
+    "right-sided",
+    "RUL",
+    "LUL",
+    "RLL",
+    "LLL",
+    "nodule",
+    "mass",
+    "effusion",
+    "is",
+    "seen",
+    "There",
+    "no",
+    "without",
+    "12 mm",
+    "1.5 cm",
+    "small",
+    "an",
+    "upper lobe",
+    "lingula",
+    "bilateral",
+    "and",
+    "3 x 4 cm",
+    "No",
+    "derecho",
+    "sin",
+    "Se observa",
+    "leve",
+    "lóbulo medio",
+    "pequeña",
+    "gran",
+    "x",
+    ".",
+    ",",
+    ";",
+    ":",
+    "\n",
+    "-",
+    "(",
+    "é",
+    "{x}",
+    "1.",
+    "5",
+]
 reports = st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join)
 languages = st.sampled_from(["en", "es", ""])
 
@@ -259,10 +355,13 @@ def different(study: Study, change: Change) -> Iterator[tuple[str, str]]:
 
 
 def test_every_kind_is_found_where_the_facts_have_it(studies: list[Study], changes: list[list[Change]]) -> None:
-    wanted = {"side": [any(fact.side for fact in study.facts) for study in studies],
-              "lobe": [any(fact.lobe for fact in study.facts) for study in studies],
-              "size": [any(fact.size for fact in study.facts) for study in studies],
-              "negated": [bool(study.facts) for study in studies], "affirmed": [True] * len(studies)}
+    wanted = {
+        "side": [any(fact.side for fact in study.facts) for study in studies],
+        "lobe": [any(fact.lobe for fact in study.facts) for study in studies],
+        "size": [any(fact.size for fact in study.facts) for study in studies],
+        "negated": [bool(study.facts) for study in studies],
+        "affirmed": [True] * len(studies),
+    }
     for kind, needed in wanted.items():
         found = [any((change.kind, change.finding) == (kind, "") for change in several) for several in changes]
         assert sum(f and n for f, n in zip(found, needed, strict=True)) >= 0.95 * sum(needed), kind
@@ -282,7 +381,10 @@ def test_one_sentence_changes_unless_sides_are_swapped(studies: list[Study], cha
                 assert new.endswith(".")
                 assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]|\bno an? |\bno no\b", new), new
                 assert (re.search(r"\b[Nn]ot?\b", new) is None) == (change.kind != "negated"), (old, new)
-                assert (re.search(r"\b(?:[Nn]ot?|without|free of)\b", old) is None) == (change.kind != "affirmed"), (old, new)
+                assert (re.search(r"\b(?:[Nn]ot?|without|free of)\b", old) is None) == (change.kind != "affirmed"), (
+                    old,
+                    new,
+                )
 
 
 def test_one_sided_findings_are_swapped_alone(studies: list[Study], changes: list[list[Change]]) -> None:
@@ -315,10 +417,14 @@ def test_real_text() -> None:
         pytest.skip("BIMCVR_REAL_DATA is not set: no real reports to change")
     with (Path(folder) / "text_es_meddocan/chest_ct_sentences_es.tsv").open(encoding="utf-8") as file:
         spanish = [row["sentence"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
-    english = [(Path(folder) / "text_en_samples" / name).read_text() for name in
-               ("merlin_demo_abdomen_ct_report.txt", "negbio_00000086.txt", "negbio_00019248.txt")]
+    english = [
+        (Path(folder) / "text_en_samples" / name).read_text()
+        for name in ("merlin_demo_abdomen_ct_report.txt", "negbio_00000086.txt", "negbio_00019248.txt")
+    ]
     assert [guess_language(text) for text in spanish] == ["es"] * len(spanish)
     assert [guess_language(text) for text in english] == ["en"] * len(english)
     several = [changed_reports(text, "", FINDING_SYNONYMS) for text in spanish + english]
     assert sum(map(bool, several)) > 0.6 * len(several)
-    assert all(change.text != text for text, changes in zip(spanish + english, several, strict=True) for change in changes)
+    assert all(
+        change.text != text for text, changes in zip(spanish + english, several, strict=True) for change in changes
+    )

@@ -99,13 +99,15 @@ def _colour(header: Dataset, index: int) -> None:
 
 def _raw(tag: str, value: str, only: int | None = None) -> Edit:
     """Put text into an element of numbers as it is, as a broken exporter does."""
+
     def edit(header: Dataset, index: int) -> None:
         if only in (None, index):
             number = pydicom.datadict.tag_for_keyword(tag)
             assert number is not None
             content = value.encode() + b" " * (len(value) % 2)
             header._dict[header[tag].tag] = pydicom.dataelem.RawDataElement(
-                pydicom.tag.Tag(number), "DS", len(content), content, 0, False, True)
+                pydicom.tag.Tag(number), "DS", len(content), content, 0, False, True
+            )
 
     return edit
 
@@ -173,39 +175,42 @@ def test_rounded_positions_are_harmless(tmp_path: Path) -> None:
     assert 0 < volume.geometry.jitter < 0.01
 
 
-@pytest.mark.parametrize(("edit", "reason"), [
-    (_move(0, 2.5, 5, 8, 10.5, 13), "variable_gaps"),
-    (_move(0, 2.5, 5, 10, 12.5, 15), "missing_slices"),
-    (_move(0, 2.5, 2.5, 5, 7.5, 10), "duplicate_positions"),
-    (_move(0, 0, 0, 0, 0, 0), "duplicate_positions"),
-    (_lean, "gantry_tilt"),
-    (_shift, "shifted_slices"),
-    (_turn_one, "mixed_geometry"),
-    (_colour, "colour"),
-    (_frames, "multi_frame"),
-    (_drop("RescaleSlope"), "no_rescale"),
-    (_drop("RescaleIntercept"), "no_rescale"),
-    (_set(RescaleType="US"), "no_rescale"),
-    (_drop("ImagePositionPatient"), "no_position"),
-    (_set(PixelSpacing=[0, 0]), "no_position"),
-    (_set(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "localizer"),
-    (_set(PhotometricInterpretation="MONOCHROME1"), "monochrome1"),
-    (_set(Modality="MR"), "not_ct"),
-    (_set(ImageOrientationPatient=[0, 0, 0, 0, 0, 0]), "no_orientation"),
-    (_set(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no_orientation"),
-    (_set(ImageOrientationPatient=[2, 0, 0, 0, 2, 0]), "no_orientation"),
-    (_raw("ImageOrientationPatient", "nan\\0\\0\\0\\1\\0"), "no_orientation"),
-    (_set(ImageOrientationPatient=[1, 0, 0, 0, 1]), "no_position"),
-    (_raw("ImageOrientationPatient", "1\\0\\0\\0\\1", only=3), "no_position"),
-    (_set(PixelSpacing=0.8), "no_position"),
-    (_raw("PixelSpacing", "inf\\inf"), "no_position"),
-    (_raw("PixelSpacing", "0,7\\0,7"), "unreadable"),
-    (_raw("RescaleSlope", "1,0", only=3), "unreadable"),
-    (_raw("ImagePositionPatient", "a\\b\\c"), "unreadable"),
-    (_set(ImagePositionPatient=[0, 1]), "no_position"),
-    (_shorter, "truncated"),
-    (_drop("PixelData"), "truncated"),
-])
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (_move(0, 2.5, 5, 8, 10.5, 13), "variable_gaps"),
+        (_move(0, 2.5, 5, 10, 12.5, 15), "missing_slices"),
+        (_move(0, 2.5, 2.5, 5, 7.5, 10), "duplicate_positions"),
+        (_move(0, 0, 0, 0, 0, 0), "duplicate_positions"),
+        (_lean, "gantry_tilt"),
+        (_shift, "shifted_slices"),
+        (_turn_one, "mixed_geometry"),
+        (_colour, "colour"),
+        (_frames, "multi_frame"),
+        (_drop("RescaleSlope"), "no_rescale"),
+        (_drop("RescaleIntercept"), "no_rescale"),
+        (_set(RescaleType="US"), "no_rescale"),
+        (_drop("ImagePositionPatient"), "no_position"),
+        (_set(PixelSpacing=[0, 0]), "no_position"),
+        (_set(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]), "localizer"),
+        (_set(PhotometricInterpretation="MONOCHROME1"), "monochrome1"),
+        (_set(Modality="MR"), "not_ct"),
+        (_set(ImageOrientationPatient=[0, 0, 0, 0, 0, 0]), "no_orientation"),
+        (_set(ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), "no_orientation"),
+        (_set(ImageOrientationPatient=[2, 0, 0, 0, 2, 0]), "no_orientation"),
+        (_raw("ImageOrientationPatient", "nan\\0\\0\\0\\1\\0"), "no_orientation"),
+        (_set(ImageOrientationPatient=[1, 0, 0, 0, 1]), "no_position"),
+        (_raw("ImageOrientationPatient", "1\\0\\0\\0\\1", only=3), "no_position"),
+        (_set(PixelSpacing=0.8), "no_position"),
+        (_raw("PixelSpacing", "inf\\inf"), "no_position"),
+        (_raw("PixelSpacing", "0,7\\0,7"), "unreadable"),
+        (_raw("RescaleSlope", "1,0", only=3), "unreadable"),
+        (_raw("ImagePositionPatient", "a\\b\\c"), "unreadable"),
+        (_set(ImagePositionPatient=[0, 1]), "no_position"),
+        (_shorter, "truncated"),
+        (_drop("PixelData"), "truncated"),
+    ],
+)
 def test_a_series_that_is_no_regular_volume_in_hu_is_refused(edit: Edit, reason: str, tmp_path: Path) -> None:
     assert _reason(_series(tmp_path / "series", edit)) == reason
 
@@ -215,7 +220,9 @@ def test_an_odd_length_of_pixels_may_be_padded(tmp_path: Path) -> None:
         header.Rows, header.Columns, header.BitsAllocated, header.BitsStored, header.HighBit = 5, 5, 8, 8, 7
         header.PixelRepresentation, header.PixelData = 0, bytes(range(25)) + b"\0"
 
-    np.testing.assert_array_equal(read_volume(_series(tmp_path / "series", narrow)).hu.reshape(6, 25), [[*range(-24, 1)]] * 6)
+    np.testing.assert_array_equal(
+        read_volume(_series(tmp_path / "series", narrow)).hu.reshape(6, 25), [[*range(-24, 1)]] * 6
+    )
 
 
 def test_values_of_a_header_are_never_printed(tmp_path: Path) -> None:
@@ -224,8 +231,13 @@ def test_values_of_a_header_are_never_printed(tmp_path: Path) -> None:
     for file in folder.iterdir():
         # of the same length as the series' number
         file.write_bytes(file.read_bytes().replace(b"1.2.3.4\0", b"1.SMITHJ"))
-    script = f"from bimcvr.data.reading.volume import read_volume; from pathlib import Path; print(read_volume(Path({str(folder)!r})).hu.shape)"
-    done = subprocess.run([sys.executable, "-W", "always", "-c", script], capture_output=True, text=True, check=True, env=environment())
+    script = (
+        "from bimcvr.data.reading.volume import read_volume; from pathlib import Path;"
+        f" print(read_volume(Path({str(folder)!r})).hu.shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "always", "-c", script], capture_output=True, text=True, check=True, env=environment()
+    )
     assert done.stdout == "(6, 12, 16)\n"
     assert "SMITH" not in done.stderr
     (folder / "1.2.3.4-9.dcm").write_bytes((folder / "1.2.3.4-9.dcm").read_bytes().replace(b"0.8\\0.7 ", b"SMITHY\\7"))
@@ -272,8 +284,12 @@ def test_a_slice_that_is_not_there_or_cut_short_is_refused(tmp_path: Path) -> No
     folder = _series(tmp_path / "series")
     victim = sorted(folder.iterdir())[2]
     whole = victim.read_bytes()
-    for content, reason in ((b"", "empty_file"), (b"version https://git-lfs.github.com", "git_lfs_pointer"),
-                            (whole[:100], "unreadable"), (whole[:-200], "unreadable")):
+    for content, reason in (
+        (b"", "empty_file"),
+        (b"version https://git-lfs.github.com", "git_lfs_pointer"),
+        (whole[:100], "unreadable"),
+        (whole[:-200], "unreadable"),
+    ):
         victim.write_bytes(content)
         with pytest.raises(RefusedVolume) as refusal:
             read_volume(folder)

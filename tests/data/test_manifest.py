@@ -15,7 +15,11 @@ from bimcvr.errors import UserError
 
 def manifest_of(**columns: list[str]) -> Manifest:
     count = len(next(iter(columns.values())))
-    base = {"study_id": [f"s{i}" for i in range(count)], "volume": ["v"] * count, "report": [f"text {i}" for i in range(count)]}
+    base = {
+        "study_id": [f"s{i}" for i in range(count)],
+        "volume": ["v"] * count,
+        "report": [f"text {i}" for i in range(count)],
+    }
     return Manifest(pd.DataFrame({**base, **columns}, dtype=str), Path("m.csv"), Path("."))
 
 
@@ -46,7 +50,10 @@ def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
         ("study_id,volume,report\na,,c\n", r"row 1 \(study_id 'a'\): 'volume' is empty"),
         ("study_id,volume,report,split\na,b,c,training\n", r"row 1 \(study_id 'a'\): the split 'training' is unknown"),
         ('study_id,volume,report,split\na,b,"c\n\nd",train\nb,b,"c\nd",training\n', r"row 2 \(study_id 'b'\)"),
-        ("study_id,volume,report,status\na,b,c,okay\n", "the status 'okay' is unknown. Use one of ok, rejected, review"),
+        (
+            "study_id,volume,report,status\na,b,c,okay\n",
+            "the status 'okay' is unknown. Use one of ok, rejected, review",
+        ),
         ("study_id,volume,report,split,split \na,b,c,test,train\n", "'split' twice"),
         ("study_id,volume,report\na,b,SECRET, text\nb,b,SECRET, text\n", "more cells than the header"),
         ("study_id,volume,report\na,b,SECRET,\nb,b,SECRET,\n", "more cells than the header"),
@@ -68,8 +75,16 @@ def test_a_bad_manifest_names_the_culprit(tmp_path: Path, text: str, culprit: st
 
 
 def test_blanks_and_capitals_do_not_change_what_a_cell_means(tmp_path: Path) -> None:
-    manifest = read_manifest(written(tmp_path, report=[" as it stands ", "b", "c"], status=["OK", "ok ", " Rejected"],
-                                     patient_id=["P1", "P1 ", "P2"], split=["Train", "train ", ""], **{"labels ": [" a;b", "", ""]}))
+    manifest = read_manifest(
+        written(
+            tmp_path,
+            report=[" as it stands ", "b", "c"],
+            status=["OK", "ok ", " Rejected"],
+            patient_id=["P1", "P1 ", "P2"],
+            split=["Train", "train ", ""],
+            **{"labels ": [" a;b", "", ""]},
+        )
+    )
     assert manifest.accepted().tolist() == [0, 1]
     assert manifest.column("patient_id") == ["P1", "P1", "P2"]
     assert manifest.column("split") == ["train", "train", ""]
@@ -94,14 +109,20 @@ def test_a_missing_manifest_names_its_path(tmp_path: Path) -> None:
 
 
 def test_patients_stand_beside_phantoms() -> None:
-    for source, phantom, patients in ((["phantom", "phantom"], True, False), (["phantom", ""], True, True), (["a", "b"], False, True)):
+    for source, phantom, patients in (
+        (["phantom", "phantom"], True, False),
+        (["phantom", ""], True, True),
+        (["a", "b"], False, True),
+    ):
         manifest = manifest_of(source=source)
         assert (manifest.is_phantom, manifest.has_patients) == (phantom, patients)
     assert manifest_of(report=["a"]).has_patients
 
 
 def test_one_long_report_does_not_lengthen_all() -> None:
-    manifest = manifest_of(report=["long " * 6000, "A  b.", "a B.", *(f"text {i % 7}" for i in range(1000))], split=["test"] * 1003)
+    manifest = manifest_of(
+        report=["long " * 6000, "A  b.", "a B.", *(f"text {i % 7}" for i in range(1000))], split=["test"] * 1003
+    )
     tracemalloc.start()
     try:
         same_text = make_gallery(manifest, *rows_of(manifest, "test"), "test").same_text

@@ -35,7 +35,8 @@ class Reads:
 CT64 = Reads((79, 64, 64), (3.987, 4.172, 4.172), -1007, 1095)
 SYNTAXES = "cornerstone_transfer_syntaxes"
 CTIMAGE = (
-    "", "_BigEndianExplicitTransferSyntax_1.2.840.10008.1.2.2.dcm",
+    "",
+    "_BigEndianExplicitTransferSyntax_1.2.840.10008.1.2.2.dcm",
     "_DeflatedExplicitVRLittleEndianTransferSyntax_1.2.840.10008.1.2.1.99.dcm",
     "_JPEG2000LosslessOnlyTransferSyntax_1.2.840.10008.1.2.4.90.dcm",
     "_JPEG2000TransferSyntax_1.2.840.10008.1.2.4.91.dcm",
@@ -150,19 +151,26 @@ def test_nifti_agrees_with_nibabel(name: str) -> None:
     np.testing.assert_array_equal(read_volume(REAL / name).hu, np.rint(np.clip(theirs, -1024, 32767)))
 
 
-@pytest.mark.parametrize("name", [
-    "lidc_idri_small/LIDC-IDRI-0001", "lidc_idri_small/LIDC-IDRI-0003", "cip_chest/ct-64Dicom",
-    "pydicom_small/dicomdirtests/98892001/CT5N",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lidc_idri_small/LIDC-IDRI-0001",
+        "lidc_idri_small/LIDC-IDRI-0003",
+        "cip_chest/ct-64Dicom",
+        "pydicom_small/dicomdirtests/98892001/CT5N",
+    ],
+)
 def test_dicom_agrees_with_pydicom(name: str) -> None:
-    slices = sorted((pydicom.dcmread(path) for path in (REAL / name).iterdir() if is_dicom(path)),
-                    key=lambda header: float(header.ImagePositionPatient[2]))
+    slices = sorted(
+        (pydicom.dcmread(path) for path in (REAL / name).iterdir() if is_dicom(path)),
+        key=lambda header: float(header.ImagePositionPatient[2]),
+    )
     stored = np.stack([header.pixel_array for header in slices]).astype(np.int64)
     theirs = stored * int(slices[0].RescaleSlope) + int(slices[0].RescaleIntercept)
     padded = theirs < -1500
     volume = read_volume(REAL / name)
     np.testing.assert_array_equal(volume.hu, np.where(padded, -1000, np.maximum(theirs, -1024)))
-    y, x = np.ogrid[:theirs.shape[1], :theirs.shape[2]]
+    y, x = np.ogrid[: theirs.shape[1], : theirs.shape[2]]
     half = np.array(theirs.shape[1:]) / 2
     ellipse = ((y + 0.5) / half[0] - 1) ** 2 + ((x + 0.5) / half[1] - 1) ** 2 <= 1
     circle = np.broadcast_to(ellipse, theirs.shape)

@@ -40,10 +40,19 @@ def _saved(hu: np.ndarray, path: Path, code: str = "LPS") -> Path:
 
 
 @settings(max_examples=25, deadline=None)
-@given(old=st.tuples(LENGTHS, LENGTHS, LENGTHS), new=st.tuples(LENGTHS, LENGTHS, LENGTHS), seed=st.integers(0, 99),
-       code=st.sampled_from(["LPS", "RAS", "LAS", "SRA", "AIL", "PSR"]), suffix=st.sampled_from([".nii.gz", ".mha"]))
+@given(
+    old=st.tuples(LENGTHS, LENGTHS, LENGTHS),
+    new=st.tuples(LENGTHS, LENGTHS, LENGTHS),
+    seed=st.integers(0, 99),
+    code=st.sampled_from(["LPS", "RAS", "LAS", "SRA", "AIL", "PSR"]),
+    suffix=st.sampled_from([".nii.gz", ".mha"]),
+)
 def test_any_size_in_any_orientation_agrees_with_the_slow_filter(
-    tmp_path_factory: pytest.TempPathFactory, old: tuple[int, int, int], new: tuple[int, int, int], seed: int, code: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    old: tuple[int, int, int],
+    new: tuple[int, int, int],
+    seed: int,
+    code: str,
     suffix: str,
 ) -> None:
     hu = np.random.default_rng(seed).integers(-1024, 3072, old).astype(np.int16)

@@ -20,4 +20,10 @@ def test_a_picture_s_longer_side_is_as_asked() -> None:
 
 
 def test_the_window_s_ends_are_black_and_white() -> None:
-    assert grey(np.array([-2000, -1000, -300, 400, 3000], dtype=np.int16), (-1000, 400)).tolist() == [0, 0, 128, 255, 255]
+    assert grey(np.array([-2000, -1000, -300, 400, 3000], dtype=np.int16), (-1000, 400)).tolist() == [
+        0,
+        0,
+        128,
+        255,
+        255,
+    ]

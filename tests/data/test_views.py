@@ -46,7 +46,9 @@ def test_a_rotation_is_in_degrees_of_physical_space() -> None:
     # a point 12 mm to the left of the centre, turned by 90° about the long axis, lies 12 mm before or behind it
     volume = torch.zeros(9, 25, 49)
     volume[3:6, 11:14, 35:38] = 1  # 12 voxels of 1 mm from the centre along W
-    view = torchio.RandomAffine(scales=0, degrees=(0, 0, 0, 0, 90, 90), default_pad_value=0, image_interpolation="nearest")
+    view = torchio.RandomAffine(
+        scales=0, degrees=(0, 0, 0, 0, 90, 90), default_pad_value=0, image_interpolation="nearest"
+    )
     offset = (centre(apply_view(volume, SPACING, view, seed=0)) - [4, 12, 24]) * SPACING
     assert np.abs(offset[1]) == pytest.approx(12, abs=1.5)
     assert np.abs(offset[[0, 2]]).max() < 1.5
@@ -62,10 +64,17 @@ def test_draws_follow_the_seed_alone() -> None:
     assert not torch.equal(apply_view(marked(), SPACING, view, seed=6), first)
 
 
-@pytest.mark.parametrize("flip", [
-    torchio.RandomFlip(axes=("Left",)), torchio.RandomFlip(axes=("R",)), torchio.RandomFlip(axes=("lr",)),
-    torchio.RandomFlip(axes=0), torchio.Flip(axes=(1, 0)), torchio.RandomFlip(axes=("Superior", "right")),
-])
+@pytest.mark.parametrize(
+    "flip",
+    [
+        torchio.RandomFlip(axes=("Left",)),
+        torchio.RandomFlip(axes=("R",)),
+        torchio.RandomFlip(axes=("lr",)),
+        torchio.RandomFlip(axes=0),
+        torchio.Flip(axes=(1, 0)),
+        torchio.RandomFlip(axes=("Superior", "right")),
+    ],
+)
 def test_a_left_right_flip_is_refused_wherever_it_hides(flip: torchio.Transform) -> None:
     nested = torchio.Compose([torchio.RandomNoise(), torchio.OneOf({torchio.Compose([flip]): 1.0})])
     for view in (flip, nested):

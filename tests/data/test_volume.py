@@ -16,8 +16,9 @@ import SimpleITK as sitk
 from bimcvr.data.reading.resample import read_resized
 from bimcvr.data.reading.volume import RefusedVolume, read_volume
 
-CODES = ["".join(letters) for axes in itertools.permutations(("LR", "PA", "SI"))
-         for letters in itertools.product(*axes)]
+CODES = [
+    "".join(letters) for axes in itertools.permutations(("LR", "PA", "SI")) for letters in itertools.product(*axes)
+]
 SPACING = (3.0, 2.0, 1.0)
 
 
@@ -180,23 +181,26 @@ def test_nifti_slope_and_intercept_are_heeded(suffix: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-@pytest.mark.parametrize(("offset", "kind", "values", "reason"), [
-    (252, "2h", (0, 0), "no_orientation"),
-    (254, "h13f", (2, *[0.0] * 13), "no_orientation"),
-    (254, "h", (2,), "sheared_grid"),
-    (80, "f", (0.0,), "no_spacing"),
-    (88, "f", (float("nan"),), "no_spacing"),
-    (0, "i", (99,), "unreadable"),
-    (40, "4h", (3, 10, 8, 7), "truncated"),
-    (40, "4h", (3, 30000, 30000, 30000), "too_large"),
-    (108, "f", (float("nan"),), "unreadable"),
-    (108, "f", (float("inf"),), "unreadable"),
-    (108, "f", (-100.0,), "unreadable"),
-    (108, "f", (0.0,), "unreadable"),
-    (40, "4h", (3, -10, 8, 6), "unreadable"),
-    (40, "4h", (3, -10, -8, 6), "unreadable"),
-    (40, "4h", (3, 0, 8, 6), "unreadable"),
-])
+@pytest.mark.parametrize(
+    ("offset", "kind", "values", "reason"),
+    [
+        (252, "2h", (0, 0), "no_orientation"),
+        (254, "h13f", (2, *[0.0] * 13), "no_orientation"),
+        (254, "h", (2,), "sheared_grid"),
+        (80, "f", (0.0,), "no_spacing"),
+        (88, "f", (float("nan"),), "no_spacing"),
+        (0, "i", (99,), "unreadable"),
+        (40, "4h", (3, 10, 8, 7), "truncated"),
+        (40, "4h", (3, 30000, 30000, 30000), "too_large"),
+        (108, "f", (float("nan"),), "unreadable"),
+        (108, "f", (float("inf"),), "unreadable"),
+        (108, "f", (-100.0,), "unreadable"),
+        (108, "f", (0.0,), "unreadable"),
+        (40, "4h", (3, -10, 8, 6), "unreadable"),
+        (40, "4h", (3, -10, -8, 6), "unreadable"),
+        (40, "4h", (3, 0, 8, 6), "unreadable"),
+    ],
+)
 def test_a_nifti_header_that_misleads_is_refused(
     suffix: str, offset: int, kind: str, values: tuple[float, ...], reason: str, tmp_path: Path
 ) -> None:
@@ -239,5 +243,3 @@ def test_files_that_are_not_there_are_refused(tmp_path: Path) -> None:
     header = _write(_image(_canonical()), tmp_path / "volume.mhd")
     header.with_suffix(".zraw").unlink()
     assert _reason(header) == "missing_file"
-
-

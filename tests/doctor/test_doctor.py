@@ -26,8 +26,22 @@ ROOT = Path(__file__).parents[2]
 def run(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("doctor")
     (folder / "tiny.yaml").write_text(TINY)
-    assert main(["fit", "--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs"),
-                 "--data.cache", str(folder / "cache")]) == 0
+    assert (
+        main(
+            [
+                "fit",
+                "--config",
+                str(folder / "tiny.yaml"),
+                "--data.manifest",
+                str(tiny_cohort),
+                "--runs",
+                str(folder / "runs"),
+                "--data.cache",
+                str(folder / "cache"),
+            ]
+        )
+        == 0
+    )
     return newest_run(folder / "runs")
 
 
@@ -40,8 +54,16 @@ def test_a_sound_machine_passes_and_json_says_the_same(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    words = ["--experiment", str(ROOT / "src/bimcvr/experiments/phantom/base.yaml"), "--checkpoint", str(run / "checkpoints/best.ckpt"),
-             "--cache", str(run.parents[2] / "cache"), "--runs", str(run.parents[1])]
+    words = [
+        "--experiment",
+        str(ROOT / "src/bimcvr/experiments/phantom/base.yaml"),
+        "--checkpoint",
+        str(run / "checkpoints/best.ckpt"),
+        "--cache",
+        str(run.parents[2] / "cache"),
+        "--runs",
+        str(run.parents[1]),
+    ]
     assert main(["doctor", *words]) == 0
     assert "MiniLM" in capsys.readouterr().out
     assert main(["doctor", *words, "--json"]) == 0
@@ -73,7 +95,11 @@ def test_a_package_outside_its_range_and_one_that_is_absent(tmp_path: Path, monk
     monkeypatch.syspath_prepend(str(tmp_path))
     lines = {line.what: line for line in check_packages("sick")}
     assert {what: line.state for what, line in lines.items()} == {
-        "python": "failing", "numpy": "failing", "no-such-thing-here": "failing", "packages": "ok"}
+        "python": "failing",
+        "numpy": "failing",
+        "no-such-thing-here": "failing",
+        "packages": "ok",
+    }
     assert importlib.metadata.version("numpy") in lines["numpy"].found
     assert "pip install 'numpy<1'" in lines["numpy"].remedy
     assert lines["packages"].found.startswith("1 of 3 ")
@@ -81,7 +107,9 @@ def test_a_package_outside_its_range_and_one_that_is_absent(tmp_path: Path, monk
 
 
 @pytest.mark.parametrize(("free", "state"), [(21e9, "ok"), (19e9, "warning"), (0.9e9, "failing")])
-def test_a_disk_that_fills_up_warns_then_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str) -> None:
+def test_a_disk_that_fills_up_warns_then_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, state: str
+) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=int(free)))
     lines = {line.what: line for line in check_environment(tmp_path / "runs/not/made/yet")}
     assert lines["disk"].state == state
@@ -175,7 +203,10 @@ def test_checkpoints_that_are_absent_damaged_foreign_or_stale(run: Path, tmp_pat
     older = {name.replace("project_image", "project_volume"): value for name, value in content["state_dict"].items()}
     stale = changed("stale.ckpt", state_dict=older)
     assert (stale.state, "does not fit this version" in stale.found) == ("failing", True)
-    spoilt = {name: value * float("nan") if name == "project_image.weight" else value for name, value in content["state_dict"].items()}
+    spoilt = {
+        name: value * float("nan") if name == "project_image.weight" else value
+        for name, value in content["state_dict"].items()
+    }
     assert "project_image.weight" in changed("nan.ckpt", state_dict=spoilt).found
 
     class Evil:

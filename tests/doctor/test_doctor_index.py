@@ -50,7 +50,9 @@ def test_an_index_whose_model_is_gone_is_a_warning(index: Path, tmp_path: Path) 
     assert check_index(index).state == "ok"
 
 
-@pytest.mark.parametrize("changes", [{"count": 11}, {"count": 13}, {"slots": 11}, {"slots": 13}, {"dim": DIM - 1}, {"table_version": 9999}])
+@pytest.mark.parametrize(
+    "changes", [{"count": 11}, {"count": 13}, {"slots": 11}, {"slots": 13}, {"dim": DIM - 1}, {"table_version": 9999}]
+)
 def test_a_commit_that_does_not_fit_its_files_fails(index: Path, changes: dict[str, int]) -> None:
     alter(index, **changes)
     line = check_index(index)

@@ -10,7 +10,9 @@ from helpers.cli import TINY
 
 
 def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, split: exact, allow_patient_overlap: true"))
+    (tmp_path / "tiny.yaml").write_text(
+        TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, split: exact, allow_patient_overlap: true")
+    )
     demo = tmp_path / "demo"
     words = ["demo", "--directory", str(demo), "--experiment", f"[{tmp_path / 'tiny.yaml'}]"]
     # another seed and another size in the same folder; the first again: what is there is used

@@ -19,7 +19,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Path
     """The run folder of a finished fit and test."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(TINY)
-    options = ["--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]
+    options = [
+        "--config",
+        str(folder / "tiny.yaml"),
+        "--data.manifest",
+        str(tiny_cohort),
+        "--runs",
+        str(folder / "runs"),
+    ]
     assert main(["fit", *options]) == 0
     run = newest_run(folder / "runs")
     assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt")]) == 0
@@ -27,7 +34,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Path
 
 
 def test_a_run_folder_holds_everything(trained: Path) -> None:
-    for name in ("config.yaml", "manifest.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "embeddings.npz", "result.json"):
+    for name in (
+        "config.yaml",
+        "manifest.csv",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "embeddings.npz",
+        "result.json",
+    ):
         assert (trained / name).is_file(), name
     assert list(trained.glob("logs/version_*/metrics.csv"))
     result = json.loads((trained / "result.json").read_text())
@@ -51,7 +65,10 @@ def test_embeddings_are_in_the_manifests_order(trained: Path) -> None:
     assert embeddings.probes is not None
     assert {"side", "affirmed", "negated"} & set(embeddings.probes.kind) == {"side", "negated"}
     result = json.loads((trained / "result.json").read_text())
-    image, text = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (embeddings.image.numpy(), embeddings.text.numpy()))
+    image, text = (
+        part / np.linalg.norm(part, axis=1, keepdims=True)
+        for part in (embeddings.image.numpy(), embeddings.text.numpy())
+    )
     ranks = ((text @ image.T) > (text * image).sum(1, keepdims=True) + 1e-6).sum(1) + 1
     assert result["metrics"]["text_to_image"]["MnR"] == pytest.approx(ranks.mean())
 
@@ -64,13 +81,22 @@ def test_evaluation_does_not_depend_on_the_batch(trained: Path, tmp_path: Path) 
     assert one == other
 
 
-def test_predict_embeds_any_manifest_without_split_or_patients(trained: Path, tiny_cohort: Path, tmp_path: Path) -> None:
+def test_predict_embeds_any_manifest_without_split_or_patients(
+    trained: Path, tiny_cohort: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     table = pd.read_csv(tiny_cohort)[["study_id", "volume", "report"]].iloc[[4, 2, 7]]
     table.to_csv(tmp_path / "mine.csv", index=False)
-    words = ["predict", "--ckpt_path", str(run / "checkpoints/best.ckpt"), "--data.manifest", str(tmp_path / "mine.csv"),
-             "--data.root", str(tiny_cohort.parent)]
+    words = [
+        "predict",
+        "--ckpt_path",
+        str(run / "checkpoints/best.ckpt"),
+        "--data.manifest",
+        str(tmp_path / "mine.csv"),
+        "--data.root",
+        str(tiny_cohort.parent),
+    ]
     assert main(words) == 0
     assert load_embeddings(run / "embeddings_mine.npz").study_id == ["s4", "s2", "s7"]
 
@@ -79,8 +105,10 @@ def test_fit_on_a_runs_own_config_gives_the_same_figures(trained: Path, tmp_path
     assert main(["fit", "--config", str(trained / "config.yaml"), "--runs", str(tmp_path / "runs")]) == 0
     again = newest_run(tmp_path / "runs")
     columns = ["val/score", "val/text_to_image/R@1", "val/image_to_text/MnR"]
-    first, second = (pd.concat(pd.read_csv(path) for path in run.glob("logs/version_0/metrics.csv"))[columns].dropna()
-                     for run in (trained, again))
+    first, second = (
+        pd.concat(pd.read_csv(path) for path in run.glob("logs/version_0/metrics.csv"))[columns].dropna()
+        for run in (trained, again)
+    )
     pd.testing.assert_frame_equal(first.reset_index(drop=True), second.reset_index(drop=True))
 
 
@@ -91,7 +119,12 @@ def test_flags_beat_the_checkpoints_hyperparameters(trained: Path, tmp_path: Pat
     assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *flags]) == 0
     embeddings = load_embeddings(run / "embeddings.npz")
     assert embeddings.prompts is not None
-    assert embeddings.prompts.sentence == ["only mass.", "There is no mass.", "No mass is seen.", "No findings of mass."]
+    assert embeddings.prompts.sentence == [
+        "only mass.",
+        "There is no mass.",
+        "No mass is seen.",
+        "No findings of mass.",
+    ]
     assert embeddings.probes is None
     assert yaml.safe_load((run / "config_test.yaml").read_text())["model"]["prompts"] == ["only {}."]
 
@@ -114,12 +147,16 @@ MISTAKES = {
     "a wrong class_path": (["--model.volume_encoder", "helpers.toy_modules.PlainConf"], "PlainConf"),
     "a module that is absent": (["--model.volume_encoder", "no_such.Thing"], "no_such"),
     "a batch above the training set": (
-        ["--data.batch_size", "17"], r"batch of 17 .* larger than the training set \(16 studies\).*16 or less",
+        ["--data.batch_size", "17"],
+        r"batch of 17 .* larger than the training set \(16 studies\).*16 or less",
     ),
     "an unknown strategy": (["--data.split", "random"], "random"),
     "a split by patient without patients": (["--data.split", "patient_hash"], "patient_id"),
     "a manifest that is absent": (["--data.manifest", "nowhere.csv"], r"nowhere\.csv"),
-    "a left-right flip": (["--data.view_1", "torchio.RandomFlip", "--data.view_1.axes", "[0]"], "data.view_1.*left–right"),
+    "a left-right flip": (
+        ["--data.view_1", "torchio.RandomFlip", "--data.view_1.axes", "[0]"],
+        "data.view_1.*left–right",
+    ),
     "text that is not finite": (["--model.text_encoder", "helpers.toy_modules.NaNText"], "not finite"),
 }
 
@@ -142,7 +179,7 @@ def assert_told(error: str, told: str) -> None:
 
     assert re.search(told, error.replace("\n", " ")), error
     assert "Traceback" not in error
-    message = error[error.index("bimcvr fit:"):]
+    message = error[error.index("bimcvr fit:") :]
     assert "usage:" not in message
     assert len(message) < 1200
 
@@ -152,7 +189,10 @@ MANIFEST_MISTAKES = {
     "twice": (lambda t: pd.concat([t, t.iloc[[3]]]), "'s3' stands in rows 4, 31"),
     "unknown split": (lambda t: t.assign(split="training"), "the split 'training' is unknown"),
     "empty split": (lambda t: t.assign(split=t["split"].replace("val", "train")), "split 'val'.*is empty"),
-    "missing file": (lambda t: t.assign(volume=t["volume"].replace("s5.nii.gz", "gone.nii.gz")), r"s5: missing_file.*gone\.nii\.gz"),
+    "missing file": (
+        lambda t: t.assign(volume=t["volume"].replace("s5.nii.gz", "gone.nii.gz")),
+        r"s5: missing_file.*gone\.nii\.gz",
+    ),
 }
 
 
@@ -179,7 +219,11 @@ def test_a_truncated_volume_stops_or_is_set_aside_with_its_reason(
     assert_told(capsys.readouterr().err, r"s2: truncated.*skip_refused true")
     assert main([*words, "--data.skip_refused", "true"]) == 0
     table = pd.read_csv(newest_run(tmp_path / "runs") / "manifest.csv", keep_default_na=False).set_index("study_id")
-    assert (table.loc["s2", "status"], table.loc["s2", "flags"], table.loc["s2", "split"]) == ("rejected", "truncated", "")
+    assert (table.loc["s2", "status"], table.loc["s2", "flags"], table.loc["s2", "split"]) == (
+        "rejected",
+        "truncated",
+        "",
+    )
 
 
 def test_a_wrong_key_in_a_file_names_key_nearest_and_file(tiny_config: list[str], tmp_path: Path) -> None:
@@ -193,12 +237,17 @@ def test_a_wrong_key_in_a_file_names_key_nearest_and_file(tiny_config: list[str]
     assert "usage:" not in done.stderr
 
 
-@pytest.mark.parametrize(("verb", "words", "told"), [
-    ("fti", [], "Did you mean 'fit'"),
-    ("test", [], "needs a checkpoint"),
-    ("test", ["--ckpt_path", "gone.ckpt"], "no checkpoint at gone.ckpt"),
-])
-def test_usage_mistakes(verb: str, words: list[str], told: str, tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("verb", "words", "told"),
+    [
+        ("fti", [], "Did you mean 'fit'"),
+        ("test", [], "needs a checkpoint"),
+        ("test", ["--ckpt_path", "gone.ckpt"], "no checkpoint at gone.ckpt"),
+    ],
+)
+def test_usage_mistakes(
+    verb: str, words: list[str], told: str, tiny_config: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([verb, *(tiny_config if verb != "fti" else []), *words]) in (1, 2)
     assert told in capsys.readouterr().err
 
@@ -207,6 +256,8 @@ def test_help_imports_nothing_heavy() -> None:
     import subprocess
     import sys
 
-    code = ("import sys; from bimcvr.cli import main; main(['--help']); "
-            "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas', 'jsonargparse')))")
+    code = (
+        "import sys; from bimcvr.cli import main; main(['--help']); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas', 'jsonargparse')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -1,4 +1,7 @@
-"""The real experiment on a small phantom cohort, from the command line: it learns, and the figures say what they are."""
+"""The real experiment on a small phantom cohort, from the command line.
+
+It learns, and the figures say what they are.
+"""
 
 import json
 from pathlib import Path
@@ -16,9 +19,22 @@ def test_phantoms_are_retrieved_better_than_chance(tmp_path: Path) -> None:
     made = bimcvr("phantom", cohort, "--patients", "400", "--seed", "11")
     assert made.returncode == 0, made.stderr
     assert "Ceiling" in made.stdout
-    words = ["--config", ROOT / "src/bimcvr/experiments/phantom/base.yaml", "--config", ROOT / "experiments/phantom/quick.yaml",
-             "--data.manifest", cohort / "manifest.csv", "--runs", tmp_path / "runs", "--trainer.enable_progress_bar", "false",
-             "--data.fractions", "[0.65, 0.1, 0.25]", "--trainer.max_epochs", "22"]
+    words = [
+        "--config",
+        ROOT / "src/bimcvr/experiments/phantom/base.yaml",
+        "--config",
+        ROOT / "experiments/phantom/quick.yaml",
+        "--data.manifest",
+        cohort / "manifest.csv",
+        "--runs",
+        tmp_path / "runs",
+        "--trainer.enable_progress_bar",
+        "false",
+        "--data.fractions",
+        "[0.65, 0.1, 0.25]",
+        "--trainer.max_epochs",
+        "22",
+    ]
     trained = bimcvr("fit", *words, timeout=900)
     assert trained.returncode == 0, trained.stderr
     tested = bimcvr("test", *words, "--ckpt_path", "best")

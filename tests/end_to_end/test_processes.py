@@ -18,9 +18,24 @@ from bimcvr.evaluation.embeddings import load_embeddings
 from helpers.cli import bimcvr, environment, newest_run
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
-ONE_STEP = ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0", "--checkpoint.monitor", "null",
-            "--checkpoint.save_top_k", "0", "--trainer.precision", "64-true",
-            "--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", "1.0", "--model.objective.discrimination", "0.5"]
+ONE_STEP = [
+    "--trainer.max_steps",
+    "1",
+    "--trainer.limit_val_batches",
+    "0",
+    "--checkpoint.monitor",
+    "null",
+    "--checkpoint.save_top_k",
+    "0",
+    "--trainer.precision",
+    "64-true",
+    "--model.optimizer",
+    "torch.optim.SGD",
+    "--model.optimizer.lr",
+    "1.0",
+    "--model.objective.discrimination",
+    "0.5",
+]
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -33,10 +48,11 @@ def test_one_step_of_two_processes_is_one_step_of_one(tiny_config: list[str], tm
     """SGD with a rate of 1 makes the step the gradient itself: every parameter's gradient, to 1e-6."""
     one = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "one")
     two = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "4", "--experiment", "two", *TWO)
-    start = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0")
+    start = bimcvr(
+        "fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0"
+    )
     assert (one.returncode, two.returncode, start.returncode) == (0, 0, 0), one.stderr + two.stderr + start.stderr
-    begun, alone, together = (weights(next((tmp_path / "runs" / name).iterdir()))
-                              for name in ("start", "one", "two"))
+    begun, alone, together = (weights(next((tmp_path / "runs" / name).iterdir())) for name in ("start", "one", "two"))
     assert "objective.log_scale" in alone
     for name, value in alone.items():
         gradient, other = begun[name] - value, begun[name] - together[name]
@@ -60,10 +76,15 @@ def test_one_two_and_three_processes_score_alike(tiny_config: list[str], tmp_pat
             done = bimcvr(verb, *words)
             assert done.returncode == 0, done.stderr
         results[count] = json.loads((copy / "result.json").read_text())
-        validated[count] = pd.concat(pd.read_csv(path) for path in copy.glob("logs/version_*/metrics.csv")).filter(like="val/").dropna()
+        validated[count] = (
+            pd.concat(pd.read_csv(path) for path in copy.glob("logs/version_*/metrics.csv"))
+            .filter(like="val/")
+            .dropna()
+        )
         embeddings[count] = load_embeddings(copy / "embeddings.npz")
         assert (results[count]["about"]["processes"], results[count]["n_queries"]) == (count, 7)
-        # the image tower's batches differ in size, so float32 differs in its last bits; never the figures computed from it
+        # the image tower's batches differ in size, so float32 differs in its last bits; never the figures computed from
+        # it
         assert torch.allclose(embeddings[count].image, embeddings[1].image, rtol=0, atol=1e-5)
         assert torch.allclose(embeddings[count].text, embeddings[1].text, rtol=0, atol=1e-5)
         assert results[count]["metrics"] == results[1]["metrics"]
@@ -74,7 +95,9 @@ def test_one_two_and_three_processes_score_alike(tiny_config: list[str], tmp_pat
 
 def launch(words: list[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bimcvr", *words]
-    return subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -90,7 +113,12 @@ def epochs_done(runs: Path) -> int:
 def best(run: Path) -> tuple[int, list[float]]:
     """The epoch that `best.ckpt` holds, and the best scores that both checkpoints note."""
     kept = [torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for name in ("best", "last")]
-    scores = [of["best_model_score"] for state in kept for of in state["callbacks"].values() if of.get("monitor") == "val/score"]
+    scores = [
+        of["best_model_score"]
+        for state in kept
+        for of in state["callbacks"].values()
+        if of.get("monitor") == "val/score"
+    ]
     return kept[0]["epoch"], [float(score) for score in scores]
 
 

@@ -22,7 +22,8 @@ data:
   view_1: {class_path: torchio.RandomNoise, init_args: {std: [0.0, 0.05]}}
   view_2: {class_path: torchio.RandomAffine, init_args: {degrees: 5}}
 model:
-  volume_encoder: {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4, max_pool: false}}
+  volume_encoder:
+    {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4, max_pool: false}}
   text_encoder: {class_path: bimcvr.models.text.minilm.MiniLM}
 """
 
@@ -32,16 +33,22 @@ def lidc_report(patient: str) -> str:
     reads = json.loads((Path(DATA) / "lidc_idri_small/reads_derived.json").read_text())
     nodules = reads[patient]["readings"][0]["nodules"]
     seen = [nodule for nodule in nodules if nodule["in_kept_slices"]]
-    return f"Chest CT. {len(nodules)} pulmonary nodules are marked, {len(seen)} of them in the slices at hand. " + " ".join(
-        f"A nodule spans {nodule['n_slices']} slices, malignancy {(nodule['characteristics'] or {}).get('malignancy', 'not rated')}."
-        for nodule in nodules)
+    return (
+        f"Chest CT. {len(nodules)} pulmonary nodules are marked, {len(seen)} of them in the slices at hand. "
+        + " ".join(
+            f"A nodule spans {nodule['n_slices']} slices, malignancy"
+            f" {(nodule['characteristics'] or {}).get('malignancy', 'not rated')}."
+            for nodule in nodules
+        )
+    )
 
 
 def aorta_report() -> str:
     """The aortic diameters as sentences."""
     report = json.loads((Path(DATA) / "totalsegmentator/aorta_report/aorta_report.json").read_text())
     return "Contrast-enhanced CT of the thoracic aorta. " + " ".join(
-        f"The diameter at the {mark['name']} is {mark['diameter']} cm." for mark in report["landmarks"].values())
+        f"The diameter at the {mark['name']} is {mark['diameter']} cm." for mark in report["landmarks"].values()
+    )
 
 
 def test_fit_and_test_on_real_chest_volumes(tmp_path: Path) -> None:
@@ -54,8 +61,18 @@ def test_fit_and_test_on_real_chest_volumes(tmp_path: Path) -> None:
     ]
     pd.DataFrame(rows, columns=["study_id", "volume", "report", "split"]).to_csv(tmp_path / "manifest.csv", index=False)
     (tmp_path / "real.yaml").write_text(REAL)
-    words = ["--config", str(tmp_path / "real.yaml"), "--data.manifest", str(tmp_path / "manifest.csv"), "--data.root", DATA,
-             "--data.cache", str(tmp_path / "cache"), "--runs", str(tmp_path / "runs")]
+    words = [
+        "--config",
+        str(tmp_path / "real.yaml"),
+        "--data.manifest",
+        str(tmp_path / "manifest.csv"),
+        "--data.root",
+        DATA,
+        "--data.cache",
+        str(tmp_path / "cache"),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     assert main(["fit", *words]) == 0
     assert main(["test", *words, "--ckpt_path", "best"]) == 0
     result = json.loads((newest_run(tmp_path / "runs") / "result.json").read_text())

@@ -20,7 +20,9 @@ def good() -> dict[str, np.ndarray]:
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
-    prompts = Prompts(["There is a mass.", "No mass."], ["mass", "mass"], [False, True], torch.tensor([[1.0, 2], [3, 4]]))
+    prompts = Prompts(
+        ["There is a mass.", "No mass."], ["mass", "mass"], [False, True], torch.tensor([[1.0, 2], [3, 4]])
+    )
     probes = Probes(["s2"], ["side"], torch.tensor([[5.0, 6]]))
     save_embeddings(tmp_path / "e.npz", Embeddings(IDS, torch.ones(3, 2), 2 * torch.ones(3, 2), prompts, probes))
     found = load_embeddings(tmp_path / "e.npz")
@@ -46,27 +48,52 @@ def with_row(name: str, row: int, value: float) -> Callable[[dict[str, np.ndarra
     return change
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (with_row("image", 1, np.nan), r"1 of 3 image embeddings are not finite \(study s2\)"),
-    (with_row("text", 2, np.inf), r"1 of 3 text embeddings are not finite \(study s3\)"),
-    (with_row("text", 0, 0.0), r"1 of 3 text embeddings are all zero \(study s1\)"),
-    (spoilt("image", np.ones((3, 2), dtype=np.int64)), r"image embeddings are torch.int64.*float32"),
-    (spoilt("study_id", ["s1", "s2", "s1"]), r"'s1' stands more than once"),
-    (spoilt("text", np.ones((3, 4), dtype=np.float32)), r"image \(3, 2\) and text \(3, 4\) are not both \(3, E\)"),
-    (spoilt("image", np.ones((2, 2), dtype=np.float32)), r"are not both \(3, E\)"),
-    (lambda arrays: {name: arrays[name] for name in ("study_id", "image")}, "has no array 'text'"),
-    (spoilt("study_id", np.array(["s1", None, {}], dtype=object)), "pickles are refused"),
-    (spoilt("study_id", [[name] for name in IDS]), r"'study_id' has the shape \(3, 1\)"),
-    (spoilt("study_id", [b"\xe9", b"b", b"c"]), "'study_id' holds bytes that are not UTF-8"),
-    (spoilt("image", [["a", "b"]] * 3), "image embeddings are <U1, not floats"),
-    (lambda arrays: {**arrays, "prompt_embedding": np.ones((1, 2)), "prompt": np.array(["a"]), "prompt_label": np.array(["b"]),
-                     "prompt_denies": np.array(["no"])}, "prompt_denies holds 'no'"),
-    (spoilt("prompt_embedding", np.ones((1, 2), dtype=np.float32)), "needs 'prompt' beside it"),
-    (lambda arrays: {**arrays, "probe_embedding": np.ones((1, 3), dtype=np.float32), "probe_kind": np.array(["side"]),
-                     "probe_study": np.array(["s1"])}, r"'probe_embedding' has the shape \(1, 3\), not \(…, 2\)"),
-    (lambda arrays: {**arrays, "probe_embedding": np.full((1, 2), np.nan, dtype=np.float32), "probe_kind": np.array(["side"]),
-                     "probe_study": np.array(["s1"])}, "1 of 1 probe embeddings are not finite"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (with_row("image", 1, np.nan), r"1 of 3 image embeddings are not finite \(study s2\)"),
+        (with_row("text", 2, np.inf), r"1 of 3 text embeddings are not finite \(study s3\)"),
+        (with_row("text", 0, 0.0), r"1 of 3 text embeddings are all zero \(study s1\)"),
+        (spoilt("image", np.ones((3, 2), dtype=np.int64)), r"image embeddings are torch.int64.*float32"),
+        (spoilt("study_id", ["s1", "s2", "s1"]), r"'s1' stands more than once"),
+        (spoilt("text", np.ones((3, 4), dtype=np.float32)), r"image \(3, 2\) and text \(3, 4\) are not both \(3, E\)"),
+        (spoilt("image", np.ones((2, 2), dtype=np.float32)), r"are not both \(3, E\)"),
+        (lambda arrays: {name: arrays[name] for name in ("study_id", "image")}, "has no array 'text'"),
+        (spoilt("study_id", np.array(["s1", None, {}], dtype=object)), "pickles are refused"),
+        (spoilt("study_id", [[name] for name in IDS]), r"'study_id' has the shape \(3, 1\)"),
+        (spoilt("study_id", [b"\xe9", b"b", b"c"]), "'study_id' holds bytes that are not UTF-8"),
+        (spoilt("image", [["a", "b"]] * 3), "image embeddings are <U1, not floats"),
+        (
+            lambda arrays: {
+                **arrays,
+                "prompt_embedding": np.ones((1, 2)),
+                "prompt": np.array(["a"]),
+                "prompt_label": np.array(["b"]),
+                "prompt_denies": np.array(["no"]),
+            },
+            "prompt_denies holds 'no'",
+        ),
+        (spoilt("prompt_embedding", np.ones((1, 2), dtype=np.float32)), "needs 'prompt' beside it"),
+        (
+            lambda arrays: {
+                **arrays,
+                "probe_embedding": np.ones((1, 3), dtype=np.float32),
+                "probe_kind": np.array(["side"]),
+                "probe_study": np.array(["s1"]),
+            },
+            r"'probe_embedding' has the shape \(1, 3\), not \(…, 2\)",
+        ),
+        (
+            lambda arrays: {
+                **arrays,
+                "probe_embedding": np.full((1, 2), np.nan, dtype=np.float32),
+                "probe_kind": np.array(["side"]),
+                "probe_study": np.array(["s1"]),
+            },
+            "1 of 1 probe embeddings are not finite",
+        ),
+    ],
+)
 def test_what_is_malformed_is_refused(
     change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], words: str, tmp_path: Path
 ) -> None:
@@ -103,10 +130,18 @@ def test_two_arrays_and_a_list(suffix: str, tmp_path: Path) -> None:
         load_arrays(tmp_path / "i.npy", tmp_path / "t.npy", ids)
 
 
-@pytest.mark.parametrize("denies", [np.array([0, 1]), np.array(["False", "TRUE"]), np.array([0.0, 1.0]), np.array(["0", "1"])])
+@pytest.mark.parametrize(
+    "denies", [np.array([0, 1]), np.array(["False", "TRUE"]), np.array([0.0, 1.0]), np.array(["0", "1"])]
+)
 def test_denials_that_went_through_a_csv(denies: np.ndarray, tmp_path: Path) -> None:
-    np.savez(tmp_path / "e.npz", **good(), prompt=np.array(["a", "b"]), prompt_label=np.array(["c", "c"]), prompt_denies=denies,
-             prompt_embedding=np.ones((2, 2)))
+    np.savez(
+        tmp_path / "e.npz",
+        **good(),
+        prompt=np.array(["a", "b"]),
+        prompt_label=np.array(["c", "c"]),
+        prompt_denies=denies,
+        prompt_embedding=np.ones((2, 2)),
+    )
     prompts = load_embeddings(tmp_path / "e.npz").prompts
     assert prompts is not None
     assert prompts.denies == [False, True]
@@ -138,11 +173,16 @@ def test_a_damaged_archive_and_a_file_under_the_wrong_name(tmp_path: Path) -> No
         load_arrays(tmp_path / "i.npy", tmp_path / "t.npz", tmp_path / "ids.npy")
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    ("ids.csv", "study_id\nniño\nb\nc\n".encode("latin-1"), "Save it as UTF-8"), ("ids.csv", b"", "Save it as UTF-8"),
-    ("ids.txt", "ñ\nb\nc".encode("latin-1"), "Save it as UTF-8"),
-    ("ids.txt", "\ufeffs1 \r\ns2\t\ns3\n\n \n".encode(), ""), ("ids.csv", "\ufeffstudy_id\ns1 \ns2\ns3\n\n".encode(), ""),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("ids.csv", "study_id\nniño\nb\nc\n".encode("latin-1"), "Save it as UTF-8"),
+        ("ids.csv", b"", "Save it as UTF-8"),
+        ("ids.txt", "ñ\nb\nc".encode("latin-1"), "Save it as UTF-8"),
+        ("ids.txt", "\ufeffs1 \r\ns2\t\ns3\n\n \n".encode(), ""),
+        ("ids.csv", "\ufeffstudy_id\ns1 \ns2\ns3\n\n".encode(), ""),
+    ],
+)
 def test_lists_of_ids_as_editors_leave_them(name: str, content: bytes, said: str, tmp_path: Path) -> None:
     np.save(tmp_path / "t.npy", good()["image"])
     (tmp_path / name).write_bytes(content)

@@ -43,7 +43,9 @@ def npz(manifest: Path) -> Path:
     return embedded(manifest, manifest.parent / "model.npz")
 
 
-def test_the_result_names_what_it_is_about(npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_result_names_what_it_is_about(
+    npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(npz), "--manifest", str(manifest), "--out", str(tmp_path / "r.json"), *FEW]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     about = result["about"]
@@ -53,12 +55,34 @@ def test_the_result_names_what_it_is_about(npz: Path, manifest: Path, tmp_path: 
     assert {"R@1", "R@5", "R@10", "R@50", "R@100", "MRR", "MdR", "MnR"} == set(result["metrics"]["image_to_text"])
     assert set(result["ceiling"]) == {"text_to_image", "image_to_text"}
     printed = capsys.readouterr().out
-    for word in ("PHANTOM", "chance", "ceiling", "R@10", "shared labels, image to image", "counterfactual probes are absent"):
+    for word in (
+        "PHANTOM",
+        "chance",
+        "ceiling",
+        "R@10",
+        "shared labels, image to image",
+        "counterfactual probes are absent",
+    ):
         assert word in printed
 
 
 def test_the_ceiling_is_of_the_rule_by_report_alone(npz: Path, manifest: Path, tmp_path: Path) -> None:
-    assert main(["evaluate", str(npz), "--manifest", str(manifest), "--right", "diagonal", "--out", str(tmp_path / "r.json"), *FEW]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(npz),
+                "--manifest",
+                str(manifest),
+                "--right",
+                "diagonal",
+                "--out",
+                str(tmp_path / "r.json"),
+                *FEW,
+            ]
+        )
+        == 0
+    )
     assert "ceiling" not in json.loads((tmp_path / "r.json").read_text())
 
 
@@ -82,7 +106,10 @@ def test_order_of_the_file_does_not_matter(npz: Path, manifest: Path, tmp_path: 
     order = torch.randperm(len(whole.study_id), generator=torch.Generator().manual_seed(1)).tolist()
     save_embeddings(tmp_path / "moved.npz", whole.only(order))
     for name, path in (("one", npz), ("two", tmp_path / "moved.npz")):
-        assert main(["evaluate", str(path), "--manifest", str(manifest), "--out", str(tmp_path / f"{name}.json"), *FEW]) == 0
+        assert (
+            main(["evaluate", str(path), "--manifest", str(manifest), "--out", str(tmp_path / f"{name}.json"), *FEW])
+            == 0
+        )
     one, two = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
     assert one["metrics"] == two["metrics"]
     assert one["intervals"] == two["intervals"]
@@ -100,15 +127,20 @@ def test_two_arrays_and_a_list_of_ids(npz: Path, manifest: Path, tmp_path: Path)
     assert a == b
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    ([], "evaluate needs --manifest"),
-    (["--manifest", "{manifest}", "--ks", "[5, 500]"], r"R@500 has no meaning in a gallery of"),
-    (["--manifest", "{manifest}", "--ks", "[0, 5]"], "both count from 1"),
-    (["--manifest", "{manifest}", "--resamples", "0"], "both count from 1"),
-    (["--manifest", "{manifest}", "--split", "val"], "Choose another split (all: every accepted row)"),
-    (["--manifest", "{manifest}", "--text", "t.npy"], "An .npy array of volumes needs --text"),
-])
-def test_what_cannot_be_scored(words: list[str], said: str, npz: Path, manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "evaluate needs --manifest"),
+        (["--manifest", "{manifest}", "--ks", "[5, 500]"], r"R@500 has no meaning in a gallery of"),
+        (["--manifest", "{manifest}", "--ks", "[0, 5]"], "both count from 1"),
+        (["--manifest", "{manifest}", "--resamples", "0"], "both count from 1"),
+        (["--manifest", "{manifest}", "--split", "val"], "Choose another split (all: every accepted row)"),
+        (["--manifest", "{manifest}", "--text", "t.npy"], "An .npy array of volumes needs --text"),
+    ],
+)
+def test_what_cannot_be_scored(
+    words: list[str], said: str, npz: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", str(npz), *[word.format(manifest=manifest) for word in words]]) == 1
     assert said in capsys.readouterr().err
 
@@ -125,11 +157,31 @@ def test_methods_are_compared_with_intervals_and_corrected_p_values(npz: Path, m
     assert 0 < recall["interval"][0] <= recall["difference"] <= recall["interval"][1]
     assert recall["p"] <= 0.01
     assert recall["p_holm"] == pytest.approx(2 * recall["p"])
-    assert equal["differences"]["image_to_text"]["MdR"] == {"difference": 0.0, "interval": [0.0, 0.0], "p": 1.0, "p_holm": 1.0}
+    assert equal["differences"]["image_to_text"]["MdR"] == {
+        "difference": 0.0,
+        "interval": [0.0, 0.0],
+        "p": 1.0,
+        "p_holm": 1.0,
+    }
 
 
 def test_raw_against_audited(npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", str(npz), "--manifest", str(manifest), "--audited", "true", "--out", str(tmp_path / "r.json"), *FEW]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                str(npz),
+                "--manifest",
+                str(manifest),
+                "--audited",
+                "true",
+                "--out",
+                str(tmp_path / "r.json"),
+                *FEW,
+            ]
+        )
+        == 0
+    )
     audited = json.loads((tmp_path / "r.json").read_text())["audited"]
     table = pd.read_csv(manifest, keep_default_na=False)
     assert audited["whole"]["n"] == len(table)
@@ -149,8 +201,12 @@ def test_raw_against_audited(npz: Path, manifest: Path, tmp_path: Path, capsys: 
 def test_an_embedding_blind_to_sides_wins_half_of_the_side_probes(manifest: Path, tmp_path: Path) -> None:
     table = pd.read_csv(manifest, keep_default_na=False)
     asked = {"pleural effusion": ("pleural effusion", "pleural+fluid", "fluid+pleural")}
-    changes = [(study, change.text) for study, report in zip(table["study_id"], table["report"], strict=True)
-               for change in changed_reports(report, "en", asked) if change.finding]
+    changes = [
+        (study, change.text)
+        for study, report in zip(table["study_id"], table["report"], strict=True)
+        for change in changed_reports(report, "en", asked)
+        if change.finding
+    ]
     assert len(changes) > 10
 
     def blind(texts: list[str]) -> torch.Tensor:
@@ -158,9 +214,26 @@ def test_an_embedding_blind_to_sides_wins_half_of_the_side_probes(manifest: Path
 
     for reader, expected in ((blind, 50.0), (HashText(32), 100.0)):
         text = reader(table["report"].tolist())
-        probes = Probes([study for study, _ in changes], ["side: pleural effusion"] * len(changes), reader([text for _, text in changes]))
+        probes = Probes(
+            [study for study, _ in changes],
+            ["side: pleural effusion"] * len(changes),
+            reader([text for _, text in changes]),
+        )
         save_embeddings(tmp_path / "e.npz", Embeddings(table["study_id"].tolist(), text, text, probes=probes))
-        assert main(["evaluate", str(tmp_path / "e.npz"), "--manifest", str(manifest), "--out", str(tmp_path / "r.json"), *FEW]) == 0
+        assert (
+            main(
+                [
+                    "evaluate",
+                    str(tmp_path / "e.npz"),
+                    "--manifest",
+                    str(manifest),
+                    "--out",
+                    str(tmp_path / "r.json"),
+                    *FEW,
+                ]
+            )
+            == 0
+        )
         result = json.loads((tmp_path / "r.json").read_text())
         low, high = result["intervals"]["probes"]["side: pleural effusion"]["won"]
         assert result["metrics"]["probes"]["side: pleural effusion"]["won"] == expected
@@ -178,12 +251,29 @@ def test_probes_lists_every_text_that_a_model_has_to_embed(manifest: Path, tmp_p
     # a model of one's own embeds them, and is scored in full
     read = HashText(16)
     table, probe = pd.read_csv(manifest), texts[texts["array"] == "probe"]
-    np.savez(tmp_path / "mine.npz", study_id=table["study_id"].to_numpy(str), image=read(table["report"].tolist()).numpy(),
-             text=read(table["report"].tolist()).numpy(), prompt=prompts["text"].to_numpy(str), prompt_label=prompts["about"].to_numpy(str),
-             prompt_denies=prompts["denies"].to_numpy(str), prompt_embedding=read(prompts["text"].tolist()).numpy(),
-             probe_study=probe["study_id"].to_numpy(str), probe_kind=probe["about"].to_numpy(str),
-             probe_embedding=read(probe["text"].tolist()).numpy())
-    words = ["evaluate", str(tmp_path / "mine.npz"), "--manifest", str(manifest), "--out", str(tmp_path / "r.json"), "--resamples", "50"]
+    np.savez(
+        tmp_path / "mine.npz",
+        study_id=table["study_id"].to_numpy(str),
+        image=read(table["report"].tolist()).numpy(),
+        text=read(table["report"].tolist()).numpy(),
+        prompt=prompts["text"].to_numpy(str),
+        prompt_label=prompts["about"].to_numpy(str),
+        prompt_denies=prompts["denies"].to_numpy(str),
+        prompt_embedding=read(prompts["text"].tolist()).numpy(),
+        probe_study=probe["study_id"].to_numpy(str),
+        probe_kind=probe["about"].to_numpy(str),
+        probe_embedding=read(probe["text"].tolist()).numpy(),
+    )
+    words = [
+        "evaluate",
+        str(tmp_path / "mine.npz"),
+        "--manifest",
+        str(manifest),
+        "--out",
+        str(tmp_path / "r.json"),
+        "--resamples",
+        "50",
+    ]
     assert main(words) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     assert result["notes"] == []
@@ -194,10 +284,11 @@ def test_it_loads_neither_lightning_nor_open_clip(npz: Path, manifest: Path) -> 
     import subprocess
     import sys
 
-    code = ("import sys; from bimcvr.cli import main; "
-            f"assert main(['evaluate', {str(npz)!r}, '--manifest', {str(manifest)!r}, '--resamples', '20']) == 0; "
-            "print([name for name in ('pytorch_lightning', 'open_clip', 'torchmetrics', 'torchio', 'monai', 'transformers') "
-            "if name in sys.modules])")
+    code = (
+        f"import sys; from bimcvr.cli import main; assert main(['evaluate', {str(npz)!r}, '--manifest',"
+        f" {str(manifest)!r}, '--resamples', '20']) == 0; print([name for name in ('pytorch_lightning', 'open_clip',"
+        " 'torchmetrics', 'torchio', 'monai', 'transformers') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -215,7 +306,10 @@ def test_several_npy_runs_cannot_share_one_text(manifest: Path, capsys: pytest.C
 
 
 def test_one_other_method_needs_no_list_and_every_file_is_hashed(npz: Path, manifest: Path, tmp_path: Path) -> None:
-    whole, other = load_embeddings(npz), [str(embedded(manifest, tmp_path / f"{seed}.npz", seed=seed)) for seed in (1, 2)]
+    whole, other = (
+        load_embeddings(npz),
+        [str(embedded(manifest, tmp_path / f"{seed}.npz", seed=seed)) for seed in (1, 2)],
+    )
     files = {"i.npy": whole.image.numpy(), "t.npy": whole.text.numpy(), "ids.npy": np.array(whole.study_id)}
     for name, array in files.items():
         np.save(tmp_path / name, array)
@@ -224,42 +318,64 @@ def test_one_other_method_needs_no_list_and_every_file_is_hashed(npz: Path, mani
     assert main([*words, "--out", str(tmp_path / "r.json"), *FEW]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     assert set(result["about"]["embeddings"]) == {image, text, ids}
-    compared, = result["compared_with"]
+    (compared,) = result["compared_with"]
     assert set(compared["embeddings"]) == set(other)
-    assert all(len(digest) == 64 for digest in [*compared["embeddings"].values(), *result["about"]["embeddings"].values()])
+    assert all(
+        len(digest) == 64 for digest in [*compared["embeddings"].values(), *result["about"]["embeddings"].values()]
+    )
 
 
 def test_audited_prints_the_recalls_that_there_are(
     npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["evaluate", str(npz), "--manifest", str(manifest), "--audited", "--ks", "[5]", "--out", str(tmp_path / "r.json")]
+    words = [
+        "evaluate",
+        str(npz),
+        "--manifest",
+        str(manifest),
+        "--audited",
+        "--ks",
+        "[5]",
+        "--out",
+        str(tmp_path / "r.json"),
+    ]
     assert main([*words, *FEW]) == 0
     ceiling = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("noise ceiling"))
     assert "R@5" in ceiling
 
 
-def test_a_manifest_with_every_row_set_aside(npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_manifest_with_every_row_set_aside(
+    npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pd.read_csv(manifest).assign(status="rejected").to_csv(tmp_path / "m.csv", index=False)
     assert main(["evaluate", str(npz), "--manifest", str(tmp_path / "m.csv"), "--split", "all"]) == 1
     assert "has no row to score" in capsys.readouterr().err
 
 
-def test_seeds_with_other_probes_or_prompts_are_refused(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_seeds_with_other_probes_or_prompts_are_refused(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = pd.read_csv(manifest)
     text = HashText(8)(table["report"].tolist())
     ids = table["study_id"].tolist()
     for name, kind, label in (("a", "side", "mass"), ("b", "size", "mass"), ("c", "side", "cyst")):
-        save_embeddings(tmp_path / f"{name}.npz", Embeddings(
-            ids, text, text, Prompts(["x"], [label], [False], text[:1]), Probes(ids[:1], [kind], text[1:2])))
-    for other, said in (("b", f"hold different probes: 'side' of {ids[0]}; 'size' of {ids[0]} not in both"),
-                        ("c", "hold different prompts: 'cyst'; 'mass' not in both")):
+        save_embeddings(
+            tmp_path / f"{name}.npz",
+            Embeddings(ids, text, text, Prompts(["x"], [label], [False], text[:1]), Probes(ids[:1], [kind], text[1:2])),
+        )
+    for other, said in (
+        ("b", f"hold different probes: 'side' of {ids[0]}; 'size' of {ids[0]} not in both"),
+        ("c", "hold different prompts: 'cyst'; 'mass' not in both"),
+    ):
         assert main(["evaluate", f"{tmp_path}/a.npz,{tmp_path}/{other}.npz", "--manifest", str(manifest), *FEW]) == 1
         assert said in capsys.readouterr().err
 
 
 def test_languages_with_a_region_are_read_and_others_left_out(manifest: Path, tmp_path: Path) -> None:
     table = pd.read_csv(manifest)
-    table.assign(language=["EN", "en-US", "en_GB", "fr"] + [""] * (len(table) - 4)).to_csv(tmp_path / "m.csv", index=False)
+    table.assign(language=["EN", "en-US", "en_GB", "fr"] + [""] * (len(table) - 4)).to_csv(
+        tmp_path / "m.csv", index=False
+    )
     with pytest.warns(UserWarning, match=r"1 reports are in languages without rules .*\(fr\)"):
         assert main(["probes", str(tmp_path / "m.csv"), str(tmp_path / "texts.csv")]) == 0
     probed = set(pd.read_csv(tmp_path / "texts.csv")["study_id"].dropna())

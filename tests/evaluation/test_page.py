@@ -43,8 +43,11 @@ def cohort(folder: Path, size: int, **columns: list[str]) -> tuple[Gallery, Mani
         image.SetSpacing((2.0, 2.0, 4.0))
         sitk.WriteImage(image, str(folder / f"s{number}.mha"))
     table = {
-        "study_id": [f"s{i}" for i in range(size)], "volume": [f"s{i}.mha" for i in range(size)],
-        "report": [f"The report of study number {i} says this." for i in range(size)], "split": ["test"] * size, **columns,
+        "study_id": [f"s{i}" for i in range(size)],
+        "volume": [f"s{i}.mha" for i in range(size)],
+        "report": [f"The report of study number {i} says this." for i in range(size)],
+        "split": ["test"] * size,
+        **columns,
     }
     pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
     manifest = read_manifest(folder / "manifest.csv")
@@ -60,8 +63,10 @@ def embeddings_of(gallery: Gallery, seed: int = 0, full: bool = False) -> Embedd
         return made
     sentences, labels, denies = prompt_sentences(sorted(set().union(*gallery.labels)))
     return replace(
-        made, prompts=Prompts(sentences, labels, denies, torch.randn(len(sentences), 8, generator=generator)),
-        probes=Probes(gallery.study_id, ["side"] * size, torch.randn(size, 8, generator=generator)))
+        made,
+        prompts=Prompts(sentences, labels, denies, torch.randn(len(sentences), 8, generator=generator)),
+        probes=Probes(gallery.study_id, ["side"] * size, torch.randn(size, 8, generator=generator)),
+    )
 
 
 def result_of(embeddings: Embeddings, gallery: Gallery) -> dict[str, Any]:
@@ -100,19 +105,31 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     result = result_of(mine, gallery)
     result["audited"] = raw_against_audited([mine], gallery, (1, 10), DRAWS)
     one, two = (mean_outcomes([of], gallery, (1, 10), "report") for of in (mine, other))
-    result["compared_with"] = [{
-        "embeddings": ["other.npz"], "metrics": {way: summary(two[way]) for way in WAYS},
-        "differences": {way: compare(one[way], two[way], gallery.patient, 0, 50) for way in WAYS},
-    }]
+    result["compared_with"] = [
+        {
+            "embeddings": ["other.npz"],
+            "metrics": {way: summary(two[way]) for way in WAYS},
+            "differences": {way: compare(one[way], two[way], gallery.patient, 0, 50) for way in WAYS},
+        }
+    ]
     result["ceiling"] = {way: {"R@1": 77.7, "MdR": 1.0} for way in WAYS}
     result["about"]["patient_overlap"] = 7
     page = page_of(tmp_path, result, mine, gallery, manifest)
     seen = Tags(page)
     for section in ("Figures", "lift", "AUROC", "shared labels", "probes", "Comparison", "audited", "worst"):
         assert any(section in heading for heading in seen.headings), section
-    for text in ("PHANTOM (synthetic data)", "the gallery fixed, 50 resamples", "77.7 %", "7 patients stand in more than one split",
-                 "other.npz", "rows without flags", "flags: mismatch", "lift@20",
-                 "hash " + manifest.digest, "patient's right is on the left"):
+    for text in (
+        "PHANTOM (synthetic data)",
+        "the gallery fixed, 50 resamples",
+        "77.7 %",
+        "7 patients stand in more than one split",
+        "other.npz",
+        "rows without flags",
+        "flags: mismatch",
+        "lift@20",
+        "hash " + manifest.digest,
+        "patient's right is on the left",
+    ):
         assert text in seen.text, text
     assert "Contains patient data" not in page
     for way in WAYS:
@@ -134,7 +151,10 @@ def test_one_phantom_in_train_does_not_hide_the_patients(tmp_path: Path) -> None
     gallery, manifest = cohort(tmp_path, 5, source=["hospital"] * 4 + ["phantom"], split=["test"] * 4 + ["train"])
     made = embeddings_of(gallery)
     seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
-    assert "Contains patient data: reports and images. Keep it where they may be. Part is PHANTOM (synthetic data)" in seen.text
+    assert (
+        "Contains patient data: reports and images. Keep it where they may be. Part is PHANTOM (synthetic data)"
+        in seen.text
+    )
     assert not [tag for tag, attributes in seen.tags if attributes.get("class") == "banner phantom"]
 
 
@@ -171,7 +191,7 @@ def test_data_cannot_run(tmp_path: Path, column: str) -> None:
     made = embeddings_of(gallery, full=column == "labels")
     page = page_of(tmp_path, result_of(made, gallery), made, gallery, manifest)
     assert "<script" not in page
-    assert "onerror=\"" not in page
+    assert 'onerror="' not in page
     if column != "patient_id":
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
@@ -204,7 +224,9 @@ def test_figures_without_a_value_are_dashes(tmp_path: Path) -> None:
 
 def test_worst_queries_against_a_full_sort(tmp_path: Path) -> None:
     reports = [f"The report of study number {i // 2} says this." for i in range(40)]
-    gallery, manifest = cohort(tmp_path, 40, report=reports, labels=[f"even;n{i}" if i % 2 == 0 else f"n{i}" for i in range(40)])
+    gallery, manifest = cohort(
+        tmp_path, 40, report=reports, labels=[f"even;n{i}" if i % 2 == 0 else f"n{i}" for i in range(40)]
+    )
     image, text = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64).float()
     text[1::2] = text[::2]  # as a report, so its vector
     made = Embeddings(gallery.study_id, image, text)
@@ -221,7 +243,9 @@ def test_worst_queries_against_a_full_sort(tmp_path: Path) -> None:
         assert len(cases[way]) == (5 if way == "text_to_image" else 3)
         for case in cases[way]:
             query = gallery.study_id.index(case.own.study_id)
-            assert [item.score for item in case.found] == pytest.approx(sorted(table[query], reverse=True)[:5], abs=1e-6)
+            assert [item.score for item in case.found] == pytest.approx(
+                sorted(table[query], reverse=True)[:5], abs=1e-6
+            )
             assert case.right_answers == 2
             for item in [case.own, *case.found]:
                 place = gallery.study_id.index(item.study_id)
@@ -250,5 +274,10 @@ def test_slices_are_in_radiological_convention_with_square_pixels(tmp_path: Path
 
 def test_numbers_as_text() -> None:
     assert (shown("R@1", 50.04), shown("MRR", 0.5), shown("MnR", -1.25), shown("R@1", -0.01), shown("R@1", None)) == (
-        "50.0 %", "0.500", "−1.2", "0.0 %", "–")
+        "50.0 %",
+        "0.500",
+        "−1.2",
+        "0.0 %",
+        "–",
+    )
     assert (signed("R@1", 1.0), signed("R@1", -0.01), signed("MRR", -0.5)) == ("+1.0", "+0.0", "−0.500")

@@ -17,16 +17,27 @@ FEW = Draws(seed=0, resamples=200)
 def gallery(labels: list[set[str]], group: list[int] | None = None) -> Gallery:
     n = len(labels)
     return Gallery(
-        rows=np.arange(n), study_id=[f"s{i}" for i in range(n)], group=np.array(group or range(n)), same_text=np.arange(n),
-        elsewhere=np.zeros(n, dtype=bool), flagged=np.zeros(n, dtype=bool), patient=[f"p{i}" for i in range(n)],
-        labels=[frozenset(of) for of in labels], description={"split": "test"})
+        rows=np.arange(n),
+        study_id=[f"s{i}" for i in range(n)],
+        group=np.array(group or range(n)),
+        same_text=np.arange(n),
+        elsewhere=np.zeros(n, dtype=bool),
+        flagged=np.zeros(n, dtype=bool),
+        patient=[f"p{i}" for i in range(n)],
+        labels=[frozenset(of) for of in labels],
+        description={"split": "test"},
+    )
 
 
 # Four studies; the reports of 2 and 3 are one, volumes 1 and 3 are the same.
 IMAGE = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 TEXT = torch.tensor([[0.0, 5.0, 0.0], [3.0, 4.0, 0.0], [0.0, 0.0, 2.0], [0.0, 0.0, 2.0]])
-PROMPTS = Prompts(["There is a mass.", "There is no mass."], ["mass", "mass"], [False, True], torch.tensor([[0.0, 1, 0], [1.0, 0, 0]]))
-PROBES = Probes(["s2", "s1", "gone"], ["side", "side", "side"], torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]))
+PROMPTS = Prompts(
+    ["There is a mass.", "There is no mass."], ["mass", "mass"], [False, True], torch.tensor([[0.0, 1, 0], [1.0, 0, 0]])
+)
+PROBES = Probes(
+    ["s2", "s1", "gone"], ["side", "side", "side"], torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+)
 
 
 def whole(prompts: Prompts | None = PROMPTS, probes: Probes | None = PROBES) -> Embeddings:
@@ -34,21 +45,39 @@ def whole(prompts: Prompts | None = PROMPTS, probes: Probes | None = PROBES) -> 
 
 
 def test_every_figure_worked_by_hand() -> None:
-    """Text → image: report 0 scores 1 with volumes 1 and 3, 0 with its own and 2: rank 3.5. Report 1: .8 with 1 and 3: 1.5.
+    """Text → image: report 0 scores 1 with volumes 1 and 3, 0 with its own and 2: rank 3.5.
+
+    Report 1: .8 with 1 and 3: 1.5.
     Reports 2 and 3: 1 with volume 2, which both call their own: rank 1.
 
-    Image → text: volume 0 scores .6 with report 1 and 0 with all others, its own among three tied: rank 3. Volume 1: 1 with
-    report 0, .8 with its own: 2. Volume 2: 1 with both of its reports: 1. Volume 3: 1 and .8 with 0 and 1, then two that
-    are both its own: 3.
+    Image → text: volume 0 scores .6 with report 1 and 0 with all others, its own among three tied: rank 3. Volume 1: 1
+    with report 0, .8 with its own: 2. Volume 2: 1 with both of its reports: 1. Volume 3: 1 and .8 with 0 and 1, then
+    two that are both its own: 3.
     """
-    result = build_result([whole()], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}], [0, 1, 2, 2]), ks=(1, 2, 3, 50), draws=FEW)
+    result = build_result(
+        [whole()], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}], [0, 1, 2, 2]), ks=(1, 2, 3, 50), draws=FEW
+    )
     third = 1 / 3
-    assert result["metrics"]["text_to_image"] == pytest.approx({
-        "R@1": 100 * (0 + 0.5 + 1 + 1) / 4, "R@2": 100 * (0 + 1 + 1 + 1) / 4, "R@3": 100 * (0.5 + 1 + 1 + 1) / 4,
-        "MRR": ((third + 0.25) / 2 + (1 + 0.5) / 2 + 1 + 1) / 4, "MdR": 1.25, "MnR": (3.5 + 1.5 + 1 + 1) / 4})
-    assert result["metrics"]["image_to_text"] == pytest.approx({
-        "R@1": 100 * 1 / 4, "R@2": 100 * (third + 1 + 1 + 0) / 4, "R@3": 100 * (2 * third + 1 + 1 + 1) / 4,
-        "MRR": ((0.5 + third + 0.25) / 3 + 0.5 + 1 + third) / 4, "MdR": 2.5, "MnR": (3 + 2 + 1 + 3) / 4})
+    assert result["metrics"]["text_to_image"] == pytest.approx(
+        {
+            "R@1": 100 * (0 + 0.5 + 1 + 1) / 4,
+            "R@2": 100 * (0 + 1 + 1 + 1) / 4,
+            "R@3": 100 * (0.5 + 1 + 1 + 1) / 4,
+            "MRR": ((third + 0.25) / 2 + (1 + 0.5) / 2 + 1 + 1) / 4,
+            "MdR": 1.25,
+            "MnR": (3.5 + 1.5 + 1 + 1) / 4,
+        }
+    )
+    assert result["metrics"]["image_to_text"] == pytest.approx(
+        {
+            "R@1": 100 * 1 / 4,
+            "R@2": 100 * (third + 1 + 1 + 0) / 4,
+            "R@3": 100 * (2 * third + 1 + 1 + 1) / 4,
+            "MRR": ((0.5 + third + 0.25) / 3 + 0.5 + 1 + third) / 4,
+            "MdR": 2.5,
+            "MnR": (3 + 2 + 1 + 3) / 4,
+        }
+    )
     # two queries have one right answer of four, two have two: 1/4 and 1/2 at the first place
     assert result["chance"]["R@1"] == pytest.approx(100 * (0.25 + 0.25 + 0.5 + 0.5) / 4)
     assert result["chance"]["MnR"] == pytest.approx((2.5 + 2.5 + 5 / 3 + 5 / 3) / 4)
@@ -76,7 +105,10 @@ def test_what_is_absent_is_said() -> None:
     result = build_result([whole(None, None)], gallery([{"mass"}] * 4), draws=FEW)
     assert "keyword" not in result["metrics"]
     assert "probes" not in result["metrics"]
-    assert [note.split(" are absent")[0] for note in result["notes"]] == ["keyword and zero-shot figures", "counterfactual probes"]
+    assert [note.split(" are absent")[0] for note in result["notes"]] == [
+        "keyword and zero-shot figures",
+        "counterfactual probes",
+    ]
     result = build_result([whole()], gallery([set()] * 4), draws=FEW)
     assert "the manifest has no labels" in result["notes"][0]
 
@@ -89,7 +121,10 @@ def test_several_seeds() -> None:
     assert both["runs"] == 2
     assert both["metrics"]["text_to_image"]["R@1"] == pytest.approx(75.0)
     assert both["seeds_sd"]["text_to_image"]["R@1"] == pytest.approx(50 / math.sqrt(2))
-    single = [build_result([run], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), draws=FEW) for run in (perfect, other)]
+    single = [
+        build_result([run], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), draws=FEW)
+        for run in (perfect, other)
+    ]
     for way, of in both["metrics"]["label_relevance"].items():
         for name, value in of.items():
             assert value == pytest.approx(np.mean([run["metrics"]["label_relevance"][way][name] for run in single]))
@@ -106,7 +141,11 @@ def test_intervals_hold_the_figures() -> None:
     compared = 0
     for family, bounds in result["intervals"].items():
         values = result["metrics"][family]
-        flat = bounds if family.endswith(("to_image", "to_text")) else {(k, n): v for k, of in bounds.items() for n, v in of.items()}
+        flat = (
+            bounds
+            if family.endswith(("to_image", "to_text"))
+            else {(k, n): v for k, of in bounds.items() for n, v in of.items()}
+        )
         for name, (low, high) in flat.items():
             value = values[name] if isinstance(name, str) else values[name[0]][name[1]]
             assert low <= value <= high, (family, name)

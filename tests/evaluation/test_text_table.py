@@ -13,17 +13,42 @@ from bimcvr.evaluation.text_table import WAYS, format_result
 
 def test_columns_stay_apart_and_the_sd_of_mrr_is_readable() -> None:
     size = 40
-    about = {"synthetic": False, "split": "test", "split_strategy": "column", "manifest_hash": "h", "seed": 0, "embeddings": ["m.npz"]}
+    about = {
+        "synthetic": False,
+        "split": "test",
+        "split_strategy": "column",
+        "manifest_hash": "h",
+        "seed": 0,
+        "embeddings": ["m.npz"],
+    }
     names = [f"s{i}" for i in range(size)]
     gallery = Gallery(
-        rows=np.arange(size), study_id=names, group=np.arange(size), same_text=np.arange(size), elsewhere=np.zeros(size, dtype=bool),
-        flagged=np.zeros(size, dtype=bool), patient=names, labels=[frozenset()] * size, description={})
-    runs = [Embeddings(names, *torch.randn(2, size, 4, generator=torch.Generator().manual_seed(seed))) for seed in range(2)]
-    result = {**build_result(runs, gallery, (1, 10), Draws(0, 50)), "about": about, "ceiling": {way: {"MRR": 0.5} for way in WAYS}}
+        rows=np.arange(size),
+        study_id=names,
+        group=np.arange(size),
+        same_text=np.arange(size),
+        elsewhere=np.zeros(size, dtype=bool),
+        flagged=np.zeros(size, dtype=bool),
+        patient=names,
+        labels=[frozenset()] * size,
+        description={},
+    )
+    runs = [
+        Embeddings(names, *torch.randn(2, size, 4, generator=torch.Generator().manual_seed(seed))) for seed in range(2)
+    ]
+    result = {
+        **build_result(runs, gallery, (1, 10), Draws(0, 50)),
+        "about": about,
+        "ceiling": {way: {"MRR": 0.5} for way in WAYS},
+    }
     result["seeds_sd"]["text_to_image"]["MRR"] = 0.037
     lines = format_result(result).splitlines()
     start = next(i for i, line in enumerate(lines) if "ceiling" in line)
-    assert re.split(r" {2,}", lines[start].strip()) == [*WAYS.values(), "chance", *(f"ceiling {way}" for way in WAYS.values())]
+    assert re.split(r" {2,}", lines[start].strip()) == [
+        *WAYS.values(),
+        "chance",
+        *(f"ceiling {way}" for way in WAYS.values()),
+    ]
     for line in lines[start + 1 : start + 6]:
         name, *cells = re.split(r" {2,}", line.rstrip())
         assert len(cells) == (5 if name == "MRR" else 3), line

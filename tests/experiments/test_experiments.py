@@ -1,7 +1,7 @@
 """Every experiment trains two steps on a tiny phantom cohort, with small towers swapped in by YAML.
 
-`tests/small/every.yaml` goes over all of them; `tests/small/CLASS.yaml` over those that name CLASS (the last file that does
-decides), and makes that part small or takes another in its place. All else is as shipped.
+`tests/small/every.yaml` goes over all of them; `tests/small/CLASS.yaml` over those that name CLASS (the last file that
+does decides), and makes that part small or takes another in its place. All else is as shipped.
 """
 
 import json
@@ -52,7 +52,9 @@ def within(part: object) -> list[str]:
     if not isinstance(part, dict):
         return []
     first = [part["class_path"]] if "class_path" in part else []
-    return first + [path for inner in (part.get("init_args") or {}).values() if isinstance(inner, dict) for path in within(inner)]
+    return first + [
+        path for inner in (part.get("init_args") or {}).values() if isinstance(inner, dict) for path in within(inner)
+    ]
 
 
 def words(files: list[Path], cohort: Path, runs: Path) -> list[str]:
@@ -79,7 +81,10 @@ def test_an_option_that_does_not_exist_is_refused(
 ) -> None:
     """In whatever part of the file: at the top of a section, or among the options of a class that is swapped later."""
     text = path.read_text()
-    places = [*re.finditer(r"init_args: *\{", text), *re.finditer(r"^(trainer|data|model):$\n(?=  )", text, flags=re.MULTILINE)]
+    places = [
+        *re.finditer(r"init_args: *\{", text),
+        *re.finditer(r"^(trainer|data|model):$\n(?=  )", text, flags=re.MULTILINE),
+    ]
     assert places
     for place in places:
         added = "no_such: 1, " if place.group().endswith("{") else "  no_such: 1\n"

@@ -11,7 +11,8 @@ EXPERIMENTS = ROOT / "src/bimcvr/experiments"
 
 TINY = """
 experiment: tiny
-trainer: {accelerator: cpu, max_epochs: 2, precision: 32-true, logger: false, enable_progress_bar: false, enable_model_summary: false}
+trainer: {accelerator: cpu, max_epochs: 2, precision: 32-true, logger: false, enable_progress_bar: false,
+enable_model_summary: false}
 data: {size: [12, 16, 16], batch_size: 4, eval_batch_size: 3}
 model:
   embed_dim: 12
@@ -34,7 +35,9 @@ def environment() -> dict[str, str]:
 def bimcvr(*words: str | Path, timeout: float = 300, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `python -m bimcvr` in a process of its own."""
     command = [sys.executable, "-m", "bimcvr", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment(), cwd=cwd, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout, env=environment(), cwd=cwd, check=False
+    )
 
 
 def newest_run(runs: Path) -> Path:

@@ -43,12 +43,27 @@ def study(name: str, version: int = 0, **cells: str) -> Study:
     number = int(name[1:])
     finding, denied = FINDINGS[number % 4], FINDINGS[(number + 1) % 4]
     report = f"There is {finding}. No {denied} in case{number} version{version}."
-    row = {"study_id": name, "volume": f"{name}.nii.gz", "report": report, "patient_id": f"p{number // 2}", "age": str(20 + number),
-           "source": "phantom"} | cells
+    row = {
+        "study_id": name,
+        "volume": f"{name}.nii.gz",
+        "report": report,
+        "patient_id": f"p{number // 2}",
+        "age": str(20 + number),
+        "source": "phantom",
+    } | cells
     text = WordEncoder().embed_texts([row["report"]])[0]
     pictures = {"axial": b"a" + name.encode(), "coronal": b"c", "sagittal": b"s"}
-    return Study(row, vector_of(f"{name}i{version}"), text, (finding,), f"/data/{name}.nii.gz", {"native_spacing": [1.0, 0.7, 0.7]},
-                 pictures, f"c{version}", f"v{version}")
+    return Study(
+        row,
+        vector_of(f"{name}i{version}"),
+        text,
+        (finding,),
+        f"/data/{name}.nii.gz",
+        {"native_spacing": [1.0, 0.7, 0.7]},
+        pictures,
+        f"c{version}",
+        f"v{version}",
+    )
 
 
 def prompts() -> Prompts:

@@ -81,7 +81,9 @@ def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
     """`python -m bimcvr serve` on a free port."""
     command = [sys.executable, "-m", "bimcvr", "serve", str(index), "--port", "0", *words]
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**environment(), "BIMCVR_TOKEN": ""})
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env={**environment(), "BIMCVR_TOKEN": ""}
+        )
         try:
             until = time.monotonic() + 120
             while not (found := re.search(r"http://\S+:\d+/", log.read_text())):

@@ -17,21 +17,35 @@ IMAGE = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 0.0]])
 def asking(**vectors: list[list[float]]) -> Prompts:
     """Prompts whose labels are the names; a name that begins with `no_` denies."""
     rows = [(name, vector) for name, of in vectors.items() for vector in of]
-    return Prompts([f"sentence {i}" for i in range(len(rows))], [name.removeprefix("no_") for name, _ in rows],
-                   [name.startswith("no_") for name, _ in rows], torch.tensor([vector for _, vector in rows]))
+    return Prompts(
+        [f"sentence {i}" for i in range(len(rows))],
+        [name.removeprefix("no_") for name, _ in rows],
+        [name.startswith("no_") for name, _ in rows],
+        torch.tensor([vector for _, vector in rows]),
+    )
 
 
 def test_worked_by_hand() -> None:
     """The query for a mass is (1, 0): images in the order 0, 1, 2, 3, of which 0 and 1 have a mass.
 
-    That for a nodule is the mean of (1, 0) and (0, 1), of either length: 1 first, then 0 and 2 tied, then 3. A nodule is
-    in 1 and 3: AP = (1 + 2/4) / 2.
+    That for a nodule is the mean of (1, 0) and (0, 1), of either length: 1 first, then 0 and 2 tied, then 3. A nodule
+    is in 1 and 3: AP = (1 + 2/4) / 2.
     """
     prompts = asking(mass=[[2.0, 0.0]], nodule=[[5.0, 0.0], [0.0, 0.1]])
-    found = keyword_figures(IMAGE, prompts, relevance(LABELS, prompts.labels), list("abcd"), ks=(1, 2, 9), resamples=50).figures
+    found = keyword_figures(
+        IMAGE, prompts, relevance(LABELS, prompts.labels), list("abcd"), ks=(1, 2, 9), resamples=50
+    ).figures
     assert found["mass"] == pytest.approx(
-        {"P@1": 100.0, "P@2": 100.0, "AP": 100.0, "lift@1": 2.0, "lift@2": 2.0, "prevalence": 50.0,
-         "chance_AP": found["mass"]["chance_AP"]})
+        {
+            "P@1": 100.0,
+            "P@2": 100.0,
+            "AP": 100.0,
+            "lift@1": 2.0,
+            "lift@2": 2.0,
+            "prevalence": 50.0,
+            "chance_AP": found["mass"]["chance_AP"],
+        }
+    )
     assert found["nodule"]["P@1"] == 100.0
     assert found["nodule"]["P@2"] == 50.0
     assert found["nodule"]["AP"] == pytest.approx(75.0)
@@ -56,7 +70,12 @@ def cohort(n: int = 90) -> tuple[Tensor, Prompts, list[frozenset[str]], list[str
     image[10:14] = image[10]  # ties
     names = ["mass" if value < 0.3 else "" for value in torch.rand(n, generator=random).tolist()]
     labels = [frozenset({name}) if name else frozenset() for name in names]
-    return image, asking(mass=[[1.0, 0, 0, 0, 0, 1]], no_mass=[[0.0, 1, 0, 0, 0, 1]]), labels, [f"p{i // 2}" for i in range(n)]
+    return (
+        image,
+        asking(mass=[[1.0, 0, 0, 0, 0, 1]], no_mass=[[0.0, 1, 0, 0, 0, 1]]),
+        labels,
+        [f"p{i // 2}" for i in range(n)],
+    )
 
 
 def test_intervals_equal_a_naive_loop_over_the_same_draws() -> None:
@@ -69,10 +88,16 @@ def test_intervals_equal_a_naive_loop_over_the_same_draws() -> None:
     slow: list[dict[str, float]] = []
     for table in draws(len(names), 3, 300):
         for times in table.tolist():
-            rows = [row for name, count in zip(names, times, strict=True) for _ in range(count) for row in rows_of[name]]
+            rows = [
+                row for name, count in zip(names, times, strict=True) for _ in range(count) for row in rows_of[name]
+            ]
             part = {"mass": wanted["mass"][rows]}
-            one = keyword_figures(image[rows], prompts, part, ["x"] * len(rows), ks=(5, 20), resamples=1).figures["mass"]
-            one["AUROC"] = zero_shot_figures(image[rows], prompts, part, ["x"] * len(rows), resamples=1).figures["mass"]["AUROC"]
+            one = keyword_figures(image[rows], prompts, part, ["x"] * len(rows), ks=(5, 20), resamples=1).figures[
+                "mass"
+            ]
+            one["AUROC"] = zero_shot_figures(image[rows], prompts, part, ["x"] * len(rows), resamples=1).figures[
+                "mass"
+            ]["AUROC"]
             slow.append(one)
     for name, bounds in {**keyword.intervals()["mass"], **zero.intervals()["mass"]}.items():
         assert bounds == pytest.approx(np.quantile([one[name] for one in slow], [0.025, 0.975]).tolist()), name
@@ -80,7 +105,9 @@ def test_intervals_equal_a_naive_loop_over_the_same_draws() -> None:
 
 def test_a_collapsed_model_has_the_prevalence() -> None:
     image, prompts, labels, patients = cohort()
-    found = keyword_figures(torch.ones_like(image), prompts, relevance(labels, ["mass"]), patients, resamples=20).figures["mass"]
+    found = keyword_figures(
+        torch.ones_like(image), prompts, relevance(labels, ["mass"]), patients, resamples=20
+    ).figures["mass"]
     assert [found["P@20"], found["P@50"]] == pytest.approx([found["prevalence"]] * 2)
     assert found["AP"] == pytest.approx(found["chance_AP"])
     assert found["lift@20"] == pytest.approx(1.0)
@@ -106,4 +133,6 @@ def test_a_prompt_that_is_not_a_number_is_refused() -> None:
 def test_a_label_that_nobody_bears_is_left_out() -> None:
     image, _, labels, patients = cohort()
     prompts = asking(mass=[[1.0, 0, 0, 0, 0, 0]], goiter=[[1.0, 0, 0, 0, 0, 0]])
-    assert list(keyword_figures(image, prompts, relevance(labels, prompts.labels), patients, resamples=2).figures) == ["mass"]
+    assert list(keyword_figures(image, prompts, relevance(labels, prompts.labels), patients, resamples=2).figures) == [
+        "mass"
+    ]

@@ -28,11 +28,18 @@ def test_equals_the_slow_formula() -> None:
     random = torch.Generator().manual_seed(0)
     image, text = torch.randn(2, 60, 8, generator=random)
     names = ["mass", "nodule", "cyst", "effusion"]
-    labels = [{name for name, value in zip(names, row, strict=True) if value < 0.3} for row in torch.rand(60, 4, generator=random).tolist()]
+    labels = [
+        {name for name, value in zip(names, row, strict=True) if value < 0.3}
+        for row in torch.rand(60, 4, generator=random).tolist()
+    ]
     patients = [f"p{i // 3}" for i in range(60)]
     sets = [frozenset(of or {"normal"}) for of in labels]
     found = label_relevance(image, text, sets, patients, ks=(5, 10, 58), resamples=50).figures
-    ways = {"text_to_image": (text, image, False), "image_to_text": (image, text, False), "image_to_image": (image, image, True)}
+    ways = {
+        "text_to_image": (text, image, False),
+        "image_to_text": (image, text, False),
+        "image_to_image": (image, image, True),
+    }
     for way, (query, gallery, apart) in ways.items():
         for k in (5, 10):
             precision, overlap = slow(query, gallery, labels, patients, apart, k)
@@ -44,7 +51,9 @@ def test_equals_the_slow_formula() -> None:
 
 
 def test_worked_by_hand() -> None:
-    """Four patients along an arc. Volume 0 finds 1 (another finding), 2 (shares one of two): AP@2 = (1/2)/2, Jaccard (0 + ½)/2.
+    """Four patients along an arc. Volume 0 finds 1 (another finding), 2 (shares one of two).
+
+    AP@2 = (1/2)/2, Jaccard (0 + ½)/2.
 
     1 shares with nobody and is no query. To 2, 1 and 3 are tied: AP@2 = (½ + ½·½)/2, Jaccard (0 + ½)/2. 3 finds 2, then
     1: AP@2 = 1/2, Jaccard (½ + 0)/2.
@@ -61,9 +70,14 @@ def test_worked_by_hand() -> None:
 
 def test_a_collapsed_model_is_at_chance() -> None:
     random = torch.Generator().manual_seed(1)
-    labels = [frozenset({"mass"}) if value < 0.4 else frozenset({"cyst"}) for value in torch.rand(40, generator=random).tolist()]
+    labels = [
+        frozenset({"mass"}) if value < 0.4 else frozenset({"cyst"})
+        for value in torch.rand(40, generator=random).tolist()
+    ]
     same = torch.ones(40, 3)
-    for figures in label_relevance(same, same, labels, [str(i) for i in range(40)], ks=(5, 10), resamples=10).figures.values():
+    for figures in label_relevance(
+        same, same, labels, [str(i) for i in range(40)], ks=(5, 10), resamples=10
+    ).figures.values():
         for name in ("mAP@5", "mAP@10", "Jaccard@5", "Jaccard@10"):
             assert figures[name] == pytest.approx(figures[f"chance_{name}"])
 

@@ -27,17 +27,27 @@ def slow(group: list[int], text: list[int], elsewhere: list[bool]) -> tuple[Rank
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 8).flatmap(lambda n: st.tuples(*(st.lists(of, min_size=n, max_size=n) for of in (
-    st.integers(0, 3), st.integers(0, 3), st.booleans())))))
+@given(
+    st.integers(1, 8).flatmap(
+        lambda n: st.tuples(
+            *(st.lists(of, min_size=n, max_size=n) for of in (st.integers(0, 3), st.integers(0, 3), st.booleans()))
+        )
+    )
+)
 def test_equals_the_slow_oracle(case: tuple[list[int], list[int], list[bool]]) -> None:
     group, text, elsewhere = case
-    for found, expected in zip(noise_ceiling(torch.tensor(group), torch.tensor(text), torch.tensor(elsewhere)), slow(*case), strict=True):
+    for found, expected in zip(
+        noise_ceiling(torch.tensor(group), torch.tensor(text), torch.tensor(elsewhere)), slow(*case), strict=True
+    ):
         for name in ("above", "tied_wrong", "tied_right"):
             assert getattr(found, name).tolist() == getattr(expected, name).tolist()
 
 
 def test_sound_rows_are_found_and_the_rest_is_chance() -> None:
-    """BIMCV-R's test split by the counts known of it: 25.2 % of the reports belong elsewhere, so R@1 ≤ 74.9 %, MnR ≥ 204."""
+    """BIMCV-R's test split by the counts known of it.
+
+    25.2 % of the reports belong elsewhere, so R@1 ≤ 74.9 %, MnR ≥ 204.
+    """
     n = 1614
     lost = torch.arange(n) < round(0.252 * n)
     for ranks in noise_ceiling(torch.arange(n), torch.arange(n), lost):

@@ -91,7 +91,9 @@ def test_ten_thousand_cases_equal_fractions() -> None:
     for _ in range(10_000):
         image, text, group = random_case(random)
         tile = int(torch.randint(1, 8, (), generator=random))
-        for ranks, (query, gallery) in zip(rank_both(image, text, group, tile), ((text, image), (image, text)), strict=True):
+        for ranks, (query, gallery) in zip(
+            rank_both(image, text, group, tile), ((text, image), (image, text)), strict=True
+        ):
             expectations, reciprocals = ranks.expected.tolist(), ranks.reciprocal.tolist()
             probabilities = {k: ranks.hit_probability(k).tolist() for k in {1, 2, len(group)}}
             for i, (q, mine) in enumerate(zip(query, group.tolist(), strict=True)):
@@ -113,7 +115,11 @@ def from_counts(above: int, wrong: int, right: int, size: int) -> tuple[Fraction
     """Expected rank, P(hit@k) and mean 1 / rank over all places that the tied right items can take."""
     first = [above + 1 + min(places) for places in combinations(range(wrong + right), right)]
     hits = {k: Fraction(sum(place <= k for place in first), len(first)) for k in {1, 2, size}}
-    return Fraction(sum(first), len(first)), hits, sum((Fraction(1, place) for place in first), Fraction(0)) / len(first)
+    return (
+        Fraction(sum(first), len(first)),
+        hits,
+        sum((Fraction(1, place) for place in first), Fraction(0)) / len(first),
+    )
 
 
 @settings(max_examples=100, deadline=None)

@@ -136,9 +136,16 @@ SHARES: dict[int, dict[str, list[list[list[int]]]]] = {
 def blocks(image: Tensor, text: Tensor) -> dict[str, Any]:
     """The blocks of a result that have to be identical."""
     gallery = Gallery(
-        rows=np.arange(SIZE), study_id=[f"s{i}" for i in range(SIZE)], group=GROUP.numpy(), same_text=np.arange(SIZE),
-        elsewhere=np.zeros(SIZE, dtype=bool), flagged=np.zeros(SIZE, dtype=bool), patient=[f"p{i // 2}" for i in range(SIZE)],
-        labels=[frozenset({"mass"} if i % 3 else {"cyst"}) for i in range(SIZE)], description={})
+        rows=np.arange(SIZE),
+        study_id=[f"s{i}" for i in range(SIZE)],
+        group=GROUP.numpy(),
+        same_text=np.arange(SIZE),
+        elsewhere=np.zeros(SIZE, dtype=bool),
+        flagged=np.zeros(SIZE, dtype=bool),
+        patient=[f"p{i // 2}" for i in range(SIZE)],
+        labels=[frozenset({"mass"} if i % 3 else {"cyst"}) for i in range(SIZE)],
+        description={},
+    )
     result = build_result([Embeddings(gallery.study_id, image, text)], gallery, draws=Draws(resamples=300))
     return {name: result[name] for name in ("metrics", "intervals")}
 

@@ -44,8 +44,13 @@ def test_the_interval_of_a_difference_is_paired() -> None:
     differences: dict[str, list[float]] = {name: [] for name in found}
     for table in draws(len(names), 2, 400):
         for times in table.tolist():
-            rows = [row for name, count in zip(names, times, strict=True) for _ in range(count)
-                    for row, patient in enumerate(PATIENTS) if patient == name]
+            rows = [
+                row
+                for name, count in zip(names, times, strict=True)
+                for _ in range(count)
+                for row, patient in enumerate(PATIENTS)
+                if patient == name
+            ]
             one, other = (summary({name: values[rows] for name, values in of.items()}) for of in (ONE, OTHER))
             for name in differences:
                 differences[name].append(one[name] - other[name])
@@ -70,5 +75,7 @@ def test_p_values_are_uniform_where_nothing_differs() -> None:
 
 
 def test_holm_steps_down_and_never_falls() -> None:
-    assert holm({"x": 0.02, "y": 0.001, "z": 0.03, "w": 0.5}) == pytest.approx({"x": 0.06, "y": 0.004, "z": 0.06, "w": 0.5})
+    assert holm({"x": 0.02, "y": 0.001, "z": 0.03, "w": 0.5}) == pytest.approx(
+        {"x": 0.06, "y": 0.004, "z": 0.06, "w": 0.5}
+    )
     assert holm({"x": 0.9, "y": 0.8}) == {"x": 1.0, "y": 1.0}

@@ -16,7 +16,8 @@ ITEMS = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_si
 def every_order(items: list[tuple[int, bool]]) -> list[list[bool]]:
     """The relevance of the items in each order in which no score rises."""
     return [
-        [items[i][1] for i in order] for order in permutations(range(len(items)))
+        [items[i][1] for i in order]
+        for order in permutations(range(len(items)))
         if all(items[i][0] >= items[j][0] for i, j in pairwise(order))
     ]
 
@@ -95,7 +96,9 @@ def test_a_random_order_has_the_prevalence_and_half_the_pairs() -> None:
     drawn = blocks(score, relevant)
     for k in (5, None):
         simulated = drawn.average_precision(k)
-        assert chance.average_precision(k).item() == pytest.approx(simulated.mean().item(), abs=4 * simulated.std().item() / 4000**0.5)
+        assert chance.average_precision(k).item() == pytest.approx(
+            simulated.mean().item(), abs=4 * simulated.std().item() / 4000**0.5
+        )
 
 
 def test_a_tie_ends_at_one_millionth() -> None:

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 HUB_NAME = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
-WORDS = ("no a of in the and is with large small right left pleural effusion nodule mass heart lung lobe "
-         "upper lower normal enlarged clear atelectasis consolidation mm cm . , : 1 2 3 4 5 ##s ##ly").split()
+WORDS = (
+    "no a of in the and is with large small right left pleural effusion nodule mass heart lung lobe "
+    "upper lower normal enlarged clear atelectasis consolidation mm cm . , : 1 2 3 4 5 ##s ##ly"
+).split()
 
 
 @pytest.fixture
@@ -42,8 +44,9 @@ def write_tokenizer(folder: Path) -> int:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    vocabulary = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters,
-                                *(f"##{letter}" for letter in letters)])
+    vocabulary = dict.fromkeys(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+    )
     ids = {token: number for number, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -52,8 +55,13 @@ def write_tokenizer(folder: Path) -> int:
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "vocab.txt").write_text("\n".join(ids) + "\n", encoding="utf-8")
-    names = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]",
-             "mask_token": "[MASK]"}
+    names = {
+        "unk_token": "[UNK]",
+        "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "cls_token": "[CLS]",
+        "mask_token": "[MASK]",
+    }
     (folder / "special_tokens_map.json").write_text(json.dumps(names), encoding="utf-8")
     options = {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": int(1e30)}
     (folder / "tokenizer_config.json").write_text(json.dumps({**names, **options}), encoding="utf-8")
@@ -64,8 +72,14 @@ def small_bert(vocabulary: int) -> Any:
     """A BERT config of BiomedBERT's kind, dropout included."""
     from transformers import BertConfig
 
-    return BertConfig(vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                      intermediate_size=64, max_position_embeddings=300)
+    return BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=300,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +91,10 @@ def bert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     BertModel(small_bert(write_tokenizer(folder))).save_pretrained(folder)
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    modules = [{"idx": number, "path": path, "type": f"sentence_transformers.models.{kind}"}
-               for number, (path, kind) in enumerate(kinds.items())]
+    modules = [
+        {"idx": number, "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(kinds.items())
+    ]
     (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
     (folder / "1_Pooling").mkdir()
     pooling = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
@@ -94,10 +110,20 @@ def biomedclip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("small-biomedclip")
     small_bert(write_tokenizer(folder)).save_pretrained(folder)
-    text = {"hf_model_name": HUB_NAME, "hf_tokenizer_name": HUB_NAME, "hf_proj_type": "mlp",
-            "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 256}
-    vision = {"timm_model_name": "test_vit", "timm_model_pretrained": False, "timm_pool": "",
-              "timm_proj": "linear", "image_size": 160}
+    text = {
+        "hf_model_name": HUB_NAME,
+        "hf_tokenizer_name": HUB_NAME,
+        "hf_proj_type": "mlp",
+        "hf_pooler_type": "cls_last_hidden_state_pooler",
+        "context_length": 256,
+    }
+    vision = {
+        "timm_model_name": "test_vit",
+        "timm_model_pretrained": False,
+        "timm_pool": "",
+        "timm_proj": "linear",
+        "image_size": 160,
+    }
     preprocess = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
     config = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
     published = {"model_cfg": config, "preprocess_cfg": preprocess}

@@ -23,7 +23,9 @@ TEXTS = ["Large right pleural effusion. The heart is normal.", "no nodule"]
 
 @pytest.mark.parametrize("which", ["biomedclip_folder", "clip_folder"])
 @pytest.mark.parametrize("sentences", [False, True])
-def test_it_starts_as_the_frozen_encoder_and_trains_whole(which: str, sentences: bool, request: pytest.FixtureRequest) -> None:
+def test_it_starts_as_the_frozen_encoder_and_trains_whole(
+    which: str, sentences: bool, request: pytest.FixtureRequest
+) -> None:
     folder = str(request.getfixturevalue(which))
     tuned = TunedText(OpenClipText(folder, sentences=sentences))
     torch.testing.assert_close(tuned.eval()(TEXTS), OpenClipText(folder, sentences=sentences)(TEXTS), rtol=0, atol=2e-6)
@@ -50,12 +52,17 @@ def test_dropout_is_on_in_training_only(biomedclip_folder: Path) -> None:
 def test_towers_learn_at_their_share_of_the_rate(clip_folder: Path) -> None:
     model = Retriever(
         SliceEncoder(OpenClipImage(str(clip_folder), trained=True, lr_factor=0.01), MeanP()),
-        TunedText(OpenClipText(str(clip_folder)), lr_factor=0.001), objective=Objective(learn_temperature=True, temperature=0.01),
+        TunedText(OpenClipText(str(clip_folder)), lr_factor=0.001),
+        objective=Objective(learn_temperature=True, temperature=0.01),
         optimizer=lambda groups: torch.optim.SGD(groups, lr=1.0, weight_decay=0.5),
     )
     with patch.object(Retriever, "trainer", PropertyMock(return_value=SimpleNamespace(estimated_stepping_batches=100))):
         optimizer = model.configure_optimizers()["optimizer"]
-    rate = {id(weight): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for weight in group["params"]}
+    rate = {
+        id(weight): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
     assert {rate[id(weight)] for weight in model.volume_encoder.parameters()} == {(0.01, 0.5)}
     assert {rate[id(weight)] for weight in model.text_encoder.parameters()} == {(0.001, 0.5)}
     assert rate[id(model.project_image.weight)] == (1.0, 0.5)

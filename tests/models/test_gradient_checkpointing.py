@@ -39,7 +39,10 @@ def steps(encoder: nn.Module, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def assert_alike(one: nn.Module, other: nn.Module, tolerance: float) -> None:
-    """Gradients and buffers, running statistics and their counters among them, to a share of each tensor's largest value."""
+    """Gradients and buffers, running statistics and their counters among them.
+
+    To a share of each tensor's largest value.
+    """
     compared = 0
     for (name, a), (_, b) in zip(one.named_parameters(), other.named_parameters(), strict=True):
         assert (a.grad is None) == (b.grad is None), name
@@ -113,12 +116,20 @@ def test_channels_last_gives_what_channels_first_gives() -> None:
 
 @pytest.mark.slow
 def test_a_run_may_be_compiled_and_its_checkpoint_tested_without(tiny_config: list[str], tmp_path: Path) -> None:
-    words = ["--trainer.callbacks+", "bimcvr.models.callbacks.CompileVolumeEncoder", "--trainer.callbacks.backend", "aot_eager",
-             "--trainer.max_epochs", "1"]
+    words = [
+        "--trainer.callbacks+",
+        "bimcvr.models.callbacks.CompileVolumeEncoder",
+        "--trainer.callbacks.backend",
+        "aot_eager",
+        "--trainer.max_epochs",
+        "1",
+    ]
     assert main(["fit", *tiny_config, "--experiment", "plain", "--trainer.max_epochs", "1"]) == 0
     assert main(["fit", *tiny_config, "--experiment", "compiled", *words]) == 0
-    plain, compiled = (torch.load(next((tmp_path / "runs" / name).glob("*/checkpoints/last.ckpt")), weights_only=True)["state_dict"]
-                       for name in ("plain", "compiled"))
+    plain, compiled = (
+        torch.load(next((tmp_path / "runs" / name).glob("*/checkpoints/last.ckpt")), weights_only=True)["state_dict"]
+        for name in ("plain", "compiled")
+    )
     assert plain.keys() == compiled.keys()
     for name, value in plain.items():
         torch.testing.assert_close(compiled[name], value, rtol=1e-3, atol=1e-4)

@@ -16,8 +16,16 @@ def published(path: Path, depth: int, width: int = 64) -> dict[str, torch.Tensor
     bias, shortcut = get_medicalnet_pretrained_resnet_args(depth)
     kind = "bottleneck" if depth == 50 else "basic"
     torch.manual_seed(depth)
-    net = ResNet(kind, LAYERS[depth], [width, 2 * width, 4 * width, 8 * width], n_input_channels=1, conv1_t_stride=2,
-                 feed_forward=False, shortcut_type=shortcut, bias_downsample=bias)
+    net = ResNet(
+        kind,
+        LAYERS[depth],
+        [width, 2 * width, 4 * width, 8 * width],
+        n_input_channels=1,
+        conv1_t_stride=2,
+        feed_forward=False,
+        shortcut_type=shortcut,
+        bias_downsample=bias,
+    )
     with torch.no_grad():
         for buffer in net.buffers():
             buffer.add_(1)
@@ -34,8 +42,11 @@ def test_every_published_weight_is_taken_and_the_unused_are_named(
     state = published(tmp_path / "resnet.pth", depth)
     with caplog.at_level("INFO"):
         encoder = ResNet3D(depth, weights=str(tmp_path / "resnet.pth"))
-    own = {name.replace("stages.0.0", "conv1").replace("stages.0.1", "bn1").replace("stages.", "layer"): value
-           for name, value in encoder.state_dict().items() if "num_batches_tracked" not in name}
+    own = {
+        name.replace("stages.0.0", "conv1").replace("stages.0.1", "bn1").replace("stages.", "layer"): value
+        for name, value in encoder.state_dict().items()
+        if "num_batches_tracked" not in name
+    }
     assert set(own) == set(state)
     assert all(torch.equal(own[name], value) for name, value in state.items())
     said = caplog.text + "".join(capsys.readouterr())

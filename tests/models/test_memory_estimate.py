@@ -51,7 +51,9 @@ def test_parameters_are_told_by_part() -> None:
     assert counted["volume_encoder"][1] == 2 * 2 * 12  # MONAI's unused norms, frozen
     assert counted["project_text"] == (16 * 5, 0)
     assert counted["objective"] == (0, 1)
-    assert sum(trained for trained, _ in counted.values()) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert sum(trained for trained, _ in counted.values()) == sum(
+        p.numel() for p in model.parameters() if p.requires_grad
+    )
 
 
 ENCODERS = {
@@ -103,13 +105,22 @@ def test_the_estimate_is_near_what_a_step_takes_on_the_cpu() -> None:
     """Within a factor of 1.25: convolutions take workspace that is not counted."""
     # freed blocks go back to the system at once, so that the resident size is what is in use
     returned = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", MEASURE], capture_output=True, text=True, check=False,
-                          env={**environment(), **returned}, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEASURE],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment(), **returned},
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line[1:]) for line in done.stdout.splitlines() if line.startswith("#")]
     assert len(rows) == 4
     for name, checkpointing, taken, estimated in rows:
-        said = f"{name}, checkpointing {checkpointing}: measured {taken / 2**20:.1f} MiB, estimated {estimated / 2**20:.1f} MiB"
+        said = (
+            f"{name}, checkpointing {checkpointing}: measured {taken / 2**20:.1f} MiB, estimated"
+            f" {estimated / 2**20:.1f} MiB"
+        )
         print(said)
         assert taken > 10 * 2**20, said
         assert 1 / 1.25 < estimated / taken < 1.25, said

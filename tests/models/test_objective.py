@@ -35,12 +35,15 @@ def test_equation_4_sums_over_features_and_means_over_the_batch() -> None:
     assert view_consistency(z1, z2).item() == pytest.approx(slow, rel=1e-6)
     assert view_consistency(z1 / 100, z2 / 100) < view_consistency(z1, z2) / 1000  # shrinking Z meets it
     assert view_consistency(z1 / 100, z2 / 100, normalise=True).item() == pytest.approx(
-        view_consistency(z1, z2, normalise=True).item(), rel=1e-4)
+        view_consistency(z1, z2, normalise=True).item(), rel=1e-4
+    )
 
 
 def test_equation_8_weighs_its_parts() -> None:
     z1, z2, image, text = (features(seed, 4, 6) for seed in range(4))
-    parts = Objective(consistency=0.3, alpha=2.0, discrimination=0.5, symmetric=True, temperature=0.2)(z1, z2, image, text)
+    parts = Objective(consistency=0.3, alpha=2.0, discrimination=0.5, symmetric=True, temperature=0.2)(
+        z1, z2, image, text
+    )
     expected = 2.0 * parts["L_sim"] + 0.3 * parts["L_mse"] + 0.5 * parts["L_dis"]
     assert parts["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
     both = (similarity(image, text, 5.0) + similarity(text, image, 5.0)) / 2
@@ -62,7 +65,9 @@ def test_cutmix_targets() -> None:
     image, text = features(0, 3, 5), features(1, 3, 5)
     plain = [similarity(image, text, 1.0, torch.eye(3)), similarity(image, text, 1.0)]
     assert plain[0].item() == pytest.approx(plain[1].item())
-    logits = (torch.nn.functional.normalize(image, dim=-1) @ torch.nn.functional.normalize(text, dim=-1).T).log_softmax(-1)
+    logits = (torch.nn.functional.normalize(image, dim=-1) @ torch.nn.functional.normalize(text, dim=-1).T).log_softmax(
+        -1
+    )
     slow = -(0.75 * logits[0, 0] + 0.25 * logits[0, 1] + 0.5 * logits[1, 1] + 0.5 * logits[1, 2] + logits[2, 2]) / 3
     assert similarity(image, text, 1.0, target).item() == pytest.approx(slow.item(), rel=1e-6)
 
@@ -124,7 +129,9 @@ def test_autocast_changes_neither_loss_nor_gradient() -> None:
 
 
 BEARS = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=torch.bool)
-SAME = torch.eye(4, dtype=torch.bool) | torch.tensor([[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+SAME = torch.eye(4, dtype=torch.bool) | torch.tensor(
+    [[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.bool
+)
 WEIGHTS = {"symmetric": True, "temperature": 0.1, "learn_temperature": True, "discrimination": 0.3, "keywords": 0.4}
 
 
@@ -133,7 +140,9 @@ def losses_of(objective: Objective, tower: Tensor, image: Tensor, text: Tensor, 
     partner = torch.arange(len(image)) ^ 1
     target = soft_target(partner, torch.full((len(image),), 0.7))
     prompts = features(7, 2, 5) @ tower
-    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target, same, prompts, BEARS)["loss"]
+    return objective(image @ tower, (image + 1) @ tower, image @ tower, text @ tower, target, same, prompts, BEARS)[
+        "loss"
+    ]
 
 
 def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:

@@ -13,8 +13,12 @@ from bimcvr.errors import UserError
 from bimcvr.models.text.open_clip import OpenClipText
 from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
-TEXTS = ["Large right pleural effusion. The heart is normal.", "no", "",
-         "Small mass in the left upper lobe, 4 mm. " * 40]
+TEXTS = [
+    "Large right pleural effusion. The heart is normal.",
+    "no",
+    "",
+    "Small mass in the left upper lobe, 4 mm. " * 40,
+]
 BIOMEDCLIP = "hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"
 
 
@@ -47,10 +51,12 @@ def copied(folder: Path, tmp_path: Path, *without: str) -> Path:
     return target
 
 
-@pytest.mark.parametrize("weights", ["open_clip_pytorch_model.bin", "open_clip_model.safetensors",
-                                     "open_clip_pytorch_model.safetensors"])
-def test_biomedclip_s_kind_from_a_published_folder(biomedclip_folder: Path, tmp_path: Path, weights: str,
-                                                   network_off: list[Any], hub_offline: None) -> None:
+@pytest.mark.parametrize(
+    "weights", ["open_clip_pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"]
+)
+def test_biomedclip_s_kind_from_a_published_folder(
+    biomedclip_folder: Path, tmp_path: Path, weights: str, network_off: list[Any], hub_offline: None
+) -> None:
     folder = copied(biomedclip_folder, tmp_path)
     if weights.endswith("safetensors"):
         as_safetensors(folder, weights)
@@ -63,13 +69,13 @@ def test_biomedclip_s_kind_from_a_published_folder(biomedclip_folder: Path, tmp_
     published = torch.load(biomedclip_folder / "open_clip_pytorch_model.bin", weights_only=True)
     own = {f"text.{key}": value for key, value in encoder.tower.state_dict().items()}
     assert set(own) == {key for key in published if key.startswith("text.")} - {
-        "text.transformer.embeddings.position_ids"}
+        "text.transformer.embeddings.position_ids"
+    }
     assert all(torch.equal(value, published[key]) for key, value in own.items())  # bit for bit
     torch.testing.assert_close(features, peer_features(folder), rtol=0, atol=2e-6)
 
 
-def test_plain_clip_from_a_published_folder(clip_folder: Path, network_off: list[Any],
-                                            hub_offline: None) -> None:
+def test_plain_clip_from_a_published_folder(clip_folder: Path, network_off: list[Any], hub_offline: None) -> None:
     from safetensors.torch import load_file
 
     encoder = OpenClipText(str(clip_folder))
@@ -101,8 +107,9 @@ def test_context_and_sentences(biomedclip_folder: Path) -> None:
     torch.testing.assert_close(by_sentence[0], parts.mean(dim=0), rtol=0, atol=2e-6)
 
 
-def test_a_known_text_model_needs_no_config(biomedclip_folder: Path, tmp_path: Path, network_off: list[Any],
-                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_known_text_model_needs_no_config(
+    biomedclip_folder: Path, tmp_path: Path, network_off: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import transformers
 
     small = transformers.BertConfig.from_pretrained(biomedclip_folder)
@@ -114,12 +121,17 @@ def test_a_known_text_model_needs_no_config(biomedclip_folder: Path, tmp_path: P
     assert network_off == []
 
 
-@pytest.mark.parametrize(("missing", "named"), [
-    (["open_clip_config.json"], "open_clip_config.json"),
-    (["open_clip_pytorch_model.bin"], "open_clip_pytorch_model.bin"),
-    (["tokenizer.json", "vocab.txt"], "tokenizer.json")])
-def test_a_folder_that_is_not_whole(biomedclip_folder: Path, tmp_path: Path, missing: list[str], named: str,
-                                    network_off: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        (["open_clip_config.json"], "open_clip_config.json"),
+        (["open_clip_pytorch_model.bin"], "open_clip_pytorch_model.bin"),
+        (["tokenizer.json", "vocab.txt"], "tokenizer.json"),
+    ],
+)
+def test_a_folder_that_is_not_whole(
+    biomedclip_folder: Path, tmp_path: Path, missing: list[str], named: str, network_off: list[Any]
+) -> None:
     folder = copied(biomedclip_folder, tmp_path, *missing)
     with pytest.raises(UserError, match=named) as caught:
         OpenClipText(str(folder))
@@ -128,8 +140,7 @@ def test_a_folder_that_is_not_whole(biomedclip_folder: Path, tmp_path: Path, mis
     assert network_off == []
 
 
-def test_an_unknown_text_model_without_config(biomedclip_folder: Path, tmp_path: Path,
-                                              network_off: list[Any]) -> None:
+def test_an_unknown_text_model_without_config(biomedclip_folder: Path, tmp_path: Path, network_off: list[Any]) -> None:
     folder = copied(biomedclip_folder, tmp_path, "config.json")
     path = folder / "open_clip_config.json"
     path.write_text(path.read_text().replace("microsoft/BiomedNLP-BiomedBERT", "someone/other-bert"))
@@ -138,15 +149,21 @@ def test_an_unknown_text_model_without_config(biomedclip_folder: Path, tmp_path:
     assert network_off == []
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    ("open_clip_config.json", "{", "not an open_clip config"),
-    ("open_clip_config.json", "[]", "not an open_clip config"),
-    ("open_clip_config.json", '{"model_cfg": {"embed_dim": 4}}', "text_cfg"),
-    ("config.json", '{"model_type": "no-such-model"}', "cannot be made"),
-    ("config.json", "{}", "cannot be made"),
-    ("tokenizer.json", "{", "cannot be made"), ("open_clip_pytorch_model.bin", "broken", "cannot be read")])
-def test_damaged_files(biomedclip_folder: Path, tmp_path: Path, name: str, content: str, said: str,
-                       network_off: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("open_clip_config.json", "{", "not an open_clip config"),
+        ("open_clip_config.json", "[]", "not an open_clip config"),
+        ("open_clip_config.json", '{"model_cfg": {"embed_dim": 4}}', "text_cfg"),
+        ("config.json", '{"model_type": "no-such-model"}', "cannot be made"),
+        ("config.json", "{}", "cannot be made"),
+        ("tokenizer.json", "{", "cannot be made"),
+        ("open_clip_pytorch_model.bin", "broken", "cannot be read"),
+    ],
+)
+def test_damaged_files(
+    biomedclip_folder: Path, tmp_path: Path, name: str, content: str, said: str, network_off: list[Any]
+) -> None:
     folder = copied(biomedclip_folder, tmp_path)
     (folder / name).write_text(content)
     with pytest.raises(UserError, match=said) as caught:
@@ -178,21 +195,27 @@ def test_a_pickle_is_not_run(biomedclip_folder: Path, tmp_path: Path) -> None:
         OpenClipText(str(folder))
 
 
-@pytest.mark.parametrize("make", [lambda: OpenClipText(BIOMEDCLIP),
-                                  lambda: OpenClipText("ViT-B-32", pretrained="openai"),
-                                  lambda: SentenceEncoder("someone/some-encoder")])
-def test_a_missing_model_says_so_offline(make: Any, network_off: list[Any], hub_offline: None, tmp_path: Path,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: OpenClipText(BIOMEDCLIP),
+        lambda: OpenClipText("ViT-B-32", pretrained="openai"),
+        lambda: SentenceEncoder("someone/some-encoder"),
+    ],
+)
+def test_a_missing_model_says_so_offline(
+    make: Any, network_off: list[Any], hub_offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     empty_cache(tmp_path, monkeypatch)
     with pytest.raises(UserError, match=r"HF_HUB_OFFLINE.*hf download \S+/\S+ --local-dir DIR"):
         make()
     assert network_off == []
 
 
-@pytest.mark.parametrize("make", [lambda: OpenClipText(BIOMEDCLIP),
-                                  lambda: SentenceEncoder("someone/some-encoder")])
-def test_a_missing_model_asks_the_network_once(make: Any, network_off: list[Any], tmp_path: Path,
-                                               monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [lambda: OpenClipText(BIOMEDCLIP), lambda: SentenceEncoder("someone/some-encoder")])
+def test_a_missing_model_asks_the_network_once(
+    make: Any, network_off: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
@@ -219,9 +242,9 @@ def test_open_clip_s_names(network_off: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("model", ["someone/biomed", "hf-hub:someone/biomed"])
-def test_a_model_in_the_hub_s_cache_needs_no_network(model: str, biomedclip_folder: Path, tmp_path: Path,
-                                                     network_off: list[Any],
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_in_the_hub_s_cache_needs_no_network(
+    model: str, biomedclip_folder: Path, tmp_path: Path, network_off: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache = empty_cache(tmp_path, monkeypatch)
     place = cache / "models--someone--biomed"
     shutil.copytree(biomedclip_folder, place / "snapshots" / ("a" * 40))

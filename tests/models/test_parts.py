@@ -75,9 +75,12 @@ def test_the_printed_gate_is_nearly_uniform() -> None:
     gate = ChannelGate()
     fused = gate(first, second)
     assert fused.shape == (3, 1, 512)
-    slow = torch.stack([
-        z1 * (z1 * z2 / (math.sqrt(512) * z1.norm() * z2.norm())).softmax(0) for z1, z2 in zip(first.cls, second.cls, strict=True)
-    ])
+    slow = torch.stack(
+        [
+            z1 * (z1 * z2 / (math.sqrt(512) * z1.norm() * z2.norm())).softmax(0)
+            for z1, z2 in zip(first.cls, second.cls, strict=True)
+        ]
+    )
     torch.testing.assert_close(fused[:, 0], slow)
     assert 1 - torch.cosine_similarity(fused[:, 0], first.cls).min() < 1e-6
     assert gate.entropy is not None
@@ -88,7 +91,11 @@ def test_token_attention_links_the_views() -> None:
     fusion = TokenAttention(8)
     first, second, other = (Features(noise(seed, 2, 8), noise(seed, 2, 5, 8)) for seed in (0, 1, 2))
     fused = fusion(first, second)
-    q, k, v = first.tokens @ fusion.query.weight.T, second.tokens @ fusion.key.weight.T, second.tokens @ fusion.value.weight.T
+    q, k, v = (
+        first.tokens @ fusion.query.weight.T,
+        second.tokens @ fusion.key.weight.T,
+        second.tokens @ fusion.value.weight.T,
+    )
     torch.testing.assert_close(fused, first.tokens + (q @ k.transpose(1, 2) / math.sqrt(8)).softmax(-1) @ v)
     assert (fused - fusion(first, other)).abs().max() > 1e-3
     assert torch.equal(FirstView()(first, second), first.tokens)

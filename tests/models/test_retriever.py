@@ -28,7 +28,9 @@ def no_trainer() -> Iterator[None]:
 def test_the_objective_sees_view_1_and_view_2_of_each_study(batch: Batch) -> None:
     model = Retriever(PlainConv(), HashText(), objective=Objective())
     seen = {}
-    with patch.object(Objective, "forward", lambda self, z1, z2, *rest: seen.update(z1=z1, z2=z2) or {"loss": z1.sum()}):
+    with patch.object(
+        Objective, "forward", lambda self, z1, z2, *rest: seen.update(z1=z1, z2=z2) or {"loss": z1.sum()}
+    ):
         model.training_step(batch, 0)
     torch.testing.assert_close(seen["z1"], model.volume_encoder(batch["views"][:, 0]).cls)
     torch.testing.assert_close(seen["z2"], model.volume_encoder(batch["views"][:, 1]).cls)

@@ -103,7 +103,11 @@ def test_a_published_folder_gives_open_clips_features(
     folder = request.getfixturevalue(which)
     tower, (model, preprocess) = OpenClipImage(str(folder)), peer(folder)
     slices = noise(3, 1, 40, 40)
-    own = Compose([Resize(tower.size, InterpolationMode.BICUBIC, antialias=True)])(slices).clamp(0, 1).expand(-1, 3, -1, -1)
+    own = (
+        Compose([Resize(tower.size, InterpolationMode.BICUBIC, antialias=True)])(slices)
+        .clamp(0, 1)
+        .expand(-1, 3, -1, -1)
+    )
     expected = Normalize(preprocess.transforms[-1].mean, preprocess.transforms[-1].std)(own)
     torch.testing.assert_close(tower.prepare(slices), expected, rtol=0, atol=1e-5)
     with torch.no_grad():
@@ -163,7 +167,9 @@ def test_a_trained_tower_trains_whole_and_is_in_the_checkpoint(clip_folder: Path
     assert "trained" in encoder.source
 
 
-@pytest.mark.parametrize("make", [lambda: OpenClipImage(BIOMEDCLIP), lambda: OpenClipImage("ViT-B-32", pretrained="openai")])
+@pytest.mark.parametrize(
+    "make", [lambda: OpenClipImage(BIOMEDCLIP), lambda: OpenClipImage("ViT-B-32", pretrained="openai")]
+)
 def test_a_published_name_without_weights_is_no_random_tower(
     make: Any, network_off: list[Any], hub_offline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +181,9 @@ def test_a_published_name_without_weights_is_no_random_tower(
 
 
 @pytest.mark.parametrize("change", ["lacks", "has more", "other shape", "no image tower", "padded images"])
-def test_a_folder_whose_image_tower_does_not_fit_is_refused(biomedclip_folder: Path, tmp_path: Path, change: str) -> None:
+def test_a_folder_whose_image_tower_does_not_fit_is_refused(
+    biomedclip_folder: Path, tmp_path: Path, change: str
+) -> None:
     folder = tmp_path / "model"
     shutil.copytree(biomedclip_folder, folder)
     weights, config = folder / "open_clip_pytorch_model.bin", folder / "open_clip_config.json"

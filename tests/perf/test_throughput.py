@@ -15,11 +15,23 @@ SCRIPT = Path(__file__).parents[2] / "perf/throughput.py"
 @pytest.mark.slow
 def test_a_row_holds_what_was_measured(tmp_path: Path) -> None:
     words = ["--smoke", "true", "--out", str(tmp_path / "rows.jsonl"), "--compile", "aot_eager", "--peak_tflops", "1"]
-    done = subprocess.run([sys.executable, str(SCRIPT), *words], env=environment(), capture_output=True, text=True, check=False,
-                          timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *words],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     row = json.loads((tmp_path / "rows.jsonl").read_text())
-    assert (row["volume_encoder"], row["size"], row["batch"], row["views"], row["compile"]) == ("ResNet3D", [16, 32, 32], 2, 2, "aot_eager")
+    assert (row["volume_encoder"], row["size"], row["batch"], row["views"], row["compile"]) == (
+        "ResNet3D",
+        [16, 32, 32],
+        2,
+        2,
+        "aot_eager",
+    )
     assert row["host"]
     assert row["device"]
     assert row["versions"]["torch"]

@@ -51,7 +51,9 @@ def studies() -> list[Study]:
 
 def read(folder: Path, layout: str) -> tuple[list[SourceStudy], list[SetAside]]:
     found = list(READERS[layout](str(folder / layout)).studies())
-    return [item for item in found if isinstance(item, SourceStudy)], [item for item in found if isinstance(item, SetAside)]
+    return [item for item in found if isinstance(item, SourceStudy)], [
+        item for item in found if isinstance(item, SetAside)
+    ]
 
 
 def ledger(folder: Path, layout: str) -> pd.DataFrame:
@@ -105,12 +107,18 @@ def test_each_fault_of_a_volume_is_what_the_ledger_says(cohort: Path) -> None:
         soft = volume.hu[(volume.hu > -200)]
         spacing, shape = volume.spacing, volume.hu.shape
         seen = {
-            "slice_spacing": spacing[0] >= 180, "too_small": min(shape) < 96, "duplicate_volume": True, "orientation": True,
+            "slice_spacing": spacing[0] >= 180,
+            "too_small": min(shape) < 96,
+            "duplicate_volume": True,
+            "orientation": True,
             "field_of_view": not 200 < spacing[2] * shape[2] < 600,
             "missing_voxels": volume.geometry.padding_inside + volume.geometry.not_finite / volume.hu.size > 0.3,
             # a chest has lungs: between a tenth and half of its voxels
             "not_chest": not 0.04 < np.mean((volume.hu > -950) & (volume.hu < -600)) < 0.6,
-            "not_hu": np.median(soft) > 500 or volume.hu.min() >= 0 or volume.hu.max() < 0 or np.percentile(volume.hu, 99) < 0,
+            "not_hu": np.median(soft) > 500
+            or volume.hu.min() >= 0
+            or volume.hu.max() < 0
+            or np.percentile(volume.hu, 99) < 0,
         }
         assert seen[row.flag] or row.detail == "rescaled twice", row
 
@@ -156,7 +164,8 @@ def test_the_same_seed_gives_the_same_archive_and_folders_the_same_as_shards(coh
         assert (tmp_path / f"{layout}.ledger.csv").read_bytes() == (cohort / f"{layout}.ledger.csv").read_bytes()
         loose, packed = read(tmp_path, layout)[0], read(cohort, layout)[0]
         assert {study.study_id: (study.report, study.labels, study.volume.read_bytes()) for study in loose} == {
-            study.study_id: (study.report, study.labels, study.volume.read_bytes()) for study in packed}
+            study.study_id: (study.report, study.labels, study.volume.read_bytes()) for study in packed
+        }
     assert not (tmp_path / ".staging").exists()
 
 
@@ -175,7 +184,9 @@ def test_a_turned_volume_is_turned_back_as_the_table_says(kind: str) -> None:
 
 def test_rotations_stand_in_the_raw_archives_table(cohort: Path) -> None:
     taken, _ = read(cohort, "bimcv_covid19")
-    planted = {row.study_id: row.detail for row in ledger(cohort, "bimcv_covid19").itertuples() if row.flag == "orientation"}
+    planted = {
+        row.study_id: row.detail for row in ledger(cohort, "bimcv_covid19").itertuples() if row.flag == "orientation"
+    }
     assert {study.study_id: study.columns["rotation"] for study in taken if "rotation" in study.columns} == planted
     assert {study.columns["rotation_in_header"] for study in taken if "rotation" in study.columns} == {"no"}
 
@@ -193,7 +204,9 @@ def test_personal_data_stand_in_the_report_as_the_truth_says(cohort: Path) -> No
     assert 0.1 < len(told) / len(truth) < 0.4
     for row in told.itertuples():
         for item in row.personal.split(";"):
-            assert set(item.partition("=")[2].split()) <= set(row.report_spanish.replace(",", " ").replace(".", " ").split())
+            assert set(item.partition("=")[2].split()) <= set(
+                row.report_spanish.replace(",", " ").replace(".", " ").split()
+            )
 
 
 def test_spanish_has_words_for_all_that_english_says() -> None:
@@ -215,7 +228,14 @@ def test_numbers_survive_the_plain_style() -> None:
 def test_people_are_invented_anew() -> None:
     people = [invent_person(np.random.default_rng(seed)) for seed in range(50)]
     assert len({person.spanish for person in people}) == 50
-    assert {kind for person in people for kind, _ in person.items} == {"NAME", "RECORD", "DATE", "PHONE", "ADDRESS", "HOSPITAL"}
+    assert {kind for person in people for kind, _ in person.items} == {
+        "NAME",
+        "RECORD",
+        "DATE",
+        "PHONE",
+        "ADDRESS",
+        "HOSPITAL",
+    }
 
 
 def test_a_nifti_file_is_written_as_it_was_read(cohort: Path) -> None:

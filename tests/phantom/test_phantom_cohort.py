@@ -22,8 +22,10 @@ def content(folder: Path) -> dict[str, tuple[bytes, tuple[float, ...]]]:
     """Every volume's voxels and geometry, by its path."""
     paths = folder.glob("volumes/*/[!.]*.nii.gz")
     images = {str(path.relative_to(folder)): sitk.ReadImage(str(path)) for path in paths}
-    return {name: (sitk.GetArrayFromImage(image).tobytes(), (*image.GetDirection(), *image.GetOrigin()))
-            for name, image in images.items()}
+    return {
+        name: (sitk.GetArrayFromImage(image).tobytes(), (*image.GetDirection(), *image.GetOrigin()))
+        for name, image in images.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_same_cohort_by_two_processes_and_with_more_patients(cohort: Path, tmp_p
     assert len(theirs) > len(mine)
     assert {name: theirs[name] for name in mine} == mine
     rows = read_manifest(cohort / "manifest.csv").table
-    assert read_manifest(tmp_path / "manifest.csv").table.iloc[:len(rows)].equals(rows)
+    assert read_manifest(tmp_path / "manifest.csv").table.iloc[: len(rows)].equals(rows)
 
 
 def test_a_finished_volume_is_not_made_again(cohort: Path) -> None:
@@ -67,8 +69,12 @@ def test_killed_and_resumed_it_gives_the_same_set(tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     command = ["phantom", str(folder), "--patients", "14", "--seed", "5"]
     for _ in range(2):
-        process = subprocess.Popen([sys.executable, "-m", "bimcvr", *command], start_new_session=True,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bimcvr", *command],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         there = len(list(folder.glob("volumes/*/[!.]*.nii.gz")))
         deadline = time.monotonic() + 120
         while len(list(folder.glob("volumes/*/[!.]*.nii.gz"))) < there + 4 and time.monotonic() < deadline:

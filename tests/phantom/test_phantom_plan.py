@@ -12,8 +12,7 @@ from bimcvr.phantom.reports.findings import KINDS, LOBES, STATIONS, Finding, fol
 from bimcvr.phantom.reports.report import write_report
 from bimcvr.phantom.reports.vocabulary import FILLERS, NORMAL, PHRASES
 
-GRADES = {name: {word for words in phrases.grades.values() for word in words} for name,
-          phrases in PHRASES.items()}
+GRADES = {name: {word for words in phrases.grades.values() for word in words} for name, phrases in PHRASES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +28,14 @@ def test_prevalences_are_the_real_sets(studies: list[Study]) -> None:
     counts = Counter(name for study in studies for name in {finding.finding for finding in study.findings})
     share = {name: counts[name] / len(studies) for name in KINDS}
     # the label column of BIMCV-R: 21.6 %, 12.6 %, 19.5-22.1 %, 19.5 %, 34 %, 22 %
-    real = {"atelectasis": 0.216, "consolidation": 0.126, "adenopathy": 0.21, "pleural effusion": 0.195,
-            "ground glass": 0.32, "nodule": 0.224}
+    real = {
+        "atelectasis": 0.216,
+        "consolidation": 0.126,
+        "adenopathy": 0.21,
+        "pleural effusion": 0.195,
+        "ground glass": 0.32,
+        "nodule": 0.224,
+    }
     for name, wanted in real.items():
         assert share[name] == pytest.approx(wanted, abs=0.035), name
     assert all(0.04 < share[name] < 0.4 for name in KINDS)
@@ -41,8 +46,11 @@ def test_patients_with_two_studies_and_studies_with_two_volumes(studies: list[St
     patients = Counter(study.patient_id for study in studies)
     assert 0.05 < np.mean([count == 2 for count in patients.values()]) < 0.11
     assert 0.04 < np.mean([study.runs == 2 for study in studies]) < 0.08
-    pairs = [(first, second) for first, second in itertools.pairwise(studies)
-             if first.patient == second.patient and first.findings]
+    pairs = [
+        (first, second)
+        for first, second in itertools.pairwise(studies)
+        if first.patient == second.patient and first.findings
+    ]
     kept = [len({*first.findings} & {*second.findings}) / len(first.findings) for first, second in pairs]
     assert 0.35 < np.mean(kept) < 0.65
 
@@ -58,16 +66,16 @@ def test_reports_have_40_to_200_words_and_repeat_their_sentences(studies: list[S
 def test_every_stated_fact_is_planted_and_only_sizes_are_left_out(studies: list[Study]) -> None:
     for study in studies:
         assert [(f.finding, f.site) for f in study.facts] == [(f.finding, f.site) for f in study.findings]
-        assert all(told.size in (None, true.size) for told,
-                   true in zip(study.facts, study.findings, strict=True))
+        assert all(told.size in (None, true.size) for told, true in zip(study.facts, study.findings, strict=True))
     left_out = [fact.size is None for study in studies for fact in study.facts if fact.finding != "pacemaker"]
     assert 0.1 < np.mean(left_out) < 0.2
 
 
 def test_no_report_names_a_length_or_side_that_its_facts_do_not(studies: list[Study]) -> None:
     for study in studies:
-        lengths = {float(n) * (10 if unit == "cm" else 1)
-                   for n, unit in re.findall(r"(\d+(?:\.\d+)?) (mm|cm)\b", study.report)}
+        lengths = {
+            float(n) * (10 if unit == "cm" else 1) for n, unit in re.findall(r"(\d+(?:\.\d+)?) (mm|cm)\b", study.report)
+        }
         assert lengths == {f.size for f in study.facts if isinstance(f.size, int)}, study.report_id
         sides = set(re.findall(r"\b(right|left)\b", study.report))
         assert sides == {f.side for f in study.facts if f.side}, study.report_id
@@ -85,9 +93,13 @@ def test_a_grade_is_said_only_where_the_facts_have_it() -> None:
         for size in kind.sizes:
             for _ in range(20):
                 report, (fact,) = write_report((Finding(name, kind.sites[0], size),), rng)
-                about = [s for s in re.split(r"(?<=\.) ", report)
-                         if s not in FILLERS and not any(s in said for _, said in NORMAL)
-                         and not any(s in phrases.negations for phrases in PHRASES.values())]
+                about = [
+                    s
+                    for s in re.split(r"(?<=\.) ", report)
+                    if s not in FILLERS
+                    and not any(s in said for _, said in NORMAL)
+                    and not any(s in phrases.negations for phrases in PHRASES.values())
+                ]
                 assert len(about) == 1
                 said = {word for word in GRADES[name] if re.search(rf"\b{word}\b", about[0])}
                 if isinstance(fact.size, str):
@@ -117,7 +129,7 @@ def test_a_patient_depends_on_seed_and_number_alone() -> None:
     assert plan_patient(5, 17) != plan_patient(6, 17)
     few = manifest_table([study for patient in range(5) for study in plan_patient(2, patient)])
     many = manifest_table([study for patient in range(30) for study in plan_patient(2, patient)])
-    assert many.iloc[:len(few)].equals(few)
+    assert many.iloc[: len(few)].equals(few)
 
 
 def test_a_lobe_holds_one_finding_that_fills_it(studies: list[Study]) -> None:

@@ -34,8 +34,10 @@ def normal(request: pytest.FixtureRequest) -> tuple[Canvas, Body]:
 
 def at(canvas: Canvas, point: tuple[float, float, float], reach: int = 1) -> float:
     """The median HU around a place (x, y, z) in mm."""
-    z, y, x = (int(np.abs(axis - point[k]).argmin())
-               for k, axis in ((2, canvas.grid.z), (1, canvas.grid.y), (0, canvas.grid.x)))
+    z, y, x = (
+        int(np.abs(axis - point[k]).argmin())
+        for k, axis in ((2, canvas.grid.z), (1, canvas.grid.y), (0, canvas.grid.x))
+    )
     box = tuple(slice(i - reach, i + reach + 1) for i in (z, y, x))
     return float(np.median(canvas.hu[box]))
 
@@ -73,12 +75,10 @@ def test_patients_and_scans_vary() -> None:
     assert all(volume.hu.dtype == np.int16 for volume in volumes)
     again = make_volume(scan(patient=2))
     np.testing.assert_array_equal(again.hu, volumes[2].hu)
-    assert not np.array_equal(make_volume(scan(patient=2, run=2)).hu.ravel()[:1000],
-                              volumes[2].hu.ravel()[:1000])
+    assert not np.array_equal(make_volume(scan(patient=2, run=2)).hu.ravel()[:1000], volumes[2].hu.ravel()[:1000])
 
 
-@pytest.mark.parametrize("finding", [f for f in PLACED if f.finding in PAINTERS],
-                         ids=lambda f: f"{f.finding} {f.site}")
+@pytest.mark.parametrize("finding", [f for f in PLACED if f.finding in PAINTERS], ids=lambda f: f"{f.finding} {f.site}")
 def test_a_finding_changes_voxels_where_it_says(finding: Finding) -> None:
     grid = grid_of()
     body = adapt(body_of(0), (finding,))
@@ -93,8 +93,7 @@ def test_a_finding_changes_voxels_where_it_says(finding: Finding) -> None:
         assert np.mean(sign * (grid.x[ix] - body.shift) > 0) > 0.75
     if finding.lobe:
         assert np.mean(before.lung[changed] == LOBES.index(finding.lobe) + 1) > 0.6
-    expected = {"subcarinal": (0, 34, 8), "prevascular": (14, -40, 54), "arch": (0, 0, 66),
-                "descending": (22, 50, -40)}
+    expected = {"subcarinal": (0, 34, 8), "prevascular": (14, -40, 54), "arch": (0, 0, 66), "descending": (22, 50, -40)}
     if finding.site in expected:
         assert np.linalg.norm(place - body.at(*expected[finding.site])) < 50
     if finding.finding in ("pacemaker", "goiter"):

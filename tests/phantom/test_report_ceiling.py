@@ -19,15 +19,26 @@ OTHER = Finding("pleural effusion", "left", "small")
 
 
 def manifest_of(rows: list[tuple[str, tuple[Finding, ...], tuple[Finding, ...]]]) -> Manifest:
-    table = pd.DataFrame([{"study_id": f"s{i}", "volume": f"s{i}.nii.gz", "report": "x", "report_id": report,
-                           "facts": to_json(told), "planted": to_json(true)}
-                          for i, (report, told, true) in enumerate(rows)])
+    table = pd.DataFrame(
+        [
+            {
+                "study_id": f"s{i}",
+                "volume": f"s{i}.nii.gz",
+                "report": "x",
+                "report_id": report,
+                "facts": to_json(told),
+                "planted": to_json(true),
+            }
+            for i, (report, told, true) in enumerate(rows)
+        ]
+    )
     return Manifest(table, Path("m.csv"), Path())
 
 
 def test_reports_that_tell_all_apart_reach_100() -> None:
-    manifest = manifest_of([("a", (SMALL,), (SMALL,)), ("b", (LARGE,), (LARGE,)), ("c", (OTHER,), (OTHER,)),
-                            ("d", (), ())])
+    manifest = manifest_of(
+        [("a", (SMALL,), (SMALL,)), ("b", (LARGE,), (LARGE,)), ("c", (OTHER,), (OTHER,)), ("d", (), ())]
+    )
     for figures in report_ceiling(manifest, range(4)).values():
         assert figures == {"R@1": 100, "R@5": 100, "R@10": 100, "MdR": 1}
 

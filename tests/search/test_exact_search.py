@@ -13,7 +13,9 @@ def slow_top(vectors: Vectors, query: np.ndarray, count: int, allowed: np.ndarra
     """Every cosine in float64, one by one; best first, ties by id."""
     unit = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
     rows = [vectors.row(place).astype(np.float64) for place in range(len(vectors.slot))]
-    scored = [(-float(np.sum(row * unit)), vectors.order[place], place) for place, row in enumerate(rows) if allowed[place]]
+    scored = [
+        (-float(np.sum(row * unit)), vectors.order[place], place) for place, row in enumerate(rows) if allowed[place]
+    ]
     return [place for *_, place in sorted(scored)[:count]]
 
 
@@ -27,7 +29,14 @@ def vectors_of(rng: np.random.Generator, slots: int, dead: int, copies: int) -> 
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.integers(0, 10_000), st.integers(1, 300), st.integers(0, 40), st.integers(1, 60), st.integers(1, 30), st.integers(1, 4))
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 300),
+    st.integers(0, 40),
+    st.integers(1, 60),
+    st.integers(1, 30),
+    st.integers(1, 4),
+)
 def test_equals_the_slow_reference(seed: int, slots: int, dead: int, copies: int, count: int, queries: int) -> None:
     rng = np.random.default_rng(seed)
     vectors = vectors_of(rng, slots, min(dead, slots - 1), copies)
@@ -66,7 +75,10 @@ def test_a_batch_and_single_queries_agree_to_the_bit() -> None:
 def test_nothing_is_allowed() -> None:
     vectors = vectors_of(np.random.default_rng(2), 10, 0, 1)
     for queries in (1, 2):
-        assert all(len(top.place) == 0 for top in vectors.top(np.ones((queries, 8), dtype=np.float32), 5, np.zeros(10, dtype=bool)))
+        assert all(
+            len(top.place) == 0
+            for top in vectors.top(np.ones((queries, 8), dtype=np.float32), 5, np.zeros(10, dtype=bool))
+        )
 
 
 def test_nothing_is_asked() -> None:

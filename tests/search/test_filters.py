@@ -10,22 +10,25 @@ from bimcvr.search.index.filters import Condition, parse_where
 COLUMNS = ["study_id", "age", "labels", "study_date", "sex"]
 
 
-@pytest.mark.parametrize(("text", "cell", "holds"), [
-    ("labels = nodule", "pleural effusion;nodule", True),
-    ("labels = nodul", "pleural effusion;nodule", False),
-    ("labels=pleural effusion", "pleural effusion; nodule", True),
-    ("labels != nodule", "pleural effusion;nodule", False),
-    ("age >= 60", "60", True),
-    ("age > 60", "60.0", False),
-    ("age < 60", "", False),
-    ("age <= 6e1", "9", True),
-    ("age < 60", "nan", False),
-    ("study_date >= 2020-03", "2020-03-01", True),
-    ("study_date < 2020-03", "2020-02-29", True),
-    ("study_date < 2020-03", "", False),
-    ("sex = 'F'", "F", True),
-    ("sex = \"O'Hara; x\"", "O'Hara; x", True),
-])
+@pytest.mark.parametrize(
+    ("text", "cell", "holds"),
+    [
+        ("labels = nodule", "pleural effusion;nodule", True),
+        ("labels = nodul", "pleural effusion;nodule", False),
+        ("labels=pleural effusion", "pleural effusion; nodule", True),
+        ("labels != nodule", "pleural effusion;nodule", False),
+        ("age >= 60", "60", True),
+        ("age > 60", "60.0", False),
+        ("age < 60", "", False),
+        ("age <= 6e1", "9", True),
+        ("age < 60", "nan", False),
+        ("study_date >= 2020-03", "2020-03-01", True),
+        ("study_date < 2020-03", "2020-02-29", True),
+        ("study_date < 2020-03", "", False),
+        ("sex = 'F'", "F", True),
+        ('sex = "O\'Hara; x"', "O'Hara; x", True),
+    ],
+)
 def test_a_condition_holds(text: str, cell: str, holds: bool) -> None:
     (condition,) = parse_where(text, COLUMNS)
     assert condition.holds([cell, "5"] if condition.operator in "<>" else [cell])[0] == holds
@@ -33,7 +36,11 @@ def test_a_condition_holds(text: str, cell: str, holds: bool) -> None:
 
 def test_conditions_are_joined_by_and_outside_of_quotes() -> None:
     found = parse_where("age >= 60 AND labels = 'mass and nodule' and sex = F", COLUMNS)
-    assert found == [Condition("age", ">=", "60"), Condition("labels", "=", "mass and nodule"), Condition("sex", "=", "F")]
+    assert found == [
+        Condition("age", ">=", "60"),
+        Condition("labels", "=", "mass and nodule"),
+        Condition("sex", "=", "F"),
+    ]
 
 
 def test_an_apostrophe_is_no_quote() -> None:
@@ -46,10 +53,17 @@ def test_a_sequence_holds_one_condition_an_item() -> None:
     assert parse_where(["labels = a and b"], COLUMNS) == [Condition("labels", "=", "a and b")]
 
 
-@pytest.mark.parametrize(("text", "said"), [
-    ("ages = 3", "Is it 'age'?"), ("age", "is no condition"), ("age > old", "need a number"), ("1=1", "no column '1'"),
-    ("age = 3 or 1 = 1; DROP TABLE rows", None), ("= 3", "no column ''"),
-])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ages = 3", "Is it 'age'?"),
+        ("age", "is no condition"),
+        ("age > old", "need a number"),
+        ("1=1", "no column '1'"),
+        ("age = 3 or 1 = 1; DROP TABLE rows", None),
+        ("= 3", "no column ''"),
+    ],
+)
 def test_what_is_no_filter_is_explained(text: str, said: str | None) -> None:
     if said is None:
         assert not parse_where(text, COLUMNS)[0].holds(["3"]).any()

@@ -1,4 +1,7 @@
-"""Killed with −9 at random moments of `index` and of an update, an index opens and holds what was committed, rows and vectors in step."""
+"""Killed with −9 at random moments of `index` and of an update, an index opens and holds what was committed.
+
+Rows and vectors in step.
+"""
 
 import contextlib
 import fcntl
@@ -30,12 +33,24 @@ def write_inputs(folder: Path, version: int) -> dict[str, np.ndarray]:
     ids = [f"s{number:02}" for number in range(STUDIES)]
     image, text = (rng.standard_normal((STUDIES, DIM)).astype(np.float32) for _ in range(2))
     asked = rng.standard_normal((1, DIM)).astype(np.float32)
-    np.savez(folder / f"{version}.npz", study_id=np.array(ids), image=image, text=text, prompt=np.array(["There is a nodule."]),
-             prompt_label=np.array(["nodule"]), prompt_denies=np.array([False]), prompt_embedding=asked)
-    pd.DataFrame({
-        "study_id": ids, "volume": [f"{name}.nii.gz" for name in ids], "patient_id": ids,
-        "report": [f"There is a nodule. Study {name}, version {version}." for name in ids],
-    }).to_csv(folder / f"{version}.csv", index=False)
+    np.savez(
+        folder / f"{version}.npz",
+        study_id=np.array(ids),
+        image=image,
+        text=text,
+        prompt=np.array(["There is a nodule."]),
+        prompt_label=np.array(["nodule"]),
+        prompt_denies=np.array([False]),
+        prompt_embedding=asked,
+    )
+    pd.DataFrame(
+        {
+            "study_id": ids,
+            "volume": [f"{name}.nii.gz" for name in ids],
+            "patient_id": ids,
+            "report": [f"There is a nodule. Study {name}, version {version}." for name in ids],
+        }
+    ).to_csv(folder / f"{version}.csv", index=False)
     return {"image": image, "text": text}
 
 
@@ -46,14 +61,32 @@ def run(folder: str, version: int, point: str = "", delay: float = 0) -> None:
     if point:
         kill_in(point, delay)
     with contextlib.redirect_stdout(io.StringIO()):
-        code = main(["index", "--embeddings", f"{folder}/{version}.npz", "--manifest", f"{folder}/{version}.csv",
-                     "--out", f"{folder}/index", "--batch", "3", "--jobs", "1"])
+        code = main(
+            [
+                "index",
+                "--embeddings",
+                f"{folder}/{version}.npz",
+                "--manifest",
+                f"{folder}/{version}.csv",
+                "--out",
+                f"{folder}/index",
+                "--batch",
+                "3",
+                "--jobs",
+                "1",
+            ]
+        )
     os._exit(code)
 
 
 def kill_in(point: str, delay: float) -> None:
-    """Have this process killed so many seconds after it has come to a point, at the latest when it would go on from there."""
-    owner = {"unlink": Path, "save_prompts": writer, "rewrite_rows": writer, "index_words": table}.get(point, writer.IndexWriter)
+    """Have this process killed so many seconds after it has come to a point.
+
+    At the latest when it would go on from there.
+    """
+    owner = {"unlink": Path, "save_prompts": writer, "rewrite_rows": writer, "index_words": table}.get(
+        point, writer.IndexWriter
+    )
     real = getattr(owner, point)
 
     def killed(*words: object, **options: object) -> object:
@@ -70,7 +103,15 @@ def kill_in(point: str, delay: float) -> None:
 def start(folder: Path, version: int, *kill: object) -> BaseProcess:
     """Start the command from a process that has its slow imports done, but none that starts threads."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bimcvr.search.ingest.vector_sources", "bimcvr.search.ingest.update", "pyarrow", "jsonargparse", "lance_namespace"])
+    context.set_forkserver_preload(
+        [
+            "bimcvr.search.ingest.vector_sources",
+            "bimcvr.search.ingest.update",
+            "pyarrow",
+            "jsonargparse",
+            "lance_namespace",
+        ]
+    )
     process = context.Process(target=run, args=(str(folder), version, *kill))
     process.start()
     return process
@@ -87,7 +128,9 @@ def held(folder: Path, vectors: dict[int, dict[str, np.ndarray]]) -> dict[str, i
             version = int(row.report.rstrip(".").rsplit(" ", 1)[1])
             for stream, found in (("image", index.image.row(place)), ("text", index.text.row(place))):
                 own = vectors[version][stream][int(row.study_id[1:])]
-                assert np.allclose(found, own / np.linalg.norm(own), atol=1e-6), f"{row.study_id}: another version's {stream}"
+                assert np.allclose(found, own / np.linalg.norm(own), atol=1e-6), (
+                    f"{row.study_id}: another version's {stream}"
+                )
             versions[row.study_id] = version
         assert len(index.word_ranks("nodule")) == len(index)
         return versions
@@ -141,7 +184,9 @@ def test_ten_kills_lose_nothing_that_was_committed(tmp_path: Path, version: int)
             kills += 1
         process.join()
         after = held(tmp_path, vectors)
-        assert all(after.get(name, 0) >= of for name, of in before.items()), "a committed study is lost, or an old version is back"
+        assert all(after.get(name, 0) >= of for name, of in before.items()), (
+            "a committed study is lost, or an old version is back"
+        )
         done = sum(of == version for of in after.values())
         halfway += 0 < done < STUDIES
         if process.exitcode == 0:
@@ -173,9 +218,18 @@ def test_kills_in_the_end_phase_lose_nothing(tmp_path: Path) -> None:
         assert index.commit.slots == STUDIES
         assert index.prompts is not None
     left = sorted(path.name for path in (tmp_path / "index").iterdir())
-    assert left == sorted([
-        "index.json", f"image-{index.commit.generation}.f32", f"text-{index.commit.generation}.f32", index.commit.prompts, "reader.lock",
-        "refused.csv", "rows.lance", "writer.lock"])
+    assert left == sorted(
+        [
+            "index.json",
+            f"image-{index.commit.generation}.f32",
+            f"text-{index.commit.generation}.f32",
+            index.commit.prompts,
+            "reader.lock",
+            "refused.csv",
+            "rows.lance",
+            "writer.lock",
+        ]
+    )
     assert len(list((tmp_path / "index/rows.lance/_versions").glob("*.manifest"))) == 1
     assert not any(b"version 1." in path.read_bytes() for path in (tmp_path / "index").rglob("*") if path.is_file())
 

@@ -1,4 +1,7 @@
-"""`index` and `search` from the command line: from a checkpoint and from embeddings, every mode, updates, and mistakes."""
+"""`index` and `search` from the command line.
+
+From a checkpoint and from embeddings, every mode, updates, and mistakes.
+"""
 
 import json
 import shutil
@@ -23,7 +26,14 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Path:
     """The run folder of a short fit and its test."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.yaml").write_text(TINY.replace("max_epochs: 2", "max_epochs: 1"))
-    options = ["--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]
+    options = [
+        "--config",
+        str(folder / "tiny.yaml"),
+        "--data.manifest",
+        str(tiny_cohort),
+        "--runs",
+        str(folder / "runs"),
+    ]
     assert main(["fit", *options]) == 0
     run = newest_run(folder / "runs")
     assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt")]) == 0
@@ -35,7 +45,10 @@ def made(run: Path, tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory)
     """An index of all studies, from the checkpoint."""
     out = tmp_path_factory.mktemp("made") / "index"
     checkpoint = str(run / "checkpoints/best.ckpt")
-    assert main(["index", "--checkpoint", checkpoint, "--manifest", str(tiny_cohort), "--out", str(out), "--jobs", "1"]) == 0
+    assert (
+        main(["index", "--checkpoint", checkpoint, "--manifest", str(tiny_cohort), "--out", str(out), "--jobs", "1"])
+        == 0
+    )
     return out
 
 
@@ -50,7 +63,13 @@ def asked(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict[str, A
 def test_an_index_says_what_it_is(made: Path, run: Path) -> None:
     with Index.open(made) as index:
         facts = index.facts
-        assert (facts["studies"], facts["dim"], facts["split"], facts["phantom"], facts["complete"]) == (30, 12, "all", False, True)
+        assert (facts["studies"], facts["dim"], facts["split"], facts["phantom"], facts["complete"]) == (
+            30,
+            12,
+            "all",
+            False,
+            True,
+        )
         assert (facts["text_encoder"], facts["volume_encoder"], facts["with_pictures"]) == ("HashText", "PlainConv", 30)
         assert facts["checkpoint"] == str(run / "checkpoints/best.ckpt")
         assert facts["manifest_hash"]
@@ -62,7 +81,9 @@ def test_an_index_says_what_it_is(made: Path, run: Path) -> None:
         assert all(picture.startswith(b"\xff\xd8") for picture in pictures.values())
 
 
-def test_every_mode_from_the_command_line(made: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_mode_from_the_command_line(
+    made: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = asked(capsys, made, "There is a nodule in the left upper zone.", "--top", "5")
     assert (text["mode"], len(text["hits"]), text["into"]) == ("text", 5, "image")
     assert [hit["rank"] for hit in text["hits"]] == [1, 2, 3, 4, 5]
@@ -73,12 +94,16 @@ def test_every_mode_from_the_command_line(made: Path, tiny_cohort: Path, tmp_pat
     assert asked(capsys, made, "--keyword", "nodule", "--holding", "false")["hits"] == []
     assert asked(capsys, made, "--keyword", "nodule", "--into", "report")["into"] == "report"
     assert asked(capsys, made, "--words", "number 12", "--top", "1")["hits"][0]["study_id"] == "s12"
-    assert asked(capsys, made, "--keyword", "bronchiectasis")["asked"], "not among the prompts: the index's own model is loaded"
+    assert asked(capsys, made, "--keyword", "bronchiectasis")["asked"], (
+        "not among the prompts: the index's own model is loaded"
+    )
     apostrophe = asked(capsys, made, "--words", "number", "--where", "split != St John's", "--labels", "left")
     assert apostrophe["among"] == 15
     hybrid = asked(capsys, made, "case number 12", "--hybrid", "--top", "40")
     assert (hybrid["hybrid"], len(hybrid["hits"])) == (True, 30)
-    filtered = asked(capsys, made, "a nodule somewhere", "--where", "split = test", "--labels", "nodule,left", "--top", "40")
+    filtered = asked(
+        capsys, made, "a nodule somewhere", "--where", "split = test", "--labels", "nodule,left", "--top", "40"
+    )
     assert {(hit["row"]["split"], "left" in hit["labels"]) for hit in filtered["hits"]} == {("test", True)}
     assert main(["search", str(made), "There is a nodule.", "--html", str(tmp_path / "page.html"), "--top", "2"]) == 0
     shown = capsys.readouterr().out
@@ -99,17 +124,28 @@ def test_full_searches_give_the_figures_of_test(made: Path, run: Path) -> None:
         for place, name in enumerate(embeddings.study_id):
             for stream, own in (("image", embeddings.image), ("report", embeddings.text)):
                 unit = UnitVectors(own, stream, own.device).exact(slice(place, place + 1))[0].numpy()
-                assert abs(index.vectors("image" if stream == "image" else "report").row(index.place(name)) - unit).max() < 1e-5
+                assert (
+                    abs(index.vectors("image" if stream == "image" else "report").row(index.place(name)) - unit).max()
+                    < 1e-5
+                )
 
 
-def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                          capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_update_does_only_what_changed(
+    made: Path,
+    run: Path,
+    tiny_cohort: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     out, cohort = tmp_path / "index", tmp_path / "cohort"
     shutil.copytree(made, out)
     shutil.copytree(tiny_cohort.parent, cohort, copy_function=shutil.copy2)
     table = pd.read_csv(cohort / "manifest.csv", dtype=str)
     table = table[table["study_id"] != "s0"]
-    table.loc[table["study_id"] == "s1", "report"] = "There is a pneumothorax on both sides of the chest, a new sentence."
+    table.loc[table["study_id"] == "s1", "report"] = (
+        "There is a pneumothorax on both sides of the chest, a new sentence."
+    )
     shutil.copy2(cohort / "s9.nii.gz", cohort / "s2.nii.gz")
     (cohort / "s3.nii.gz").write_bytes(b"no volume")
     new = table[table["study_id"] == "s5"].assign(study_id="s30")
@@ -122,7 +158,15 @@ def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Pa
         return real(self, manifest, rows, *more)
 
     monkeypatch.setattr(FromCheckpoint, "embed", embed)
-    words = ["index", "--checkpoint", str(run / "checkpoints/best.ckpt"), "--manifest", str(cohort / "manifest.csv"), "--out", str(out)]
+    words = [
+        "index",
+        "--checkpoint",
+        str(run / "checkpoints/best.ckpt"),
+        "--manifest",
+        str(cohort / "manifest.csv"),
+        "--out",
+        str(out),
+    ]
     words += ["--jobs", "1"]
     assert main(words) == 3
     assert sorted(seen) == ["s2", "s3", "s30"]  # of s1 only the report has changed: its volume is not read
@@ -172,7 +216,9 @@ def test_an_update_does_only_what_changed(made: Path, run: Path, tiny_cohort: Pa
         remove_studies(out, ["s7"])
 
 
-def test_an_index_from_embeddings(run: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_index_from_embeddings(
+    run: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, alone = tmp_path / "index", tmp_path / "alone"
     alone.mkdir()
     shutil.copy2(tiny_cohort, alone / "manifest.csv")  # without any volume
@@ -191,11 +237,27 @@ def test_an_index_from_embeddings(run: Path, tiny_cohort: Path, tmp_path: Path, 
 
 def test_pictures_outlast_a_disk_that_is_away(tiny_cohort: Path, tmp_path: Path) -> None:
     names = ["s0", "s1"]
-    np.savez(tmp_path / "v.npz", study_id=np.array(names), image=np.eye(2, 8, dtype=np.float32), text=np.eye(2, 8, dtype=np.float32))
-    table = pd.DataFrame({"study_id": names, "volume": [f"{name}.nii.gz" for name in names], "report": "There is a nodule."})
+    np.savez(
+        tmp_path / "v.npz",
+        study_id=np.array(names),
+        image=np.eye(2, 8, dtype=np.float32),
+        text=np.eye(2, 8, dtype=np.float32),
+    )
+    table = pd.DataFrame(
+        {"study_id": names, "volume": [f"{name}.nii.gz" for name in names], "report": "There is a nodule."}
+    )
     table.to_csv(tmp_path / "m.csv", index=False)
-    words = ["index", "--embeddings", str(tmp_path / "v.npz"), "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "i"),
-             "--jobs", "1"]
+    words = [
+        "index",
+        "--embeddings",
+        str(tmp_path / "v.npz"),
+        "--manifest",
+        str(tmp_path / "m.csv"),
+        "--out",
+        str(tmp_path / "i"),
+        "--jobs",
+        "1",
+    ]
     shutil.copy2(tiny_cohort.parent / "s0.nii.gz", tmp_path / "s0.nii.gz")
     assert main(words) == 0
     with Index.open(tmp_path / "i") as index:
@@ -219,9 +281,22 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
         rng = np.random.default_rng(model)
         image, text = (rng.standard_normal((6, 8)).astype(np.float32)[:held] for _ in range(2))
         np.savez(tmp_path / "vectors.npz", study_id=np.array(names[:held]), image=image, text=text)
-        pd.DataFrame({"study_id": names, "volume": names, "report": "There is a nodule."})[:rows].to_csv(tmp_path / "m.csv", index=False)
-        return ["index", "--embeddings", str(tmp_path / "vectors.npz"), "--manifest", str(tmp_path / "m.csv"), "--out", str(tmp_path / "i"),
-                "--batch", "2", "--jobs", "1"]
+        pd.DataFrame({"study_id": names, "volume": names, "report": "There is a nodule."})[:rows].to_csv(
+            tmp_path / "m.csv", index=False
+        )
+        return [
+            "index",
+            "--embeddings",
+            str(tmp_path / "vectors.npz"),
+            "--manifest",
+            str(tmp_path / "m.csv"),
+            "--out",
+            str(tmp_path / "i"),
+            "--batch",
+            "2",
+            "--jobs",
+            "1",
+        ]
 
     def first_vectors() -> list[float]:
         with Index.open(tmp_path / "i") as index:
@@ -250,29 +325,35 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
     assert first_vectors() == one[:4]
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["search", "{tmp}", "nodule"], "There is no index in"),
-    (["search", "{made}"], "search needs one query"),
-    (["search", "{made}", "nodule", "--keyword", "nodule"], "search needs one query"),
-    (["search", "{made}", "--study", "s1", "--hybrid"], "has none to fuse"),
-    (["search", "{made}", "--words", "nodule", "--hybrid"], "has none to fuse"),
-    (["search", "{made}", "--volume", "{tmp}", "--hybrid"], "has none to fuse"),
-    (["search", "{made}", "nodule", "--top", "0"], "--top 0 asks for nothing"),
-    (["search", "{made}", "--words", "nodule", "--top", "-1"], "--top -1 asks for nothing"),
-    (["search", "{made}", "nodule", "--holding", "true"], "--holding goes with --keyword"),
-    (["search", "{made}", "--words", "nodule", "--leave_out", "patient"], "--leave_out goes with --study"),
-    (["search", "{made}", "--words", "nodule", "--into", "image"], "no volumes"),
-    (["index", "--remove", " , ", "--out", "{tmp}/new"], "index needs --manifest"),
-    (["search", "{made}", "nodule", "--where", "colour = red"], "has no column 'colour'"),
-    (["search", "{made}", "--volume", "{tmp}/absent.nii.gz"], "does not exist"),
-    (["search", "{made}", "nodule", "--checkpoint", "{tmp}/absent.ckpt"], "is not there"),
-    (["index", "--out", "{tmp}/new"], "index needs --manifest"),
-    (["index", "--out", "{tmp}/new", "--manifest", "{manifest}", "--batch", "0"], "--batch 0 commits nothing"),
-    (["search", "{made}", "nodule", "--html", "{tmp}"], "is a folder"),
-    (["index", "--out", "{tmp}/new", "--manifest", "{manifest}"], "index needs --checkpoint"),
-    (["index", "--out", "{tmp}/new", "--manifest", "{manifest}", "--checkpoint", "{manifest}"], "does not lie in a run's folder"),
-    (["index", "--remove", "s1", "--out", "{tmp}/new"], "There is no index in"),
-])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search", "{tmp}", "nodule"], "There is no index in"),
+        (["search", "{made}"], "search needs one query"),
+        (["search", "{made}", "nodule", "--keyword", "nodule"], "search needs one query"),
+        (["search", "{made}", "--study", "s1", "--hybrid"], "has none to fuse"),
+        (["search", "{made}", "--words", "nodule", "--hybrid"], "has none to fuse"),
+        (["search", "{made}", "--volume", "{tmp}", "--hybrid"], "has none to fuse"),
+        (["search", "{made}", "nodule", "--top", "0"], "--top 0 asks for nothing"),
+        (["search", "{made}", "--words", "nodule", "--top", "-1"], "--top -1 asks for nothing"),
+        (["search", "{made}", "nodule", "--holding", "true"], "--holding goes with --keyword"),
+        (["search", "{made}", "--words", "nodule", "--leave_out", "patient"], "--leave_out goes with --study"),
+        (["search", "{made}", "--words", "nodule", "--into", "image"], "no volumes"),
+        (["index", "--remove", " , ", "--out", "{tmp}/new"], "index needs --manifest"),
+        (["search", "{made}", "nodule", "--where", "colour = red"], "has no column 'colour'"),
+        (["search", "{made}", "--volume", "{tmp}/absent.nii.gz"], "does not exist"),
+        (["search", "{made}", "nodule", "--checkpoint", "{tmp}/absent.ckpt"], "is not there"),
+        (["index", "--out", "{tmp}/new"], "index needs --manifest"),
+        (["index", "--out", "{tmp}/new", "--manifest", "{manifest}", "--batch", "0"], "--batch 0 commits nothing"),
+        (["search", "{made}", "nodule", "--html", "{tmp}"], "is a folder"),
+        (["index", "--out", "{tmp}/new", "--manifest", "{manifest}"], "index needs --checkpoint"),
+        (
+            ["index", "--out", "{tmp}/new", "--manifest", "{manifest}", "--checkpoint", "{manifest}"],
+            "does not lie in a run's folder",
+        ),
+        (["index", "--remove", "s1", "--out", "{tmp}/new"], "There is no index in"),
+    ],
+)
 def test_mistakes_are_explained(
     made: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:

@@ -33,7 +33,9 @@ COUNT = 40
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
-    return Index.open(make_index(tmp_path_factory.mktemp("made") / "index", [study(f"s{number}") for number in range(COUNT)]))
+    return Index.open(
+        make_index(tmp_path_factory.mktemp("made") / "index", [study(f"s{number}") for number in range(COUNT)])
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,11 @@ def test_a_text_is_read_whole_and_ranks_volumes(searcher: Searcher) -> None:
     assert [hit.score for hit in answer.hits] == pytest.approx([score for score, _ in slow], abs=1e-6)
     assert [hit.rank for hit in answer.hits] == list(range(1, COUNT + 1))
     hit = answer.hits[0]
-    assert (hit.row["volume"], hit.patient_id, hit.cosine) == (f"{hit.study_id}.nii.gz", f"p{int(hit.study_id[1:]) // 2}", hit.score)
+    assert (hit.row["volume"], hit.patient_id, hit.cosine) == (
+        f"{hit.study_id}.nii.gz",
+        f"p{int(hit.study_id[1:]) // 2}",
+        hit.score,
+    )
     assert answer.phantom
 
 
@@ -80,7 +86,10 @@ def test_a_bare_finding_ranks_no_report_that_denies_it(searcher: Searcher, text:
 
 
 def test_labels_match_in_any_case_and_an_unknown_one_is_named(tmp_path: Path) -> None:
-    studies = [replace(study(f"s{number}"), labels=(label,)) for number, label in enumerate(["Nodule", "Pleural Effusion", "emphysema"])]
+    studies = [
+        replace(study(f"s{number}"), labels=(label,))
+        for number, label in enumerate(["Nodule", "Pleural Effusion", "emphysema"])
+    ]
     with Index.open(make_index(tmp_path / "index", studies, with_prompts=False)) as opened:
         asks = Searcher(opened, WordEncoder())
         for asked in ("pleural effusion", "Pleural Effusion", "PLEURAL effusion."):
@@ -99,7 +108,9 @@ def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:
 
 def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
     plain = "during above before because very any only once hilum sin hay del las mass left right".split()
-    studies = [study(f"s{number}", report=f"zebra {word} lion") for number, word in enumerate([*sorted(STOP_WORDS), *plain])]
+    studies = [
+        study(f"s{number}", report=f"zebra {word} lion") for number, word in enumerate([*sorted(STOP_WORDS), *plain])
+    ]
     with Index.open(make_index(tmp_path / "index", studies)) as opened:
         assert [word for word in STOP_WORDS if opened.holds_word(word)] == []
         assert [word for word in plain if not opened.holds_word(word)] == []
@@ -114,7 +125,9 @@ def test_a_best_score_is_doubted_only_below_what_a_hundred_queries_reach(index: 
 
 
 def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, searcher: Searcher) -> None:
-    assert [hit.study_id for hit in Searcher(index).keyword("nodule").hits] == [hit.study_id for hit in searcher.keyword("nodule").hits]
+    assert [hit.study_id for hit in Searcher(index).keyword("nodule").hits] == [
+        hit.study_id for hit in searcher.keyword("nodule").hits
+    ]
     with pytest.raises(UserError, match="no vectors of the keyword 'pneumothorax'"):
         Searcher(index).keyword("pneumothorax")
     assert searcher.keyword("pneumothorax").asked == ("There is pneumothorax.", "pneumothorax is seen.")
@@ -137,7 +150,9 @@ def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
     assert (len(holding.hits), len(lacking.hits), holding.among) == (10, 30, 10)
     assert searcher.keyword("nodule", into="report").among == 10, "no report that denies it"
     assert searcher.keyword("nodule", into="report", holding=False).among == 30
-    kinds = {(span.kind, hit.report[span.start : span.end]) for hit in [*holding.hits, *lacking.hits] for span in hit.spans}
+    kinds = {
+        (span.kind, hit.report[span.start : span.end]) for hit in [*holding.hits, *lacking.hits] for span in hit.spans
+    }
     assert kinds == {("present", "nodule"), ("absent", "nodule")}
 
 
@@ -191,10 +206,23 @@ def test_a_filter_ranks_what_it_leaves_as_a_whole_index_would(searcher: Searcher
     assert "No study of this index passes the filter." in empty.notes
 
 
-@pytest.mark.parametrize("text", [
-    "' OR 1=1 --", "nodule\" AND report:*", "*", "()", "a:b^5~", "\\", "nodule' ; DROP TABLE rows; --", "😀", "\x00", "+nodule -effusion",
-    "NOT", "a" * 10_000,
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "' OR 1=1 --",
+        'nodule" AND report:*',
+        "*",
+        "()",
+        "a:b^5~",
+        "\\",
+        "nodule' ; DROP TABLE rows; --",
+        "😀",
+        "\x00",
+        "+nodule -effusion",
+        "NOT",
+        "a" * 10_000,
+    ],
+)
 def test_no_text_is_run_as_a_query_language(searcher: Searcher, text: str) -> None:
     assert len(searcher.words(text, top=COUNT).hits) <= COUNT
     for where in (f"study_id = '{text}'", [f"labels = {text}"]):
@@ -230,8 +258,13 @@ def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:
     for said in (("This index is unfinished (2 studies so far): run `index` again.",), ()):
         with Index.open(tmp_path / "index") as opened:
             asks = Searcher(opened, WordEncoder())
-            answers = [asks.text("There is a nodule."), asks.keyword("nodule"), asks.study("s1"), asks.volume(Path("s1i0")),
-                       asks.words("nodule")]
+            answers = [
+                asks.text("There is a nodule."),
+                asks.keyword("nodule"),
+                asks.study("s1"),
+                asks.volume(Path("s1i0")),
+                asks.words("nodule"),
+            ]
             assert [answer.notes[:1] for answer in answers] == [said] * 5
         with IndexWriter(tmp_path / "index", DIM) as writer:
             writer.finish({}, {}, None)
@@ -262,19 +295,25 @@ def test_scores_give_evaluates_figures(tmp_path: Path) -> None:
     studies = []
     for number in range(60):
         made = study(f"s{number}", report=study(f"s{number % 50}").cells["report"])  # ten reports stand twice
-        vector = WordEncoder().embed_texts([made.cells["report"]])[0] + 0.3 * rng.standard_normal(DIM).astype(np.float32)
+        vector = WordEncoder().embed_texts([made.cells["report"]])[0] + 0.3 * rng.standard_normal(DIM).astype(
+            np.float32
+        )
         object.__setattr__(made, "image", vector)
         studies.append(made)
     pd.DataFrame([made.cells for made in studies]).to_csv(tmp_path / "manifest.csv", index=False)
     manifest = read_manifest(tmp_path / "manifest.csv")
     gallery = make_gallery(manifest, *rows_of(manifest, "all"), "all")
-    image, text = (torch.from_numpy(np.stack([getattr(made, stream) for made in studies])) for stream in ("image", "text"))
+    image, text = (
+        torch.from_numpy(np.stack([getattr(made, stream) for made in studies])) for stream in ("image", "text")
+    )
     expected = build_result([Embeddings(gallery.study_id, image, text)], gallery, (1, 5, 10))["metrics"]
     with Index.open(make_index(tmp_path / "index", studies[30:] + studies[:30])) as opened:
         searcher, order = Searcher(opened, WordEncoder()), [opened.place(name) for name in gallery.study_id]
         reports = manifest.column("report")
         by_text = np.stack([searcher.scores_all(searcher.text(report).query)[order] for report in reports])
-        by_image = np.stack([searcher.scores_all(searcher.study(name).query, "report")[order] for name in gallery.study_id])
+        by_image = np.stack(
+            [searcher.scores_all(searcher.study(name).query, "report")[order] for name in gallery.study_id]
+        )
     for way, scores in (("text_to_image", by_text), ("image_to_text", by_image)):
         for name, value in figures(scores, gallery).items():
             assert value == pytest.approx(expected[way][name], abs=1e-6), (way, name)
@@ -285,8 +324,17 @@ def figures(scores: np.ndarray, gallery: Gallery) -> dict[str, float]:
     right = gallery.group[:, None] == gallery.group[None, :]
     best = np.where(right, scores, -np.inf).max(1, keepdims=True)
     tied = np.abs(scores - best) <= TIE
-    ranks = Ranks(*(torch.from_numpy(count) for count in (
-        (~right & (scores > best + TIE)).sum(1), (~right & tied).sum(1), (right & tied).sum(1))))
+    ranks = Ranks(
+        *(
+            torch.from_numpy(count)
+            for count in ((~right & (scores > best + TIE)).sum(1), (~right & tied).sum(1), (right & tied).sum(1))
+        )
+    )
     hits = {f"R@{k}": 100 * ranks.hit_probability(k).mean().item() for k in (1, 5, 10)}
     expected = ranks.expected.numpy()
-    return {**hits, "MdR": float(np.median(expected)), "MnR": float(expected.mean()), "MRR": ranks.reciprocal.mean().item()}
+    return {
+        **hits,
+        "MdR": float(np.median(expected)),
+        "MnR": float(expected.mean()),
+        "MRR": ranks.reciprocal.mean().item(),
+    }

@@ -10,9 +10,9 @@ from bimcvr.search.query.highlights import matched_words
 from bimcvr.search.query.results import Answer, Hit
 
 REPORT = (
-    "The trachea and the main bronchi are patent. A small left pleural effusion is seen. The adrenal glands are not enlarged.\n"
-    "The gallbladder is not included in the field of view. The skeleton is unremarkable. No lymph nodes are enlarged. "
-    "There is a large right pleural effusion. No pneumothorax."
+    "The trachea and the main bronchi are patent. A small left pleural effusion is seen. The adrenal glands are not"
+    " enlarged.\nThe gallbladder is not included in the field of view. The skeleton is unremarkable. No lymph nodes are"
+    " enlarged. There is a large right pleural effusion. No pneumothorax."
 )
 QUERY = "large right pleural effusion"
 
@@ -59,7 +59,9 @@ def test_a_mixed_index_is_not_called_phantom_throughout(capsys: pytest.CaptureFi
     assert "(partly phantom: synthetic data)" in " ".join(capsys.readouterr().out.split())
 
 
-def test_eighty_columns_hold_a_study_id_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eighty_columns_hold_a_study_id_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     long = "sub-P001370_ses-E002450_acq-lung_run-12"
     show(answer(hit(study=long), hit("Nothing. [red]in brackets[/red]", labels=())))

@@ -24,11 +24,15 @@ from bimcvr.search.query.searcher import Searcher
 from helpers.index_factory import DIM, WordEncoder, make_index, prompts, study, vector_of
 
 names = st.sampled_from([f"s{number}" for number in range(12)])
-operations = st.lists(st.one_of(
-    st.tuples(st.just("put"), st.lists(names, min_size=1, max_size=5, unique=True), st.integers(0, 2)),
-    st.tuples(st.just("remove"), st.lists(names, min_size=1, max_size=5), st.just(0)),
-    st.tuples(st.just("finish"), st.just([]), st.just(0)),
-), min_size=1, max_size=8)
+operations = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.lists(names, min_size=1, max_size=5, unique=True), st.integers(0, 2)),
+        st.tuples(st.just("remove"), st.lists(names, min_size=1, max_size=5), st.just(0)),
+        st.tuples(st.just("finish"), st.just([]), st.just(0)),
+    ),
+    min_size=1,
+    max_size=8,
+)
 
 
 def seen(folder: Path) -> dict[str, Any]:
@@ -36,14 +40,22 @@ def seen(folder: Path) -> dict[str, Any]:
     with Index.open(folder) as index:
         searcher = Searcher(index, WordEncoder())
         everything = len(index)
-        shown: dict[str, Any] = {"labels": index.label_counts(), "studies": sorted(index.study_ids), "facts": index.facts["studies"]}
+        shown: dict[str, Any] = {
+            "labels": index.label_counts(),
+            "studies": sorted(index.study_ids),
+            "facts": index.facts["studies"],
+        }
         if everything:
             hits = searcher.text("There is a nodule.", top=everything).hits
             shown["text"] = [(hit.study_id, hit.score, hit.report, hit.row) for hit in hits]
-            shown["report"] = [(hit.study_id, hit.score) for hit in searcher.text("effusion", top=5, into="report").hits]
+            shown["report"] = [
+                (hit.study_id, hit.score) for hit in searcher.text("effusion", top=5, into="report").hits
+            ]
             shown["like"] = [hit.study_id for hit in searcher.study(min(index.study_ids), top=3).hits]
             shown["words"] = sorted(hit.study_id for hit in searcher.words("atelectasis", top=everything).hits)
-            shown["filtered"] = [hit.study_id for hit in searcher.keyword("nodule", where="age >= 25", top=everything).hits]
+            shown["filtered"] = [
+                hit.study_id for hit in searcher.keyword("nodule", where="age >= 25", top=everything).hits
+            ]
             shown["pictures"] = {name: index.thumbnails(name)["axial"] for name in index.study_ids}
         return shown
 
@@ -246,7 +258,10 @@ class _Stop(BaseException):
 
 
 def test_a_stop_at_each_step_leaves_what_was_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every write to a vector file, change of the table, rename and deletion is stopped at in turn, before and after it happens."""
+    """Every write to a vector file, change of the table, rename and deletion is stopped at in turn.
+
+    Before and after it happens.
+    """
     left = 0
 
     def stopping(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -260,6 +275,7 @@ def test_a_stop_at_each_step_leaves_what_was_committed(tmp_path: Path, monkeypat
             if left == 0:
                 raise _Stop
             return result
+
         return act
 
     monkeypatch.setattr(Path, "replace", stopping(Path.replace))
@@ -294,7 +310,9 @@ def test_a_stop_at_each_step_leaves_what_was_committed(tmp_path: Path, monkeypat
         finally:
             left = -1
         after = in_step(folder) if (folder / "index.json").exists() else {}
-        assert after in states[done : done + 2]  # what returned is there; what was stopped at is there whole or not at all
+        assert (
+            after in states[done : done + 2]
+        )  # what returned is there; what was stopped at is there whole or not at all
     assert stops > 20
 
 

@@ -14,42 +14,82 @@ from helpers.cli import TINY, bimcvr
 
 @pytest.fixture(scope="session")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two trained methods with two seeds and two trials, one untrained, one whose weights are absent, one that fails."""
+    """Two trained methods with two seeds and two trials, one untrained, one whose weights are absent.
+
+    One that fails.
+    """
     folder = tmp_path_factory.mktemp("suite")
     base = yaml.safe_load(TINY)
     del base["trainer"]["max_epochs"]
     base["model"] |= {"probes": False, "keywords": ["atelectasis", "consolidation", "adenopathy"]}
     parts = {
         "base": base,
-        "other": {"data": {"view_1": {"class_path": "torchio.RandomNoise"}}, "model": {"objective": {
-            "class_path": "bimcvr.models.losses.objective.Objective", "init_args": {"consistency": 0.0, "keywords": 0.1}}}},
-        "fixed": {"model": {"embed_dim": None, "map_volumes": False, "fusion": "bimcvr.models.volume.view_fusion.FirstView",
-                            "volume_encoder": {"class_path": "helpers.toy_modules.FixedConv", "init_args": {"dim": 16}}, "objective": None}},
-        "absent": {"model": {"text_encoder": {"class_path": "bimcvr.models.text.open_clip.OpenClipText", "init_args": {"model": ABSENT}}}},
+        "other": {
+            "data": {"view_1": {"class_path": "torchio.RandomNoise"}},
+            "model": {
+                "objective": {
+                    "class_path": "bimcvr.models.losses.objective.Objective",
+                    "init_args": {"consistency": 0.0, "keywords": 0.1},
+                }
+            },
+        },
+        "fixed": {
+            "model": {
+                "embed_dim": None,
+                "map_volumes": False,
+                "fusion": "bimcvr.models.volume.view_fusion.FirstView",
+                "volume_encoder": {"class_path": "helpers.toy_modules.FixedConv", "init_args": {"dim": 16}},
+                "objective": None,
+            }
+        },
+        "absent": {
+            "model": {
+                "text_encoder": {
+                    "class_path": "bimcvr.models.text.open_clip.OpenClipText",
+                    "init_args": {"model": ABSENT},
+                }
+            }
+        },
         "broken": {"model": {"text_encoder": {"class_path": "helpers.toy_modules.NaNText"}}},
     }
     for name, content in parts.items():
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
     def row(name: str, title: str, *files: str, **more: object) -> dict[str, object]:
-        return {"name": name, "title": title, "files": [f"{file}.yaml" for file in ("base", *files)], "tables": [2, 3, 4], **more}
+        return {
+            "name": name,
+            "title": title,
+            "files": [f"{file}.yaml" for file in ("base", *files)],
+            "tables": [2, 3, 4],
+            **more,
+        }
 
-    (folder / "suite.yaml").write_text(yaml.safe_dump({
-        "name": "toys", "cohort": {"patients": 50, "seed": 5},
-        "budget": {"epochs": 2, "seeds": 2, "learning_rate_factors": [1, 0.3]},
-        "options": {"data.split": "patient_hash", "data.fractions": [0.4, 0.15, 0.45]},
-        "rows": [
-            row("one", "Toy & one", paper=["MedFinder (Resnet-50)", "Clip"]), row("two", "Toy_two", "other"),
-            row("fixed", "Toy untrained", "fixed", train=False), row("absent", "Toy absent", "absent"),
-            row("broken", "Toy broken", "broken", seeds=1, paper=["CLIP4clip"]),
-        ],
-    }))
+    (folder / "suite.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "name": "toys",
+                "cohort": {"patients": 50, "seed": 5},
+                "budget": {"epochs": 2, "seeds": 2, "learning_rate_factors": [1, 0.3]},
+                "options": {"data.split": "patient_hash", "data.fractions": [0.4, 0.15, 0.45]},
+                "rows": [
+                    row("one", "Toy & one", paper=["MedFinder (Resnet-50)", "Clip"]),
+                    row("two", "Toy_two", "other"),
+                    row("fixed", "Toy untrained", "fixed", train=False),
+                    row("absent", "Toy absent", "absent"),
+                    row("broken", "Toy broken", "broken", seeds=1, paper=["CLIP4clip"]),
+                ],
+            }
+        )
+    )
     return folder / "suite.yaml"
 
 
 @pytest.fixture(scope="session")
 def undisturbed(suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the suite after one whole run; pytest's processes share it, so that they do not crowd out each other."""
+    """The folder of the suite after one whole run.
+
+    Pytest's processes share it, so that they do not crowd out each other.
+    """
     folder = tmp_path_factory.getbasetemp()
     out = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "undisturbed"
     with out.with_suffix(".lock").open("w") as lock:

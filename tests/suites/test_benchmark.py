@@ -37,16 +37,27 @@ def table(out: Path, name: str) -> list[dict[str, str]]:
 
 def written(out: Path) -> list[Path]:
     """Every file for people and machines, runs aside."""
-    return [out / "rows.csv", out / "report.html", *sorted((out / "tables").iterdir()), *sorted((out / "figures").iterdir())]
+    return [
+        out / "rows.csv",
+        out / "report.html",
+        *sorted((out / "tables").iterdir()),
+        *sorted((out / "figures").iterdir()),
+    ]
 
 
 def test_every_run_has_a_row(undisturbed: Path) -> None:
     found = rows(undisturbed)
-    count = {name: [row["status"] for row in found if row["row"] == name] for name in ("one", "two", "fixed", "absent", "broken")}
+    count = {
+        name: [row["status"] for row in found if row["row"] == name]
+        for name in ("one", "two", "fixed", "absent", "broken")
+    }
     assert count["one"] == count["two"] == ["done"] * 3, "two trials at seed 0, and the better one at seed 1"
     assert count["fixed"] == ["done"]
     assert set(count["broken"]) == {"failed"}
-    assert all(status.startswith("not run: weights absent") and ABSENT.removeprefix("hf-hub:") in status for status in count["absent"])
+    assert all(
+        status.startswith("not run: weights absent") and ABSENT.removeprefix("hf-hub:") in status
+        for status in count["absent"]
+    )
     for row in found:
         assert row["data"].startswith("phantom")
         if row["status"] == "done":
@@ -73,13 +84,17 @@ def test_tables_hold_what_the_embeddings_give(undisturbed: Path) -> None:
     chosen = [Path(row["run"]) for row in rows(undisturbed) if row["row"] == "two" and row["chosen"] == "True"]
     manifest = read_manifest(chosen[0] / "manifest.csv")
     gallery = make_gallery(manifest, *rows_of(manifest, "test", "column"), "test")
-    result = build_result([load_embeddings(run / "embeddings.npz") for run in chosen], gallery, (1, 5, 10), Draws(0, 200))
+    result = build_result(
+        [load_embeddings(run / "embeddings.npz") for run in chosen], gallery, (1, 5, 10), Draws(0, 200)
+    )
     line = next(line for line in table(undisturbed, "table2") if line["Method"] == "Toy_two")
     for way, title in (("text_to_image", "text → image"), ("image_to_text", "image → text")):
         for name in ("R@1", "R@5", "R@10", "MdR", "MnR"):
             assert line[f"{title} {name}"] == f"{result['metrics'][way][name]:.1f}"
             assert line[f"{title} {name} sd"] == f"{result['seeds_sd'][way][name]:.1f}"
-            assert [line[f"{title} {name} {end}"] for end in ("low", "high")] == [f"{of:.1f}" for of in result["intervals"][way][name]]
+            assert [line[f"{title} {name} {end}"] for end in ("low", "high")] == [
+                f"{of:.1f}" for of in result["intervals"][way][name]
+            ]
     line = next(line for line in table(undisturbed, "table3") if line["Method"] == "Toy_two")
     for label, figures in result["metrics"]["keyword"].items():
         if label in ("atelectasis", "consolidation", "adenopathy"):
@@ -121,24 +136,45 @@ def test_p_at_100_needs_a_large_gallery(undisturbed: Path) -> None:
 
 
 def blocks(path: Path) -> list[tuple[str, list[str]]]:
-    """The tables of a file, each as its header and its further rows; what holds no table is one block without a header."""
+    """The tables of a file, each as its header and its further rows.
+
+    What holds no table is one block without a header.
+    """
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".html":
         found = [part for part in re.findall(r"<table.*?</table>", text, re.DOTALL)]
         outside = re.sub(r"<table.*?</table>", "", text, flags=re.DOTALL)
-        return [("", outside.splitlines()), *((re.search(r"<thead>.*?</thead>", part, re.DOTALL).group(),  # type: ignore[union-attr]
-                                               re.findall(r"<tr.*?</tr>", part.split("</thead>")[1], re.DOTALL)) for part in found)]
+        return [
+            ("", outside.splitlines()),
+            *(
+                (
+                    re.search(r"<thead>.*?</thead>", part, re.DOTALL).group(),  # type: ignore[union-attr]
+                    re.findall(r"<tr.*?</tr>", part.split("</thead>")[1], re.DOTALL),
+                )
+                for part in found
+            ),
+        ]
     if path.suffix == ".tex":
-        return [("".join(part.split("midrule")[0]), part.split("midrule", 1)[1].splitlines()) for part in text.split(r"\toprule")[1:]]
+        return [
+            ("".join(part.split("midrule")[0]), part.split("midrule", 1)[1].splitlines())
+            for part in text.split(r"\toprule")[1:]
+        ]
     lines = [line for line in text.splitlines() if path.suffix != ".md" or line.startswith("|")]
     return [(lines[0], lines[1:])]
 
 
 def test_no_published_figure_stands_in_a_column_of_ours(undisturbed: Path) -> None:
     """Over all files: a table is of published figures alone, and its header says so, or it holds none."""
-    rows_of_figures = [values for number in (2, 3, 4) for of in published()[f"table_{number}"]["rows"].values()
-                       for key, values in of.items() if key not in ("sampler", "l_mse")]
-    printed = [[f"{100 * value:.0f}" if max(values) <= 1 else str(value) for value in values] for values in rows_of_figures]
+    rows_of_figures = [
+        values
+        for number in (2, 3, 4)
+        for of in published()[f"table_{number}"]["rows"].values()
+        for key, values in of.items()
+        if key not in ("sampler", "l_mse")
+    ]
+    printed = [
+        [f"{100 * value:.0f}" if max(values) <= 1 else str(value) for value in values] for values in rows_of_figures
+    ]
     seen: dict[str, int] = {}
     for path in written(undisturbed):
         for head, lines in blocks(path):
@@ -159,7 +195,13 @@ def test_no_published_figure_stands_in_a_column_of_ours(undisturbed: Path) -> No
 
 def test_ours_and_published_rows_are_told_apart(undisturbed: Path) -> None:
     for name in ("table1", "table2", "table3", "table4"):
-        assert {line["source"] for line in table(undisturbed, name)} <= {"measured", "chance", "ceiling", "not run", "failed"}
+        assert {line["source"] for line in table(undisturbed, name)} <= {
+            "measured",
+            "chance",
+            "ceiling",
+            "not run",
+            "failed",
+        }
         assert {line["source"] for line in table(undisturbed, f"{name}_paper")} == {"paper"}
         assert not set(_columns(undisturbed, name)) & set(_columns(undisturbed, f"{name}_paper"))
     ours = {line["Method"]: line["our row"] for line in table(undisturbed, "table2_paper")}
@@ -187,7 +229,16 @@ def test_the_page_stands_alone_and_tells_how_it_came_about(undisturbed: Path) ->
     text = (undisturbed / "report.html").read_text()
     assert not re.search(r"(?:src|href)=\"(?!#|data:)", text)
     assert "<script" not in text
-    for told in ("2 epochs", "2 tuning trials", "2 seeds", "Machine", "Runs at commit", "torch 2", "no-such-model", "ln D"):
+    for told in (
+        "2 epochs",
+        "2 tuning trials",
+        "2 seeds",
+        "Machine",
+        "Runs at commit",
+        "torch 2",
+        "no-such-model",
+        "ln D",
+    ):
         assert told in text, told
 
 
@@ -202,15 +253,31 @@ def test_a_changed_option_runs_anew_and_the_same_does_not(suite: Path, undisturb
     content["options"]["model.warmup"] = 0.1
     changed = suite.with_name("changed.yaml")
     changed.write_text(yaml.safe_dump(content))
-    done = bimcvr("benchmark", "--suite", changed, "--out", out, *SMALL, "--only", "one", "--trials", "1", "--seeds", "1")
+    done = bimcvr(
+        "benchmark", "--suite", changed, "--out", out, *SMALL, "--only", "one", "--trials", "1", "--seeds", "1"
+    )
     assert done.returncode == 0, done.stderr
     assert len(list((out / "records").iterdir())) == len(before) + 1
 
 
 def test_a_killed_suite_goes_on_to_the_same_tables(suite: Path, undisturbed: Path, with_cohort: Path) -> None:
     out = with_cohort
-    command = [sys.executable, "-m", "bimcvr", "benchmark", "--suite", str(suite), "--out", str(out), *SMALL, "--only", "one"]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "bimcvr",
+        "benchmark",
+        "--suite",
+        str(suite),
+        "--out",
+        str(out),
+        *SMALL,
+        "--only",
+        "one",
+    ]
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     while not list(out.glob("records/*.json")) and process.poll() is None:  # however long a busy machine takes
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -226,7 +293,9 @@ def test_a_killed_suite_goes_on_to_the_same_tables(suite: Path, undisturbed: Pat
     assert len(list(out.glob("records/*.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what had ended is not run again"
     for name in ("table2", "table3", "table4"):
-        resumed, whole = ([line for line in _figures(table(of, name)) if line["Method"] == "Toy & one"] for of in (out, undisturbed))
+        resumed, whole = (
+            [line for line in _figures(table(of, name)) if line["Method"] == "Toy & one"] for of in (out, undisturbed)
+        )
         assert resumed == whole
         assert len(whole) == 1
 

@@ -29,7 +29,12 @@ WAY = "text_to_image"
 
 def method(name: str, *ranks: Tensor) -> Method:
     """A method whose queries have these ranks, in each of its seeds."""
-    of = over_seeds([{"R@1": 100 * (rank <= 1).double(), "R@10": 100 * (rank <= 10).double(), "MnR": rank.double()} for rank in ranks])
+    of = over_seeds(
+        [
+            {"R@1": 100 * (rank <= 1).double(), "R@10": 100 * (rank <= 10).double(), "MnR": rank.double()}
+            for rank in ranks
+        ]
+    )
     drawn = bootstrap(of, PATIENTS, DRAWS.seed, DRAWS.resamples)
     bounds = quantiles(drawn)
     figures = {figure: Figure(value, None, bounds[figure], drawn[figure]) for figure, value in summary(of).items()}
@@ -48,7 +53,12 @@ def ranks() -> dict[str, Tensor]:
 
 def test_bold_needs_the_best_to_be_significantly_above_the_second(ranks: dict[str, Tensor]) -> None:
     figures = ("R@1", "R@10", "MdR", "MnR")
-    for names, wanted in ((("far", "good"), "good"), (("far", "good", "almost"), None), (("good", "far", "same"), None), (("good",), None)):
+    for names, wanted in (
+        (("far", "good"), "good"),
+        (("far", "good", "almost"), None),
+        (("good", "far", "same"), None),
+        (("good",), None),
+    ):
         methods = [method(name, ranks["good" if name == "same" else name]) for name in names]
         found = differences(methods, (WAY,), figures, PATIENTS, DRAWS)
         assert len(found) == len(list(combinations(names, 2))) * len(figures)
@@ -86,9 +96,11 @@ def test_a_ratio_is_that_of_a_naive_loop() -> None:
     few = torch.full((120,), 30)
     few[[3, 50, 51, 90]] = 1
     one, two = method("one", many, other), method("two", few, torch.full((120,), 15))
-    row, = differences([one, two], (WAY,), ("R@10",), PATIENTS, DRAWS)
-    hits, hits_of_two = ([sum(float(rank[query] <= 10) for rank in ranks) / 2 for query in range(120)]
-                         for ranks in ((many, other), (few, torch.full((120,), 15))))
+    (row,) = differences([one, two], (WAY,), ("R@10",), PATIENTS, DRAWS)
+    hits, hits_of_two = (
+        [sum(float(rank[query] <= 10) for rank in ranks) / 2 for query in range(120)]
+        for ranks in ((many, other), (few, torch.full((120,), 15)))
+    )
     ratios, inverses, zeros = [], [], 0
     for times in np.concatenate([chunk.numpy() for chunk in draws(60, DRAWS.seed, DRAWS.resamples)]):
         # PATIENTS in the order of their ids' letters
@@ -113,9 +125,20 @@ def test_ratios_are_printed_with_open_ends_and_counts(ranks: dict[str, Tensor]) 
     never = torch.full((120,), 50)
     methods = [method("good", ranks["good"]), method("never", never)]
     found = differences(methods, (WAY,), ("R@1", "MnR"), PATIENTS, DRAWS)
-    recall, mean_rank = csv.DictReader(io.StringIO(as_csv(difference_table(2, found, {"good": "Good", "never": "Never"}, "phantoms"))))
-    assert (recall["ratio"], recall["ratio low"], recall["ratio high"], recall["draws with second 0"]) == ("–", "", "", "500")
-    assert (recall["inverse ratio"], recall["inverse ratio low"], recall["inverse ratio high"]) == ("0.00", "0.00", "0.00")
+    recall, mean_rank = csv.DictReader(
+        io.StringIO(as_csv(difference_table(2, found, {"good": "Good", "never": "Never"}, "phantoms")))
+    )
+    assert (recall["ratio"], recall["ratio low"], recall["ratio high"], recall["draws with second 0"]) == (
+        "–",
+        "",
+        "",
+        "500",
+    )
+    assert (recall["inverse ratio"], recall["inverse ratio low"], recall["inverse ratio high"]) == (
+        "0.00",
+        "0.00",
+        "0.00",
+    )
     assert recall["draws with first 0"] == "0"
     assert not mean_rank["ratio"], "of R@K alone"
     assert not mean_rank["draws with second 0"]
@@ -127,10 +150,14 @@ def test_a_keyword_s_p_is_its_draws(ranks: dict[str, Tensor]) -> None:
     draws = torch.linspace(0, 1, 500, dtype=torch.float64)
 
     def keyword(name: str, value: float, drawn: Tensor) -> Method:
-        return Method(Row(name, name, (Path("a.yaml"),), (3,)), DONE, figures={"mass": {"P@20": Figure(value, None, [0, 1], drawn)}})
+        return Method(
+            Row(name, name, (Path("a.yaml"),), (3,)),
+            DONE,
+            figures={"mass": {"P@20": Figure(value, None, [0, 1], drawn)}},
+        )
 
     better, worse = keyword("better", 2.0, draws + 2), keyword("worse", 0.5, draws)
-    row, = differences([better, worse], ("mass",), ("P@20",), PATIENTS, DRAWS)
+    (row,) = differences([better, worse], ("mass",), ("P@20",), PATIENTS, DRAWS)
     assert row.p == pytest.approx(2 / 501)
-    row, = differences([worse, keyword("same", 0.5, draws)], ("mass",), ("P@20",), PATIENTS, DRAWS)
+    (row,) = differences([worse, keyword("same", 0.5, draws)], ("mass",), ("P@20",), PATIENTS, DRAWS)
     assert row.p == 1.0

@@ -22,7 +22,9 @@ def table(lines: list[Line]) -> Table:
 
 @given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELL), min_size=1, max_size=4))
 def test_the_three_forms_hold_the_same_numbers(rows: list[dict[Column, Cell]]) -> None:
-    made = table([Line(f"row{'x' * place}", "measured", {"text encoder": "MiniLM"}, cells) for place, cells in enumerate(rows)])
+    made = table(
+        [Line(f"row{'x' * place}", "measured", {"text encoder": "MiniLM"}, cells) for place, cells in enumerate(rows)]
+    )
     markdown = [_numbers(line) for line in as_markdown(made).splitlines() if line.startswith("| row")]
     parsed = list(csv.reader(io.StringIO(as_csv(made))))[1:]
     from_csv = [sorted(cell for place, cell in enumerate(line[4:-2]) if cell and place % 5 != 4) for line in parsed]
@@ -68,7 +70,8 @@ def test_an_open_interval_has_no_infinite_number() -> None:
 
 def test_latex_escapes() -> None:
     assert escape(r"a_b & 5 % #1 {x} ~^ \ → ± – <") == (
-        r"a\_b \& 5 \% \#1 \{x\} \textasciitilde{}\textasciicircum{} \textbackslash{} $\to$ $\pm$ -- $<$")
+        r"a\_b \& 5 \% \#1 \{x\} \textasciitilde{}\textasciicircum{} \textbackslash{} $\to$ $\pm$ -- $<$"
+    )
 
 
 def _numbers(text: str) -> list[str]:

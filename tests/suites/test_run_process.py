@@ -20,7 +20,9 @@ def test_an_untrained_model_is_tested_on_one_device(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(child, "_call", test)
     monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
     record = child._test_alone(("--config", "a.yaml", "--trainer.devices=8"), tmp_path, 0, 1)
-    (verb, words), = called
+    ((verb, words),) = called
     assert verb == "test"
-    assert words[-3:] == ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"), "after the row's own options"
+    assert words[-3:] == ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"), (
+        "after the row's own options"
+    )
     assert (record["status"], record["folder"]) == (child.DONE, "now-0")

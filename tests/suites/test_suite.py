@@ -18,15 +18,21 @@ ROOT = Path(__file__).parents[2]
 SUITES = sorted((ROOT / "src/bimcvr/experiments/suites").glob("*.yaml"))
 
 GOOD: dict[str, Any] = {
-    "name": "small", "cohort": {"patients": 10, "seed": 1}, "budget": {"epochs": 3, "seeds": 3, "learning_rate_factors": [1, 0.5]},
+    "name": "small",
+    "cohort": {"patients": 10, "seed": 1},
+    "budget": {"epochs": 3, "seeds": 3, "learning_rate_factors": [1, 0.5]},
     "options": {"data.split": "patient_hash"},
-    "rows": [{"name": "a", "title": "A", "files": ["a.yaml"], "tables": [2, 4]},
-             {"name": "b", "title": "B", "files": ["a.yaml", "b.yaml"], "tables": [3], "seeds": 1, "paper": ["3D-MIR"]}],
+    "rows": [
+        {"name": "a", "title": "A", "files": ["a.yaml"], "tables": [2, 4]},
+        {"name": "b", "title": "B", "files": ["a.yaml", "b.yaml"], "tables": [3], "seeds": 1, "paper": ["3D-MIR"]},
+    ],
 }
 
 
 def write(folder: Path, content: dict[str, Any]) -> Path:
-    (folder / "a.yaml").write_text("model: {embed_dim: 8, optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.01}}}\n")
+    (folder / "a.yaml").write_text(
+        "model: {embed_dim: 8, optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.01}}}\n"
+    )
     (folder / "b.yaml").write_text("# a comment\nmodel: {embed_dim: 16}\n")
     (folder / "suite.yaml").write_text(yaml.safe_dump(content))
     return folder / "suite.yaml"
@@ -55,22 +61,28 @@ def test_a_suite_is_read_with_paths_beside_it(tmp_path: Path) -> None:
     assert suite.budget.learning_rate_factors == (1.0, 0.5)
 
 
-@pytest.mark.parametrize(("to", "told"), [
-    ({"budget__epochs": 0}, "budget: epochs is 0"),
-    ({"budget__epochs": "many"}, "budget: epochs is 'many'; expected a whole number"),
-    ({"budget__epoch": 3}, "there is no key 'epoch'. Did you mean 'epochs'?"),
-    ({"budget__seeds": None}, "budget: the key 'seeds' is missing"),
-    ({"budget__learning_rate_factors": [0]}, "learning_rate_factors is [0]"),
-    ({"rows__1__tables": [1]}, "row 2 (b): tables is [1]"),
-    ({"rows__1__seeds": 0}, "row 2 (b): seeds is 0"),
-    ({"rows__1__titel": "B"}, "row 2 (b): there is no key 'titel'. Did you mean 'title'?"),
-    ({"rows__1__name": "a"}, "the row 'a' stands twice"),
-    ({"rows__1__name": "../b"}, "name is '../b'"),
-    ({"rows__0__files": ["c.yaml"]}, "row 1 (a): files names"),
-    ({"rows__1__paper": ["3D-MIRR"]}, "row 2 (b): paper names '3D-MIRR', which is no row of Tables 2 to 4. Did you mean '3D-MIR'?"),
-    ({"rows": []}, "rows is empty"),
-    ({"cohort__seed": None}, "cohort: the key 'seed' is missing"),
-])
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ({"budget__epochs": 0}, "budget: epochs is 0"),
+        ({"budget__epochs": "many"}, "budget: epochs is 'many'; expected a whole number"),
+        ({"budget__epoch": 3}, "there is no key 'epoch'. Did you mean 'epochs'?"),
+        ({"budget__seeds": None}, "budget: the key 'seeds' is missing"),
+        ({"budget__learning_rate_factors": [0]}, "learning_rate_factors is [0]"),
+        ({"rows__1__tables": [1]}, "row 2 (b): tables is [1]"),
+        ({"rows__1__seeds": 0}, "row 2 (b): seeds is 0"),
+        ({"rows__1__titel": "B"}, "row 2 (b): there is no key 'titel'. Did you mean 'title'?"),
+        ({"rows__1__name": "a"}, "the row 'a' stands twice"),
+        ({"rows__1__name": "../b"}, "name is '../b'"),
+        ({"rows__0__files": ["c.yaml"]}, "row 1 (a): files names"),
+        (
+            {"rows__1__paper": ["3D-MIRR"]},
+            "row 2 (b): paper names '3D-MIRR', which is no row of Tables 2 to 4. Did you mean '3D-MIR'?",
+        ),
+        ({"rows": []}, "rows is empty"),
+        ({"cohort__seed": None}, "cohort: the key 'seed' is missing"),
+    ],
+)
 def test_what_is_wrong_is_named(to: dict[str, Any], told: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as refused:
         read_suite(write(tmp_path, changed(**to)))
@@ -103,7 +115,12 @@ def test_the_identity_follows_what_is_run(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("# another comment\nmodel:\n  embed_dim: 16\n")
     assert identities(read_suite(path)) == before
     (tmp_path / "b.yaml").write_text("model: {embed_dim: 17}\n")
-    assert [one == other for one, other in zip(identities(read_suite(path)), before, strict=True)] == [True, True, False, False]
+    assert [one == other for one, other in zip(identities(read_suite(path)), before, strict=True)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert not set(identities(read_suite(write(tmp_path, changed(budget__epochs=4))))) & set(before)
 
 
@@ -113,7 +130,9 @@ def test_all_rows_get_the_same_budget_and_options(tmp_path: Path) -> None:
         trials = plan(suite, row, Path("m.csv"), None, "m", Path("runs"))
         assert [of[0].learning_rate for of in trials] == [0.01, 0.005]
         for run in (run for of in trials for run in of):
-            assert {"--trainer.max_epochs=3", "--data.split=patient_hash", f"--seed_everything={run.seed}"} <= set(run.words)
+            assert {"--trainer.max_epochs=3", "--data.split=patient_hash", f"--seed_everything={run.seed}"} <= set(
+                run.words
+            )
             assert f"--model.optimizer.init_args.lr={run.learning_rate}" in run.words
 
 
@@ -141,7 +160,9 @@ def test_suites_that_come_with_bimcvr(path: Path) -> None:
     assert {2, 3, 4} == {table for row in suite.rows for table in row.tables}
     assert {"data.split", "data.fractions"} <= set(suite.options), "no row's file decides what it is tested on"
     for row in suite.rows:
-        assert [file.resolve() for file in row.files] == chain(row.files[-1].resolve()), "the files that its own says it goes over"
+        assert [file.resolve() for file in row.files] == chain(row.files[-1].resolve()), (
+            "the files that its own says it goes over"
+        )
         plan(suite, row, Path("m.csv"), None, "m", Path("runs"))
 
 
@@ -150,8 +171,15 @@ def test_rows_of_a_suite_share_batch_and_trainer(path: Path) -> None:
     """What decides how many negatives a step has, and how often it is taken."""
     suite = read_suite(path)
     trained = [plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config for row in suite.rows if row.train]
-    for name in ("data.batch_size", "data.size", "trainer.accumulate_grad_batches", "trainer.precision", "trainer.max_epochs",
-                 "trainer.sync_batchnorm", "data.split"):
+    for name in (
+        "data.batch_size",
+        "data.size",
+        "trainer.accumulate_grad_batches",
+        "trainer.precision",
+        "trainer.max_epochs",
+        "trainer.sync_batchnorm",
+        "data.split",
+    ):
         assert len({str(config.get(name)) for config in trained}) == 1, name
 
 
@@ -159,5 +187,9 @@ def test_the_phantom_suite_is_the_benchmark_that_is_promised() -> None:
     suite = read_suite(ROOT / "src/bimcvr/experiments/suites/phantom.yaml")
     assert suite.cohort
     assert 1.2 * suite.cohort.patients * suite.options["data.fractions"][2] >= 420, "a gallery of 400 or more"
-    main = [row for row in suite.rows if row.name in ("clip4clip_meanp", "mir3d_head", "paper", "paper_vit", "paper_learned", "strong")]
+    main = [
+        row
+        for row in suite.rows
+        if row.name in ("clip4clip_meanp", "mir3d_head", "paper", "paper_vit", "paper_learned", "strong")
+    ]
     assert [suite.seeds_of(row) for row in main] == [3] * 6

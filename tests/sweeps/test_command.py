@@ -17,11 +17,19 @@ from test_docs import chain
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "src/bimcvr/experiments/sweeps").glob("*.yaml"))
-VALUES: dict[str, Any] = {"model.optimizer.init_args.lr": 1e-05, "data.two_views": False, "model.whiten_text": True, "data.split": "null",
-                          "data.size": [12, 16, 16], "model.embed_dim": 8}
+VALUES: dict[str, Any] = {
+    "model.optimizer.init_args.lr": 1e-05,
+    "data.two_views": False,
+    "model.whiten_text": True,
+    "data.split": "null",
+    "data.size": [12, 16, 16],
+    "model.embed_dim": 8,
+}
 
 
-def started_by_wandb(command: list[str], values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+def started_by_wandb(
+    command: list[str], values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> list[str]:
     """What W&B's agent would start for a run that the server asks for."""
     from wandb import wandb_agent
 
@@ -42,12 +50,25 @@ def started_by_wandb(command: list[str], values: dict[str, Any], monkeypatch: py
     return started[0]
 
 
-@pytest.mark.parametrize("command", [
-    ["${env}", "${interpreter}", "-m", "bimcvr", "fit", "--config", "a b.yaml", "${args}"],
-    ["${env}", "${interpreter}", "${program}", "${args_no_boolean_flags}", "last"],
-    ["sh", "-c", "${args_no_hyphens}", "--root=${envvar:SOME_PLACE}/x${envvar:SOME_PLACE}", "${envvar:SOME_PLACE}", "half ${env} word"],
-], ids=["ours", "program", "variables"])
-def test_expansion_is_that_of_wandb_s_agent(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["${env}", "${interpreter}", "-m", "bimcvr", "fit", "--config", "a b.yaml", "${args}"],
+        ["${env}", "${interpreter}", "${program}", "${args_no_boolean_flags}", "last"],
+        [
+            "sh",
+            "-c",
+            "${args_no_hyphens}",
+            "--root=${envvar:SOME_PLACE}/x${envvar:SOME_PLACE}",
+            "${envvar:SOME_PLACE}",
+            "half ${env} word",
+        ],
+    ],
+    ids=["ours", "program", "variables"],
+)
+def test_expansion_is_that_of_wandb_s_agent(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOME_PLACE", "/data")
     assert expand(command, "train.py", VALUES) == started_by_wandb(command, VALUES, monkeypatch, tmp_path)
 
@@ -90,7 +111,11 @@ def test_each_file_s_command_parses(
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_file_s_command_names_the_files_that_its_last_one_goes_over(path: Path) -> None:
-    named = [ROOT / word.removeprefix("--config=") for word in yaml.safe_load(path.read_text())["command"] if word.startswith("--config=")]
+    named = [
+        ROOT / word.removeprefix("--config=")
+        for word in yaml.safe_load(path.read_text())["command"]
+        if word.startswith("--config=")
+    ]
     assert named == chain(named[-1])
 
 
@@ -102,7 +127,11 @@ def test_a_command_trains_two_steps(tiny_cohort: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("BIMCVR_MANIFEST", str(tiny_cohort))
     values = some_values(path, high=False)
     started = started_by_wandb(list(yaml.safe_load(path.read_text())["command"]), values, monkeypatch, tmp_path)
-    overlays = [word for name in ("every", "ResNet3D", "TokenAttention") for word in ("--config", str(ROOT / f"tests/small/{name}.yaml"))]
+    overlays = [
+        word
+        for name in ("every", "ResNet3D", "TokenAttention")
+        for word in ("--config", str(ROOT / f"tests/small/{name}.yaml"))
+    ]
     files = sum(word.startswith("--config=") for word in started)
     at = next(place for place, word in enumerate(started) if word.startswith("--config=")) + files
     assert main([*started[4:at], *overlays, *started[at:], "--runs", str(tmp_path / "runs")]) == 0

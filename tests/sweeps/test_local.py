@@ -18,7 +18,10 @@ from helpers.cli import TINY, environment
 
 QUICK = Path(__file__).parent / "quick_fit.py"
 BASE: dict[str, Any] = {
-    "program": str(QUICK), "method": "bayes", "run_cap": 8, "metric": {"name": "val/score", "goal": "maximize"},
+    "program": str(QUICK),
+    "method": "bayes",
+    "run_cap": 8,
+    "metric": {"name": "val/score", "goal": "maximize"},
     "parameters": {"lr": {"distribution": "uniform", "min": 0.0, "max": 1.0}, "kind": {"values": ["a", "b"]}},
 }
 
@@ -46,7 +49,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("method", ["bayes", *(pytest.param(other, marks=pytest.mark.slow) for other in ("random", "grid"))])
+@pytest.mark.parametrize(
+    "method", ["bayes", *(pytest.param(other, marks=pytest.mark.slow) for other in ("random", "grid"))]
+)
 def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method: str, tmp_path: Path) -> None:
     changed: dict[str, Any] = {"method": method}
     if method == "grid":
@@ -55,6 +60,7 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert main(["sweep", str(file), "--local", "true", "--folder", str(whole)]) == 0
     command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--folder", str(cut)]
+
     def begun() -> list[str]:
         return (cut / "started.txt").read_text().splitlines() if (cut / "started.txt").exists() else []
 
@@ -81,12 +87,17 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
 
 
 @pytest.mark.parametrize("moment", ["enqueue_trial", "ask", "set_user_attr", "tell"])
-def test_a_kill_between_any_two_records_loses_and_doubles_nothing(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_any_two_records_loses_and_doubles_nothing(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Stopped right after each kind of record is made, over and over, the sweep has each point of its grid once."""
     import optuna
 
-    file = sweep_file(tmp_path, method="grid", parameters={"lr": {"values": [0.1, 0.9, 0.3]}, "kind": {"values": ["a"]},
-                                                           "fails_above": {"value": 0.5}})
+    file = sweep_file(
+        tmp_path,
+        method="grid",
+        parameters={"lr": {"values": [0.1, 0.9, 0.3]}, "kind": {"values": ["a"]}, "fails_above": {"value": 0.5}},
+    )
     owner = optuna.trial.Trial if moment == "set_user_attr" else optuna.study.Study
     plain_call, calls = getattr(owner, moment), 0
 
@@ -110,11 +121,19 @@ def test_a_kill_between_any_two_records_loses_and_doubles_nothing(moment: str, t
             continue
     assert code == 3
     rows = table(tmp_path / "s")
-    assert [(row["trial"], row["lr"], row["state"]) for row in rows] == [("0", "0.1", "done"), ("1", "0.9", "failed"), ("2", "0.3", "done")]
+    assert [(row["trial"], row["lr"], row["state"]) for row in rows] == [
+        ("0", "0.1", "done"),
+        ("1", "0.9", "failed"),
+        ("2", "0.3", "done"),
+    ]
 
 
-def test_the_best_epoch_counts_and_the_best_command_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = sweep_file(tmp_path, method="grid", parameters={"lr": {"values": [0.9, 0.3, 0.1]}, "kind": {"values": ["a"]}})
+def test_the_best_epoch_counts_and_the_best_command_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep_file(
+        tmp_path, method="grid", parameters={"lr": {"values": [0.9, 0.3, 0.1]}, "kind": {"values": ["a"]}}
+    )
     assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 0
     rows = table(tmp_path / "s")
     assert [float(row["val/score"]) for row in rows] == pytest.approx([50 - 0.36, 50, 50 - 0.04])
@@ -145,7 +164,9 @@ def test_failures_are_told_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.C
     assert "best: trial 2" in capsys.readouterr().out
 
 
-def test_a_sweep_whose_every_trial_fails_stops_with_the_log_s_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_whose_every_trial_fails_stops_with_the_log_s_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parameters = {"lr": {"values": [0.6, 0.7, 0.8, 0.9]}, "kind": {"value": "a"}, "fails_above": {"value": 0.5}}
     file = sweep_file(tmp_path, method="grid", parameters=parameters)
     assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 1
@@ -154,24 +175,41 @@ def test_a_sweep_whose_every_trial_fails_stops_with_the_log_s_end(tmp_path: Path
     assert "the loss is not finite" in told
 
 
-def test_more_trials_may_be_asked_for_and_a_target_ends_a_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_trials_may_be_asked_for_and_a_target_ends_a_sweep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = sweep_file(tmp_path, run_cap=2)
     assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 0
     assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s"), "--trials", "4"]) == 0
     assert len(table(tmp_path / "s")) == 4
     metric = {"name": "val/score", "goal": "maximize", "target": 40}
-    assert main(["sweep", str(sweep_file(tmp_path, metric=metric)), "--local", "true", "--folder", str(tmp_path / "t")]) == 0
+    assert (
+        main(["sweep", str(sweep_file(tmp_path, metric=metric)), "--local", "true", "--folder", str(tmp_path / "t")])
+        == 0
+    )
     assert len(table(tmp_path / "t")) == 1
     assert "target val/score 40.0 is reached" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("changed", "named"), [
-    ({"method": "magic"}, "`method` is 'magic'"), ({"metric": {}}, "`metric` needs a `name`"), ({"early_stop": 1}, "no key 'early_stop'"),
-    ({"parameters": {}}, "names nothing"), ({"run_cap": None}, "never ends by itself"), ({"run_cap": 0}, "run_cap is 0"),
-    ({"command": ["${nonsense}"]}, "macro ${nonsense}"), ({"parameters": {"lr": {"distribution": "beta"}}}, "no distribution 'beta'"),
-])
-def test_a_wrong_file_is_refused_by_name(changed: dict[str, Any], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sweep", str(sweep_file(tmp_path, **changed)), "--local", "true", "--folder", str(tmp_path / "s")]) == 1
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"method": "magic"}, "`method` is 'magic'"),
+        ({"metric": {}}, "`metric` needs a `name`"),
+        ({"early_stop": 1}, "no key 'early_stop'"),
+        ({"parameters": {}}, "names nothing"),
+        ({"run_cap": None}, "never ends by itself"),
+        ({"run_cap": 0}, "run_cap is 0"),
+        ({"command": ["${nonsense}"]}, "macro ${nonsense}"),
+        ({"parameters": {"lr": {"distribution": "beta"}}}, "no distribution 'beta'"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(
+    changed: dict[str, Any], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(["sweep", str(sweep_file(tmp_path, **changed)), "--local", "true", "--folder", str(tmp_path / "s")]) == 1
+    )
     assert named in capsys.readouterr().err
 
 
@@ -199,23 +237,31 @@ def test_without_a_login_the_way_out_is_named(tmp_path: Path) -> None:
     kept = {name: value for name, value in environment().items() if not name.startswith("WANDB_")}
     command = [sys.executable, "-m", "bimcvr", "sweep", str(sweep_file(tmp_path))]
     alone = {**kept, "HOME": str(tmp_path), "WANDB_BASE_URL": "http://127.0.0.1:9"}
-    done = subprocess.run(command, env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        command, env=alone, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False
+    )
     assert done.returncode == 1
     for way in ("wandb login", "WANDB_API_KEY", "--local"):
         assert way in done.stderr
     assert "Traceback" not in done.stderr
-    done = subprocess.run(command, env={**alone, "WANDB_MODE": "offline"}, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        command, env={**alone, "WANDB_MODE": "offline"}, capture_output=True, text=True, timeout=180, check=False
+    )
     assert (done.returncode, "WANDB_MODE is offline" in done.stderr) == (1, True)
 
 
-def test_on_wandb_the_whole_file_is_sent_and_this_process_becomes_its_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_wandb_the_whole_file_is_sent_and_this_process_becomes_its_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import wandb
 
     told: list[Any] = []
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr(wandb, "sweep", lambda content, project: told.append((content, project)) or "abc")
-    monkeypatch.setattr(wandb, "agent", lambda name, project, count: told.append((name, project, count, shutil.which("python"))))
+    monkeypatch.setattr(
+        wandb, "agent", lambda name, project, count: told.append((name, project, count, shutil.which("python")))
+    )
     file = sweep_file(tmp_path, project="mine", early_terminate={"type": "hyperband", "min_iter": 3})
     assert main(["sweep", str(file), "--trials", "5"]) == 0
     (content, project), agent = told
@@ -240,9 +286,20 @@ def test_a_run_of_an_agent_is_online_by_default_and_any_other_offline(monkeypatc
 def test_a_killed_fit_goes_on_from_its_last_epoch(tiny_cohort: Path, tmp_path: Path) -> None:
     """With the real `fit`: the trial that was running is not trained from the beginning."""
     (tmp_path / "tiny.yaml").write_text(TINY)
-    words = ["${env}", "${interpreter}", "-m", "bimcvr", "fit", f"--config={tmp_path}/tiny.yaml", f"--data.manifest={tiny_cohort}",
-             "--trainer.max_epochs=40", "${args}"]
-    file = sweep_file(tmp_path, method="grid", command=words, parameters={"model.optimizer.init_args.lr": {"values": [0.01]}})
+    words = [
+        "${env}",
+        "${interpreter}",
+        "-m",
+        "bimcvr",
+        "fit",
+        f"--config={tmp_path}/tiny.yaml",
+        f"--data.manifest={tiny_cohort}",
+        "--trainer.max_epochs=40",
+        "${args}",
+    ]
+    file = sweep_file(
+        tmp_path, method="grid", command=words, parameters={"model.optimizer.init_args.lr": {"values": [0.01]}}
+    )
     folder = tmp_path / "s"
     command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--folder", str(folder)]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
@@ -256,7 +313,11 @@ def test_a_killed_fit_goes_on_from_its_last_epoch(tiny_cohort: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "trial 0 was cut off" in done.stdout
     assert len(list(folder.glob("trials/000/*/*"))) == 1, "one run folder"
-    logs = [list(csv.DictReader(path.open())) for path in sorted(folder.glob("trials/000/*/*/logs/version_*/metrics.csv"))]
+    logs = [
+        list(csv.DictReader(path.open())) for path in sorted(folder.glob("trials/000/*/*/logs/version_*/metrics.csv"))
+    ]
     assert len(logs) == 2
     assert int(logs[1][0]["epoch"]) > 0
-    assert float(table(folder)[0]["val/score"]) == max(float(row["val/score"]) for log in logs for row in log if row["val/score"])
+    assert float(table(folder)[0]["val/score"]) == max(
+        float(row["val/score"]) for log in logs for row in log if row["val/score"]
+    )

@@ -1,4 +1,7 @@
-"""Parameters: every distribution that W&B documents means what its documentation says, anything else is refused by name."""
+"""Parameters: every distribution that W&B documents means what its documentation says.
+
+Anything else is refused by name.
+"""
 
 import math
 import statistics
@@ -36,7 +39,9 @@ def test_bounds_hold(one: float, other: float) -> None:
 
 
 def test_logarithms_mean_what_the_documentation_says() -> None:
-    assert statistics.median(samples({"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2})) == pytest.approx(1e-3, rel=0.02)
+    assert statistics.median(
+        samples({"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2})
+    ) == pytest.approx(1e-3, rel=0.02)
     found = samples({"distribution": "log_uniform", "min": -3, "max": 0})
     assert (min(found), max(found)) == (pytest.approx(math.exp(-3)), pytest.approx(1))
     found = samples({"distribution": "inv_log_uniform", "min": 0, "max": 3})
@@ -50,7 +55,11 @@ def test_logarithms_mean_what_the_documentation_says() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("q_")])
 @pytest.mark.parametrize("q", [2, 0.25])
 def test_quantised_values_are_multiples(kind: str, q: float) -> None:
-    spec = {"distribution": kind, "mu": 1, "sigma": 0.5, "q": q} if "normal" in kind else {"distribution": kind, "min": 1, "max": 4, "q": q}
+    spec = (
+        {"distribution": kind, "mu": 1, "sigma": 0.5, "q": q}
+        if "normal" in kind
+        else {"distribution": kind, "min": 1, "max": 4, "q": q}
+    )
     found = samples(spec)
     assert len(set(found)) > 1
     assert all(value / q == round(value / q) and type(value) is type(q) for value in found)
@@ -69,31 +78,45 @@ def test_a_missing_distribution_is_inferred_as_wandb_does() -> None:
 
 
 def test_a_grid_is_every_combination_in_the_file_s_order() -> None:
-    dimensions = [read_dimension(name, spec) for name, spec in
-                  {"a": {"values": [2, 1]}, "b": {"value": "x"}, "c": {"min": 1, "max": 3},
-                   "d": {"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.25}}.items()]
+    dimensions = [
+        read_dimension(name, spec)
+        for name, spec in {
+            "a": {"values": [2, 1]},
+            "b": {"value": "x"},
+            "c": {"min": 1, "max": 3},
+            "d": {"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.25},
+        }.items()
+    ]
     points = grid_points(dimensions)
     assert len(points) == 2 * 1 * 3 * 3
-    assert [tuple(point.values()) for point in points[:4]] == [(2, "x", 1, 0.0), (2, "x", 1, 0.25), (2, "x", 1, 0.5), (2, "x", 2, 0.0)]
+    assert [tuple(point.values()) for point in points[:4]] == [
+        (2, "x", 1, 0.0),
+        (2, "x", 1, 0.25),
+        (2, "x", 1, 0.5),
+        (2, "x", 2, 0.0),
+    ]
     with pytest.raises(UserError, match="'rate': method grid"):
         grid_points([read_dimension("rate", {"min": 0.1, "max": 0.2})])
 
 
-@pytest.mark.parametrize(("spec", "named"), [
-    ({"distribution": "beta", "min": 0, "max": 1}, "no distribution 'beta'"),
-    ({"values": [1], "step": 2}, "no key 'step'"),
-    ({"parameters": {"lr": {"value": 1}}}, "nested"),
-    ({"min": "1e-5", "max": 1}, "YAML reads as text"),
-    ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "above 0"),
-    ({"min": 2.0, "max": 1.0}, "above max"),
-    ({"values": [1, None]}, "in quotes"),
-    ({"values": []}, "needs `values`"),
-    ({"values": [1, 2], "probabilities": [0.5, 0.6]}, "sum to 1"),
-    ({"distribution": "normal", "sigma": -1}, "sigma must be above 0"),
-    ({"distribution": "int_uniform", "min": 0.5, "max": 2}, "whole numbers"),
-    ({"mu": 1}, "names no distribution"),
-    (3, "needs `value`"),
-])
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ({"distribution": "beta", "min": 0, "max": 1}, "no distribution 'beta'"),
+        ({"values": [1], "step": 2}, "no key 'step'"),
+        ({"parameters": {"lr": {"value": 1}}}, "nested"),
+        ({"min": "1e-5", "max": 1}, "YAML reads as text"),
+        ({"distribution": "log_uniform_values", "min": 0, "max": 1}, "above 0"),
+        ({"min": 2.0, "max": 1.0}, "above max"),
+        ({"values": [1, None]}, "in quotes"),
+        ({"values": []}, "needs `values`"),
+        ({"values": [1, 2], "probabilities": [0.5, 0.6]}, "sum to 1"),
+        ({"distribution": "normal", "sigma": -1}, "sigma must be above 0"),
+        ({"distribution": "int_uniform", "min": 0.5, "max": 2}, "whole numbers"),
+        ({"mu": 1}, "names no distribution"),
+        (3, "needs `value`"),
+    ],
+)
 def test_anything_else_is_refused_by_name(spec: Any, named: str) -> None:
     with pytest.raises(UserError, match=r"Parameter 'model\.rate'") as refused:
         read_dimension("model.rate", spec)

@@ -19,7 +19,9 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-def test_it_counts_what_fit_does_and_leaves_nothing(tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_counts_what_fit_does_and_leaves_nothing(
+    tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = {path for path in tmp_path.rglob("*")}
     told = said(capsys, *tiny_config)
     assert {path for path in tmp_path.rglob("*")} == before
@@ -31,7 +33,9 @@ def test_it_counts_what_fit_does_and_leaves_nothing(tiny_config: list[str], tmp_
     assert logs["step"].max() == 8 - 1
 
 
-def test_accumulated_batches_make_fewer_steps(tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_accumulated_batches_make_fewer_steps(
+    tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As many as Lightning does: an epoch's last batches are a step, however few."""
     options = [*tiny_config, "--trainer.accumulate_grad_batches", "3"]
     told = said(capsys, *options, "--peak_tflops", "1e-6")
@@ -42,9 +46,20 @@ def test_accumulated_batches_make_fewer_steps(tiny_config: list[str], tmp_path: 
     assert told.splitlines()[-1] == plain.splitlines()[-1], "as many passes, as much time"
 
 
-@pytest.mark.parametrize(("epochs", "steps", "total"), [
-    (5, -1, 20), (5, 7, 7), (1, 7, 4), (-1, 7, 7), (None, 7, 7), (None, -1, 4000), (-1, -1, None), (0, -1, 0), (3, 0, 0),
-])
+@pytest.mark.parametrize(
+    ("epochs", "steps", "total"),
+    [
+        (5, -1, 20),
+        (5, 7, 7),
+        (1, 7, 4),
+        (-1, 7, 7),
+        (None, 7, 7),
+        (None, -1, 4000),
+        (-1, -1, None),
+        (0, -1, 0),
+        (3, 0, 0),
+    ],
+)
 def test_the_end_is_the_trainer_s(epochs: int | None, steps: int, total: int | None) -> None:
     assert steps_in_all(4, epochs, steps) == total
 
@@ -57,35 +72,67 @@ def test_no_end_is_said(tiny_config: list[str], capsys: pytest.CaptureFixture[st
 
 
 def test_a_zero_shot_model_is_refused(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    nothing = ["--model.map_volumes", "false", "--model.embed_dim", "null", "--model.fusion", "bimcvr.models.volume.view_fusion.FirstView",
-               "--model.volume_encoder", "helpers.toy_modules.FixedConv", "--model.volume_encoder.init_args.dim", "16", "--model.objective", "null"]
+    nothing = [
+        "--model.map_volumes",
+        "false",
+        "--model.embed_dim",
+        "null",
+        "--model.fusion",
+        "bimcvr.models.volume.view_fusion.FirstView",
+        "--model.volume_encoder",
+        "helpers.toy_modules.FixedConv",
+        "--model.volume_encoder.init_args.dim",
+        "16",
+        "--model.objective",
+        "null",
+    ]
     assert main(["dry-run", *tiny_config, *nothing]) == 1
     assert "nothing to train" in capsys.readouterr().err
 
 
-def test_a_trained_text_tower_is_said_not_to_be_counted(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trained_text_tower_is_said_not_to_be_counted(
+    tiny_config: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "text tower" not in said(capsys, *tiny_config)
-    tuned = ["--model.text_encoder", "bimcvr.models.text.finetuned.TunedText", "--model.text_encoder.init_args.encoder",
-             "bimcvr.models.text.minilm.MiniLM"]
+    tuned = [
+        "--model.text_encoder",
+        "bimcvr.models.text.finetuned.TunedText",
+        "--model.text_encoder.init_args.encoder",
+        "bimcvr.models.text.minilm.MiniLM",
+    ]
     told = said(capsys, *tiny_config, *tuned)
-    line, = [line for line in told.splitlines() if "text tower" in line]
+    (line,) = [line for line in told.splitlines() if "text tower" in line]
     count = re.search(r"text_encoder +([\d,]+)", told).group(1)  # type: ignore[union-attr]
     assert f"not counted below: the text tower is trained ({count} parameters)" in line
 
 
-def test_more_processes_make_fewer_steps_and_more_gradients(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_processes_make_fewer_steps_and_more_gradients(
+    tiny_config: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     two = said(capsys, *tiny_config, "--trainer.devices", "2", "--trainer.strategy", "ddp")
     assert "steps: 2 an epoch of 4 studies × 2 processes" in two
     assert "DDP's buckets" in two
-    lean = said(capsys, *tiny_config, "--trainer.devices", "8", "--trainer.num_nodes", "2", "--data.batch_size", "1", "--config",
-                str(Path(__file__).parents[2] / "src/bimcvr/experiments/bimcv_r/eight_gpus.yaml"))
+    lean = said(
+        capsys,
+        *tiny_config,
+        "--trainer.devices",
+        "8",
+        "--trainer.num_nodes",
+        "2",
+        "--data.batch_size",
+        "1",
+        "--config",
+        str(Path(__file__).parents[2] / "src/bimcvr/experiments/bimcv_r/eight_gpus.yaml"),
+    )
     assert "1 studies × 16 processes" in lean
     assert "DDP's buckets" not in lean
     assert main(["dry-run", *tiny_config, "--trainer.devices", "8"]) == 1
     assert "Set data.batch_size to 2 or less" in capsys.readouterr().err
 
 
-def test_time_is_an_estimate_only_from_what_is_stated(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_is_an_estimate_only_from_what_is_stated(
+    tiny_config: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     without = said(capsys, *tiny_config)
     assert "time: not estimated" in without
     stated = said(capsys, *tiny_config, "--peak_tflops", "1e-6", "--mfu", "0.5")
@@ -102,7 +149,9 @@ def test_a_mistake_ends_as_in_fit(tiny_config: list[str], capsys: pytest.Capture
     assert "'model.embed_dim'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("devices", "nodes", "count"), [(8, 1, 8), ("8", 2, 16), ([0, 1, 2], 1, 3), ("0,1", 1, 2), (1, 4, 4)])
+@pytest.mark.parametrize(
+    ("devices", "nodes", "count"), [(8, 1, 8), ("8", 2, 16), ([0, 1, 2], 1, 3), ("0,1", 1, 2), (1, 4, 4)]
+)
 def test_the_number_of_processes(devices: object, nodes: int, count: int) -> None:
     assert world_size(devices, nodes) == count
 

@@ -17,7 +17,20 @@ def tested(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Path:
     """The run folder of a finished fit and test."""
     folder = tmp_path_factory.mktemp("tested")
     (folder / "tiny.yaml").write_text(TINY)
-    assert main(["fit", "--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]) == 0
+    assert (
+        main(
+            [
+                "fit",
+                "--config",
+                str(folder / "tiny.yaml"),
+                "--data.manifest",
+                str(tiny_cohort),
+                "--runs",
+                str(folder / "runs"),
+            ]
+        )
+        == 0
+    )
     run = newest_run(folder / "runs")
     assert main(["test", "--ckpt_path", str(run / "checkpoints/best.ckpt")]) == 0
     return run
@@ -51,7 +64,9 @@ def test_a_worse_epoch_after_a_resume_leaves_the_best(
 
 
 def test_predict_leaves_what_test_wrote(run: Path, other: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    kept = {name: (run / name).read_bytes() for name in ("embeddings.npz", "result.json", "manifest.csv", "config.yaml")}
+    kept = {
+        name: (run / name).read_bytes() for name in ("embeddings.npz", "result.json", "manifest.csv", "config.yaml")
+    }
     assert main(["predict", "--ckpt_path", str(run / "checkpoints/best.ckpt"), *other]) == 0
     assert {name: (run / name).read_bytes() for name in kept} == kept
     assert load_embeddings(run / "embeddings_other.npz").study_id == [f"s{number}" for number in range(20, 30)]
@@ -69,17 +84,22 @@ def test_the_manifest_of_a_run_is_what_it_was_trained_on(run: Path, other: list[
     assert not (run / "manifest_test.csv").exists(), "it would describe rows that were not tested last"
 
 
-def test_best_is_found_without_a_config(run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_best_is_found_without_a_config(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(run.parents[2])
     assert main(["test", "--ckpt_path", "best", "--experiment", "tiny"]) == 0
     assert f"result: {Path('runs/tiny') / run.name / 'result.json'}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    ([], "test needs a checkpoint"),
-    (["--ckpt_path", "best"], "--experiment"),
-    (["--ckpt_path=last", "--experiment=nothing"], "no run of seed 0 with checkpoints/last.ckpt in runs/nothing"),
-])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "test needs a checkpoint"),
+        (["--ckpt_path", "best"], "--experiment"),
+        (["--ckpt_path=last", "--experiment=nothing"], "no run of seed 0 with checkpoints/last.ckpt in runs/nothing"),
+    ],
+)
 def test_a_checkpoint_that_is_not_told_or_not_there(
     words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,15 +110,18 @@ def test_a_checkpoint_that_is_not_told_or_not_there(
     assert "required" not in error
 
 
-@pytest.mark.parametrize(("words", "told"), [
-    (["--checkpoint.dirpath", "here"], "checkpoint.dirpath cannot be set"),
-    (["--checkpoint.filename", "x"], "checkpoint.filename cannot be set"),
-    (["--trainer.default_root_dir", "here"], "trainer.default_root_dir cannot be set"),
-    (["--trainer.enable_checkpointing", "false"], "trainer.enable_checkpointing cannot be set"),
-    (["--data.manifest", "gone.csv"], "no manifest at gone.csv"),
-    (["--data.split", "exact", "--data.fractions", "[1, 0, 0]"], "split 'val'"),
-    (["--data.size", "[0, 16, 16]"], "1 or more"),
-])
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--checkpoint.dirpath", "here"], "checkpoint.dirpath cannot be set"),
+        (["--checkpoint.filename", "x"], "checkpoint.filename cannot be set"),
+        (["--trainer.default_root_dir", "here"], "trainer.default_root_dir cannot be set"),
+        (["--trainer.enable_checkpointing", "false"], "trainer.enable_checkpointing cannot be set"),
+        (["--data.manifest", "gone.csv"], "no manifest at gone.csv"),
+        (["--data.split", "exact", "--data.fractions", "[1, 0, 0]"], "split 'val'"),
+        (["--data.size", "[0, 16, 16]"], "1 or more"),
+    ],
+)
 def test_what_is_refused_before_training_leaves_no_folder(
     words: list[str], told: str, tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

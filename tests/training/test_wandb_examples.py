@@ -19,7 +19,9 @@ from helpers.cli import bimcvr, newest_run
 def gallery(size: int) -> Gallery:
     names = [f"s{number}" for number in range(size)]
     plain = np.arange(size)
-    return Gallery(plain, names, plain // 2, plain, plain < 0, plain < 0, names, [frozenset({f"l{n % 3}", "a"}) for n in plain], {})
+    return Gallery(
+        plain, names, plain // 2, plain, plain < 0, plain < 0, names, [frozenset({f"l{n % 3}", "a"}) for n in plain], {}
+    )
 
 
 def test_examples_are_what_a_plain_sort_finds() -> None:
@@ -28,8 +30,13 @@ def test_examples_are_what_a_plain_sort_finds() -> None:
     image, text = (torch.randn(40, 6, generator=generator) for _ in range(2))
     examples = retrieved_examples(image, text, rows, seed=3)
     assert len(examples) == 2 * QUERIES * HITS
-    unit = {"volume": (image / image.norm(dim=1, keepdim=True)).numpy(), "report": (text / text.norm(dim=1, keepdim=True)).numpy()}
-    ranks = dict(zip(("text to image", "image to text"), rank_both(image, text, torch.as_tensor(rows.group)), strict=True))
+    unit = {
+        "volume": (image / image.norm(dim=1, keepdim=True)).numpy(),
+        "report": (text / text.norm(dim=1, keepdim=True)).numpy(),
+    }
+    ranks = dict(
+        zip(("text to image", "image to text"), rank_both(image, text, torch.as_tensor(rows.group)), strict=True)
+    )
     for query, found, row in examples:
         said = dict(zip(COLUMNS, row, strict=True))
         asking, answering = ("report", "volume") if said["direction"] == "text to image" else ("volume", "report")
@@ -44,8 +51,10 @@ def test_examples_are_what_a_plain_sort_finds() -> None:
 
 def test_the_choice_of_queries_is_the_seed_s_alone() -> None:
     rows, vectors = gallery(40), torch.randn(40, 6)
-    chosen = [{example.query for example in retrieved_examples(part, part, rows, seed)} for part, seed in
-              ((vectors, 1), (-vectors.flip(1), 1), (vectors, 2))]
+    chosen = [
+        {example.query for example in retrieved_examples(part, part, rows, seed)}
+        for part, seed in ((vectors, 1), (-vectors.flip(1), 1), (vectors, 2))
+    ]
     assert chosen[0] == chosen[1] != chosen[2]
 
 
@@ -109,8 +118,10 @@ def test_images_and_reports_only_where_asked_for_and_with_one_warning(
     assert main(["test", *tiny_config, *asked, "--ckpt_path", "best"]) == 0
     run = newest_run(tmp_path / "runs")
     folders = sorted(run.glob("wandb/offline-run-*"))
-    tables = {split: next(filter(None, (list(folder.glob(f"files/media/table/examples/{split}_*")) for folder in folders)))[0]
-              for split in ("val", "test")}
+    tables = {
+        split: next(filter(None, (list(folder.glob(f"files/media/table/examples/{split}_*")) for folder in folders)))[0]
+        for split in ("val", "test")
+    }
     for table in (json.loads(path.read_text()) for path in tables.values()):
         assert table["columns"][-2:] == ["volume", "report"]
         direction, query, found = (table["columns"].index(name) for name in ("direction", "query", "found"))
@@ -132,7 +143,17 @@ def test_without_a_logger_nothing_of_wandb_is_written(tiny_config: list[str], tm
 
 @pytest.mark.slow
 def test_with_two_processes_the_first_one_logs_and_neither_waits(tiny_config: list[str], tmp_path: Path) -> None:
-    done = bimcvr("fit", *tiny_config, "--trainer.logger", "true", "--trainer.devices", "2", "--trainer.strategy", "ddp", timeout=120)
+    done = bimcvr(
+        "fit",
+        *tiny_config,
+        "--trainer.logger",
+        "true",
+        "--trainer.devices",
+        "2",
+        "--trainer.strategy",
+        "ddp",
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     offline = list(newest_run(tmp_path / "runs").glob("wandb/offline-run-*"))
     assert len(offline) == 1

@@ -32,7 +32,10 @@ def demo(
     options += ["--data.manifest", str(cohort / "manifest.csv"), "--experiment", f"demo-{which}", "--runs", str(runs)]
     options += ["--seed_everything", str(seed)]
     for title, words in (
-        ("1/4 a cohort of phantom CTs with reports", ["phantom", str(cohort), "--patients", str(patients), "--seed", str(seed)]),
+        (
+            "1/4 a cohort of phantom CTs with reports",
+            ["phantom", str(cohort), "--patients", str(patients), "--seed", str(seed)],
+        ),
         ("2/4 train", ["fit", *options, "--ckpt_path", "last"]),
         ("3/4 test", ["test", *options, "--ckpt_path", "best"]),
     ):
@@ -44,14 +47,29 @@ def demo(
     manifest = ["--manifest", str(run / "manifest.csv"), "--root", str(cohort)]
     print(f'\n=== 4/4 index the test split, search: "{QUERY}" ===', flush=True)
     # the run's manifest has the split; the volumes that training cached lie beside the cohort's
-    code = main(["index", "--out", str(index), "--checkpoint", str(run / "checkpoints/best.ckpt"), *manifest, "--split", "test",
-                 "--cache", str(cohort / "cache")])
+    code = main(
+        [
+            "index",
+            "--out",
+            str(index),
+            "--checkpoint",
+            str(run / "checkpoints/best.ckpt"),
+            *manifest,
+            "--split",
+            "test",
+            "--cache",
+            str(cohort / "cache"),
+        ]
+    )
     if code:
         return code
     _search(index, directory / f"demo-{which}.png")
     words = ["evaluate", str(run / "embeddings.npz"), *manifest, "--page", str(directory / f"result-{which}.html")]
     print(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)}")
-    print(f"{(time.perf_counter() - began) / 60:.1f} minutes in all. The search page on this index:\n\n  python -m bimcvr serve {index}")
+    print(
+        f"{(time.perf_counter() - began) / 60:.1f} minutes in all. The search page on this index:\n\n  python -m bimcvr"
+        f" serve {index}"
+    )
     return 0
 
 
@@ -81,7 +99,10 @@ def _search(index: Path, picture: Path) -> None:
             axes[row, column].set_axis_off()
         title = [f"{hit.rank}. {hit.study_id}", f"score {hit.score:.3f}", *hit.labels]
         axes[0, column].set_title("\n".join(title), fontsize=8, va="bottom")
-    figure.suptitle(f'Phantom (synthetic data): top five of the test split for "{QUERY}"; left of picture = patient\'s right', fontsize=11)
+    figure.suptitle(
+        f'Phantom (synthetic data): top five of the test split for "{QUERY}"; left of picture = patient\'s right',
+        fontsize=11,
+    )
     figure.tight_layout()
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=80)

@@ -9,16 +9,21 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failing": "bold red"}
 
 
 def doctor(
-    experiment: Path | Sequence[Path] = (), cache: Path | None = None, index: Path | None = None, checkpoint: Path | None = None,
-    runs: Path = Path("runs"), json: bool = False,
+    experiment: Path | Sequence[Path] = (),
+    cache: Path | None = None,
+    index: Path | None = None,
+    checkpoint: Path | None = None,
+    runs: Path = Path("runs"),
+    json: bool = False,
 ) -> int:
     """Check what a run needs, line by line: ok, warning or failing, and for what is not ok what to do.
 
-    Nothing is downloaded and nothing is changed. Without `--experiment` the models of everything below `experiments` are looked
-    for, and an absent one is only a warning.
+    Nothing is downloaded and nothing is changed. Without `--experiment` the models of everything below `experiments`
+    are looked for, and an absent one is only a warning.
 
     Args:
-        experiment: a YAML file as given to fit, or several, `'[base.yaml, mine.yaml]'`, whose published models must be here.
+        experiment: a YAML file as given to fit, or several, `'[base.yaml, mine.yaml]'`, whose published models must be
+            here.
         cache: a cache folder to look through; without one, `cache` where it lies here.
         index: a search index to read through; without one, `index` where it lies here.
         checkpoint: a checkpoint to load.
@@ -35,7 +40,10 @@ def doctor(
     from bimcvr.presets import FOLDER
 
     configs = [experiment] if isinstance(experiment, Path) else experiment
-    lines = [*check_environment(runs), *check_weights(configs, local if (local := Path("experiments")).is_dir() else FOLDER)]
+    lines = [
+        *check_environment(runs),
+        *check_weights(configs, local if (local := Path("experiments")).is_dir() else FOLDER),
+    ]
     cache = cache or _default("cache", ".")
     index = index or _default("index", "index.json")
     lines += check_cache(cache) if cache else [_not_given("cache")]
@@ -57,7 +65,12 @@ def _default(name: str, holds: str) -> Path | None:
 
 
 def _not_given(what: str) -> Line:
-    return Line("warning", what, f"none was given and there is no ./{what}: not looked at", f"Name it, if you have one: --{what} FOLDER.")
+    return Line(
+        "warning",
+        what,
+        f"none was given and there is no ./{what}: not looked at",
+        f"Name it, if you have one: --{what} FOLDER.",
+    )
 
 
 def _print(lines: list[Line]) -> None:

@@ -16,7 +16,11 @@ from bimcvr.errors import UserError
 
 
 def rows_of(
-    manifest: Manifest, split: str, strategy: Strategy | None = None, seed: int = 0, fractions: Fractions = (0.7, 0.1, 0.2)
+    manifest: Manifest,
+    split: str,
+    strategy: Strategy | None = None,
+    seed: int = 0,
+    fractions: Fractions = (0.7, 0.1, 0.2),
 ) -> tuple[np.ndarray, Split]:
     """Return the accepted rows of a split (N,), or of the whole manifest for `all`, and how it was divided.
 
@@ -30,8 +34,10 @@ def rows_of(
     division = assign_splits(manifest, strategy, seed, fractions, allow_patient_overlap=True)
     rows = division.rows(split)
     if not len(rows):
-        raise UserError(f"The split '{split}' of {manifest.path} is empty ({division.strategy}: {division.shares()}). Choose another split "
-                        "(all: every accepted row), another strategy or other fractions.")
+        raise UserError(
+            f"The split '{split}' of {manifest.path} is empty ({division.strategy}: {division.shares()}). Choose"
+            " another split (all: every accepted row), another strategy or other fractions."
+        )
     return rows, division
 
 
@@ -44,7 +50,9 @@ def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: s
         division: how the manifest was divided.
         split: the rows' name: train, val, test or all.
     """
-    studies, patients, labels, reports = (manifest.column(name) for name in ("study_id", "patient_id", "labels", "report"))
+    studies, patients, labels, reports = (
+        manifest.column(name) for name in ("study_id", "patient_id", "labels", "report")
+    )
     cells = manifest.column("flags")
     flags = [split_list(cells[row]) for row in rows]
     texts = [normalised_text(reports[row]) for row in rows]
@@ -58,8 +66,12 @@ def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: s
         patient=[patients[row] or studies[row] for row in rows],
         labels=[split_list(labels[row]) for row in rows],
         description={
-            "split": split, "split_strategy": division.strategy, "split_shares": division.shares(),
-            "patient_overlap": division.patient_overlap, "manifest": str(manifest.path), "manifest_hash": manifest.digest,
+            "split": split,
+            "split_strategy": division.strategy,
+            "split_shares": division.shares(),
+            "patient_overlap": division.patient_overlap,
+            "manifest": str(manifest.path),
+            "manifest_hash": manifest.digest,
             "synthetic": manifest.is_phantom,
         },
     )
@@ -68,15 +80,22 @@ def make_gallery(manifest: Manifest, rows: np.ndarray, division: Split, split: s
 def make_probes(manifest: Manifest, rows: np.ndarray) -> list[Probe]:
     """Return every report of some rows with one thing changed, in each kind that applies to it.
 
-    The rows' `language` is read without its region (`en-US`, `ES`). Reports in a third language are left out with a warning.
+    The rows' `language` is read without its region (`en-US`, `ES`). Reports in a third language are left out with a
+    warning.
     """
     studies, reports, cells = (manifest.column(name) for name in ("study_id", "report", "language"))
     languages = {row: re.split("[-_]", cells[row].strip().lower())[0] for row in rows}
     others = Counter(name for name in languages.values() if name not in ("", "en", "es"))
     if others:
-        warnings.warn(f"{others.total()} reports are in languages without rules for counterfactual changes ({', '.join(sorted(others))}); "
-                      "the probes leave them out. The column `language` says en, es, or nothing to have it guessed.", stacklevel=2)
+        warnings.warn(
+            f"{others.total()} reports are in languages without rules for counterfactual changes"
+            f" ({', '.join(sorted(others))}); the probes leave them out. The column `language` says en, es, or nothing"
+            " to have it guessed.",
+            stacklevel=2,
+        )
     return [
         Probe(studies[row], f"{change.kind}: {change.finding}" if change.finding else change.kind, change.text)
-        for row in rows if languages[row] not in others for change in changed_reports(reports[row], languages[row], FINDING_SYNONYMS)
+        for row in rows
+        if languages[row] not in others
+        for change in changed_reports(reports[row], languages[row], FINDING_SYNONYMS)
     ]

@@ -97,17 +97,22 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
         root: the folder that `volume` is relative to; the manifest's own folder if None.
 
     Raises:
-        UserError: the file, a column or a study_id is missing, a study_id stands twice, or a split or status is unknown.
+        UserError: the file, a column or a study_id is missing, a study_id stands twice, or a split or status is
+            unknown.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no manifest at {path}. Give the path of a CSV file with the columns "
-                        f"{', '.join(REQUIRED)}; `python -m bimcvr phantom DIR` makes one to try.")
+        raise UserError(
+            f"There is no manifest at {path}. Give the path of a CSV file with the columns "
+            f"{', '.join(REQUIRED)}; `python -m bimcvr phantom DIR` makes one to try."
+        )
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         head = stream.readline()
     for mark, name in ((";", "semicolons"), ("\t", "tabs")):
         if mark in head and "," not in head:
-            raise UserError(f"{path} is separated by {name}; a manifest needs commas. Save it again as comma-separated CSV.")
+            raise UserError(
+                f"{path} is separated by {name}; a manifest needs commas. Save it again as comma-separated CSV."
+            )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -118,7 +123,9 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
         raise UserError(f"{path} cannot be read as a UTF-8 CSV file. {_MORE_CELLS}")
     table = table.fillna("").rename(columns=str.strip)
     if table.columns.has_duplicates:
-        raise UserError(f"{path} has the column '{table.columns[table.columns.duplicated()][0]}' twice. Remove or rename one.")
+        raise UserError(
+            f"{path} has the column '{table.columns[table.columns.duplicated()][0]}' twice. Remove or rename one."
+        )
     for name in set(table.columns) - {"report"}:
         table[name] = table[name].str.strip()
     for name in {"split", "status"} & set(table.columns):
@@ -169,8 +176,10 @@ def _check(table: pd.DataFrame, path: Path) -> None:
             hint = f" (is it the column '{near[0]}'? rename it)" if near else ""
             # where the header is absent, its place is taken by a report, which must not be shown
             named = [column for column in table.columns if column.isidentifier()]
-            raise UserError(f"{path} has no column '{name}'{hint}. Its first row must name the columns, and a manifest needs "
-                            f"{', '.join(REQUIRED)}; it has {', '.join(named) or 'none of them'}.")
+            raise UserError(
+                f"{path} has no column '{name}'{hint}. Its first row must name the columns, and a manifest needs "
+                f"{', '.join(REQUIRED)}; it has {', '.join(named) or 'none of them'}."
+            )
     if table.empty:
         raise UserError(f"{path} has no rows: a manifest needs one row a volume.")
     for name in ("study_id", "volume"):
@@ -180,16 +189,20 @@ def _check(table: pd.DataFrame, path: Path) -> None:
     twice = table["study_id"][table["study_id"].duplicated()]
     if len(twice):
         rows = np.flatnonzero(table["study_id"] == twice.iloc[0]) + 1
-        raise UserError(f"{path}: the study_id '{twice.iloc[0]}' stands in rows {', '.join(map(str, rows))}. Each row "
-                        "needs its own: name two volumes of one examination like ses-1_run-1 and ses-1_run-2.")
+        raise UserError(
+            f"{path}: the study_id '{twice.iloc[0]}' stands in rows {', '.join(map(str, rows))}. Each row "
+            "needs its own: name two volumes of one examination like ses-1_run-1 and ses-1_run-2."
+        )
     for name, known in (("split", SPLITS), ("status", STATUSES)):
         unknown = np.flatnonzero(~table[name].isin([*known, ""])) if name in table else np.empty(0, dtype=np.int64)
         if len(unknown):
             value = table[name].iloc[unknown[0]]
             # cells out of place may be a report's
             shown = f" '{value}'" if len(value) < 20 and " " not in value else ""
-            raise UserError(f"{path}, {_row(table, unknown[0])}: the {name}{shown} is unknown. "
-                            f"Use one of {', '.join(known)}, or leave the cell empty.")
+            raise UserError(
+                f"{path}, {_row(table, unknown[0])}: the {name}{shown} is unknown. "
+                f"Use one of {', '.join(known)}, or leave the cell empty."
+            )
 
 
 def _row(table: pd.DataFrame, row: int) -> str:

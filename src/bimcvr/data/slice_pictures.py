@@ -47,7 +47,8 @@ def strip(slices: Sequence[tuple[np.ndarray, float]], height: int, gap: int = 4)
 
     Args:
         slices: pictures (rows, columns) uint8 with their pixel aspects, like those of `middle_slices`.
-        height: of all, in pixels. A slice has its true proportions, as far as no side is more than four times the other.
+        height: of all, in pixels. A slice has its true proportions, as far as no side is more than four times the
+            other.
         gap: black columns between two.
 
     Returns:

@@ -61,7 +61,9 @@ def assign_splits(
         UserError: a needed column is missing, or a patient stands in two splits.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise UserError(f"The fractions {list(fractions)} are not three shares of train, val and test that add up to 1.")
+        raise UserError(
+            f"The fractions {list(fractions)} are not three shares of train, val and test that add up to 1."
+        )
     rows = manifest.accepted()
     name = [""] * len(manifest)
     chosen: str = strategy or _default(manifest, rows)
@@ -69,9 +71,11 @@ def assign_splits(
         name[row] = split
     overlap = _patient_overlap(manifest, name)
     if overlap and chosen.startswith("column") and not allow_patient_overlap:
-        raise UserError(f"{manifest.path}: {overlap[0]} has studies in more than one split ({len(overlap)} such patients), "
-                        "so test figures would be too high. Mend the `split` column, set data.split to patient_hash, "
-                        "or set data.allow_patient_overlap to true: every result will then say so.")
+        raise UserError(
+            f"{manifest.path}: {overlap[0]} has studies in more than one split ({len(overlap)} such patients), "
+            "so test figures would be too high. Mend the `split` column, set data.split to patient_hash, "
+            "or set data.allow_patient_overlap to true: every result will then say so."
+        )
     parameters = {"patient_hash": f", salt {seed}", "exact": f", seed {seed}"}.get(chosen, "")
     known = any(manifest.column("patient_id"))
     return Split(name, chosen + parameters, len(overlap) if known else None)
@@ -82,9 +86,11 @@ def patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fra
     patients = manifest.column("patient_id")
     missing = [row for row in rows if not patients[row]]
     if missing:
-        raise UserError(f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no patient_id, so the split by "
-                        "patient (patient_hash) cannot be made. Fill in the column patient_id, or set data.split to "
-                        "exact (by study, as the paper) or column.")
+        raise UserError(
+            f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no patient_id, so the split by"
+            " patient (patient_hash) cannot be made. Fill in the column patient_id, or set data.split to exact (by"
+            " study, as the paper) or column."
+        )
     return [_hash_split(patients[row], seed, fractions) for row in rows]
 
 
@@ -105,8 +111,11 @@ def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions)
     shards = manifest.column("shard")
     missing = [row for row in rows if not shards[row]]
     if missing:
-        raise UserError(f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no shard, so the split by shard "
-                        "cannot be made. Fill in a column `shard` with the archive each volume came from, or choose another data.split.")
+        raise UserError(
+            f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no shard, so the split by"
+            " shard cannot be made. Fill in a column `shard` with the archive each volume came from, or choose another"
+            " data.split."
+        )
     names = sorted({shards[row] for row in rows}, key=lambda name: (len(name), name))
     of_shard = dict(zip(names, _in_order(len(names), fractions), strict=True))
     return [of_shard[shards[row]] for row in rows]
@@ -115,8 +124,10 @@ def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions)
 def column(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
     """Take the manifest's `split` column; rows where it is empty stay unused."""
     if not any(manifest.column("split")):
-        raise UserError(f"{manifest.path} has no filled `split` column. Fill it with {', '.join(SPLITS)}, "
-                        "or set data.split to patient_hash.")
+        raise UserError(
+            f"{manifest.path} has no filled `split` column. Fill it with {', '.join(SPLITS)}, "
+            "or set data.split to patient_hash."
+        )
     return [manifest.column("split")[row] for row in rows]
 
 
@@ -127,12 +138,15 @@ def column_and_patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fra
     of_patient = {patients[row]: split for row, split in zip(rows, given, strict=True) if split and patients[row]}
     lacking = np.asarray([row for row, split in zip(rows, given, strict=True) if not split], dtype=np.int64)
     hashed = dict(zip(lacking.tolist(), patient_hash(manifest, lacking, seed, fractions), strict=True))
-    return [split or of_patient.get(patients[row]) or hashed[row]
-            for row, split in zip(rows, given, strict=True)]
+    return [split or of_patient.get(patients[row]) or hashed[row] for row, split in zip(rows, given, strict=True)]
 
 
 STRATEGIES: dict[str, Callable[[Manifest, np.ndarray, int, Fractions], list[str]]] = {
-    "patient_hash": patient_hash, "exact": exact, "row_order": row_order, "shard": shard, "column": column,
+    "patient_hash": patient_hash,
+    "exact": exact,
+    "row_order": row_order,
+    "shard": shard,
+    "column": column,
     "column, else patient_hash": column_and_patient_hash,
 }
 

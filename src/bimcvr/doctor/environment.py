@@ -38,13 +38,21 @@ def check_packages(distribution: str) -> Iterator[Line]:
     try:
         about = importlib.metadata.metadata(distribution)
     except importlib.metadata.PackageNotFoundError:
-        yield Line("warning", "packages", f"{distribution} runs from a folder and is not installed, so its ranges are not known",
-                   "`pip install --editable .` in the checkout.")
+        yield Line(
+            "warning",
+            "packages",
+            f"{distribution} runs from a folder and is not installed, so its ranges are not known",
+            "`pip install --editable .` in the checkout.",
+        )
         return
     wanted = about["Requires-Python"] or ""
     fits = platform.python_version() in SpecifierSet(wanted)
-    yield Line("ok" if fits else "failing", "python", f"{platform.python_version()} (wanted {wanted or 'any'})",
-               "" if fits else "Install a newer Python and make the environment anew: `make PYTHON=python3.11 install`.")
+    yield Line(
+        "ok" if fits else "failing",
+        "python",
+        f"{platform.python_version()} (wanted {wanted or 'any'})",
+        "" if fits else "Install a newer Python and make the environment anew: `make PYTHON=python3.11 install`.",
+    )
     needed = [Requirement(text) for text in importlib.metadata.requires(distribution) or []]
     needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
     right = 0
@@ -52,7 +60,12 @@ def check_packages(distribution: str) -> Iterator[Line]:
         try:
             version = importlib.metadata.version(one.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Line("failing", one.name, f"absent (wanted {one.specifier or 'any version'})", f"`pip install '{one}'`. {_AGAIN}")
+            yield Line(
+                "failing",
+                one.name,
+                f"absent (wanted {one.specifier or 'any version'})",
+                f"`pip install '{one}'`. {_AGAIN}",
+            )
             continue
         if one.specifier.contains(version, prereleases=True):
             right += 1
@@ -72,25 +85,42 @@ def _check_torch() -> Iterator[Line]:
     try:
         yield Line("ok", "torchvision", str(importlib.import_module("torchvision").__version__))
     except Exception as error:  # from another index than torch: `operator torchvision::nms does not exist`
-        yield Line("failing", "torchvision", f"does not fit torch {torch.__version__} ({type(error).__name__}: {error})",
-                   "Install torch and torchvision from the same index, in one command.")
+        yield Line(
+            "failing",
+            "torchvision",
+            f"does not fit torch {torch.__version__} ({type(error).__name__}: {error})",
+            "Install torch and torchvision from the same index, in one command.",
+        )
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(number)
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: use trainer.precision 16-mixed"
             yield Line("ok", f"GPU {number}", f"{about.name}, {about.total_memory / _GB:.0f} GB, {bf16}")
         if torch.cuda.device_count() > 1 and not torch.distributed.is_nccl_available():
-            yield Line("failing", "NCCL", "absent from this torch", "Several GPUs need it: install PyTorch's CUDA build for Linux.")
+            yield Line(
+                "failing",
+                "NCCL",
+                "absent from this torch",
+                "Several GPUs need it: install PyTorch's CUDA build for Linux.",
+            )
         return
     try:
         card = _card()
     except subprocess.TimeoutExpired as error:
-        yield Line("failing", "GPU", f"nvidia-smi has not answered within {error.timeout:.0f} s: the driver hangs",
-                   "Restart the machine, or load its driver anew.")
+        yield Line(
+            "failing",
+            "GPU",
+            f"nvidia-smi has not answered within {error.timeout:.0f} s: the driver hangs",
+            "Restart the machine, or load its driver anew.",
+        )
         return
     if card:
-        yield Line("failing", "GPU", f"{card} is there, but torch ({build}) cannot use it",
-                   "Install a torch build for the driver's CUDA version (`nvidia-smi` shows it), or a newer driver.")
+        yield Line(
+            "failing",
+            "GPU",
+            f"{card} is there, but torch ({build}) cannot use it",
+            "Install a torch build for the driver's CUDA version (`nvidia-smi` shows it), or a newer driver.",
+        )
     else:
         yield Line("warning", "GPU", "none", "Phantoms train on a CPU in minutes; the paper's models need GPUs.")
 
@@ -108,8 +138,11 @@ def _check_processor() -> Line:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
-    hint = ("avx512_bf16: on this CPU trainer.precision bf16-mixed is the faster one" if "avx512_bf16" in flags
-            else "no avx512_bf16: on this CPU keep trainer.precision 32-true")
+    hint = (
+        "avx512_bf16: on this CPU trainer.precision bf16-mixed is the faster one"
+        if "avx512_bf16" in flags
+        else "no avx512_bf16: on this CPU keep trainer.precision 32-true"
+    )
     return Line("ok", "CPU", f"{cores} cores; {hint}")
 
 
@@ -118,7 +151,9 @@ def _check_memory() -> Line:
     limit = _CGROUP.read_text().strip() if _CGROUP.is_file() else "max"
     total = min(total, int(limit)) if limit.isdigit() else total
     if total < _LOW_MEMORY:
-        return Line("warning", "memory", f"{total / _GB:.1f} GB", "Keep data.num_workers at 0 or 1 and data.batch_size small.")
+        return Line(
+            "warning", "memory", f"{total / _GB:.1f} GB", "Keep data.num_workers at 0 or 1 and data.batch_size small."
+        )
     return Line("ok", "memory", f"{total / _GB:.1f} GB")
 
 
@@ -127,7 +162,9 @@ def _check_disk(folder: Path) -> Line:
     free = shutil.disk_usage(there).free
     found = f"{free / _GB:.0f} GB free at {there.resolve()}"
     if free < _NO_DISK:
-        return Line("failing", "disk", found, "Free some space: a checkpoint would not fit. Old runs and caches can be deleted.")
+        return Line(
+            "failing", "disk", found, "Free some space: a checkpoint would not fit. Old runs and caches can be deleted."
+        )
     if free < _LOW_DISK:
         return Line("warning", "disk", found, "BIMCV-R's cache takes 77 GB at 96×224×224; phantoms take a few.")
     return Line("ok", "disk", found)

@@ -19,22 +19,41 @@ _STALE = 3600.0  # seconds after which nobody writes to a temporary file any mor
 def check_cache(folder: Path) -> Iterator[Line]:
     """Look at a cache folder: readable, whole in a sample, free of leftovers."""
     if not folder.is_dir():
-        yield Line("failing", "cache", f"there is no folder {folder}", "Make it: `python -m bimcvr cache MANIFEST --folder FOLDER`.")
+        yield Line(
+            "failing",
+            "cache",
+            f"there is no folder {folder}",
+            "Make it: `python -m bimcvr cache MANIFEST --folder FOLDER`.",
+        )
         return
     try:
         entries = sorted(folder.glob("*/[!.]*.ct"))
         left = [path for path in folder.rglob(".writing-*") if time.time() - path.stat().st_mtime > _STALE]
         size = sum(path.stat().st_size for path in entries)
     except OSError as error:
-        yield Line("failing", "cache", f"{folder} cannot be read ({error.strerror})", "Mend its permissions, or name another folder.")
+        yield Line(
+            "failing",
+            "cache",
+            f"{folder} cannot be read ({error.strerror})",
+            "Mend its permissions, or name another folder.",
+        )
         return
     if not entries:
-        yield Line("warning", "cache", f"{folder} has no volumes", "`python -m bimcvr cache MANIFEST` fills it, and so does `fit`.")
+        yield Line(
+            "warning",
+            "cache",
+            f"{folder} has no volumes",
+            "`python -m bimcvr cache MANIFEST` fills it, and so does `fit`.",
+        )
     else:
         yield _check_entries(entries, f"{len(entries)} volumes, {size / 1e9:.2f} GB")
     if left:
-        yield Line("warning", "cache leftovers", f"{len(left)} temporary files of killed processes, the first {left[0]}",
-                   f"Delete them while nothing runs: `find {folder} -name '.writing-*' -mmin +60 -delete`.")
+        yield Line(
+            "warning",
+            "cache leftovers",
+            f"{len(left)} temporary files of killed processes, the first {left[0]}",
+            f"Delete them while nothing runs: `find {folder} -name '.writing-*' -mmin +60 -delete`.",
+        )
 
 
 def _check_entries(entries: list[Path], found: str) -> Line:
@@ -42,8 +61,13 @@ def _check_entries(entries: list[Path], found: str) -> Line:
     sample = entries[::step]
     damaged = [path for path in sample if not _whole(path)]
     if damaged:
-        return Line("failing", "cache", f"{found}; {len(damaged)} of {len(sample)} looked at are damaged, the first {damaged[0]}",
-                    "Delete them: they are made again from their sources. `python -m bimcvr cache MANIFEST --verify` looks at all.")
+        return Line(
+            "failing",
+            "cache",
+            f"{found}; {len(damaged)} of {len(sample)} looked at are damaged, the first {damaged[0]}",
+            "Delete them: they are made again from their sources. `python -m bimcvr cache MANIFEST --verify` looks at"
+            " all.",
+        )
     return Line("ok", "cache", f"{found}; {len(sample)} looked at are whole")
 
 
@@ -71,12 +95,24 @@ def check_checkpoint(path: Path) -> Line:
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
     except Exception as error:  # zip, pickle and a missing key each have their own
-        return Line("failing", "checkpoint", f"{path} cannot be read with weights_only ({type(error).__name__})",
-                    "It is damaged, or not of this project's `fit`. Take last.ckpt beside it, or train again.")
-    spoilt = [name for name, value in state.items() if name != "first_sd" and value.is_floating_point() and not torch.isfinite(value).all()]
+        return Line(
+            "failing",
+            "checkpoint",
+            f"{path} cannot be read with weights_only ({type(error).__name__})",
+            "It is damaged, or not of this project's `fit`. Take last.ckpt beside it, or train again.",
+        )
+    spoilt = [
+        name
+        for name, value in state.items()
+        if name != "first_sd" and value.is_floating_point() and not torch.isfinite(value).all()
+    ]
     if spoilt:
-        return Line("failing", "checkpoint", f"{path}: {len(spoilt)} tensors are not finite, the first {spoilt[0]}",
-                    "Its training diverged: train again with a lower rate or trainer.gradient_clip_val 1.0.")
+        return Line(
+            "failing",
+            "checkpoint",
+            f"{path}: {len(spoilt)} tensors are not finite, the first {spoilt[0]}",
+            "Its training diverged: train again with a lower rate or trainer.gradient_clip_val 1.0.",
+        )
     try:
         with without_network(), warnings.catch_warnings(action="ignore"):
             model = Retriever.load_from_checkpoint(path, map_location="cpu", weights_only=True)
@@ -84,12 +120,24 @@ def check_checkpoint(path: Path) -> Line:
         return Line("failing", "checkpoint", f"{path} is whole, but a part of its model is not here", str(error))
     except Exception as error:  # whatever another version's arguments or shapes make the classes raise
         first = " ".join(str(error).split())[:200]
-        return Line("failing", "checkpoint", f"{path} does not fit this version's model ({type(error).__name__}: {first})",
-                    "Use the commit that config.yaml's run states in result.json (`git_commit`), or train again.")
+        return Line(
+            "failing",
+            "checkpoint",
+            f"{path} does not fit this version's model ({type(error).__name__}: {first})",
+            "Use the commit that config.yaml's run states in result.json (`git_commit`), or train again.",
+        )
     if not (path.parent.parent / "config.yaml").is_file():
-        return Line("warning", "checkpoint", f"{path} loads, but has no config.yaml in the folder above it",
-                    "Keep a run folder together, or name the config with --config.")
-    return Line("ok", "checkpoint", f"{path} loads: {sum(value.numel() for value in state.values()):,} values, E = {model.embed_dim}")
+        return Line(
+            "warning",
+            "checkpoint",
+            f"{path} loads, but has no config.yaml in the folder above it",
+            "Keep a run folder together, or name the config with --config.",
+        )
+    return Line(
+        "ok",
+        "checkpoint",
+        f"{path} loads: {sum(value.numel() for value in state.values()):,} values, E = {model.embed_dim}",
+    )
 
 
 def check_wandb(runs: Path) -> Line:
@@ -97,9 +145,15 @@ def check_wandb(runs: Path) -> Line:
     mode = os.environ.get("WANDB_MODE", "offline")
     waiting = len(list(runs.glob("*/*/wandb/offline-run-*"))) if runs.is_dir() else 0
     if mode == "online" and "WANDB_API_KEY" not in os.environ and not _in_netrc():
-        return Line("failing", "W&B", "WANDB_MODE is online, but nobody is logged in",
-                    "`wandb login`, or WANDB_API_KEY; or unset WANDB_MODE: runs are then kept here, for `wandb sync`.")
-    return Line("ok", "W&B", f"{mode}; {waiting} offline runs below {runs}" + ("" if mode == "online" else ": nothing is sent"))
+        return Line(
+            "failing",
+            "W&B",
+            "WANDB_MODE is online, but nobody is logged in",
+            "`wandb login`, or WANDB_API_KEY; or unset WANDB_MODE: runs are then kept here, for `wandb sync`.",
+        )
+    return Line(
+        "ok", "W&B", f"{mode}; {waiting} offline runs below {runs}" + ("" if mode == "online" else ": nothing is sent")
+    )
 
 
 def _in_netrc() -> bool:

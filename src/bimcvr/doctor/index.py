@@ -18,12 +18,20 @@ _ROWS = 65536
 
 
 def check_index(folder: Path) -> Line:
-    """Look whether a search index opens, its rows and vectors are in step, and each vector is one that can be ranked."""
+    """Look whether a search index opens, its rows and vectors are in step.
+
+    Each vector is one that can be ranked.
+    """
     from bimcvr.search.index.reader import Index
 
     try:
         with Index.open(folder) as opened:
-            wrong = _count_fault(opened) or _prompts_fault(opened) or _vector_fault(opened, "image") or _vector_fault(opened, "text")
+            wrong = (
+                _count_fault(opened)
+                or _prompts_fault(opened)
+                or _vector_fault(opened, "image")
+                or _vector_fault(opened, "text")
+            )
             keywords = len(opened.prompts.labels) if opened.prompts else 0
             studies, complete, model = len(opened), opened.commit.complete, opened.facts.get("checkpoint", "")
     except UserError as error:
@@ -34,10 +42,19 @@ def check_index(folder: Path) -> Line:
         return Line("failing", "index", f"{folder}: {wrong}", _AGAIN)
     found = f"{folder}: {studies} studies, {keywords} keywords, rows and vectors in step"
     if not complete:
-        return Line("warning", "index", f"{found}, but its last run did not come to its end", "Run the same `index` again: it goes on.")
+        return Line(
+            "warning",
+            "index",
+            f"{found}, but its last run did not come to its end",
+            "Run the same `index` again: it goes on.",
+        )
     if model and not Path(model).is_file():
-        return Line("warning", "index", f"{found}, but its model {model} is not there: no text or volume can be asked",
-                    "Put it back, or name where it lies now: `search` and `serve` take --checkpoint FILE.")
+        return Line(
+            "warning",
+            "index",
+            f"{found}, but its model {model} is not there: no text or volume can be asked",
+            "Put it back, or name where it lies now: `search` and `serve` take --checkpoint FILE.",
+        )
     return Line("ok", "index", found)
 
 
@@ -68,5 +85,8 @@ def _vector_fault(opened: "Index", stream: str) -> str:
         length = np.linalg.norm(vectors.values[vectors.slot[start : start + _ROWS]].astype(np.float64), axis=1)
         bad = np.flatnonzero(~(np.abs(length - 1) <= _LENGTH))  # so asked, NaN is bad
         if len(bad):
-            return f"the {stream} vector of study {opened.study_ids[start + bad[0]]} has the length {length[bad[0]]:.3g}, not 1"
+            return (
+                f"the {stream} vector of study {opened.study_ids[start + bad[0]]} has the length {length[bad[0]]:.3g},"
+                " not 1"
+            )
     return ""

@@ -1,4 +1,7 @@
-"""Whether published models that a configuration names are on this machine: each is built as `fit` does, without the network."""
+"""Whether published models that a configuration names are on this machine.
+
+Each is built as `fit` does, without the network.
+"""
 
 import contextlib
 import importlib
@@ -22,7 +25,8 @@ def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[Line]:
 
     Args:
         configs: what the user is about to run: an absent model is failing.
-        experiments: folder of experiments that is looked through where no config is given: an absent model is a warning.
+        experiments: folder of experiments that is looked through where no config is given: an absent model is a
+            warning.
     """
     files = list(configs) or sorted(experiments.glob("*/*.yaml"))
     named: dict[str, tuple[dict[str, Any], list[str]]] = {}
@@ -61,7 +65,10 @@ def _parts(content: Any) -> Iterator[dict[str, Any]]:
 def _check(part: dict[str, Any], where: list[str], absent: State) -> Line:
     module, name = part["class_path"].rsplit(".", 1)
     arguments = part["init_args"]
-    what = f"weights: {' '.join(str(arguments[key]) for key in ('model', 'pretrained', 'weights') if arguments.get(key)) or name}"
+    what = (
+        "weights:"
+        f" {' '.join(str(arguments[key]) for key in ('model', 'pretrained', 'weights') if arguments.get(key)) or name}"
+    )
     users = ", ".join(sorted(where)[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
     try:
         with without_network():

@@ -40,19 +40,33 @@ class Embeddings:
 
     def only(self, rows: list[int]) -> "Embeddings":
         """Return those of some rows, in their order; prompts and probes as they are."""
-        return replace(self, study_id=[self.study_id[row] for row in rows], image=self.image[rows], text=self.text[rows])
+        return replace(
+            self, study_id=[self.study_id[row] for row in rows], image=self.image[rows], text=self.text[rows]
+        )
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Write an `.npz` file without pickles, whole or not at all."""
-    arrays = {"study_id": _texts(embeddings.study_id), "image": embeddings.image.numpy(), "text": embeddings.text.numpy()}
+    arrays = {
+        "study_id": _texts(embeddings.study_id),
+        "image": embeddings.image.numpy(),
+        "text": embeddings.text.numpy(),
+    }
     if embeddings.prompts is not None:
         prompts = embeddings.prompts
-        arrays |= {"prompt": _texts(prompts.sentence), "prompt_label": _texts(prompts.label),
-                   "prompt_denies": np.array(prompts.denies, dtype=bool), "prompt_embedding": prompts.vector.numpy()}
+        arrays |= {
+            "prompt": _texts(prompts.sentence),
+            "prompt_label": _texts(prompts.label),
+            "prompt_denies": np.array(prompts.denies, dtype=bool),
+            "prompt_embedding": prompts.vector.numpy(),
+        }
     if embeddings.probes is not None:
         probes = embeddings.probes
-        arrays |= {"probe_study": _texts(probes.study_id), "probe_kind": _texts(probes.kind), "probe_embedding": probes.vector.numpy()}
+        arrays |= {
+            "probe_study": _texts(probes.study_id),
+            "probe_kind": _texts(probes.kind),
+            "probe_embedding": probes.vector.numpy(),
+        }
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -69,22 +83,30 @@ def load_embeddings(path: Path) -> Embeddings:
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
-            raise UserError(f"{path} is a single array, not an .npz file. Name it .npy, with --text and --ids beside it.")
+            raise UserError(
+                f"{path} is a single array, not an .npz file. Name it .npy, with --text and --ids beside it."
+            )
         with content:
             arrays = {name: np.asarray(content[name]) for name in content.files}
     except _UNREADABLE as error:
-        raise UserError(f"{path} is not an .npz file of plain arrays ({type(error).__name__}: {error}). Write it with numpy.savez, "
-                        "names as fixed-width text (dtype str), nothing as objects: pickles are refused.") from error
+        raise UserError(
+            f"{path} is not an .npz file of plain arrays ({type(error).__name__}: {error}). Write it with numpy.savez, "
+            "names as fixed-width text (dtype str), nothing as objects: pickles are refused."
+        ) from error
     for name in ("study_id", "image", "text"):
         if name not in arrays:
-            raise UserError(f"{path} has no array '{name}'. Embeddings need study_id (N,), image (N, E) and text (N, E).")
+            raise UserError(
+                f"{path} has no array '{name}'. Embeddings need study_id (N,), image (N, E) and text (N, E)."
+            )
     embeddings = checked(_names(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path))
     width = embeddings.image.shape[1]
     return replace(embeddings, prompts=_prompts(arrays, width, path), probes=_probes(arrays, width, path))
 
 
 def load_arrays(image: Path, text: Path, ids: Path) -> Embeddings:
-    """Read two `.npy` arrays and a list of study ids (`.csv` with a column study_id, `.txt` with one a line, or `.npy`).
+    """Read two `.npy` arrays and a list of study ids (`.csv` with a column study_id, `.txt` with one a line.
+
+    Or `.npy`).
 
     Raises:
         UserError: as `load_embeddings`.
@@ -100,15 +122,22 @@ def checked(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str
     """
     count = len(study_id)
     if image.ndim != 2 or image.shape != text.shape or len(image) != count:
-        raise UserError(f"{where}: image {image.shape} and text {text.shape} are not both ({count}, E) for its {count} study_id. Both "
-                        "streams need one vector a study, of one width.")
+        raise UserError(
+            f"{where}: image {image.shape} and text {text.shape} are not both ({count}, E) for its {count} study_id."
+            " Both streams need one vector a study, of one width."
+        )
     if not count:
         raise UserError(f"{where} holds no study.")
     if len(set(study_id)) < count:
         twice = next(name for place, name in enumerate(study_id) if name in study_id[:place])
-        raise UserError(f"{where}: the study_id '{twice}' stands more than once ({count - len(set(study_id))} repeated in all). Keep one "
-                        "row a study: repeated rows would be scored as ties.")
-    vectors = [_scorable(table, name, where, lambda row: f"study {study_id[row]}") for name, table in (("image", image), ("text", text))]
+        raise UserError(
+            f"{where}: the study_id '{twice}' stands more than once ({count - len(set(study_id))} repeated in all)."
+            " Keep one row a study: repeated rows would be scored as ties."
+        )
+    vectors = [
+        _scorable(table, name, where, lambda row: f"study {study_id[row]}")
+        for name, table in (("image", image), ("text", text))
+    ]
     return Embeddings(study_id, image=vectors[0], text=vectors[1])
 
 
@@ -122,7 +151,10 @@ def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts |
     said = [value.strip().lower() for value in _names(denies, f"{path}: 'prompt_denies'")]
     if not set(said) <= _TRUTH.keys():
         odd = next(value for value in said if value not in _TRUTH)
-        raise UserError(f"{path}: prompt_denies holds '{odd[:20]}'; it says of each prompt whether it denies: False or True, 0 or 1.")
+        raise UserError(
+            f"{path}: prompt_denies holds '{odd[:20]}'; it says of each prompt whether it denies: False or True, 0"
+            " or 1."
+        )
     sentence, label = (_names(arrays[name], f"{path}: '{name}'") for name in ("prompt", "prompt_label"))
     return Prompts(sentence, label, [_TRUTH[value] for value in said], vector)
 
@@ -141,7 +173,10 @@ def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], 
         if other not in arrays or arrays[other].shape != table.shape[:1]:
             raise UserError(f"{path}: '{name}' {table.shape} needs '{other}' beside it, one a row.")
     if table.ndim != 2 or table.shape[1] != width:
-        raise UserError(f"{path}: '{name}' has the shape {table.shape}, not (…, {width}): prompts, reports and volumes share one space.")
+        raise UserError(
+            f"{path}: '{name}' has the shape {table.shape}, not (…, {width}): prompts, reports and volumes share one"
+            " space."
+        )
     return _scorable(table, name.split("_")[0], str(path))
 
 
@@ -151,7 +186,9 @@ def _scorable(table: np.ndarray, name: str, where: str, row_name: Callable[[int]
         vectors = torch.from_numpy(np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("=")))
         UnitVectors(vectors, name, torch.device("cpu"), row_name)
     except TypeError as error:
-        raise UserError(f"{where}: the {name} embeddings are {table.dtype}, not floats: save them as float32") from error
+        raise UserError(
+            f"{where}: the {name} embeddings are {table.dtype}, not floats: save them as float32"
+        ) from error
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     return vectors.float()
@@ -163,14 +200,18 @@ def _array(path: Path, content: str) -> np.ndarray:
     except _UNREADABLE as error:
         raise UserError(f"{path} is not an .npy file of {content} ({type(error).__name__}: {error}).") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{path} is an .npz archive, not an .npy file of {content}. Save the one array with numpy.save.")
+        raise UserError(
+            f"{path} is an .npz archive, not an .npy file of {content}. Save the one array with numpy.save."
+        )
     return array
 
 
 def _names(array: np.ndarray, what: str) -> list[str]:
     """Return a column of names; bytes are read as UTF-8."""
     if array.ndim != 1:
-        raise UserError(f"{what} has the shape {array.shape}. It needs one name a row, (N,): pass it through numpy.ravel.")
+        raise UserError(
+            f"{what} has the shape {array.shape}. It needs one name a row, (N,): pass it through numpy.ravel."
+        )
     try:
         return [name.decode() if isinstance(name, bytes) else str(name) for name in array.tolist()]
     except UnicodeDecodeError as error:
@@ -179,7 +220,10 @@ def _names(array: np.ndarray, what: str) -> list[str]:
 
 def _ids(path: Path) -> list[str]:
     if not path.is_file():
-        raise UserError(f"There is no list of study ids at {path}: a .csv with a column study_id, a .txt with one a line, or an .npy.")
+        raise UserError(
+            f"There is no list of study ids at {path}: a .csv with a column study_id, a .txt with one a line, or an"
+            " .npy."
+        )
     if path.suffix == ".npy":
         return _names(_array(path, "plain text"), str(path))
     try:
@@ -189,8 +233,10 @@ def _ids(path: Path) -> list[str]:
 
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except ValueError as error:  # not UTF-8; pandas: empty, or no table
-        raise UserError(f"{path} is not a list of study ids ({type(error).__name__}: {error}). Save it as UTF-8: a .csv with a column "
-                        "study_id, or one id a line.") from error
+        raise UserError(
+            f"{path} is not a list of study ids ({type(error).__name__}: {error}). Save it as UTF-8: a .csv with a"
+            " column study_id, or one id a line."
+        ) from error
     if "study_id" not in table:
         raise UserError(f"{path} has no column 'study_id'; it has {', '.join(map(str, table.columns))}.")
     return [str(name).strip() for name in table["study_id"]]

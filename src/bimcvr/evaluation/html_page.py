@@ -38,12 +38,28 @@ def write_page(
     group = right_answers(gallery, rule)
     ranked = dict(zip(WAYS, rank_both(embeddings.image, embeddings.text, group), strict=True))
     metrics = result["metrics"]
-    write_text(path, render(
-        "evaluation/page.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, result=result, about=result["about"],
-        ways=WAYS, facts=_facts(result), headlines=_headlines(result), window=CHEST_WINDOW, shown=shown, bounds=bounds, signed=signed,
-        histogram=rank_histogram(ranked, group), curve=recall_curve(ranked, group, gallery.patient, draws), draws=draws,
-        lift=_lift_name(metrics.get("keyword", {})), cases=worst_cases(embeddings, gallery, group, ranked, manifest),
-    ))
+    write_text(
+        path,
+        render(
+            "evaluation/page.html",
+            synthetic=manifest.is_phantom,
+            has_patients=manifest.has_patients,
+            result=result,
+            about=result["about"],
+            ways=WAYS,
+            facts=_facts(result),
+            headlines=_headlines(result),
+            window=CHEST_WINDOW,
+            shown=shown,
+            bounds=bounds,
+            signed=signed,
+            histogram=rank_histogram(ranked, group),
+            curve=recall_curve(ranked, group, gallery.patient, draws),
+            draws=draws,
+            lift=_lift_name(metrics.get("keyword", {})),
+            cases=worst_cases(embeddings, gallery, group, ranked, manifest),
+        ),
+    )
 
 
 def shown(name: str, value: float | None) -> str:
@@ -76,16 +92,22 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "Queries with ties": ", ".join(f"{ties[way]} {title}" for way, title in WAYS.items()),
         "Intervals": result["interval"],
         "Manifest": f"{about['manifest']}, hash {about['manifest_hash']}",
-        "Encoders": ", ".join(str(about[name]) for name in ("volume_encoder", "text_encoder", "text_model") if about.get(name)),
-        "Embeddings": ", ".join(f"{name} {f'(sha256 {digest[:12]}…)' if digest else ''}".strip()
-                                for name, digest in about.get("embeddings", {}).items()),
+        "Encoders": ", ".join(
+            str(about[name]) for name in ("volume_encoder", "text_encoder", "text_model") if about.get(name)
+        ),
+        "Embeddings": ", ".join(
+            f"{name} {f'(sha256 {digest[:12]}…)' if digest else ''}".strip()
+            for name, digest in about.get("embeddings", {}).items()
+        ),
         "Checkpoint": str(about.get("checkpoint", "")),
         "Commit": str(about.get("git_commit", "")),
         "Seed": str(about["seed"]),
     }
     if "runs" in result:
-        facts["Runs"] = (f"{result['runs']}: figures are means over them, ± the standard deviation over them; the two charts and "
-                         "the worst queries are of the first run")
+        facts["Runs"] = (
+            f"{result['runs']}: figures are means over them, ± the standard deviation over them; the two charts and "
+            "the worst queries are of the first run"
+        )
     return {name: text for name, text in facts.items() if text}
 
 
@@ -99,9 +121,10 @@ def _headlines(result: dict[str, Any]) -> list[str]:
         if name is None:
             continue
         lines.append(
-            f"Given {query}, the right {answer} is among the first {name.removeprefix('R@')} of {result['n_gallery']} in "
-            f"{shown(name, of[name])} {bounds(name, result['intervals'][way].get(name))} of the searches (chance "
-            f"{shown(name, result['chance'][name])}); its median rank is {shown('MdR', of['MdR']).removesuffix('.0')}.")
+            f"Given {query}, the right {answer} is among the first {name.removeprefix('R@')} of {result['n_gallery']}"
+            f" in {shown(name, of[name])} {bounds(name, result['intervals'][way].get(name))} of the searches (chance"
+            f" {shown(name, result['chance'][name])}); its median rank is {shown('MdR', of['MdR']).removesuffix('.0')}."
+        )
     return lines
 
 

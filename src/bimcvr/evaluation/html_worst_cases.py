@@ -88,23 +88,40 @@ def worst_cases(
     images, texts = UnitVectors(embeddings.image, "image", cpu), UnitVectors(embeddings.text, "text", cpu)
     ways = {"text_to_image": (texts, images), "image_to_text": (images, texts)}
     chosen = {way: _worst(ranked[way], group, SHOWN[way], one_a_group=way == "text_to_image") for way in ways}
-    scores = {way: query.exact(torch.tensor(chosen[way], dtype=torch.long)) @ items.exact(slice(None)).T
-              for way, (query, items) in ways.items()}
+    scores = {
+        way: query.exact(torch.tensor(chosen[way], dtype=torch.long)) @ items.exact(slice(None)).T
+        for way, (query, items) in ways.items()
+    }
     best = {way: score.argsort(dim=1, descending=True, stable=True)[:, :TOP].tolist() for way, score in scores.items()}
     places = {place for way in ways for line in [chosen[way], *best[way]] for place in line}
-    pictures = {place: _pictures(manifest, int(gallery.rows[place])) for place in track(sorted(places), description="slices for the page")}
+    pictures = {
+        place: _pictures(manifest, int(gallery.rows[place]))
+        for place in track(sorted(places), description="slices for the page")
+    }
     reports, flags = manifest.column("report"), manifest.column("flags")
 
     def item(place: int, query: int, score: Tensor) -> Item:
         labels = [(label, label in gallery.labels[query]) for label in sorted(gallery.labels[place])]
         row = gallery.rows[place]
-        return Item(gallery.study_id[place], score[place].item(), labels, flags[row].replace(";", ", "), reports[row],
-                    bool(group[place] == group[query]), pictures[place])
+        return Item(
+            gallery.study_id[place],
+            score[place].item(),
+            labels,
+            flags[row].replace(";", ", "),
+            reports[row],
+            bool(group[place] == group[query]),
+            pictures[place],
+        )
 
     return {
         way: [
-            Case(item(query, query, score), ranked[way].expected[query].item(), int(ranked[way].tied_wrong[query]),
-                 int((group == group[query]).sum()), [item(place, query, score) for place in top])
+            Case(
+                item(query, query, score),
+                ranked[way].expected[query].item(),
+                int(ranked[way].tied_wrong[query]),
+                int((group == group[query]).sum()),
+                [item(place, query, score) for place in top],
+            )
             for query, score, top in zip(chosen[way], scores[way], best[way], strict=True)
         ]
         for way in ways
@@ -131,4 +148,6 @@ def _pictures(manifest: Manifest, row: int) -> Pictures:
     except (UserError, OSError) as error:
         return Pictures({}, str(error))
     planes = zip(("axial", "coronal"), middle_slices(volume.hu, volume.spacing), strict=False)
-    return Pictures({name: png_uri(fit_in(grey(plane, CHEST_WINDOW), aspect, SIDE)) for name, (plane, aspect) in planes})
+    return Pictures(
+        {name: png_uri(fit_in(grey(plane, CHEST_WINDOW), aspect, SIDE)) for name, (plane, aspect) in planes}
+    )

@@ -34,8 +34,8 @@ def raw_against_audited(
         rule: which answers are right.
 
     Returns:
-        `whole`, `sound` and `whole_cut`, each with n, metrics, intervals (of the cut: 2.5 and 97.5 % of the 200 cuts) and
-        chance; and the noise `ceiling` of the whole split and of the sound rows.
+        `whole`, `sound` and `whole_cut`, each with n, metrics, intervals (of the cut: 2.5 and 97.5 % of the 200 cuts)
+        and chance; and the noise `ceiling` of the whole split and of the sound rows.
     """
     places = list(range(len(gallery.rows)))
     sound = [place for place in places if not gallery.flagged[place]]
@@ -54,13 +54,16 @@ def _part(
     rows = gallery.only(places)
     of = mean_outcomes([run.only(list(places)) for run in runs], rows, ks, rule)
     return {
-        "n": len(places), "metrics": {way: summary(of[way]) for way in WAYS},
+        "n": len(places),
+        "metrics": {way: summary(of[way]) for way in WAYS},
         "intervals": {way: intervals(of[way], rows.patient, draws.seed, draws.resamples) for way in WAYS},
         "chance": chance(right_answers(rows, rule), ks),
     }
 
 
-def _cut(runs: Sequence[Embeddings], gallery: Gallery, size: int, ks: Sequence[int], draws: Draws, rule: str) -> dict[str, Any]:
+def _cut(
+    runs: Sequence[Embeddings], gallery: Gallery, size: int, ks: Sequence[int], draws: Draws, rule: str
+) -> dict[str, Any]:
     generator = np.random.default_rng(draws.seed)
     found, levels = [], []
     for _ in track(range(CUTS), description="random cuts of the split"):
@@ -71,8 +74,11 @@ def _cut(runs: Sequence[Embeddings], gallery: Gallery, size: int, ks: Sequence[i
         levels.append(chance(right_answers(rows, rule), ks))
     values = {way: {name: np.array([cut[way][name] for cut in found]) for name in found[0][way]} for way in WAYS}
     return {
-        "n": size, "cuts": CUTS,
+        "n": size,
+        "cuts": CUTS,
         "metrics": {way: {name: float(of.mean()) for name, of in values[way].items()} for way in WAYS},
-        "intervals": {way: {name: np.quantile(of, [0.025, 0.975]).tolist() for name, of in values[way].items()} for way in WAYS},
+        "intervals": {
+            way: {name: np.quantile(of, [0.025, 0.975]).tolist() for name, of in values[way].items()} for way in WAYS
+        },
         "chance": {name: float(np.mean([level[name] for level in levels])) for name in levels[0]},
     }

@@ -33,21 +33,26 @@ class Draws:
 
 
 def build_result(
-    runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int] = RECALL_AT, draws: Draws = Draws(), rule: str = "report"
+    runs: Sequence[Embeddings],
+    gallery: Gallery,
+    ks: Sequence[int] = RECALL_AT,
+    draws: Draws = Draws(),
+    rule: str = "report",
 ) -> dict[str, Any]:
     """Score both directions, keywords, zero-shot findings, label relevance and probes.
 
     Args:
-        runs: the embeddings of one method in one or several runs (seeds), each with just the gallery's rows in its order.
+        runs: the embeddings of one method in one or several runs (seeds), each with just the gallery's rows in its
+            order.
         gallery: the N rows.
         ks: the K of R@K; a K above N is left out.
         draws: of the intervals.
         rule: which answers are right: a key of `RULES`.
 
     Returns:
-        `metrics`, `intervals` (95 %, by patient) and `chance`; counts of queries, ties and several right answers; the rule
-        and definitions; with several runs the standard deviation over them, `seeds_sd`. R@K, P@K, AP and mAP@K are in
-        percent, MRR and AUROC between 0 and 1.
+        `metrics`, `intervals` (95 %, by patient) and `chance`; counts of queries, ties and several right answers; the
+        rule and definitions; with several runs the standard deviation over them, `seeds_sd`. R@K, P@K, AP and mAP@K are
+        in percent, MRR and AUROC between 0 and 1.
 
     Raises:
         UserError: an embedding is not finite.
@@ -59,7 +64,10 @@ def build_result(
     families, notes = _families(runs, gallery, draws)
     joined = {name: mean_over_seeds(scored) for name, scored in families.items()}
     result = {
-        "metrics": {**{way: summary(mean[way]) for way in WAYS}, **{name: scored.figures for name, scored in joined.items()}},
+        "metrics": {
+            **{way: summary(mean[way]) for way in WAYS},
+            **{name: scored.figures for name, scored in joined.items()},
+        },
         "intervals": {
             **{way: intervals(mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS},
             **{name: scored.intervals() for name, scored in joined.items()},
@@ -84,7 +92,9 @@ def build_result(
     return result
 
 
-def mean_outcomes(runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int], rule: str) -> dict[str, dict[str, Tensor]]:
+def mean_outcomes(
+    runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int], rule: str
+) -> dict[str, dict[str, Tensor]]:
     """Return each query's mean outcomes over the runs of a method, by direction."""
     group = right_answers(gallery, rule)
     per_run = [rank_both(run.image, run.text, group) for run in runs]
@@ -101,30 +111,57 @@ def _families(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tup
     for run in runs:
         if labelled:
             families["label_relevance"].append(
-                label_relevance(run.image, run.text, gallery.labels, patients, seed=seed, resamples=resamples))
+                label_relevance(run.image, run.text, gallery.labels, patients, seed=seed, resamples=resamples)
+            )
         if labelled and run.prompts is not None and prompted:
             of = relevance(gallery.labels, run.prompts.labels)
-            families["keyword"].append(keyword_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples))
-            families["zero_shot"].append(zero_shot_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples))
+            families["keyword"].append(
+                keyword_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples)
+            )
+            families["zero_shot"].append(
+                zero_shot_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples)
+            )
         if run.probes is not None and probed:
             here = [i for i, name in enumerate(run.probes.study_id) if name in place]
-            families["probes"].append(probe_figures(
-                run.image, run.text, run.probes.vector[here], [place[run.probes.study_id[i]] for i in here],
-                [run.probes.kind[i] for i in here], patients, seed, resamples))
+            families["probes"].append(
+                probe_figures(
+                    run.image,
+                    run.text,
+                    run.probes.vector[here],
+                    [place[run.probes.study_id[i]] for i in here],
+                    [run.probes.kind[i] for i in here],
+                    patients,
+                    seed,
+                    resamples,
+                )
+            )
     if not labelled:
         notes.append("keyword, zero-shot and label figures are absent: the manifest has no labels")
     elif not prompted:
-        notes.append("keyword and zero-shot figures are absent: the embeddings hold no prompts (`python -m bimcvr probes` lists them)")
+        notes.append(
+            "keyword and zero-shot figures are absent: the embeddings hold no prompts (`python -m bimcvr probes` lists"
+            " them)"
+        )
     elif runs[0].prompts is not None and not families["keyword"][0].figures:
-        notes.append("keyword and zero-shot figures are absent: no row bears a label that a prompt asks for; asked for are "
-                     f"{_some(runs[0].prompts.labels)}, borne {_some(sorted(frozenset().union(*gallery.labels)))}")
+        notes.append(
+            "keyword and zero-shot figures are absent: no row bears a label that a prompt asks for; asked for are "
+            f"{_some(runs[0].prompts.labels)}, borne {_some(sorted(frozenset().union(*gallery.labels)))}"
+        )
     elif not families["zero_shot"][0].figures:
-        notes.append("zero-shot figures are absent: they need a label that prompts both ask for and deny, and some rows but not all bear")
+        notes.append(
+            "zero-shot figures are absent: they need a label that prompts both ask for and deny, and some rows but not"
+            " all bear"
+        )
     if not probed:
-        notes.append("counterfactual probes are absent: the embeddings hold no changed reports (`python -m bimcvr probes` lists them)")
+        notes.append(
+            "counterfactual probes are absent: the embeddings hold no changed reports (`python -m bimcvr probes` lists"
+            " them)"
+        )
     elif runs[0].probes is not None and not families["probes"][0].figures:
-        notes.append(f"counterfactual probes are absent: no changed report is of a study of the split; theirs are "
-                     f"{_some(list(dict.fromkeys(runs[0].probes.study_id)))}, the split's {_some(gallery.study_id)}")
+        notes.append(
+            "counterfactual probes are absent: no changed report is of a study of the split; theirs are "
+            f"{_some(list(dict.fromkeys(runs[0].probes.study_id)))}, the split's {_some(gallery.study_id)}"
+        )
     return {name: scored for name, scored in families.items() if scored}, notes
 
 

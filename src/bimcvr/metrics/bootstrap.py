@@ -16,7 +16,9 @@ CHUNK = 250
 """Resamples at a time: a table of 250 × N weights stays in the cache."""
 
 
-def intervals(of: Outcomes, patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES) -> dict[str, list[float]]:
+def intervals(
+    of: Outcomes, patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, list[float]]:
     """Return the 95 % interval of every figure of one direction, as `summary` names them.
 
     Patients are drawn with replacement, as many as there are, each with all its queries; the gallery stays
@@ -66,7 +68,9 @@ def quantiles(drawn: Mapping[str, Tensor]) -> dict[str, list[float]]:
     A resample in which the figure is not defined (NaN) is passed over, and a figure that no resample defines.
     """
     bounds = torch.tensor(BOUNDS, dtype=torch.float64)
-    return {name: torch.nanquantile(values, bounds).tolist() for name, values in drawn.items() if not values.isnan().all()}
+    return {
+        name: torch.nanquantile(values, bounds).tolist() for name, values in drawn.items() if not values.isnan().all()
+    }
 
 
 def patient_numbers(patients: Sequence[str]) -> Tensor:

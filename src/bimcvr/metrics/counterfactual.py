@@ -12,8 +12,14 @@ from bimcvr.metrics.unit_vectors import UnitVectors
 
 
 def probe_figures(
-    image: Tensor, text: Tensor, changed: Tensor, row: Sequence[int], kind: Sequence[str], patients: Sequence[str],
-    seed: int = 0, resamples: int = RESAMPLES,
+    image: Tensor,
+    text: Tensor,
+    changed: Tensor,
+    row: Sequence[int],
+    kind: Sequence[str],
+    patients: Sequence[str],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Scored:
     """Return for each kind of change the share of studies whose true report wins; a tie is half a win, chance is 50 %.
 

@@ -17,8 +17,13 @@ KS = (20, 50, 100)
 
 
 def keyword_figures(
-    image: Tensor, prompts: Prompts, relevant: Mapping[str, Tensor], patients: Sequence[str],
-    ks: Sequence[int] = KS, seed: int = 0, resamples: int = RESAMPLES,
+    image: Tensor,
+    prompts: Prompts,
+    relevant: Mapping[str, Tensor],
+    patients: Sequence[str],
+    ks: Sequence[int] = KS,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Scored:
     """Score every label's query: the mean of its sentences' unit vectors, with the images as gallery.
 
@@ -39,13 +44,16 @@ def keyword_figures(
         UserError: An embedding is not finite or has length zero.
     """
     ks = [k for k in ks if k <= len(image)]
-    scores = _scores(image, {label: _mean(prompts.affirming(label)) for label in prompts.labels if bool(relevant[label].any())})
+    scores = _scores(
+        image, {label: _mean(prompts.affirming(label)) for label in prompts.labels if bool(relevant[label].any())}
+    )
 
     def measure(order: Blocks) -> dict[str, Tensor]:
         share = order.relevant.sum(1) / order.size.sum(1)
         precision = {k: order.precision(k) for k in ks}
         return {
-            **{f"P@{k}": 100 * value for k, value in precision.items()}, "AP": 100 * order.average_precision(),
+            **{f"P@{k}": 100 * value for k, value in precision.items()},
+            "AP": 100 * order.average_precision(),
             **{f"lift@{k}": value / share for k, value in precision.items()},
         }
 
@@ -58,7 +66,12 @@ def keyword_figures(
 
 
 def zero_shot_figures(
-    image: Tensor, prompts: Prompts, relevant: Mapping[str, Tensor], patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES
+    image: Tensor,
+    prompts: Prompts,
+    relevant: Mapping[str, Tensor],
+    patients: Sequence[str],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Scored:
     """Classify every finding by a pair of prompts: the score is cos(image, "there is") − cos(image, "there is no").
 
@@ -69,7 +82,9 @@ def zero_shot_figures(
     Raises:
         UserError: An embedding is not finite or has length zero.
     """
-    paired = [label for label in prompts.labels if prompts.has_pair(label) and 0 < int(relevant[label].sum()) < len(image)]
+    paired = [
+        label for label in prompts.labels if prompts.has_pair(label) and 0 < int(relevant[label].sum()) < len(image)
+    ]
     yes = _scores(image, {label: _mean(prompts.affirming(label)) for label in paired})
     no = _scores(image, {label: _mean(prompts.denying(label)) for label in paired})
     margins = {label: yes[label] - no[label] for label in paired}
@@ -77,12 +92,18 @@ def zero_shot_figures(
 
 
 def _with_draws(
-    scores: Mapping[str, Tensor], relevant: Mapping[str, Tensor], patients: Sequence[str],
-    measure: Callable[[Blocks], dict[str, Tensor]], seed: int, resamples: int,
+    scores: Mapping[str, Tensor],
+    relevant: Mapping[str, Tensor],
+    patients: Sequence[str],
+    measure: Callable[[Blocks], dict[str, Tensor]],
+    seed: int,
+    resamples: int,
 ) -> Scored:
     patient = patient_numbers(patients)
-    found = {label: {name: value.item() for name, value in measure(blocks(score[None], relevant[label][None])).items()}
-             for label, score in scores.items()}
+    found = {
+        label: {name: value.item() for name, value in measure(blocks(score[None], relevant[label][None])).items()}
+        for label, score in scores.items()
+    }
     drawn: dict[str, list[dict[str, Tensor]]] = {label: [] for label in scores}
     for times in draws(int(patient.max()) + 1, seed, resamples) if scores else ():
         of_items = times[:, patient]

@@ -13,17 +13,24 @@ from bimcvr.metrics.unit_vectors import UnitVectors
 
 KS = (5, 10, 50)
 DEFINITION = (
-    "Relevant is an item that shares at least one finding label with the query (" + ", ".join(NO_FINDING) + " do not count). "
-    "mAP@K: the sum of P@i over the places i <= K of relevant items, divided by the smaller of K and the number of relevant items in the "
-    "gallery; its mean over the queries that have a finding and a relevant item. Jaccard@K: the mean over the first K of "
-    "|shared labels| / |labels of either|. Text to image and image to text keep the query's own study in the gallery; image to image "
-    "leaves all volumes of the query's patient out. Ties in expectation."
+    "Relevant is an item that shares at least one finding label with the query ("
+    + ", ".join(NO_FINDING)
+    + " do not count). mAP@K: the sum of P@i over the places i <= K of relevant items, divided by the smaller of K and"
+    " the number of relevant items in the gallery; its mean over the queries that have a finding and a relevant item."
+    " Jaccard@K: the mean over the first K of |shared labels| / |labels of either|. Text to image and image to text"
+    " keep the query's own study in the gallery; image to image leaves all volumes of the query's patient out. Ties"
+    " in expectation."
 )
 
 
 def label_relevance(
-    image: Tensor, text: Tensor, labels: Sequence[frozenset[str]], patients: Sequence[str],
-    ks: Sequence[int] = KS, seed: int = 0, resamples: int = RESAMPLES,
+    image: Tensor,
+    text: Tensor,
+    labels: Sequence[frozenset[str]],
+    patients: Sequence[str],
+    ks: Sequence[int] = KS,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Scored:
     """Return mAP@K and Jaccard@K by way, in percent, with their chance levels; draws resample the queries' patients.
 
@@ -45,7 +52,11 @@ def label_relevance(
     shown = _table(labels)
     patient = patient_numbers(patients)
     others = len(image) - int(torch.bincount(patient).max())
-    ways = {"text_to_image": (texts, images, None), "image_to_text": (images, texts, None), "image_to_image": (images, images, patient)}
+    ways = {
+        "text_to_image": (texts, images, None),
+        "image_to_text": (images, texts, None),
+        "image_to_image": (images, images, patient),
+    }
     figures: Figures = {}
     drawn: dict[str, dict[str, Tensor]] = {}
     for way, (query, gallery, left_out) in ways.items():
@@ -55,7 +66,11 @@ def label_relevance(
             continue
         of = [patients[row] for row in rows.tolist()]
         levels = {f"chance_{name}": values.mean().item() for name, values in level.items()}
-        figures[way] = {**{name: values.mean().item() for name, values in found.items()}, **levels, "queries": len(rows)}
+        figures[way] = {
+            **{name: values.mean().item() for name, values in found.items()},
+            **levels,
+            "queries": len(rows),
+        }
         drawn[way] = bootstrap(found, of, seed, resamples)
     return Scored(figures, drawn)
 
@@ -72,7 +87,9 @@ def _way(
     items = gallery.exact(slice(None))
     for part in torch.split(torch.arange(len(shown)), 256):
         shared = shown[part] @ shown.T
-        there = torch.ones_like(shared, dtype=torch.bool) if patient is None else patient[part, None] != patient[None, :]
+        there = (
+            torch.ones_like(shared, dtype=torch.bool) if patient is None else patient[part, None] != patient[None, :]
+        )
         asked = (count[part] > 0) & ((shared > 0) & there).any(1)
         part, shared, there = part[asked], shared[asked], there[asked]
         if not len(part):
@@ -88,7 +105,9 @@ def _way(
         rows.append(part)
     if not rows:
         return torch.empty(0, dtype=torch.long), {}, {}
-    joined, levels = ({name: torch.cat([part[name] for part in parts]) for name in parts[0]} for parts in (found, level))
+    joined, levels = (
+        {name: torch.cat([part[name] for part in parts]) for name in parts[0]} for parts in (found, level)
+    )
     return torch.cat(rows), joined, levels
 
 

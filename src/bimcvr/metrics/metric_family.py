@@ -31,16 +31,25 @@ class Scored:
 def mean_over_seeds(runs: Sequence[Scored]) -> Scored:
     """Return the means over runs that were scored on the same rows with the same draws."""
     return Scored(
-        {subject: {name: _mean([run.figures[subject][name] for run in runs]) for name in of} for subject, of in runs[0].figures.items()},
-        {subject: {name: torch.stack([run.drawn[subject][name] for run in runs]).mean(0) for name in of}
-         for subject, of in runs[0].drawn.items()},
+        {
+            subject: {name: _mean([run.figures[subject][name] for run in runs]) for name in of}
+            for subject, of in runs[0].figures.items()
+        },
+        {
+            subject: {name: torch.stack([run.drawn[subject][name] for run in runs]).mean(0) for name in of}
+            for subject, of in runs[0].drawn.items()
+        },
     )
 
 
 def spread_over_seeds(runs: Sequence[Figures]) -> Figures:
     """Return the standard deviation (n − 1) of every figure over runs."""
-    return {subject: {name: float(torch.tensor([run[subject][name] for run in runs], dtype=torch.float64).std()) for name in of}
-            for subject, of in runs[0].items()}
+    return {
+        subject: {
+            name: float(torch.tensor([run[subject][name] for run in runs], dtype=torch.float64).std()) for name in of
+        }
+        for subject, of in runs[0].items()
+    }
 
 
 def _mean(values: Sequence[float]) -> float:

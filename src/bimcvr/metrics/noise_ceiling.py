@@ -18,7 +18,9 @@ def ceiling_figures(gallery: Gallery, ks: Sequence[int], rule: str = "report") -
         ks: the K of R@K.
         rule: which answers are right, a key of `metrics.result.RULES`.
     """
-    oracle = noise_ceiling(right_answers(gallery, rule), torch.as_tensor(gallery.same_text), torch.as_tensor(gallery.elsewhere))
+    oracle = noise_ceiling(
+        right_answers(gallery, rule), torch.as_tensor(gallery.same_text), torch.as_tensor(gallery.elsewhere)
+    )
     return {way: figures(ranks, ks) for way, ranks in zip(WAYS, oracle, strict=True)}
 
 
@@ -50,7 +52,9 @@ def noise_ceiling(group: Tensor, same_text: Tensor, elsewhere: Tensor) -> tuple[
     _, pair_of = torch.unique(group_of * len(group) + text_of, return_inverse=True)
     right = torch.bincount(group_of)[group_of]
     alike, right_alike = (torch.bincount(of)[of] for of in (text_of, pair_of))
-    alike_sound, right_alike_sound = (torch.bincount(of[~elsewhere], minlength=len(of))[of] for of in (text_of, pair_of))
+    alike_sound, right_alike_sound = (
+        torch.bincount(of[~elsewhere], minlength=len(of))[of] for of in (text_of, pair_of)
+    )
     zero, total = torch.zeros_like(right), len(group)
     by_text = Ranks(
         above=zero,

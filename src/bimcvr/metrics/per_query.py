@@ -38,7 +38,8 @@ def summary(of: Outcomes) -> dict[str, float]:
 
     Example:
         >>> zero, one = torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
-        >>> found = summary(outcomes(Ranks(above=torch.tensor([0, 1, 3]), tied_wrong=zero, tied_right=one), ks=(1, 2, 5)))
+        >>> found = summary(outcomes(Ranks(above=torch.tensor([0, 1, 3]), tied_wrong=zero, tied_right=one), ks=(1, 2,
+        5)))
         >>> {name: round(value, 3) for name, value in found.items()}
         {'R@1': 33.333, 'R@2': 66.667, 'MRR': 0.583, 'MdR': 2.0, 'MnR': 2.333}
     """

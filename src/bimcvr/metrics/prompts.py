@@ -21,8 +21,12 @@ def prompt_sentences(
         >>> prompt_sentences(["nodule"], ["There is {}."], ["No {}."])
         (['There is nodule.', 'No nodule.'], ['nodule', 'nodule'], [False, True])
     """
-    rows = [(template.format(label), label, denies) for label in labels for denies, templates in ((False, affirm), (True, deny))
-            for template in templates]
+    rows = [
+        (template.format(label), label, denies)
+        for label in labels
+        for denies, templates in ((False, affirm), (True, deny))
+        for template in templates
+    ]
     return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 

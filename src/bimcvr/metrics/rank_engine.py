@@ -101,7 +101,9 @@ def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "
                 tiles = [(forward, score, flag, rows, columns)]
                 if backward is not None:
                     if i == j:
-                        score.fill_diagonal_(-torch.inf)  # pairs are right answers: left in, all of them would be decided again
+                        score.fill_diagonal_(
+                            -torch.inf
+                        )  # pairs are right answers: left in, all of them would be decided again
                     tiles.append((backward, score.T, flag.T, columns, rows))
                 counts = [tally.certain(scores, flags, queries) for tally, scores, flags, queries, _ in tiles]
                 if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():
@@ -124,7 +126,8 @@ class _Tally:
         self.above = torch.zeros_like(query_group)
         self.tied_wrong = torch.zeros_like(query_group)
         # What a float32 product of unit vectors can be off by, and its inputs with it: at most 8·√E·u but once in 1e11
-        # (Higham and Mary 2019, SIAM J. Sci. Comput. 41:A2815, eq. 3.2); measured, the largest of a million was a tenth of that.
+        # (Higham and Mary 2019, SIAM J. Sci. Comput. 41:A2815, eq. 3.2); measured, the largest of a million was a tenth
+        # of that.
         width = query.values.shape[1]
         band = max(NEAR, TIE + 8 * (width + 8) ** 0.5 * 2.0**-24)
         self.low, self.high = (self.best - band).float(), (self.best + band).float()
@@ -167,7 +170,9 @@ class _Tally:
         return Ranks(self.above.cpu(), self.tied_wrong.cpu(), self.tied_right.cpu())
 
 
-def _best_right(query: UnitVectors, gallery: UnitVectors, query_group: Tensor, gallery_group: Tensor) -> tuple[Tensor, Tensor]:
+def _best_right(
+    query: UnitVectors, gallery: UnitVectors, query_group: Tensor, gallery_group: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return each query's best right score (Q,) float64 and how many right items are tied at it (Q,)."""
     best = torch.empty(len(query_group), dtype=torch.float64, device=query_group.device)
     tied = torch.empty_like(query_group)

@@ -13,8 +13,10 @@ TIE = 1e-6
 
 WAYS = ("text_to_image", "image_to_text")
 RULES = {
-    "report": "one right answer for all rows of a report: same report_id, or same normalised text of at least five words without a flag "
-              "against it; ties in expectation over a random order",
+    "report": (
+        "one right answer for all rows of a report: same report_id, or same normalised text of at least five words"
+        " without a flag against it; ties in expectation over a random order"
+    ),
     "diagonal": "the query's own row alone is right, whatever the reports say; ties in expectation over a random order",
 }
 
@@ -143,6 +145,8 @@ def chance_ranks(group: Tensor) -> Ranks:
 def _mean_reciprocal(above: int, wrong: int, right: int) -> float:
     """Return the mean of 1 / (above + J), J the first right place among `wrong` + `right` tied items."""
     i = torch.arange(wrong, dtype=torch.float64)
-    later = torch.cat([torch.ones(1, dtype=torch.float64), ((wrong - i) / (wrong + right - i)).cumprod(0)])  # P(J > 0), P(J > 1), …
+    later = torch.cat(
+        [torch.ones(1, dtype=torch.float64), ((wrong - i) / (wrong + right - i)).cumprod(0)]
+    )  # P(J > 0), P(J > 1), …
     exactly = later - torch.cat([later[1:], later.new_zeros(1)])
     return float((exactly / (above + torch.arange(1, wrong + 2, dtype=torch.float64))).sum())

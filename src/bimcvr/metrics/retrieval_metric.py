@@ -1,4 +1,7 @@
-"""The torchmetrics class that gathers the embeddings of a split in every process, and what a checkpoint is chosen by."""
+"""The torchmetrics class that gathers the embeddings of a split in every process.
+
+What a checkpoint is chosen by.
+"""
 
 from collections.abc import Sequence
 
@@ -11,9 +14,7 @@ from bimcvr.metrics.per_query import KS, figures
 from bimcvr.metrics.rank_engine import rank_both
 
 
-def both_directions(
-    image: Tensor, text: Tensor, group: Tensor, ks: Sequence[int] = KS
-) -> dict[str, dict[str, float]]:
+def both_directions(image: Tensor, text: Tensor, group: Tensor, ks: Sequence[int] = KS) -> dict[str, dict[str, float]]:
     """Return the figures of `text_to_image` and `image_to_text`.
 
     Args:

@@ -29,10 +29,14 @@ def compare(
     drawn, drawn_other = (bootstrap(of, patients, seed, resamples) for of in (one, other))
     bounds = quantiles({name: drawn[name] - drawn_other[name] for name in figures})
     p = randomisation(one, other, patients, seed, resamples)
-    return {name: {"difference": figures[name] - others[name], "interval": bounds[name], "p": p[name]} for name in figures}
+    return {
+        name: {"difference": figures[name] - others[name], "interval": bounds[name], "p": p[name]} for name in figures
+    }
 
 
-def randomisation(one: Outcomes, other: Outcomes, patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES) -> dict[str, float]:
+def randomisation(
+    one: Outcomes, other: Outcomes, patients: Sequence[str], seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, float]:
     """Return two-sided p-values of the hypothesis that the methods' names mean nothing.
 
     In each of R rounds a coin decides for every patient whether the two methods swap all outcomes of its queries.

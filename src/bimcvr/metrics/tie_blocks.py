@@ -31,7 +31,10 @@ class Blocks:
         return self.size.cumsum(1) - self.size
 
     def precision(self, k: int) -> Tensor:
-        """(B,) float64, the expected share of relevant items among the first `k`, or among all where there are fewer."""
+        """(B,) float64, the expected share of relevant items among the first `k`.
+
+        Or among all where there are fewer.
+        """
         places = torch.minimum((k - self.before).clamp(min=0), self.size)
         total = self.size.sum(1).clamp(max=k)
         return (self._share * places).sum(1) / total
@@ -55,7 +58,10 @@ class Blocks:
         return gained.sum(1) / (total if k is None else total.clamp(max=k))
 
     def auroc(self) -> Tensor:
-        """(B,) float64, the chance that a relevant item stands before another one, half for a tie; NaN without either."""
+        """(B,) float64, the chance that a relevant item stands before another one, half for a tie.
+
+        NaN without either.
+        """
         other = self.size - self.relevant
         worse = other.sum(1, keepdim=True) - other.cumsum(1)
         return (self.relevant * (worse + other / 2)).sum(1) / (self.relevant.sum(1) * other.sum(1))

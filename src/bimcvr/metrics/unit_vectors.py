@@ -28,7 +28,9 @@ class UnitVectors:
         tensor([[0.6000, 0.8000]], dtype=torch.float64)
     """
 
-    def __init__(self, values: Tensor, name: str, device: torch.device, row_name: Callable[[int], str] = "row {}".format) -> None:
+    def __init__(
+        self, values: Tensor, name: str, device: torch.device, row_name: Callable[[int], str] = "row {}".format
+    ) -> None:
         if not values.is_floating_point():
             raise UserError(f"the {name} embeddings are {values.dtype}, not floats: save them as float32")
         self.values = values.to(device, torch.float32)

@@ -9,8 +9,13 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 
-def optimizer_and_schedule(model: nn.Module, make: Callable[[Any], torch.optim.Optimizer], steps: int, warmup: float,
-                           without_decay: frozenset[str]) -> tuple[torch.optim.Optimizer, LambdaLR]:
+def optimizer_and_schedule(
+    model: nn.Module,
+    make: Callable[[Any], torch.optim.Optimizer],
+    steps: int,
+    warmup: float,
+    without_decay: frozenset[str],
+) -> tuple[torch.optim.Optimizer, LambdaLR]:
     """Give a model's trainable parameters to an optimizer whose rate rises, and then falls as a cosine to zero.
 
     Args:
@@ -20,7 +25,12 @@ def optimizer_and_schedule(model: nn.Module, make: Callable[[Any], torch.optim.O
         warmup: share of them over which the rate rises.
         without_decay: names of parameters that weight decay leaves alone.
     """
-    factor_of = {p: cast(float, part.lr_factor) for part in model.modules() if hasattr(part, "lr_factor") for p in part.parameters()}
+    factor_of = {
+        p: cast(float, part.lr_factor)
+        for part in model.modules()
+        if hasattr(part, "lr_factor")
+        for p in part.parameters()
+    }
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {(1.0, True): []}
     for name, p in model.named_parameters():
         if p.requires_grad:

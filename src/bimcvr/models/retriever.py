@@ -34,26 +34,28 @@ TEXTS = 256
 class Retriever(LightningModule):
     """Two streams that meet in one space: volumes and reports.
 
-    Volume: views → encoder → fusion → mean over tokens → linear map without bias (the channel gate scales Z by 1/D, so a
-    bias would swamp it). Text: frozen encoder, and optionally a linear map.
+    Volume: views → encoder → fusion → mean over tokens → linear map without bias (the channel gate scales Z by 1/D,
+    so a bias would swamp it). Text: frozen encoder, and optionally a linear map.
 
     Args:
         volume_encoder: (B, 1, D, H, W) → Features, with an int attribute `dim`.
-        text_encoder: list of B strings → (B, E), with an int attribute `dim`; frozen, its weights stay out of checkpoints.
+        text_encoder: list of B strings → (B, E), with an int attribute `dim`; frozen, its weights stay out of
+            checkpoints.
         fusion: two Features → tokens (B, N, C); equations 5 and 6 as printed by default.
         objective: the losses; equation 8 as printed by default.
         embed_dim: size of the common space, to which both streams are mapped linearly; None maps volumes to the text
             encoder's own space (the paper).
-        whiten_text: before that map, give the text features of the training reports the same spread along all axes; needs
-            `embed_dim`.
+        whiten_text: before that map, give the text features of the training reports the same spread along all axes;
+            needs `embed_dim`.
         map_volumes: map volumes linearly. False where both encoders already share a space, as CLIP's towers do; a model
             with nothing to train can then be tested without a checkpoint (zero-shot).
-        slice_hits: in `test` also search slice by slice, as 3D-MIR does, with that many hits a report (20 there); needs an
-            encoder of slices and one process.
-        optimizer: gets the trainable parameters. A part with a float attribute `lr_factor` learns at this share of its rate.
+        slice_hits: in `test` also search slice by slice, as 3D-MIR does, with that many hits a report (20 there); needs
+            an encoder of slices and one process.
+        optimizer: gets the trainable parameters. A part with a float attribute `lr_factor` learns at this share of its
+            rate.
         warmup: share of all steps over which the learning rate rises, before it falls as a cosine to zero.
-        keywords: labels that are asked for by prompts in `test` and `predict`; the paper's three and every label of the rows
-            by default.
+        keywords: labels that are asked for by prompts in `test` and `predict`; the paper's three and every label of the
+            rows by default.
         prompts: sentences that ask for a keyword; a query is the mean of their vectors.
         denials: sentences that deny it, for zero-shot pairs.
         probes: whether `test` also embeds each report with one thing changed.
@@ -88,15 +90,22 @@ class Retriever(LightningModule):
         self.embed_dim = embed_dim or text_dim
         volume_dim = cast(int, volume_encoder.dim)
         if not map_volumes and volume_dim != self.embed_dim:
-            raise UserError(f"model.map_volumes is false, but the volume encoder gives {volume_dim} numbers and the texts' space has "
-                            f"{self.embed_dim}: choose the two towers of one model and no model.embed_dim, or let volumes be mapped.")
+            raise UserError(
+                f"model.map_volumes is false, but the volume encoder gives {volume_dim} numbers and the texts' space"
+                f" has {self.embed_dim}: choose the two towers of one model and no model.embed_dim, or let volumes be"
+                " mapped."
+            )
         self.project_image = nn.Linear(volume_dim, self.embed_dim, bias=False) if map_volumes else nn.Identity()
         if slice_hits is not None and not isinstance(volume_encoder, SliceEncoder):
-            raise UserError("model.slice_hits needs an encoder of slices: set model.volume_encoder to "
-                            "bimcvr.models.volume.slice_encoder.SliceEncoder, or leave slice_hits out.")
+            raise UserError(
+                "model.slice_hits needs an encoder of slices: set model.volume_encoder to "
+                "bimcvr.models.volume.slice_encoder.SliceEncoder, or leave slice_hits out."
+            )
         self.slice_hits = slice_hits
         if whiten_text and not embed_dim:
-            raise UserError("model.whiten_text needs model.embed_dim: in the text encoder's own space nothing is mapped.")
+            raise UserError(
+                "model.whiten_text needs model.embed_dim: in the text encoder's own space nothing is mapped."
+            )
         self.whitening = Whitening(text_dim) if whiten_text else None
         self.project_text = nn.Linear(text_dim, embed_dim, bias=False) if embed_dim else nn.Identity()
         self.optimizer, self.warmup = optimizer, warmup
@@ -118,7 +127,10 @@ class Retriever(LightningModule):
             return self._pool(features, features).float()
 
     def last_evaluated(self) -> tuple[Gallery, Tensor, Tensor] | None:
-        """Return the rows of the last evaluation with their image and text embeddings (N, E); every process has to ask."""
+        """Return the rows of the last evaluation with their image and text embeddings (N, E).
+
+        Every process has to ask.
+        """
         if self._gallery is None or self._metric is None:
             return None
         return self._gallery, *self._metric.embeddings()
@@ -161,14 +173,21 @@ class Retriever(LightningModule):
         datamodule = cast(Any, self.trainer).datamodule
         self._training = TrainingRows(datamodule.gallery("train"), self.device)
         if self.objective.keywords and datamodule.cutmix:
-            raise UserError("model.objective.keywords goes with volumes whose labels are known: set data.cutmix to 0, or its weight to 0.")
+            raise UserError(
+                "model.objective.keywords goes with volumes whose labels are known: set data.cutmix to 0, or its weight"
+                " to 0."
+            )
         if self.objective.keywords and not self._training.labels:
-            rank_zero_warn("model.objective.keywords has weight, but no training row bears a label: L_key is left out. Fill the column "
-                           "`labels` with `python -m bimcvr curate`.")
+            rank_zero_warn(
+                "model.objective.keywords has weight, but no training row bears a label: L_key is left out. Fill the"
+                " column `labels` with `python -m bimcvr curate`."
+            )
         if self.whitening is not None and not bool(self.whitening.fitted):
             reports = datamodule.train_dataset().reports()
             with torch.no_grad():
-                self.whitening.fit(torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]))
+                self.whitening.fit(
+                    torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)])
+                )
 
     def on_train_epoch_start(self) -> None:
         """Let dropout depend on seed, epoch and rank alone, so that a resumed run equals an undisturbed one."""
@@ -185,13 +204,17 @@ class Retriever(LightningModule):
             return  # its scaler expects infinities and skips the step
         for name, parameter in self.named_parameters():
             if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise UserError(f"The gradient of model.{name} is not finite at step {self.global_step}. Lower the learning rate, set "
-                                "trainer.gradient_clip_val to 1.0, or train with trainer.precision 32-true.")
+                raise UserError(
+                    f"The gradient of model.{name} is not finite at step {self.global_step}. Lower the learning rate,"
+                    " set trainer.gradient_clip_val to 1.0, or train with trainer.precision 32-true."
+                )
 
     def configure_optimizers(self) -> Any:
         """AdamW (or what is configured) with warm-up and cosine; the temperature does not decay."""
         steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, schedule = optimizer_and_schedule(self, self.optimizer, steps, self.warmup, frozenset({"objective.log_scale"}))
+        optimizer, schedule = optimizer_and_schedule(
+            self, self.optimizer, steps, self.warmup, frozenset({"objective.log_scale"})
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_validation_epoch_start(self) -> None:
@@ -213,7 +236,9 @@ class Retriever(LightningModule):
         self._start("test")
         if self.slice_hits is not None:
             if self.trainer.world_size > 1:
-                raise UserError("model.slice_hits needs one process: add --trainer.devices 1, or --model.slice_hits null.")
+                raise UserError(
+                    "model.slice_hits needs one process: add --trainer.devices 1, or --model.slice_hits null."
+                )
             self._slices = SliceSearch(self.slice_hits, len(cast(Gallery, self._gallery).rows))
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -261,7 +286,9 @@ class Retriever(LightningModule):
         return cast(Tensor, self.project_image(self.fusion(first, second).mean(1)))
 
     def _eval_precision(self) -> torch.autocast:
-        return torch.autocast(self.device.type, enabled=self.eval_autocast and torch.is_autocast_enabled(self.device.type))
+        return torch.autocast(
+            self.device.type, enabled=self.eval_autocast and torch.is_autocast_enabled(self.device.type)
+        )
 
     def _start(self, split: str) -> None:
         self._started = time.perf_counter()
@@ -297,20 +324,31 @@ class Retriever(LightningModule):
 
     def _facts(self) -> dict[str, object]:
         return {
-            "checkpoint": str(self.trainer.ckpt_path or "none"), "zero_shot": self.zero_shot(),
-            "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")), "seconds": round(time.perf_counter() - self._started, 2),
+            "checkpoint": str(self.trainer.ckpt_path or "none"),
+            "zero_shot": self.zero_shot(),
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "seconds": round(time.perf_counter() - self._started, 2),
             "dtype": str(self.trainer.precision) if self.eval_autocast else "float32",
-            "volume_encoder": part_name(self.volume_encoder), "text_encoder": part_name(self.text_encoder),
-            "fusion": part_name(self.fusion), "embed_dim": self.embed_dim,
+            "volume_encoder": part_name(self.volume_encoder),
+            "text_encoder": part_name(self.text_encoder),
+            "fusion": part_name(self.fusion),
+            "embed_dim": self.embed_dim,
         }
 
     def _write(self, facts: dict[str, object] | None) -> None:
         image, text = cast(RetrievalMetric, self._metric).embeddings()
         if self.trainer.is_global_zero:
             gallery = cast(Gallery, self._gallery)
-            embeddings = Embeddings(gallery.study_id, image.cpu(), text.cpu(), self._embed_prompts(gallery),
-                                    self._embed_probes() if self.probes and facts is not None else None)
-            searched: dict[str, object] = {"slice_search": self._slices.result(text, gallery)} if self._slices is not None else {}
+            embeddings = Embeddings(
+                gallery.study_id,
+                image.cpu(),
+                text.cpu(),
+                self._embed_prompts(gallery),
+                self._embed_probes() if self.probes and facts is not None else None,
+            )
+            searched: dict[str, object] = (
+                {"slice_search": self._slices.result(text, gallery)} if self._slices is not None else {}
+            )
             write_outputs(embeddings, gallery, self.trainer, facts, searched)
 
     def _embed_prompts(self, gallery: Gallery) -> Prompts | None:
@@ -343,14 +381,19 @@ class Retriever(LightningModule):
             self.first_sd.copy_(sd)
         elif sd < 0.01 * self.first_sd and not self._warned:
             self._warned = True
-            warnings.warn(f"The features collapse: at step {self.global_step} their sd over a batch is under 1 % of its start "
-                          f"({sd.item():.2e} of {self.first_sd.item():.2e}). L_mse is met by shrinking Z: set "
-                          "model.objective.normalise_views to true, or lower model.objective.consistency.", stacklevel=2)
+            warnings.warn(
+                f"The features collapse: at step {self.global_step} their sd over a batch is under 1 % of its start "
+                f"({sd.item():.2e} of {self.first_sd.item():.2e}). L_mse is met by shrinking Z: set "
+                "model.objective.normalise_views to true, or lower model.objective.consistency.",
+                stacklevel=2,
+            )
 
     def _refuse_non_finite(self, losses: dict[str, float], batch: Batch) -> None:
         rows = batch["index"].tolist()
-        raise UserError(f"The loss is not finite at step {self.global_step} ({losses}; manifest rows {rows}). Lower the learning rate, "
-                        "set trainer.gradient_clip_val to 1.0, or train with trainer.precision 32-true.")
+        raise UserError(
+            f"The loss is not finite at step {self.global_step} ({losses}; manifest rows {rows}). Lower the learning"
+            " rate, set trainer.gradient_clip_val to 1.0, or train with trainer.precision 32-true."
+        )
 
 
 def _part(features: Features, views: Tensor, place: int) -> Features:

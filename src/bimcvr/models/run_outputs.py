@@ -11,16 +11,23 @@ from bimcvr.evaluation.result import build_result
 from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
 
-def write_outputs(embeddings: Embeddings, gallery: Gallery, trainer: Trainer, facts: dict[str, object] | None,
-                  sections: dict[str, object] | None = None) -> None:
-    """Write `embeddings.npz` and `result.json`, or without facts `embeddings_<manifest>.npz` alone, into the run folder.
+def write_outputs(
+    embeddings: Embeddings,
+    gallery: Gallery,
+    trainer: Trainer,
+    facts: dict[str, object] | None,
+    sections: dict[str, object] | None = None,
+) -> None:
+    """Write `embeddings.npz` and `result.json`, or without facts `embeddings_<manifest>.npz` alone.
+
+    Into the run folder.
 
     Args:
         embeddings: of the gallery's rows, in its order.
         gallery: the rows.
         trainer: its `default_root_dir` is the run folder.
-        facts: what the result says about the run (checkpoint, encoder, seconds); None, as in `predict`, writes no result and leaves
-            what `test` wrote.
+        facts: what the result says about the run (checkpoint, encoder, seconds); None, as in `predict`, writes no
+            result and leaves what `test` wrote.
         sections: what else the result holds beside the figures of the embeddings.
     """
     folder = Path(trainer.default_root_dir)
@@ -32,7 +39,13 @@ def write_outputs(embeddings: Embeddings, gallery: Gallery, trainer: Trainer, fa
     save_embeddings(folder / "embeddings.npz", embeddings)
     result = {**build_result([embeddings], gallery), **(sections or {})}
     result["about"] = {
-        **gallery.description, **facts, "git_commit": git_commit(), "versions": versions(), "peak_memory_mb": peak_memory_mb(),
-        "config": str(folder / "config.yaml"), "device": trainer.strategy.root_device.type, "processes": trainer.world_size,
+        **gallery.description,
+        **facts,
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "peak_memory_mb": peak_memory_mb(),
+        "config": str(folder / "config.yaml"),
+        "device": trainer.strategy.root_device.type,
+        "processes": trainer.world_size,
     }
     write_json(folder / "result.json", result)

@@ -33,8 +33,10 @@ def report_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict
     """
     for name in ("facts", "planted"):
         if name not in manifest.table:
-            raise UserError(f"{manifest.path} has no column '{name}': a ceiling is known only for a "
-                            "phantom's manifest, as `python -m bimcvr phantom DIR` writes it.")
+            raise UserError(
+                f"{manifest.path} has no column '{name}': a ceiling is known only for a "
+                "phantom's manifest, as `python -m bimcvr phantom DIR` writes it."
+            )
     facts, planted = manifest.column("facts"), manifest.column("planted")
     told = [_told(from_json(facts[row])) for row in rows]
     true = [_told(from_json(planted[row])) for row in rows]

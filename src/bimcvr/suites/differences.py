@@ -78,11 +78,20 @@ def differences(
     """
     found: list[Difference] = []
     for subject in subjects:
-        pairs = [(one, other) for one, other in combinations(methods, 2) if subject in one.figures and subject in other.figures]
-        swapped = {(one.row.name, other.row.name): _swapped(one, other, subject, patients, draws) for one, other in pairs}
+        pairs = [
+            (one, other)
+            for one, other in combinations(methods, 2)
+            if subject in one.figures and subject in other.figures
+        ]
+        swapped = {
+            (one.row.name, other.row.name): _swapped(one, other, subject, patients, draws) for one, other in pairs
+        }
         for figure in figures:
-            rows = [_difference(one, other, subject, figure, swapped[one.row.name, other.row.name]) for one, other in pairs
-                    if figure in one.figures[subject]]
+            rows = [
+                _difference(one, other, subject, figure, swapped[one.row.name, other.row.name])
+                for one, other in pairs
+                if figure in one.figures[subject]
+            ]
             corrected = holm({str(place): row.p for place, row in enumerate(rows)})
             found += [replace(row, p_holm=corrected[str(place)]) for place, row in enumerate(rows)]
     return found

@@ -21,16 +21,29 @@ PALETTE = ("#1f5fa8", "#c8630a", "#2c8a4b", "#8f1d1d", "#6a4fa3", "#5a5a5a")
 
 def draw_figures(methods: Sequence[Method], setting: Setting) -> dict[str, Markup]:
     """Return every figure as SVG by the name of its file; a figure for which nothing was measured is left out."""
-    done = {number: [method for method in methods if method.status == DONE and number in method.row.tables] for number in (2, 3, 4)}
+    done = {
+        number: [method for method in methods if method.status == DONE and number in method.row.tables]
+        for number in (2, 3, 4)
+    }
     drawn = {f"recall_{way}": recall_curves(way, done[2], setting) for way in WAYS if done[2]}
     for label in KEYWORDS:
-        found = {method.row.title: method.figures[label]["P@20"] for method in done[3] if "P@20" in method.figures.get(label, {})}
+        found = {
+            method.row.title: method.figures[label]["P@20"]
+            for method in done[3]
+            if "P@20" in method.figures.get(label, {})
+        }
         if found:
             chance = next(method.prevalence[label] for method in done[3] if label in method.prevalence)
-            drawn[f"keyword_{label}"] = bars(f"Keyword “{label}”", found, "P@20, %", ("prevalence", chance), setting.data)
-    found = {method.row.title: method.figures[WAYS[0]]["R@10"] for method in done[4] if "R@10" in method.figures[WAYS[0]]}
+            drawn[f"keyword_{label}"] = bars(
+                f"Keyword “{label}”", found, "P@20, %", ("prevalence", chance), setting.data
+            )
+    found = {
+        method.row.title: method.figures[WAYS[0]]["R@10"] for method in done[4] if "R@10" in method.figures[WAYS[0]]
+    }
     if found:
-        drawn["ablation"] = bars("Ablation, text → image", found, "R@10, %", ("chance", setting.chance["R@10"]), setting.data)
+        drawn["ablation"] = bars(
+            "Ablation, text → image", found, "R@10, %", ("chance", setting.chance["R@10"]), setting.data
+        )
     return drawn
 
 
@@ -49,8 +62,12 @@ def recall_curves(way: str, methods: Sequence[Method], setting: Setting) -> Mark
         found = [method.figures[way][f"R@{k}"] for k in ks]
         colour, style = PALETTE[place % len(PALETTE)], STYLES[place // len(PALETTE) % len(STYLES)]
         axes.plot(ks, [of.value for of in found], color=colour, linestyle=style, linewidth=1.4, label=method.row.title)
-        axes.fill_between(ks, [of.interval[0] for of in found], [of.interval[1] for of in found], color=colour, alpha=0.1, linewidth=0)
-    axes.plot(ks, [setting.chance[f"R@{k}"] for k in ks], color="black", linestyle=(0, (1, 3)), linewidth=1.4, label="chance")
+        axes.fill_between(
+            ks, [of.interval[0] for of in found], [of.interval[1] for of in found], color=colour, alpha=0.1, linewidth=0
+        )
+    axes.plot(
+        ks, [setting.chance[f"R@{k}"] for k in ks], color="black", linestyle=(0, (1, 3)), linewidth=1.4, label="chance"
+    )
     axes.set_xscale("log")
     axes.set_xticks(ks, list(map(str, ks)))
     axes.minorticks_off()
@@ -74,8 +91,10 @@ def bars(title: str, found: Mapping[str, Figure], label: str, mark: tuple[str, f
     """
     figure, axes = new_figure(height=1.3 + 0.27 * len(found))
     values = [of.value for of in found.values()]
-    whiskers = [[max(0.0, of.value - of.interval[0]) for of in found.values()],
-                [max(0.0, of.interval[1] - of.value) for of in found.values()]]
+    whiskers = [
+        [max(0.0, of.value - of.interval[0]) for of in found.values()],
+        [max(0.0, of.interval[1] - of.value) for of in found.values()],
+    ]
     places = range(len(found))
     axes.barh(places, values, 0.66, color="#a9c5e6", xerr=whiskers, error_kw={"ecolor": COLOURS[0], "elinewidth": 1.4})
     axes.axvline(mark[1], color="black", linestyle="--", linewidth=1.1, label=f"{mark[0]} {mark[1]:.1f} %")

@@ -21,16 +21,26 @@ KEYWORD = ("P@20", "P@50", "P@100")
 ENCODERS = ("image encoder", "text encoder")
 COST = ("seeds", "trials", "pairs seen", "min a run")
 LABELS = "label column"
-LABELS_NOTE = (f"✓ in “{LABELS}”: trained with the label column of the training split as well (the objective's keyword loss), by which "
-               "Table 3 is scored; the other rows saw reports and volumes alone.")
-BOLD = ("Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). Brackets are 95 % intervals of "
-        "the mean over seeds, by a bootstrap over patients. p and intervals are over patients, of the models that were trained; how much "
-        "another training would vary is in the ± alone, the standard deviation over seeds.")
-MEDIAN = "MdR over several seeds is the median of the queries' ranks, each averaged over the seeds, and not the mean of the seeds' medians."
+LABELS_NOTE = (
+    f"✓ in “{LABELS}”: trained with the label column of the training split as well (the objective's keyword loss), by"
+    " which Table 3 is scored; the other rows saw reports and volumes alone."
+)
+BOLD = (
+    "Bold: best, and above the second at p < 0.05 (two-sided, Holm over all pairs of rows in a column). Brackets are 95"
+    " % intervals of the mean over seeds, by a bootstrap over patients. p and intervals are over patients, of the"
+    " models that were trained; how much another training would vary is in the ± alone, the standard deviation over"
+    " seeds."
+)
+MEDIAN = (
+    "MdR over several seeds is the median of the queries' ranks, each averaged over the seeds, and not the mean of the"
+    " seeds' medians."
+)
 ZERO_DRAWS = ("draws with second 0", "draws with first 0")
-RATIOS = ("Ratio: the first method's R@K over the second's; inverse ratio: the second's over the first's; each of means over seeds, "
-          "with its 95 % interval over the same draws of patients. A draw in which the figure below is zero has no ratio: the columns at "
-          "the end count such draws, and they count towards an open end (∞).")
+RATIOS = (
+    "Ratio: the first method's R@K over the second's; inverse ratio: the second's over the first's; each of means over"
+    " seeds, with its 95 % interval over the same draws of patients. A draw in which the figure below is zero has no"
+    " ratio: the columns at the end count such draws, and they count towards an open end (∞)."
+)
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,20 @@ def table_1(numbers: Statistics, data: str) -> Table:
     """Return the statistics of the cohort."""
     columns: list[Column] = [("", name) for name in ("Average", "Median", "Range")]
     cells = [(Cell(of.mean), Cell(of.median), Cell(f"{of.low} ~ {of.high}")) for of in numbers.table]
-    lines = [Line(of.name, "measured", cells=dict(zip(columns, own, strict=True))) for of, own in zip(numbers.table, cells, strict=True)]
-    return Table("table1", f"Table 1: image and report statistics of {data}. {totals(numbers)}", (), columns, (), lines, (), "Statistic")
+    lines = [
+        Line(of.name, "measured", cells=dict(zip(columns, own, strict=True)))
+        for of, own in zip(numbers.table, cells, strict=True)
+    ]
+    return Table(
+        "table1",
+        f"Table 1: image and report statistics of {data}. {totals(numbers)}",
+        (),
+        columns,
+        (),
+        lines,
+        (),
+        "Statistic",
+    )
 
 
 def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
@@ -75,24 +97,45 @@ def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
     here = [method for method in methods if 3 in method.row.tables]
     prevalence: Mapping[str, float] = next((method.prevalence for method in here if method.prevalence), {})
     names = [name for name in KEYWORD if name != "P@100" or len(setting.gallery.rows) >= LARGE]
-    groups = {label: f"{label} (prevalence {prevalence[label]:.1f} %)" if label in prevalence else f"{label} (none in the gallery)"
-              for label in KEYWORDS}
+    groups = {
+        label: (
+            f"{label} (prevalence {prevalence[label]:.1f} %)"
+            if label in prevalence
+            else f"{label} (none in the gallery)"
+        )
+        for label in KEYWORDS
+    }
     columns = [(group, name) for group in groups.values() for name in names]
-    found = differences([method for method in here if method.status == DONE], KEYWORDS, names, setting.gallery.patient, setting.draws)
+    found = differences(
+        [method for method in here if method.status == DONE], KEYWORDS, names, setting.gallery.patient, setting.draws
+    )
     lines = _lines(here, setting, {label: groups[label] for label in KEYWORDS}, names, found)
-    chance = Line("chance (prevalence)", "chance", cells={
-        (groups[label], name): Cell(of) for label, of in prevalence.items() for name in names})
-    large = "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
-    caption = (f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label; gallery of "
-               f"{len(setting.gallery.rows)} volumes.{large}")
-    notes = [BOLD, "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.", *_label_note(here)]
+    chance = Line(
+        "chance (prevalence)",
+        "chance",
+        cells={(groups[label], name): Cell(of) for label, of in prevalence.items() for name in names},
+    )
+    large = (
+        "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
+    )
+    caption = (
+        f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label;"
+        f" gallery of {len(setting.gallery.rows)} volumes.{large}"
+    )
+    notes = [
+        BOLD,
+        "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
+        *_label_note(here),
+    ]
     return Table("table3", caption, (*ENCODERS, LABELS), columns, COST, [*lines, chance], notes), found
 
 
 def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
     """Return the ablation, text → image, and every pairwise difference."""
     columns = [(WAY_TITLES[WAYS[0]], name) for name in RETRIEVAL]
-    return _retrieval(4, methods, setting, columns, f"Table 4: ablation, text → image, ResNet, on {setting.data}.", WAYS[:1])
+    return _retrieval(
+        4, methods, setting, columns, f"Table 4: ablation, text → image, ResNet, on {setting.data}.", WAYS[:1]
+    )
 
 
 def published_table(number: int, methods: Sequence[Method], data: str) -> Table:
@@ -102,7 +145,11 @@ def published_table(number: int, methods: Sequence[Method], data: str) -> Table:
         for name in method.row.paper if number in method.row.tables else ():
             beside[name] = f"{beside[name]}; {method.row.title}" if name in beside else method.row.title
     groups: Mapping[int, Mapping[str, str]] = {
-        1: {"": ""}, 2: {way: WAY_TITLES[way] for way in WAYS}, 3: {label: label for label in KEYWORDS}, 4: {WAYS[0]: WAY_TITLES[WAYS[0]]}}
+        1: {"": ""},
+        2: {way: WAY_TITLES[way] for way in WAYS},
+        3: {label: label for label in KEYWORDS},
+        4: {WAYS[0]: WAY_TITLES[WAYS[0]]},
+    }
     return paper_table(number, groups[number], data, beside, percent=number == 3)
 
 
@@ -118,52 +165,88 @@ def difference_table(number: int, found: Sequence[Difference], titles: Mapping[s
         told, shown = dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))
         for column, name, ratio in zip(ratios, ZERO_DRAWS, (of.ratio, of.inverse), strict=True):
             if ratio is not None:
-                shown[column] = Cell("–" if ratio.value is None else ratio.value, interval=(ratio.low, ratio.high), digits=2)
+                shown[column] = Cell(
+                    "–" if ratio.value is None else ratio.value, interval=(ratio.low, ratio.high), digits=2
+                )
                 told[name] = str(ratio.zero_draws)
         lines.append(Line(titles[of.one], "measured", told, shown))
     caption = f"Table {number}, every pairwise difference, on {data}."
-    notes = ["A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in a figure."]
+    notes = [
+        "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in"
+        " a figure."
+    ]
     if any(of.ratio for of in found):
         columns = [*columns[:1], *ratios, *columns[1:]]
         notes.append(RATIOS)
-    return Table(f"table{number}_differences", caption, facts, columns, ZERO_DRAWS if len(columns) > 3 else (), lines, notes)
+    return Table(
+        f"table{number}_differences", caption, facts, columns, ZERO_DRAWS if len(columns) > 3 else (), lines, notes
+    )
 
 
 def _retrieval(
     number: int, methods: Sequence[Method], setting: Setting, columns: list[Column], caption: str, ways: Sequence[str]
 ) -> tuple[Table, list[Difference]]:
     here = [method for method in methods if number in method.row.tables]
-    found = differences([method for method in here if method.status == DONE], ways, RETRIEVAL, setting.gallery.patient, setting.draws)
+    found = differences(
+        [method for method in here if method.status == DONE], ways, RETRIEVAL, setting.gallery.patient, setting.draws
+    )
     groups = {way: WAY_TITLES[way] for way in ways}
     lines = _lines(here, setting, groups, RETRIEVAL, found)
     below = [
-        Line("chance", "chance", cells={(group, name): Cell(of) for group in groups.values() for name, of in setting.chance.items()}),
-        Line("ceiling (oracle that knows the reports' findings)", "ceiling", cells={
-            (groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()}),
+        Line(
+            "chance",
+            "chance",
+            cells={(group, name): Cell(of) for group in groups.values() for name, of in setting.chance.items()},
+        ),
+        Line(
+            "ceiling (oracle that knows the reports' findings)",
+            "ceiling",
+            cells={(groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()},
+        ),
     ]
     size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
     notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
-    facts = (("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS))
-    caption += f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is better."
-    return Table(f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes), found
+    facts = ("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS)
+    caption += (
+        f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is"
+        " better."
+    )
+    return (
+        Table(
+            f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes
+        ),
+        found,
+    )
 
 
 def _lines(
-    methods: Sequence[Method], setting: Setting, groups: Mapping[str, str], names: Sequence[str], found: Sequence[Difference]
+    methods: Sequence[Method],
+    setting: Setting,
+    groups: Mapping[str, str],
+    names: Sequence[str],
+    found: Sequence[Difference],
 ) -> list[Line]:
     bold = {}
     for subject in groups:
         for name in names:
-            values = {of.row.name: of.figures[subject][name].value for of in methods if name in of.figures.get(subject, {})}
+            values = {
+                of.row.name: of.figures[subject][name].value for of in methods if name in of.figures.get(subject, {})
+            }
             rows = [row for row in found if (row.subject, row.figure) == (subject, name)]
             bold[subject, name] = best_and_significant(values, rows, name)
     lines = []
     for method in methods:
         cells = {
-            (groups[subject], name): Cell(figure.value, figure.sd, figure.interval, bold[subject, name] == method.row.name)
-            for subject in groups for name, figure in method.figures.get(subject, {}).items() if name in names
+            (groups[subject], name): Cell(
+                figure.value, figure.sd, figure.interval, bold[subject, name] == method.row.name
+            )
+            for subject in groups
+            for name, figure in method.figures.get(subject, {}).items()
+            if name in names
         }
-        source: Source = "measured" if method.status == DONE else "not run" if method.status.startswith(ABSENT) else "failed"
+        source: Source = (
+            "measured" if method.status == DONE else "not run" if method.status.startswith(ABSENT) else "failed"
+        )
         status = {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source]
         lines.append(Line(method.row.title, source, _told(method, setting), cells, status))
     return lines
@@ -173,17 +256,24 @@ def _told(method: Method, setting: Setting) -> dict[str, str]:
     """Tell the encoders that a row really used, and what it cost."""
     config = setting.configs[method.row.name]
     sampler = str(config.get("data.text_sampler.class_path", "")).rpartition(".")[2]
-    told = {"text sampler": "✓" if sampler not in ("", "HeadSampler") else "",
-            "L_mse": "✓" if float(config.get("model.objective.init_args.consistency", 1.0)) else ""}
+    told = {
+        "text sampler": "✓" if sampler not in ("", "HeadSampler") else "",
+        "L_mse": "✓" if float(config.get("model.objective.init_args.consistency", 1.0)) else "",
+    }
     if method.status != DONE:
         return told
     about = method.results[0]["about"]
     seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
     seen = sorted({int(record["pairs_seen"]) for record in method.records})
     return {
-        **told, LABELS: "✓" * _learns_labels(method), "image encoder": str(about["volume_encoder"]),
-        "text encoder": str(about["text_encoder"]), "seeds": str(len(method.records)), "trials": str(setting.trials[method.row.name]),
-        "pairs seen": ", ".join(f"{of:,}" for of in seen), "min a run": f"{seconds / 60:.1f}",
+        **told,
+        LABELS: "✓" * _learns_labels(method),
+        "image encoder": str(about["volume_encoder"]),
+        "text encoder": str(about["text_encoder"]),
+        "seeds": str(len(method.records)),
+        "trials": str(setting.trials[method.row.name]),
+        "pairs seen": ", ".join(f"{of:,}" for of in seen),
+        "min a run": f"{seconds / 60:.1f}",
     }
 
 
@@ -197,10 +287,17 @@ def _label_note(methods: Sequence[Method]) -> list[str]:
 
 
 def _gate_note(methods: Sequence[Method]) -> list[str]:
-    entropies = [record["gate_entropy"] for method in methods for record in method.records
-                 if record.get("gate_entropy") is not None and method.results[0]["about"].get("fusion") == "ChannelGate"]
+    entropies = [
+        record["gate_entropy"]
+        for method in methods
+        for record in method.records
+        if record.get("gate_entropy") is not None and method.results[0]["about"].get("fusion") == "ChannelGate"
+    ]
     if not entropies:
         return []
-    return [f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it, the entropy of "
-            f"its softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D, the largest possible (1: every "
-            "channel gets the same weight, so that the fused vector is the first view's up to scale)."]
+    return [
+        f"The channel gate of equations 5 and 6, as printed: over the {len(entropies)} runs of this table that have it,"
+        f" the entropy of its softmax, averaged over training, is {min(entropies):.6f} to {max(entropies):.6f} of ln D,"
+        " the largest possible (1: every channel gets the same weight, so that the fused vector is the first view's up"
+        " to scale)."
+    ]

@@ -29,7 +29,9 @@ class Clock:
         self.status.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.status.stop()
 
     def show(self, left: Sequence[str], active: Sequence[str]) -> None:
@@ -47,8 +49,11 @@ class Clock:
         if record["status"] == "done":
             self.seconds.setdefault(run.row, []).append(seconds)
         reason = f": {record['reason']}" if "reason" in record else ""
-        self.console.print(f"{run}: {record['status']}{reason} ({seconds:.0f} s); {len(self.left) - 1} runs left{self._remaining()}",
-                           markup=False, highlight=False)
+        self.console.print(
+            f"{run}: {record['status']}{reason} ({seconds:.0f} s); {len(self.left) - 1} runs left{self._remaining()}",
+            markup=False,
+            highlight=False,
+        )
 
     def _remaining(self) -> str:
         """Guess from the runs so far: a row's own where there are any."""

@@ -21,8 +21,14 @@ from bimcvr.suites.table import Cell, Column, Line, Table
 
 
 def page(
-    suite: Suite, manifest: Manifest, tables: Sequence[Table], figures: Mapping[str, Markup], records: Mapping[Run, Record],
-    methods: Sequence[Method], setting: Setting | None, data: str,
+    suite: Suite,
+    manifest: Manifest,
+    tables: Sequence[Table],
+    figures: Mapping[str, Markup],
+    records: Mapping[Run, Record],
+    methods: Sequence[Method],
+    setting: Setting | None,
+    data: str,
 ) -> str:
     """Return the page as HTML; it stands alone.
 
@@ -37,11 +43,18 @@ def page(
         data: what was measured on.
     """
     return render(
-        "suites/report.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, suite=suite, data=data,
+        "suites/report.html",
+        synthetic=manifest.is_phantom,
+        has_patients=manifest.has_patients,
+        suite=suite,
+        data=data,
         headlines=_headlines(methods, setting),
         tables=[table for table in tables if not table.name.endswith("differences")],
-        differences=[table for table in tables if table.name.endswith("differences")], figures=figures, budget=budget(suite),
-        facts=_facts(suite, manifest, records, methods), runs=_runs(records, data),
+        differences=[table for table in tables if table.name.endswith("differences")],
+        figures=figures,
+        budget=budget(suite),
+        facts=_facts(suite, manifest, records, methods),
+        runs=_runs(records, data),
         set_aside={str(run): record["reason"] for run, record in records.items() if record["status"] != DONE},
     )
 
@@ -51,12 +64,13 @@ def budget(suite: Suite) -> str:
     factors = suite.budget.learning_rate_factors
     tried = ", ".join(f"{factor:g}" for factor in factors)
     return (
-        f"One budget for all trained rows: {suite.budget.epochs} epochs over the same training split, {len(factors)} tuning "
-        f"trial{'s' if len(factors) > 1 else ''} (a row's own learning rate times {tried}; at seed 0, chosen by the score of val), "
-        f"{suite.budget.seeds} seed{'s' if suite.budget.seeds > 1 else ''} (fewer for minor rows; the column says how many); the run of "
-        "the chosen trial is the run of seed 0. The checkpoint that is tested is the best on val. A row that is not trained has no trials "
-        "and one run. Minutes are those of fit and test of one run, beside the other runs that went on at the time; filling the cache of "
-        "volumes does not count.")
+        f"One budget for all trained rows: {suite.budget.epochs} epochs over the same training split, {len(factors)}"
+        f" tuning trial{'s' if len(factors) > 1 else ''} (a row's own learning rate times {tried}; at seed 0, chosen by"
+        f" the score of val), {suite.budget.seeds} seed{'s' if suite.budget.seeds > 1 else ''} (fewer for minor rows;"
+        " the column says how many); the run of the chosen trial is the run of seed 0. The checkpoint that is tested"
+        " is the best on val. A row that is not trained has no trials and one run. Minutes are those of fit and test"
+        " of one run, beside the other runs that went on at the time; filling the cache of volumes does not count."
+    )
 
 
 def machine() -> str:
@@ -67,23 +81,37 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9 if hasattr(os, "sysconf") else 0
     import torch
 
-    cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return ", ".join([f"{platform.system()} {platform.machine()}", model, f"{os.cpu_count()} cores", f"{memory:.0f} GB", *cards])
+    cards = (
+        [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        if torch.cuda.is_available()
+        else []
+    )
+    return ", ".join(
+        [f"{platform.system()} {platform.machine()}", model, f"{os.cpu_count()} cores", f"{memory:.0f} GB", *cards]
+    )
 
 
-def _facts(suite: Suite, manifest: Manifest, records: Mapping[Run, Record], methods: Sequence[Method]) -> dict[str, str]:
+def _facts(
+    suite: Suite, manifest: Manifest, records: Mapping[Run, Record], methods: Sequence[Method]
+) -> dict[str, str]:
     done = [record for record in records.values() if record["status"] == DONE]
     abouts = [result["about"] for method in methods for result in method.results]
     commits = sorted({str(about["git_commit"]) for about in abouts})
     facts = {
-        "Suite": str(suite.path), "Manifest": f"{manifest.path}, hash {manifest.digest}",
+        "Suite": str(suite.path),
+        "Manifest": f"{manifest.path}, hash {manifest.digest}",
         "Split": f"{abouts[0]['split_strategy']}: {abouts[0]['split_shares']}" if abouts else "",
         "Patients in two splits": str(abouts[0]["patient_overlap"]) if abouts else "",
         "Grids": ", ".join(sorted({" × ".join(map(str, about["grid"])) for about in abouts})),
         "Right answers": next((str(method.results[0]["rule"]) for method in methods if method.results), ""),
-        "Runs": f"{len(done)} of {len(records)} ended well and took {sum(of['seconds'] for of in done) / 60:.0f} minutes of processes",
+        "Runs": (
+            f"{len(done)} of {len(records)} ended well and took {sum(of['seconds'] for of in done) / 60:.0f} minutes of"
+            " processes"
+        ),
         "Peak memory of a run": f"{max(record['peak_memory_mb'] for record in done):,.0f} MB" if done else "",
-        "Runs at commit": ", ".join(commits), "Tables at commit": git_commit(), "Machine": machine(),
+        "Runs at commit": ", ".join(commits),
+        "Tables at commit": git_commit(),
+        "Machine": machine(),
         "Versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
     }
     return {name: text for name, text in facts.items() if text}
@@ -98,9 +126,11 @@ def _headlines(methods: Sequence[Method], setting: Setting | None) -> list[str]:
             continue
         best = max(known, key=lambda method: method.figures[way]["R@10"].value)
         figure = best.figures[way]["R@10"]
-        lines.append(f"Given {asked} is among the first 10 of {len(setting.gallery.rows)} in {figure.value:.1f} % "
-                     f"[{figure.interval[0]:.1f}, {figure.interval[1]:.1f}] of the searches with {best.row.title}, the highest of "
-                     f"{len(known)} rows (chance {setting.chance['R@10']:.1f} %; on {setting.data}).")
+        lines.append(
+            f"Given {asked} is among the first 10 of {len(setting.gallery.rows)} in {figure.value:.1f} %"
+            f" [{figure.interval[0]:.1f}, {figure.interval[1]:.1f}] of the searches with {best.row.title}, the highest"
+            f" of {len(known)} rows (chance {setting.chance['R@10']:.1f} %; on {setting.data})."
+        )
     return lines
 
 
@@ -110,9 +140,26 @@ def _runs(records: Mapping[Run, Record], data: str) -> Table:
     lines = []
     for run, record in records.items():
         shown = [run.learning_rate, *(record.get(key) for key in keys)]
-        cells = {column: Cell(f"{value:g}" if column[1] == "learning rate" else float(value))
-                 for column, value in zip(columns, shown, strict=True) if value is not None}
+        cells = {
+            column: Cell(f"{value:g}" if column[1] == "learning rate" else float(value))
+            for column, value in zip(columns, shown, strict=True)
+            if value is not None
+        }
         done = record["status"] == DONE
-        lines.append(Line(run.row, "measured" if done else "failed", {"seed": str(run.seed), "trial": str(run.trial)}, cells,
-                          "" if done else record["status"]))
-    return Table("runs", f"Every run, on {data}. The score of val chooses checkpoint and trial.", ("seed", "trial"), columns, (), lines)
+        lines.append(
+            Line(
+                run.row,
+                "measured" if done else "failed",
+                {"seed": str(run.seed), "trial": str(run.trial)},
+                cells,
+                "" if done else record["status"],
+            )
+        )
+    return Table(
+        "runs",
+        f"Every run, on {data}. The score of val chooses checkpoint and trial.",
+        ("seed", "trial"),
+        columns,
+        (),
+        lines,
+    )

@@ -18,15 +18,27 @@ from bimcvr.atomic_files import write_json
 from bimcvr.errors import UserError, WeightsAbsent
 
 DONE, FAILED, ABSENT = "done", "failed", "not run: weights absent"
-PRELOAD = ("bimcvr.training.lightning_cli", "bimcvr.suites.run_process", "bimcvr.phantom.oracle", "torchio", "monai.networks.nets", "open_clip",
-           "transformers.models.auto.modeling_auto")
-"""What the server of processes imports once for all runs. None of it computes: threads of OpenMP would not survive the fork."""
+PRELOAD = (
+    "bimcvr.training.lightning_cli",
+    "bimcvr.suites.run_process",
+    "bimcvr.phantom.oracle",
+    "torchio",
+    "monai.networks.nets",
+    "open_clip",
+    "transformers.models.auto.modeling_auto",
+)
+"""What the server of processes imports once for all runs.
+
+None of it computes: threads of OpenMP would not survive the fork.
+"""
 
 ONE_DEVICE = ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
 """For every test: the figures are those of one device, however many trained."""
 
 
-def run_one(words: tuple[str, ...], trained: bool, experiment: Path, seed: int, record: Path, log: Path, threads: int) -> None:
+def run_one(
+    words: tuple[str, ...], trained: bool, experiment: Path, seed: int, record: Path, log: Path, threads: int
+) -> None:
     """Fit and test in this process, which then ends.
 
     Args:
@@ -80,9 +92,14 @@ def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: 
         _call(train, "test", words, str(run / "checkpoints/best.ckpt"))
     # a fit writes its config when the cache is filled and training begins
     return {
-        "status": DONE, "folder": run.name, "seconds_fit": round(earlier + fitted - (run / "config.yaml").stat().st_mtime, 2),
-        "seconds_test": round(time.time() - fitted, 2), "resumed": before is not None,
-        "val_score": _val_score(run / "checkpoints/best.ckpt"), "gate_entropy": _gate_entropy(run), "pairs_seen": _pairs_seen(run),
+        "status": DONE,
+        "folder": run.name,
+        "seconds_fit": round(earlier + fitted - (run / "config.yaml").stat().st_mtime, 2),
+        "seconds_test": round(time.time() - fitted, 2),
+        "resumed": before is not None,
+        "val_score": _val_score(run / "checkpoints/best.ckpt"),
+        "gate_entropy": _gate_entropy(run),
+        "pairs_seen": _pairs_seen(run),
     }
 
 
@@ -106,8 +123,16 @@ def _test_alone(words: tuple[str, ...], experiment: Path, seed: int, threads: in
     run = newest_run(experiment, seed, "result.json")
     if run is None:
         raise UserError("test left no result.")
-    return {"status": DONE, "folder": run.name, "seconds_fit": 0.0, "seconds_test": round(time.time() - began, 2), "resumed": False,
-            "val_score": None, "gate_entropy": None, "pairs_seen": 0}
+    return {
+        "status": DONE,
+        "folder": run.name,
+        "seconds_fit": 0.0,
+        "seconds_test": round(time.time() - began, 2),
+        "resumed": False,
+        "val_score": None,
+        "gate_entropy": None,
+        "pairs_seen": 0,
+    }
 
 
 def newest_run(experiment: Path, seed: int, holding: str) -> Path | None:

@@ -1,4 +1,7 @@
-"""Running what a suite lacks: each run in a process of its own, several side by side, with progress and remaining time."""
+"""Running what a suite lacks: each run in a process of its own, several side by side.
+
+Progress and remaining time.
+"""
 
 import json
 import multiprocessing
@@ -64,8 +67,9 @@ class _Progress:
 def run_all(rows: Sequence[list[list[Run]]], places: Places, jobs: int) -> dict[Run, Record]:
     """Run what lacks, and return how every run ended.
 
-    A run that has a record of a good end and its result is not run again; one that failed is. Of each row all trials run with seed 0;
-    the one with the best score on `val` goes on with the other seeds. A failure stops nothing but its own row.
+    A run that has a record of a good end and its result is not run again; one that failed is. Of each row all trials
+    run with seed 0; the one with the best score on `val` goes on with the other seeds. A failure stops nothing but its
+    own row.
 
     Args:
         rows: for each row its runs by trial and seed.
@@ -114,7 +118,9 @@ def finished(run: Run, places: Places) -> Record | None:
 def best_trial(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> int | None:
     """Return the trial with the highest score on `val` at seed 0, the earlier of equals; None where none ended well."""
     done = {trial: records[of[0]] for trial, of in enumerate(trials) if records.get(of[0], {}).get("status") == DONE}
-    scores = {trial: float("-inf") if record["val_score"] is None else record["val_score"] for trial, record in done.items()}
+    scores = {
+        trial: float("-inf") if record["val_score"] is None else record["val_score"] for trial, record in done.items()
+    }
     return max(scores, key=lambda trial: scores[trial]) if scores else None
 
 

@@ -48,10 +48,14 @@ class Run:
         return f"{self.experiment}-{self.seed}"
 
     def __str__(self) -> str:
-        return f"{self.row}, seed {self.seed}" + (f", learning rate {self.learning_rate:g}" if self.learning_rate is not None else "")
+        return f"{self.row}, seed {self.seed}" + (
+            f", learning rate {self.learning_rate:g}" if self.learning_rate is not None else ""
+        )
 
 
-def plan(suite: Suite, row: Row, manifest: Path, root: Path | None, manifest_hash: str, folder: Path) -> list[list[Run]]:
+def plan(
+    suite: Suite, row: Row, manifest: Path, root: Path | None, manifest_hash: str, folder: Path
+) -> list[list[Run]]:
     """Return a row's possible runs, by trial and seed; only one trial goes on beyond seed 0.
 
     Args:
@@ -68,19 +72,29 @@ def plan(suite: Suite, row: Row, manifest: Path, root: Path | None, manifest_has
     merged = flat(_merged(row))
     own = merged.get(RATE)
     if row.train and not isinstance(own, int | float):
-        raise UserError(f"{suite.path}, row {row.name}: its files set no number {RATE}, so there is no learning rate to try.")
+        raise UserError(
+            f"{suite.path}, row {row.name}: its files set no number {RATE}, so there is no learning rate to try."
+        )
     trials = []
     for trial, factor in enumerate(suite.factors_of(row)):
         rate = float(f"{own * factor:.6g}") if row.train and own is not None else None
         options = {**suite.options, **({"trainer.max_epochs": suite.budget.epochs, RATE: rate} if row.train else {})}
         config = {**merged, **options}
         identity = _identity(config, manifest_hash)
-        places = {"data.manifest": str(manifest), **({"data.root": str(root)} if root else {}),
-                  "experiment": f"{row.name}-{identity}", "runs": str(folder)}
+        places = {
+            "data.manifest": str(manifest),
+            **({"data.root": str(root)} if root else {}),
+            "experiment": f"{row.name}-{identity}",
+            "runs": str(folder),
+        }
         given = tuple(word for file in row.files for word in ("--config", str(file)))
         set_to = tuple(f"--{key}={_as_word(value)}" for key, value in {**options, **places}.items())
-        trials.append([Run(row.name, trial, seed, rate, config, identity, (*given, *set_to, f"--seed_everything={seed}"))
-                       for seed in range(suite.seeds_of(row))])
+        trials.append(
+            [
+                Run(row.name, trial, seed, rate, config, identity, (*given, *set_to, f"--seed_everything={seed}"))
+                for seed in range(suite.seeds_of(row))
+            ]
+        )
     return trials
 
 
@@ -88,7 +102,11 @@ def flat(nested: Any, name: str = "") -> dict[str, Any]:
     """Return a nested mapping with dotted names."""
     if not isinstance(nested, Mapping) or not nested:
         return {name: nested}
-    return {key: value for part, of in nested.items() for key, value in flat(of, f"{name}.{part}" if name else str(part)).items()}
+    return {
+        key: value
+        for part, of in nested.items()
+        for key, value in flat(of, f"{name}.{part}" if name else str(part)).items()
+    }
 
 
 def _merged(row: Row) -> dict[str, Any]:

@@ -97,8 +97,13 @@ def chosen_runs(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> l
     return [] if best is None else [run for run in trials[best] if records.get(run, {}).get("status") == DONE]
 
 
-def tested_split(rows: Sequence[Sequence[list[Run]]], records: Mapping[Run, Record], places: Places, source: Manifest) -> Tested | None:
-    """Return the cohort with the split and what was set aside as a finished run wrote it down, None where none is finished."""
+def tested_split(
+    rows: Sequence[Sequence[list[Run]]], records: Mapping[Run, Record], places: Places, source: Manifest
+) -> Tested | None:
+    """Return the cohort with the split and what was set aside as a finished run wrote it down.
+
+    None where none is finished.
+    """
     for trials in rows:
         for run in chosen_runs(trials, records):
             written = read_manifest(places.runs / run.experiment / records[run]["folder"] / "manifest.csv")
@@ -107,7 +112,9 @@ def tested_split(rows: Sequence[Sequence[list[Run]]], records: Mapping[Run, Reco
     return None
 
 
-def score(row: Row, trials: Sequence[list[Run]], records: Mapping[Run, Record], places: Places, tested: Tested, draws: Draws) -> Method:
+def score(
+    row: Row, trials: Sequence[list[Run]], records: Mapping[Run, Record], places: Places, tested: Tested, draws: Draws
+) -> Method:
     """Score a row's runs over the seeds; where there are none, say why."""
     runs = chosen_runs(trials, records)
     if not runs:
@@ -118,9 +125,14 @@ def score(row: Row, trials: Sequence[list[Run]], records: Mapping[Run, Record], 
     ways, means = _ways(embeddings, tested.gallery, draws)
     keywords, prevalence = _keywords(embeddings, tested.gallery, draws)
     return Method(
-        row, DONE, results=[json.loads((folder / "result.json").read_text(encoding="utf-8")) for folder in folders],
-        records=[records[run] for run in runs], learning_rate=runs[0].learning_rate,
-        config=flat(yaml.safe_load((folders[0] / "config.yaml").read_text(encoding="utf-8"))), figures={**ways, **keywords}, outcomes=means,
+        row,
+        DONE,
+        results=[json.loads((folder / "result.json").read_text(encoding="utf-8")) for folder in folders],
+        records=[records[run] for run in runs],
+        learning_rate=runs[0].learning_rate,
+        config=flat(yaml.safe_load((folders[0] / "config.yaml").read_text(encoding="utf-8"))),
+        figures={**ways, **keywords},
+        outcomes=means,
         prevalence=prevalence,
     )
 
@@ -128,17 +140,23 @@ def score(row: Row, trials: Sequence[list[Run]], records: Mapping[Run, Record], 
 def _aligned(embeddings: Embeddings, gallery: Gallery, row: Row) -> Embeddings:
     place = {study: number for number, study in enumerate(embeddings.study_id)}
     if set(place) != set(gallery.study_id):
-        raise UserError(f"The row {row.name} was tested on other studies than the rows before it: set data.split and data.fractions in "
-                        "the suite's options, so that no row's file decides them.")
+        raise UserError(
+            f"The row {row.name} was tested on other studies than the rows before it: set data.split and data.fractions"
+            " in the suite's options, so that no row's file decides them."
+        )
     return embeddings.only([place[study] for study in gallery.study_id])
 
 
-def _ways(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tuple[dict[str, dict[str, Figure]], dict[str, Outcomes]]:
+def _ways(
+    runs: Sequence[Embeddings], gallery: Gallery, draws: Draws
+) -> tuple[dict[str, dict[str, Figure]], dict[str, Outcomes]]:
     group = torch.as_tensor(gallery.group)
     ranked = [dict(zip(WAYS, rank_both(run.image, run.text, group), strict=True)) for run in runs]
     ks = sorted({*KS, *CURVE})
-    per_run = [{way: {name: of for name, of in outcomes(ranks, ks).items() if name != "MRR"} for way, ranks in ways.items()}
-               for ways in ranked]
+    per_run = [
+        {way: {name: of for name, of in outcomes(ranks, ks).items() if name != "MRR"} for way, ranks in ways.items()}
+        for ways in ranked
+    ]
     means = {way: over_seeds([run[way] for run in per_run]) for way in WAYS}
     several = len(runs) > 1
     sd = spread_over_seeds([{way: summary(run[way]) for way in WAYS} for run in per_run]) if several else {}
@@ -146,32 +164,49 @@ def _ways(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tuple[d
     for way in WAYS:
         drawn = bootstrap(means[way], gallery.patient, draws.seed, draws.resamples)
         bounds = quantiles(drawn)
-        figures[way] = {name: Figure(value, sd[way][name] if several else None, bounds[name], drawn[name])
-                        for name, value in summary(means[way]).items()}
+        figures[way] = {
+            name: Figure(value, sd[way][name] if several else None, bounds[name], drawn[name])
+            for name, value in summary(means[way]).items()
+        }
     compared = {*(f"R@{k}" for k in KS), "MnR"}
     return figures, {way: {name: of for name, of in means[way].items() if name in compared} for way in WAYS}
 
 
-def _keywords(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tuple[dict[str, dict[str, Figure]], dict[str, float]]:
+def _keywords(
+    runs: Sequence[Embeddings], gallery: Gallery, draws: Draws
+) -> tuple[dict[str, dict[str, Figure]], dict[str, float]]:
     """Score the paper's keywords, as far as volumes of the gallery bear them; relevant is what bears the label."""
     asked = [_only_keywords(run.prompts) for run in runs if run.prompts is not None]
     if len(asked) < len(runs) or not asked[0].labels:
         return {}, {}
     relevant = relevance(gallery.labels, asked[0].labels)
     ks = [k for k in KEYWORD_KS if k < 100 or len(gallery.rows) >= LARGE]
-    scored = [keyword_figures(run.image, prompts, relevant, gallery.patient, ks, draws.seed, draws.resamples)
-              for run, prompts in zip(runs, asked, strict=True)]
+    scored = [
+        keyword_figures(run.image, prompts, relevant, gallery.patient, ks, draws.seed, draws.resamples)
+        for run, prompts in zip(runs, asked, strict=True)
+    ]
     mean, several = mean_over_seeds(scored), len(runs) > 1
     sd = spread_over_seeds([of.figures for of in scored]) if several else {}
     bounds = mean.intervals()
     return (
-        {label: {name: Figure(value, sd[label][name] if several else None, bounds[label][name], mean.drawn[label][name])
-                 for name, value in of.items() if name.startswith("P@")} for label, of in mean.figures.items()},
+        {
+            label: {
+                name: Figure(value, sd[label][name] if several else None, bounds[label][name], mean.drawn[label][name])
+                for name, value in of.items()
+                if name.startswith("P@")
+            }
+            for label, of in mean.figures.items()
+        },
         {label: of["prevalence"] for label, of in mean.figures.items()},
     )
 
 
 def _only_keywords(prompts: Prompts) -> Prompts:
     kept = [place for place, label in enumerate(prompts.label) if label in KEYWORDS]
-    return replace(prompts, sentence=[prompts.sentence[i] for i in kept], label=[prompts.label[i] for i in kept],
-                   denies=[prompts.denies[i] for i in kept], vector=prompts.vector[kept])
+    return replace(
+        prompts,
+        sentence=[prompts.sentence[i] for i in kept],
+        label=[prompts.label[i] for i in kept],
+        denies=[prompts.denies[i] for i in kept],
+        vector=prompts.vector[kept],
+    )

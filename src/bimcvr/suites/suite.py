@@ -30,7 +30,8 @@ class Budget:
     Attributes:
         epochs: passes over the training split; with the split they are the pairs seen.
         seeds: how many, from 0.
-        learning_rate_factors: the tuning trials: a row's own learning rate times each of these, at seed 0, chosen on `val`.
+        learning_rate_factors: the tuning trials: a row's own learning rate times each of these, at seed 0, chosen on
+            `val`.
     """
 
     epochs: int
@@ -89,8 +90,15 @@ class Suite:
         """Return a row's tuning trials."""
         return self.budget.learning_rate_factors if row.train else (1.0,)
 
-    def smaller(self, only: tuple[str, ...], patients: int | None, cohort_seed: int | None, epochs: int | None,
-                seeds: int | None, trials: int | None) -> "Suite":
+    def smaller(
+        self,
+        only: tuple[str, ...],
+        patients: int | None,
+        cohort_seed: int | None,
+        epochs: int | None,
+        seeds: int | None,
+        trials: int | None,
+    ) -> "Suite":
         """Return the suite with some of its numbers replaced, and only some rows.
 
         Raises:
@@ -98,15 +106,25 @@ class Suite:
         """
         unknown = [name for name in only if name not in {row.name for row in self.rows}]
         if unknown:
-            raise UserError(f"{self.path}: there is no row '{unknown[0]}'.{_near(unknown[0], [row.name for row in self.rows])}")
+            raise UserError(
+                f"{self.path}: there is no row '{unknown[0]}'.{_near(unknown[0], [row.name for row in self.rows])}"
+            )
         if self.cohort is None and (patients is not None or cohort_seed is not None):
-            raise UserError(f"{self.path} is about a manifest, not about phantoms: leave --patients and --cohort_seed out.")
+            raise UserError(
+                f"{self.path} is about a manifest, not about phantoms: leave --patients and --cohort_seed out."
+            )
         for option, number in (("patients", patients), ("epochs", epochs), ("seeds", seeds), ("trials", trials)):
             if number is not None and number < 1:
                 raise UserError(f"--{option} {number}: give at least 1.")
-        cohort = self.cohort and Cohort(patients or self.cohort.patients, self.cohort.seed if cohort_seed is None else cohort_seed)
-        budget = Budget(epochs or self.budget.epochs, seeds or self.budget.seeds, self.budget.learning_rate_factors[:trials])
-        return replace(self, cohort=cohort, budget=budget, rows=tuple(row for row in self.rows if not only or row.name in only))
+        cohort = self.cohort and Cohort(
+            patients or self.cohort.patients, self.cohort.seed if cohort_seed is None else cohort_seed
+        )
+        budget = Budget(
+            epochs or self.budget.epochs, seeds or self.budget.seeds, self.budget.learning_rate_factors[:trials]
+        )
+        return replace(
+            self, cohort=cohort, budget=budget, rows=tuple(row for row in self.rows if not only or row.name in only)
+        )
 
 
 def read_suite(path: Path) -> Suite:
@@ -127,16 +145,21 @@ def read_suite(path: Path) -> Suite:
     made = cohort and _Fields(cohort, f"{path}, cohort", ("patients", "seed"))
     factors = budget.get("learning_rate_factors", list)
     if not factors or not all(isinstance(of, int | float) and of > 0 for of in factors):
-        raise UserError(f"{path}, budget: learning_rate_factors is {factors}; give a list of positive numbers, one a trial.")
+        raise UserError(
+            f"{path}, budget: learning_rate_factors is {factors}; give a list of positive numbers, one a trial."
+        )
     rows = tuple(_row(of, place, path) for place, of in enumerate(fields.get("rows", list), start=1))
     names = [row.name for row in rows]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice or not rows:
         raise UserError(f"{path}: the row '{twice}' stands twice." if twice else f"{path}: rows is empty.")
     return Suite(
-        name=fields.get("name", str), cohort=Cohort(made.positive("patients"), made.get("seed", int)) if made else None,
+        name=fields.get("name", str),
+        cohort=Cohort(made.positive("patients"), made.get("seed", int)) if made else None,
         budget=Budget(budget.positive("epochs"), budget.positive("seeds"), tuple(map(float, factors))),
-        options=fields.get("options", dict, {}), rows=rows, path=path,
+        options=fields.get("options", dict, {}),
+        rows=rows,
+        path=path,
     )
 
 
@@ -150,8 +173,11 @@ def _row(content: Any, place: int, path: Path) -> Row:
     files = tuple(path.parent / str(file) for file in fields.get("files", list))
     lacking = next((file for file in files if not file.is_file()), None)
     if lacking or not files:
-        raise UserError(f"{where}: files names {lacking}, which does not exist (paths are relative to the suite's folder)."
-                        if lacking else f"{where}: files is empty.")
+        raise UserError(
+            f"{where}: files names {lacking}, which does not exist (paths are relative to the suite's folder)."
+            if lacking
+            else f"{where}: files is empty."
+        )
     tables = fields.get("tables", list)
     if not tables or not set(tables) <= set(TABLES):
         raise UserError(f"{where}: tables is {tables}; give some of {', '.join(map(str, TABLES))}.")
@@ -160,8 +186,15 @@ def _row(content: Any, place: int, path: Path) -> Row:
     unknown = next((str(of) for of in paper if of not in printed), None)
     if unknown:
         raise UserError(f"{where}: paper names '{unknown}', which is no row of Tables 2 to 4.{_near(unknown, printed)}")
-    return Row(name, fields.get("title", str), files, tuple(tables), tuple(paper),
-               fields.positive("seeds") if "seeds" in content else None, fields.get("train", bool, True))
+    return Row(
+        name,
+        fields.get("title", str),
+        files,
+        tuple(tables),
+        tuple(paper),
+        fields.positive("seeds") if "seeds" in content else None,
+        fields.get("train", bool, True),
+    )
 
 
 class _Fields:
@@ -173,7 +206,9 @@ class _Fields:
             raise UserError(f"{where}: expected a mapping with the keys {', '.join(known)}.")
         unknown = next((str(key) for key in content if key not in known), None)
         if unknown:
-            raise UserError(f"{where}: there is no key '{unknown}'.{_near(unknown, known)} Keys are {', '.join(known)}.")
+            raise UserError(
+                f"{where}: there is no key '{unknown}'.{_near(unknown, known)} Keys are {', '.join(known)}."
+            )
 
     def get(self, key: str, kind: Callable[..., Any] | type, *default: Any) -> Any:
         """Return a value of the given type; where it lacks, the default, if there is one."""

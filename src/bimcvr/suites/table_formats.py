@@ -8,15 +8,47 @@ from collections.abc import Sequence
 
 from bimcvr.suites.table import Cell, Line, Table
 
-_ESCAPES = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-            "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "→": r"$\to$", "±": r"$\pm$", "−": "$-$", "×": r"$\times$", "–": "--",
-            "≥": r"$\geq$", "≤": r"$\leq$", "²": r"$^2$", "³": r"$^3$", "✓": r"$\surd$", "<": r"$<$", ">": r"$>$", "α": r"$\alpha$",
-            "τ": r"$\tau$", "…": r"\dots{}", "∞": r"$\infty$", "“": "``", "”": "''"}
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "→": r"$\to$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+    "–": "--",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "²": r"$^2$",
+    "³": r"$^3$",
+    "✓": r"$\surd$",
+    "<": r"$<$",
+    ">": r"$>$",
+    "α": r"$\alpha$",
+    "τ": r"$\tau$",
+    "…": r"\dots{}",
+    "∞": r"$\infty$",
+    "“": "``",
+    "”": "''",
+}
 
 
 def as_markdown(table: Table) -> str:
     """Write a table as Markdown, its caption above and its notes below."""
-    heads = [table.head, "source", *table.facts, *(f"{group} {name}".strip() for group, name in table.columns), *table.after]
+    heads = [
+        table.head,
+        "source",
+        *table.facts,
+        *(f"{group} {name}".strip() for group, name in table.columns),
+        *table.after,
+    ]
     lines = [f"**{table.caption}**", "", _bar(heads), "|" + "---|" * len(heads)]
     for line in table.lines:
         cells = [_md(line.cells.get(column)) for column in table.columns]
@@ -39,17 +71,31 @@ def as_latex(table: Table) -> str:
         rules += [rf"\cmidrule(lr){{{at}-{at + count - 1}}}"] if group else []
         at += count
     body = [" & ".join([*over, *[""] * len(table.after)]) + r" \\", *rules] if rules else []
-    body += [_row([*map(escape, heads), *(escape(name) for _, name in table.columns), *map(escape, table.after)]), r"\midrule"]
+    body += [
+        _row([*map(escape, heads), *(escape(name) for _, name in table.columns), *map(escape, table.after)]),
+        r"\midrule",
+    ]
     for line in table.lines:
         if line.source == "chance":
             body.append(r"\midrule")
         body += _latex_lines(line, table)
     notes = "".join(f"\n\n{escape(note)}" for note in table.notes)
-    return "\n".join([
-        r"\begin{table}", r"\centering", rf"\caption{{{escape(table.caption)}}}", r"\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{{'l' * len(heads)}{'r' * (width - len(heads))}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}}",
-        rf"\par\smallskip{{\footnotesize {notes.strip()}\par}}" if notes else "%", r"\end{table}", "",
-    ])
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{escape(table.caption)}}}",
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{{'l' * len(heads)}{'r' * (width - len(heads))}}}",
+            r"\toprule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            rf"\par\smallskip{{\footnotesize {notes.strip()}\par}}" if notes else "%",
+            r"\end{table}",
+            "",
+        ]
+    )
 
 
 def as_csv(table: Table) -> str:

@@ -26,7 +26,12 @@ from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown
 
 
 def write_everything(
-    suite: Suite, rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: Places, manifest: Manifest, resamples: int
+    suite: Suite,
+    rows: Sequence[list[list[Run]]],
+    records: Mapping[Run, Record],
+    places: Places,
+    manifest: Manifest,
+    resamples: int,
 ) -> int:
     """Write `rows.csv`, the tables, figures and the page, and print where they are.
 
@@ -46,16 +51,26 @@ def write_everything(
     data = describe(suite, manifest)
     write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
     tested = tested_split(rows, records, places, manifest)
-    made: list[Table] = [table_1(_statistics(tested.manifest if tested else manifest), data), published_table(1, (), data)]
+    made: list[Table] = [
+        table_1(_statistics(tested.manifest if tested else manifest), data),
+        published_table(1, (), data),
+    ]
     methods: list[Method] = []
     setting: Setting | None = None
     figures: dict[str, Markup] = {}
     if tested:
         draws = Draws(0, resamples)
-        methods = [score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)]
+        methods = [
+            score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)
+        ]
         setting = Setting(
-            data, tested.gallery, chance(torch.as_tensor(tested.gallery.group), CURVE), _ceiling(tested), draws,
-            {trials[0][0].row: trials[0][0].config for trials in rows}, {trials[0][0].row: tried(trials, records) for trials in rows},
+            data,
+            tested.gallery,
+            chance(torch.as_tensor(tested.gallery.group), CURVE),
+            _ceiling(tested),
+            draws,
+            {trials[0][0].row: trials[0][0].config for trials in rows},
+            {trials[0][0].row: tried(trials, records) for trials in rows},
         )
         titles = {row.name: row.title for row in suite.rows}
         for number, build in ((2, table_2), (3, table_3), (4, table_4)):
@@ -95,7 +110,9 @@ def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], pla
     lines = []
     for trials in rows:
         chosen = set(chosen_runs(trials, records))
-        lines += [_row_of(run, records[run], run in chosen, places, data) for of in trials for run in of if run in records]
+        lines += [
+            _row_of(run, records[run], run in chosen, places, data) for of in trials for run in of if run in records
+        ]
     names = dict.fromkeys(name for line in lines for name in line)
     ordered = sorted(names, key=lambda name: name.startswith("config."))
     stream = io.StringIO()
@@ -107,8 +124,15 @@ def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], pla
 
 def _row_of(run: Run, record: Record, chosen: bool, places: Places, data: str) -> dict[str, Any]:
     line: dict[str, Any] = {
-        "data": data, "row": run.row, "trial": run.trial, "seed": run.seed, "chosen": chosen, "learning_rate": run.learning_rate,
-        "identity": run.identity, **{name: value for name, value in record.items() if name != "folder"}, "run": "",
+        "data": data,
+        "row": run.row,
+        "trial": run.trial,
+        "seed": run.seed,
+        "chosen": chosen,
+        "learning_rate": run.learning_rate,
+        "identity": run.identity,
+        **{name: value for name, value in record.items() if name != "folder"},
+        "run": "",
     }
     path = places.result(run, record)
     config: Mapping[str, Any] = run.config
@@ -119,7 +143,9 @@ def _row_of(run: Run, record: Record, chosen: bool, places: Places, data: str) -
         line |= {name: result["about"][name] for name in told}
         line |= {f"test.{name}": value for name, value in flat(result["metrics"]).items()}
         config = flat(yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8")))
-    plain = {name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in config.items()}
+    plain = {
+        name: value if isinstance(value, str | int | float) else json.dumps(value) for name, value in config.items()
+    }
     return {**line, **{f"config.{name}": value for name, value in plain.items()}}
 
 

@@ -10,7 +10,19 @@ from bimcvr.errors import UserError
 from bimcvr.sweeps.space import Dimension, read_dimension
 
 METHODS = ("grid", "random", "bayes")
-KEYS = ("program", "entity", "project", "description", "name", "method", "metric", "parameters", "early_terminate", "command", "run_cap")
+KEYS = (
+    "program",
+    "entity",
+    "project",
+    "description",
+    "name",
+    "method",
+    "metric",
+    "parameters",
+    "early_terminate",
+    "command",
+    "run_cap",
+)
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
 
 
@@ -86,13 +98,22 @@ def _read(content: dict[str, Any], stem: str) -> Sweep:
         raise UserError("`parameters` names nothing to try.")
     command = content.get("command") or list(DEFAULT_COMMAND)
     if not isinstance(command, list):
-        raise UserError("`command` must be a list of words, such as [\"${env}\", \"${interpreter}\", -m, bimcvr, fit, \"${args}\"].")
+        raise UserError(
+            '`command` must be a list of words, such as ["${env}", "${interpreter}", -m, bimcvr, fit, "${args}"].'
+        )
     run_cap = content.get("run_cap")
     if run_cap is not None and (type(run_cap) is not int or run_cap < 1):
         raise UserError(f"run_cap is {run_cap!r}, not a number of trials.")
     return Sweep(
-        str(content.get("name", stem)), content["method"], metric["name"], cast(Literal["minimize", "maximize"], goal),
+        str(content.get("name", stem)),
+        content["method"],
+        metric["name"],
+        cast(Literal["minimize", "maximize"], goal),
         None if metric.get("target") is None else float(metric["target"]),
-        [read_dimension(str(name), spec) for name, spec in parameters.items()], tuple(str(word) for word in command),
-        str(content.get("program", "")), run_cap, bool(content.get("early_terminate")), content,
+        [read_dimension(str(name), spec) for name, spec in parameters.items()],
+        tuple(str(word) for word in command),
+        str(content.get("program", "")),
+        run_cap,
+        bool(content.get("early_terminate")),
+        content,
     )

@@ -1,7 +1,7 @@
 """A sweep on one machine, without a server: Optuna proposes, an SQLite file remembers, child processes train.
 
-Kept below the sweep's folder: `study.db`, `trials.csv`, and `trials/NNN` with each trial's log and run. Killed at any moment, the
-same command goes on: what was running is marked failed and run again, from its last epoch.
+Kept below the sweep's folder: `study.db`, `trials.csv`, and `trials/NNN` with each trial's log and run. Killed at any
+moment, the same command goes on: what was running is marked failed and run again, from its last epoch.
 """
 
 import json
@@ -41,12 +41,16 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> in
     points = grid_points(sweep.dimensions) if sweep.method == "grid" else None
     count = trials or sweep.run_cap or (len(points) if points else 0)
     if not count:
-        raise UserError(f"Method {sweep.method} never ends by itself: say how many trials, with --trials or run_cap in the file.")
+        raise UserError(
+            f"Method {sweep.method} never ends by itself: say how many trials, with --trials or run_cap in the file."
+        )
     count = min(count, len(points)) if points else count
     expand(sweep.command, sweep.program, {})  # a command that cannot be filled in is refused before anything begins
     if sweep.early_terminate:
         print("early_terminate is W&B's: here every trial runs to its end.")
-    with only_one(folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --folder."):
+    with only_one(
+        folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --folder."
+    ):
         study = _open(sweep, folder)
         _take_up(study)
         _run(sweep, folder, study, points, count, seed)
@@ -68,7 +72,9 @@ def _run(sweep: Sweep, folder: Path, study: Any, points: list[dict[str, Any]] | 
             return
         if len(own) >= GIVE_UP and all(trial.value is None for trial in own):
             last = _trial_folder(folder, own[-1].user_attrs["place"])
-            raise UserError(f"The first {len(own)} trials all failed. The log {last / 'log.txt'} ends with:\n{last_words(last)}")
+            raise UserError(
+                f"The first {len(own)} trials all failed. The log {last / 'log.txt'} ends with:\n{last_words(last)}"
+            )
         trial, values = _propose(sweep, study, points, seed)
         number = trial.user_attrs["place"]
         command = expand(sweep.command, sweep.program, values, sys.executable)
@@ -84,7 +90,10 @@ def _run(sweep: Sweep, folder: Path, study: Any, points: list[dict[str, Any]] | 
 
 
 def _propose(sweep: Sweep, study: Any, points: list[dict[str, Any]] | None, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Ask for the next trial. The same history gives the same proposal, whether or not the sweep was cut off in between."""
+    """Ask for the next trial. The same history gives the same proposal.
+
+    Whether or not the sweep was cut off in between.
+    """
     from optuna.samplers import RandomSampler, TPESampler
     from optuna.trial import TrialState
 
@@ -128,18 +137,28 @@ def _say(sweep: Sweep, study: Any, trial: Any, left: float) -> None:
     any_done = any(one.value is not None for one in own)
     best = f"best {study.best_value:.4g} (trial {study.best_trial.user_attrs['place']})" if any_done else "none"
     hours, minutes, seconds = int(left // 3600), int(left // 60 % 60), int(left % 60)
-    print(f"  {said} in {done.user_attrs['seconds']} s; so far {best}; about {hours}:{minutes:02d}:{seconds:02d} left", flush=True)
+    print(
+        f"  {said} in {done.user_attrs['seconds']} s; so far {best}; about {hours}:{minutes:02d}:{seconds:02d} left",
+        flush=True,
+    )
 
 
 def _open(sweep: Sweep, folder: Path) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=f"sqlite:///{(folder / 'study.db').resolve()}", study_name="sweep", direction=sweep.goal,
-                                load_if_exists=True)
+    study = optuna.create_study(
+        storage=f"sqlite:///{(folder / 'study.db').resolve()}",
+        study_name="sweep",
+        direction=sweep.goal,
+        load_if_exists=True,
+    )
     identity = json.dumps(sweep.identity(), sort_keys=True, default=str)
     if study.user_attrs.get("sweep", identity) != identity:
-        raise UserError(f"{folder} holds trials of another sweep, or of an older form of this one. Give another --folder, or delete it.")
+        raise UserError(
+            f"{folder} holds trials of another sweep, or of an older form of this one. Give another --folder, or"
+            " delete it."
+        )
     study.set_user_attr("sweep", identity)
     return study
 

@@ -12,7 +12,9 @@ from bimcvr.sweeps.config import Sweep
 
 def describe(values: Mapping[str, Any]) -> str:
     """Return a trial's parameters in a line, each by the last part of its name where that is unique."""
-    return ", ".join(f"{short}={_short(value)}" for short, value in zip(_short_names(list(values)), values.values(), strict=True))
+    return ", ".join(
+        f"{short}={_short(value)}" for short, value in zip(_short_names(list(values)), values.values(), strict=True)
+    )
 
 
 def write_table(path: Path, sweep: Sweep, trials: list[Any]) -> None:
@@ -31,7 +33,9 @@ def write_table(path: Path, sweep: Sweep, trials: list[Any]) -> None:
         about = trial.user_attrs
         state, value = ("failed", "") if trial.value is None else ("done", repr(trial.value))
         values = [about["values"].get(name, "") for name in names]
-        writer.writerow([about["place"], state, value, about["seconds"], *values, about.get("failed", ""), about["command"]])
+        writer.writerow(
+            [about["place"], state, value, about["seconds"], *values, about.get("failed", ""), about["command"]]
+        )
     write_text(path, text.getvalue())
 
 
@@ -48,7 +52,9 @@ def print_table(sweep: Sweep, trials: list[Any]) -> None:
     for trial in sorted(trials, key=lambda one: (one.value is None, sign * (one.value or 0), one.user_attrs["place"])):
         about = trial.user_attrs
         result = about.get("failed") if trial.value is None else f"{trial.value:.4g}"
-        table.add_row(str(about["place"]), result, str(about["seconds"]), *(_short(about["values"][name]) for name in names))
+        table.add_row(
+            str(about["place"]), result, str(about["seconds"]), *(_short(about["values"][name]) for name in names)
+        )
     Console().print(table)
 
 

@@ -13,8 +13,17 @@ from typing import Any, NamedTuple
 from bimcvr.errors import UserError
 
 KEYS = ("distribution", "value", "values", "probabilities", "min", "max", "mu", "sigma", "q")
-_BOUNDED = ("uniform", "int_uniform", "q_uniform", "log_uniform", "q_log_uniform", "inv_log_uniform", "log_uniform_values",
-            "q_log_uniform_values", "inv_log_uniform_values")
+_BOUNDED = (
+    "uniform",
+    "int_uniform",
+    "q_uniform",
+    "log_uniform",
+    "q_log_uniform",
+    "inv_log_uniform",
+    "log_uniform_values",
+    "q_log_uniform_values",
+    "inv_log_uniform_values",
+)
 _NORMAL = ("normal", "q_normal", "log_normal", "q_log_normal")
 KINDS = ("constant", "categorical", *_BOUNDED, *_NORMAL)
 _UNIT = (1e-9, 1 - 1e-9)  # a quantile, short of the infinite ones
@@ -69,9 +78,14 @@ def grid_points(dimensions: list[Dimension]) -> list[dict[str, Any]]:
     """
     for dimension in dimensions:
         if dimension.grid is None:
-            raise UserError(f"Parameter '{dimension.name}': method grid needs `value`, `values`, int_uniform or q_uniform.")
+            raise UserError(
+                f"Parameter '{dimension.name}': method grid needs `value`, `values`, int_uniform or q_uniform."
+            )
     lists = [dimension.grid or () for dimension in dimensions]
-    return [dict(zip((dimension.name for dimension in dimensions), point, strict=True)) for point in itertools.product(*lists)]
+    return [
+        dict(zip((dimension.name for dimension in dimensions), point, strict=True))
+        for point in itertools.product(*lists)
+    ]
 
 
 def _inferred(name: str, spec: dict[str, Any]) -> str:
@@ -81,7 +95,9 @@ def _inferred(name: str, spec: dict[str, Any]) -> str:
         return "categorical"
     if "min" in spec and "max" in spec:
         return "int_uniform" if all(type(spec[key]) is int for key in ("min", "max")) else "uniform"
-    raise UserError(f"Parameter '{name}' has neither `value` nor `values` nor `min` and `max`, and names no distribution.")
+    raise UserError(
+        f"Parameter '{name}' has neither `value` nor `values` nor `min` and `max`, and names no distribution."
+    )
 
 
 def _listed(name: str, spec: dict[str, Any], kind: str) -> Dimension:
@@ -90,14 +106,21 @@ def _listed(name: str, spec: dict[str, Any], kind: str) -> Dimension:
     if key not in spec or not isinstance(options, list) or not options:
         raise UserError(f"Parameter '{name}': {kind} needs `{key}`.")
     if None in options:
-        raise UserError(f"Parameter '{name}': W&B's agent passes a bare null as None, which no option takes. Write \"null\" in quotes.")
+        raise UserError(
+            f"Parameter '{name}': W&B's agent passes a bare null as None, which no option takes. Write \"null\" in"
+            " quotes."
+        )
     weights = spec.get("probabilities")
     if weights is None:
         return Dimension(name, 0, len(options) - 1, "whole", options.__getitem__, tuple(options))
     if len(weights) != len(options) or abs(sum(weights) - 1) > 1e-6 or min(weights) < 0:
-        raise UserError(f"Parameter '{name}': `probabilities` must be as many as `values`, none negative, and sum to 1.")
+        raise UserError(
+            f"Parameter '{name}': `probabilities` must be as many as `values`, none negative, and sum to 1."
+        )
     sums = list(itertools.accumulate(weights))
-    return Dimension(name, 0, 1, "linear", lambda at: options[min(bisect.bisect_left(sums, at), len(options) - 1)], tuple(options))
+    return Dimension(
+        name, 0, 1, "linear", lambda at: options[min(bisect.bisect_left(sums, at), len(options) - 1)], tuple(options)
+    )
 
 
 def _bounded(name: str, spec: dict[str, Any], kind: str) -> Dimension:
@@ -119,7 +142,9 @@ def _bounded(name: str, spec: dict[str, Any], kind: str) -> Dimension:
     if base == "inv_log_uniform":
         return Dimension(name, low, high, "linear", lambda at: math.exp(-at), None)
     steps = range(round(low / q), round(high / q) + 1)
-    return Dimension(name, low, high, "linear", rounded, tuple(rounded(step * q) for step in steps) if kind == "q_uniform" else None)
+    return Dimension(
+        name, low, high, "linear", rounded, tuple(rounded(step * q) for step in steps) if kind == "q_uniform" else None
+    )
 
 
 def _normal(name: str, spec: dict[str, Any], kind: str) -> Dimension:
@@ -153,7 +178,9 @@ def _step(name: str, spec: dict[str, Any]) -> float:
 def _number(name: str, spec: dict[str, Any], key: str, default: float | None = None) -> float:
     value = spec.get(key, default)
     if isinstance(value, str):
-        raise UserError(f"Parameter '{name}': {key} is {value!r}, which YAML reads as text. Write it with a point, as in 1.0e-5.")
+        raise UserError(
+            f"Parameter '{name}': {key} is {value!r}, which YAML reads as text. Write it with a point, as in 1.0e-5."
+        )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise UserError(f"Parameter '{name}': {key} must be a number, not {value!r}.")
     return value

@@ -18,7 +18,8 @@ _PATIENCE = 30.0  # seconds that an interrupted trial has to end
 def run_trial(command: list[str], folder: Path) -> int:
     """Run a trial's command with its run folder below `folder` and its output in `folder/log.txt`.
 
-    A trial that was cut off goes on from its last epoch, as `fit --ckpt_path last` does. On Linux it dies with this process.
+    A trial that was cut off goes on from its last epoch, as `fit --ckpt_path last` does. On Linux it dies with this
+    process.
 
     Args:
         command: the expanded command.
@@ -32,7 +33,9 @@ def run_trial(command: list[str], folder: Path) -> int:
     if any(folder.glob("*/*/checkpoints/last.ckpt")):
         words.append("--ckpt_path=last")
     with (folder / "log.txt").open("ab") as log:
-        child = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent)
+        child = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent
+        )
         try:
             return child.wait()
         except BaseException:  # Ctrl-C reaches the child too: let it end by itself

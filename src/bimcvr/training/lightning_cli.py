@@ -56,9 +56,15 @@ def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "Retriever
     _Parser.made.clear()
     _Parser.words = arguments
     return kind(
-        Retriever, CTReportDataModule, save_config_callback=_SaveConfig, save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10}, seed_everything_default=0,
-        parser_class=_Parser, auto_configure_optimizers=False, args=arguments,
+        Retriever,
+        CTReportDataModule,
+        save_config_callback=_SaveConfig,
+        save_config_kwargs={"save_to_log_dir": False},
+        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10},
+        seed_everything_default=0,
+        parser_class=_Parser,
+        auto_configure_optimizers=False,
+        args=arguments,
     )
 
 
@@ -67,15 +73,25 @@ class RetrieverCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's place and the checkpoint's choice."""
-        parser.add_argument("--experiment", type=str, default="run", help="Name of the experiment: its folder in `runs`.")
+        parser.add_argument(
+            "--experiment", type=str, default="run", help="Name of the experiment: its folder in `runs`."
+        )
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
-        parser.add_argument("--log_examples", type=bool, default=False,
-                            help="Put slices and report text into W&B's table of examples, not only study ids and labels.")
+        parser.add_argument(
+            "--log_examples",
+            type=bool,
+            default=False,
+            help="Put slices and report text into W&B's table of examples, not only study ids and labels.",
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.set_defaults({
-            "checkpoint.monitor": "val/score", "checkpoint.mode": "max", "checkpoint.filename": "best",
-            "checkpoint.enable_version_counter": False,
-        })
+        parser.set_defaults(
+            {
+                "checkpoint.monitor": "val/score",
+                "checkpoint.mode": "max",
+                "checkpoint.filename": "best",
+                "checkpoint.enable_version_counter": False,
+            }
+        )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def _parse_ckpt_path(self) -> None:
@@ -105,7 +121,9 @@ class RetrieverCLI(LightningCLI):
         trainer = super().instantiate_trainer(
             callbacks=[*(config.callbacks or []), WandbExamples(self._get(self.config_init, "log_examples"))],
             default_root_dir=str(self.run),
-            logger=self._loggers(config.logger), plugins=[*plugins, _SafeCheckpointIO()], **kwargs
+            logger=self._loggers(config.logger),
+            plugins=[*plugins, _SafeCheckpointIO()],
+            **kwargs,
         )
         # behind the one that keeps the best, whose state it stores for a resume
         trainer.callbacks.append(last)  # type: ignore[attr-defined]
@@ -117,8 +135,10 @@ class RetrieverCLI(LightningCLI):
         window = tuple(self.datamodule.window)
         for part in self.model.modules():
             if getattr(part, "data_window", window) != window:
-                raise UserError(f"{type(part).__name__} was told that data.window is {list(part.data_window)}, but it is {list(window)}: "
-                                "give the encoder's `data_window` the same two numbers.")
+                raise UserError(
+                    f"{type(part).__name__} was told that data.window is {list(part.data_window)}, but it is"
+                    f" {list(window)}: give the encoder's `data_window` the same two numbers."
+                )
 
     def after_test(self) -> None:
         """Print the result; on a phantom put the oracle's ceiling beside it."""
@@ -182,7 +202,9 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)  # a trial inside a union of types: not the last word
-        raise UserError(explain(message, {action.dest for parser in self.made for action in parser._actions}, self.words)) from ex
+        raise UserError(
+            explain(message, {action.dest for parser in self.made for action in parser._actions}, self.words)
+        ) from ex
 
 
 def _with_own_config(arguments: list[str]) -> list[str]:
@@ -194,8 +216,10 @@ def _with_own_config(arguments: list[str]) -> list[str]:
     if path in ("best", "last"):
         experiment = value_of("--experiment", rest)
         if experiment is None:
-            raise UserError(f"--ckpt_path {path} is the newest run's of an experiment: name it with --experiment or by its --config, "
-                            "or give the checkpoint's file.")
+            raise UserError(
+                f"--ckpt_path {path} is the newest run's of an experiment: name it with --experiment or by its"
+                " --config, or give the checkpoint's file."
+            )
         runs, seed = value_of("--runs", rest) or "runs", value_of("--seed_everything", rest) or "0"
         path = str(newest_checkpoint(path, Path(runs) / experiment, seed))
         rest = [*rest, "--ckpt_path", path]
@@ -207,20 +231,33 @@ def _with_own_config(arguments: list[str]) -> list[str]:
 
 def _refuse_other_places(config: Any) -> None:
     """Refuse what would move a run's files from where `best` and `last` are looked for."""
-    given = {"checkpoint.dirpath": any(word.split("=")[0] == "--checkpoint.dirpath" for word in _Parser.words),  # saved configs hold it
-             "checkpoint.filename": config.checkpoint.filename != "best",
-             "trainer.default_root_dir": config.trainer.default_root_dir is not None,
-             "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False}
+    given = {
+        "checkpoint.dirpath": any(
+            word.split("=")[0] == "--checkpoint.dirpath" for word in _Parser.words
+        ),  # saved configs hold it
+        "checkpoint.filename": config.checkpoint.filename != "best",
+        "trainer.default_root_dir": config.trainer.default_root_dir is not None,
+        "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False,
+    }
     for key in (key for key, refused in given.items() if refused):
-        raise UserError(f"{key} cannot be set: a run always keeps checkpoints/best.ckpt and last.ckpt in its folder. Leave it out; "
-                        "--runs and --experiment choose the folder.")
+        raise UserError(
+            f"{key} cannot be set: a run always keeps checkpoints/best.ckpt and last.ckpt in its folder. Leave it out; "
+            "--runs and --experiment choose the folder."
+        )
 
 
 def _quieten() -> None:
     # advice of Lightning that does not apply here
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
-    for text in (".*is an instance of `nn.Module` and is already saved.*", ".*does not have many workers.*",
-                 ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*", ".*number of training batches.*smaller than the logging.*",
-                 ".*Checkpoint directory.*exists and is not empty.*", ".*args parameter is intended to run from within Python.*",
-                 ".*is not supported by the model summary.*"):
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda record: "litlogger" not in record.getMessage()
+    )
+    for text in (
+        ".*is an instance of `nn.Module` and is already saved.*",
+        ".*does not have many workers.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+        ".*number of training batches.*smaller than the logging.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*args parameter is intended to run from within Python.*",
+        ".*is not supported by the model summary.*",
+    ):
         warnings.filterwarnings("ignore", message=text)

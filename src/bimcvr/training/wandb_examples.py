@@ -55,8 +55,10 @@ class WandbExamples(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Say once that patient data will leave the run folder."""
         if self.log_examples and stage in ("fit", "test") and _loggers(trainer):
-            rank_zero_warn("log_examples is on: slices and report text of a few studies go into W&B's files, and with `wandb sync` or "
-                           "WANDB_MODE=online to its server. Leave it off unless that server may hold patient data.")
+            rank_zero_warn(
+                "log_examples is on: slices and report text of a few studies go into W&B's files, and with `wandb sync`"
+                " or WANDB_MODE=online to its server. Leave it off unless that server may hold patient data."
+            )
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the best checkpoint, and examples of the last epoch's `val`."""
@@ -88,12 +90,16 @@ class WandbExamples(Callback):
             if dataset is not None:
                 way = example.row[0] == "text to image"
                 volume, report = (example.found, example.query) if way else (example.query, example.found)
-                picture = strip(middle_slices(grey(dataset[volume]["volume"][0].numpy(), (0, 1)), dataset.spacing(volume)), HEIGHT)
+                picture = strip(
+                    middle_slices(grey(dataset[volume]["volume"][0].numpy(), (0, 1)), dataset.spacing(volume)), HEIGHT
+                )
                 seen = [wandb.Image(picture, caption=gallery.study_id[volume]), dataset.reports()[report]]
             table.add_data(*example.row, *seen)
         for logger in _loggers(trainer):
             with _kept_with_the_run(logger.experiment):
-                logger.experiment.log({f"examples/{'phantom_' if gallery.description.get('synthetic') else ''}{split}": table})
+                logger.experiment.log(
+                    {f"examples/{'phantom_' if gallery.description.get('synthetic') else ''}{split}": table}
+                )
 
 
 def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int) -> list[Example]:
@@ -119,8 +125,17 @@ def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int)
         for query in queries:
             score = answering @ asking[query]
             for place, found in enumerate(score.argsort(descending=True, stable=True)[:HITS].tolist(), start=1):
-                row = (way, gallery.study_id[query], labels[query], float(rank.expected[query]), place, gallery.study_id[found],
-                       labels[found], round(float(score[found]), 6), bool(gallery.group[found] == gallery.group[query]))
+                row = (
+                    way,
+                    gallery.study_id[query],
+                    labels[query],
+                    float(rank.expected[query]),
+                    place,
+                    gallery.study_id[found],
+                    labels[found],
+                    round(float(score[found]), 6),
+                    bool(gallery.group[found] == gallery.group[query]),
+                )
                 examples.append(Example(query, found, row))
     return examples
 
@@ -128,7 +143,9 @@ def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int)
 def _log_checkpoint(trainer: Trainer) -> None:
     import wandb
 
-    chosen = next((own for own in trainer.checkpoint_callbacks if isinstance(own, ModelCheckpoint) and own.monitor), None)
+    chosen = next(
+        (own for own in trainer.checkpoint_callbacks if isinstance(own, ModelCheckpoint) and own.monitor), None
+    )
     if chosen is None or not Path(chosen.best_model_path).is_file():
         return
     score = None if chosen.best_model_score is None else float(chosen.best_model_score)

@@ -14,6 +14,7 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 @pytest.fixture
 def volume() -> Callable[[Path], Path]:
     """Writes a volume of a few voxels at a path."""
+
     def write(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         seed = sum(path.name.encode())
@@ -30,9 +31,16 @@ def bimcv_r(tmp_path: Path, volume: Callable[[Path], Path]) -> Path:
     """The hand-typed released layout, unpacked, with its volumes."""
     root = tmp_path / "bimcv_r"
     shutil.copytree(FIXTURES / "bimcv_r", root)
-    for name in ("CT1/ct/sub-S03101_ses-E07001_run-1", "CT1/ct/sub-S03101_ses-E07001_acq-2_run-3", "CT2/ct/sub-S03102_ses-E07002_run-1",
-                 "CT10/ct/sub-S03104_ses-E07004_run-1", "CT2/ct/sub-S03105_ses-E07005_run-2", "CT1/ct/sub-S03106_ses-E07006_run-1",
-                 "CT2/ct/sub-S03106_ses-E07006_run-1", "CT2/ct/sub-S03199_ses-E07099_run-1"):
+    for name in (
+        "CT1/ct/sub-S03101_ses-E07001_run-1",
+        "CT1/ct/sub-S03101_ses-E07001_acq-2_run-3",
+        "CT2/ct/sub-S03102_ses-E07002_run-1",
+        "CT10/ct/sub-S03104_ses-E07004_run-1",
+        "CT2/ct/sub-S03105_ses-E07005_run-2",
+        "CT1/ct/sub-S03106_ses-E07006_run-1",
+        "CT2/ct/sub-S03106_ses-E07006_run-1",
+        "CT2/ct/sub-S03199_ses-E07099_run-1",
+    ):
         volume(root / f"{name}_bp-chest_ct.nii.gz")
     return root
 
@@ -42,10 +50,14 @@ def bimcv_covid19(tmp_path: Path, volume: Callable[[Path], Path]) -> Path:
     """The hand-typed raw layout, unpacked, with its volumes and an X-ray."""
     root = tmp_path / "bimcv_covid19"
     shutil.copytree(FIXTURES / "bimcv_covid19", root)
-    for name in ("covid19_posi/sub-S04201/ses-E08301/mod-rx/sub-S04201_ses-E08301_acq-1_run-2",
-                 "covid19_posi/sub-S04202/ses-E08302/mod-rx/sub-S04202_ses-E08302_run-1",
-                 "covid19_posi/sub-S04202/ses-E08303/mod-rx/sub-S04202_ses-E08303_run-1",
-                 "covid19_neg/sub-S04300/ses-E08400/mod-rx/sub-S04300_ses-E08400_run-1"):
+    for name in (
+        "covid19_posi/sub-S04201/ses-E08301/mod-rx/sub-S04201_ses-E08301_acq-1_run-2",
+        "covid19_posi/sub-S04202/ses-E08302/mod-rx/sub-S04202_ses-E08302_run-1",
+        "covid19_posi/sub-S04202/ses-E08303/mod-rx/sub-S04202_ses-E08303_run-1",
+        "covid19_neg/sub-S04300/ses-E08400/mod-rx/sub-S04300_ses-E08400_run-1",
+    ):
         volume(root / f"{name}_bp-chest_ct.nii.gz")
-    (root / "covid19_posi/sub-S04201/ses-E08301/mod-rx/sub-S04201_ses-E08301_run-1_bp-chest_vp-pa_dx.png").write_bytes(b"\x89PNG")
+    (root / "covid19_posi/sub-S04201/ses-E08301/mod-rx/sub-S04201_ses-E08301_run-1_bp-chest_vp-pa_dx.png").write_bytes(
+        b"\x89PNG"
+    )
     return root

@@ -18,7 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bimcvr.curation.archives.archives import Limits, discard, is_archive, listed_members, release, sha1_of, sha1_sums, unpack
+from bimcvr.curation.archives.archives import (
+    Limits,
+    discard,
+    is_archive,
+    listed_members,
+    release,
+    sha1_of,
+    sha1_sums,
+    unpack,
+)
 
 NOISE = np.random.default_rng(0).integers(0, 256, 300_000).astype(np.uint8).tobytes()
 MEMBERS = {"a/one.bin": NOISE[:200_000], "a/b/two.bin": NOISE[100_000:], "three.txt": b"hola", "empty.bin": b""}
@@ -69,19 +78,34 @@ def test_all_comes_out_as_it_went_in(tmp_path: Path, make: Packer, name: str) ->
 
 @pytest.mark.parametrize(("make", "name"), PACKERS)
 def test_paths_that_leave_the_folder_are_refused_by_name(tmp_path: Path, make: Packer, name: str) -> None:
-    bad = {"../up.txt": "path_traversal", "a/../../up.txt": "path_traversal", "/tmp/absolute.txt": "absolute_path",  # noqa: S108
-           "C:\\evil.txt": "absolute_path", "..\\up.txt": "path_traversal", "a/./../../../x": "path_traversal"}
+    bad = {
+        "../up.txt": "path_traversal",
+        "a/../../up.txt": "path_traversal",
+        "/tmp/absolute.txt": "absolute_path",  # noqa: S108
+        "C:\\evil.txt": "absolute_path",
+        "..\\up.txt": "path_traversal",
+        "a/./../../../x": "path_traversal",
+    }
     archive = make(tmp_path / name, {**dict.fromkeys(bad, b"evil"), "good.txt": b"good"})
     out = tmp_path / "deep" / "out"
     found = unpack(archive, out)
     assert content(out) == {"good.txt": b"good"}
     assert {item.name.partition(": ")[2]: item.reason for item in found.aside} == bad
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {name, "good.txt", "out.done.json", ".out.lock"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
+        name,
+        "good.txt",
+        "out.done.json",
+        ".out.lock",
+    }
 
 
 def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path) -> None:
-    odd = [odd_member("link", tarfile.SYMTYPE, "/etc"), odd_member("hard", tarfile.LNKTYPE, "good.txt"),
-           odd_member("device", tarfile.CHRTYPE), odd_member("pipe", tarfile.FIFOTYPE)]
+    odd = [
+        odd_member("link", tarfile.SYMTYPE, "/etc"),
+        odd_member("hard", tarfile.LNKTYPE, "good.txt"),
+        odd_member("device", tarfile.CHRTYPE),
+        odd_member("pipe", tarfile.FIFOTYPE),
+    ]
     # a file through the link would be written to /etc, were the link there
     archive = make_tar(tmp_path / "x.tgz", {"link/passwd": b"evil", "good.txt": b"good"}, *odd)
     found = unpack(archive, tmp_path / "out")
@@ -177,7 +201,10 @@ def test_of_a_truncated_zip_the_whole_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_clashing_and_repeated_names(tmp_path: Path) -> None:
-    archive = make_tar(tmp_path / "x.tar", {"a": b"file", "a/b": b"below a file", "long" * 100: b"", "long" * 90 + "/x": b"", "c": b"1"})
+    archive = make_tar(
+        tmp_path / "x.tar",
+        {"a": b"file", "a/b": b"below a file", "long" * 100: b"", "long" * 90 + "/x": b"", "c": b"1"},
+    )
     with tarfile.open(archive, "a") as packed:
         again = tarfile.TarInfo("c")
         again.size = 1
@@ -206,7 +233,11 @@ def test_an_archive_that_has_changed_is_unpacked_anew(tmp_path: Path) -> None:
 
 def test_release_keeps_an_archive_that_was_not_taken_whole(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", MEMBERS)
-    for keep, whole, left in (("all", True, {"out", "out.done.json", "x.zip"}), ("nothing", False, {"x.zip"}), ("nothing", True, set())):
+    for keep, whole, left in (
+        ("all", True, {"out", "out.done.json", "x.zip"}),
+        ("nothing", False, {"x.zip"}),
+        ("nothing", True, set()),
+    ):
         unpack(archive, tmp_path / "out")
         release(archive, tmp_path / "out", keep, whole)  # type: ignore[arg-type]
         assert {path.name for path in tmp_path.glob("[!.]*")} == left
@@ -216,14 +247,21 @@ def test_release_keeps_an_archive_that_was_not_taken_whole(tmp_path: Path) -> No
 def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffix: str) -> None:
     members = {f"{number:02d}/{number}.bin": os.urandom(4_000_000) for number in range(25)}
     archive = (make_zip if suffix == ".zip" else make_tar)(tmp_path / f"x{suffix}", members)
-    code = "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
+    code = (
+        "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path,"
+        " sys.argv[1:]))"
+    )
     out = tmp_path / "out"
     kept: dict[str, int] = {}
     for wait in (0.0, 0.02, 0.05):
         process = subprocess.Popen([sys.executable, "-c", code, str(archive), str(out)], start_new_session=True)
         there = len(list(out.rglob("*.bin"))) if out.exists() else 0
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None and (not out.exists() or len(list(out.rglob("*.bin"))) <= there):
+        while (
+            time.monotonic() < deadline
+            and process.poll() is None
+            and (not out.exists() or len(list(out.rglob("*.bin"))) <= there)
+        ):
             time.sleep(0.002)
         time.sleep(wait)
         os.killpg(process.pid, signal.SIGKILL)
@@ -240,15 +278,22 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffi
 def test_two_processes_do_not_write_into_each_others_files(tmp_path: Path) -> None:
     members = {f"{number}.csv": os.urandom(2_000_000) for number in range(10)}
     archive = make_zip(tmp_path / "x.zip", members)
-    code = "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path, sys.argv[1:]))"
+    code = (
+        "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path,"
+        " sys.argv[1:]))"
+    )
     jobs = [subprocess.Popen([sys.executable, "-c", code, str(archive), str(tmp_path / "out")]) for _ in range(3)]
     assert [job.wait() for job in jobs] == [0, 0, 0]
     assert content(tmp_path / "out") == members
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(suffix=st.sampled_from([".zip", ".tgz", ".tar"]), place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans())
-def test_spoilt_bytes_never_raise_nor_leave_the_folder(tmp_path: Path, suffix: str, place: float, byte: int, cut: bool) -> None:
+@given(
+    suffix=st.sampled_from([".zip", ".tgz", ".tar"]), place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans()
+)
+def test_spoilt_bytes_never_raise_nor_leave_the_folder(
+    tmp_path: Path, suffix: str, place: float, byte: int, cut: bool
+) -> None:
     small = {"a/one.bin": NOISE[:700], "three.txt": b"hola" * 50}
     archive = (make_zip if suffix == ".zip" else make_tar)(tmp_path / f"x{suffix}", small)
     raw = bytearray(archive.read_bytes())
@@ -257,7 +302,9 @@ def test_spoilt_bytes_never_raise_nor_leave_the_folder(tmp_path: Path, suffix: s
     archive.write_bytes(raw)
     discard(tmp_path / "in" / "out")
     found = unpack(archive, tmp_path / "in" / "out")
-    outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(tmp_path / "in" / "out")]
+    outside = [
+        path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(tmp_path / "in" / "out")
+    ]
     assert {path.name for path in outside} <= {"x.zip", "x.tgz", "x.tar", "out.done.json", ".out.lock"}
     if not found.aside and suffix != ".tar":
         # zip's and gzip's checksums cover the contents: what was not set aside is right
@@ -268,6 +315,8 @@ def test_lists_as_sha1sum_and_tar_write_them(tmp_path: Path) -> None:
     (tmp_path / "sha1sum.txt").write_text(f"{'A' * 40}  ./parts/one.tgz\n{'b' * 40} *two.tgz\n\nno line\n")
     assert sha1_sums(tmp_path / "sha1sum.txt")["one.tgz"] == "a" * 40
     assert sha1_sums(tmp_path / "sha1sum.txt")["two.tgz"] == "b" * 40
-    (tmp_path / "x.tar-tvf.txt").write_text("drwxr-xr-x u/g 0 2020-01-01 10:00 a/\n-rw-r--r-- u/g 12 2020-01-01 10:00 a/with blank.nii.gz\n"
-                                            "lrwxrwxrwx u/g 0 2020-01-01 10:00 a/link -> /etc\n\n")
+    (tmp_path / "x.tar-tvf.txt").write_text(
+        "drwxr-xr-x u/g 0 2020-01-01 10:00 a/\n-rw-r--r-- u/g 12 2020-01-01 10:00 a/with blank.nii.gz\n"
+        "lrwxrwxrwx u/g 0 2020-01-01 10:00 a/link -> /etc\n\n"
+    )
     assert list(listed_members(tmp_path / "x.tar-tvf.txt")) == [("a/with blank.nii.gz", 12)]

@@ -13,13 +13,28 @@ from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
-TAKEN = ["sub-S03101_ses-E07001_run-1", "sub-S03101_ses-E07001_acq-2_run-3", "sub-S03102_ses-E07002_run-1",
-         "sub-S03105_ses-E07005_run-2", "sub-S03104_ses-E07004_run-1"]
-REASONS = {"ambiguous_name": 1, "missing_file": 1, "unreadable_list": 2, "formula": 1, "duplicate_row": 1, "no_path": 1, "no_row": 1}
+TAKEN = [
+    "sub-S03101_ses-E07001_run-1",
+    "sub-S03101_ses-E07001_acq-2_run-3",
+    "sub-S03102_ses-E07002_run-1",
+    "sub-S03105_ses-E07005_run-2",
+    "sub-S03104_ses-E07004_run-1",
+]
+REASONS = {
+    "ambiguous_name": 1,
+    "missing_file": 1,
+    "unreadable_list": 2,
+    "formula": 1,
+    "duplicate_row": 1,
+    "no_path": 1,
+    "no_row": 1,
+}
 
 
 def split(found: list[SourceStudy | SetAside]) -> tuple[list[SourceStudy], list[SetAside]]:
-    return [item for item in found if isinstance(item, SourceStudy)], [item for item in found if isinstance(item, SetAside)]
+    return [item for item in found if isinstance(item, SourceStudy)], [
+        item for item in found if isinstance(item, SetAside)
+    ]
 
 
 def zipped(root: Path) -> Path:
@@ -46,24 +61,42 @@ def test_cells_are_read_as_typed(bimcv_r: Path) -> None:
     first, second, negative, english_only, broken = studies
     assert (first.patient_id, first.report_id, first.shard, first.language) == ("sub-S03101", "ses-E07001", "CT1", "es")
     assert first.report == "se observa derrame pleural derecho con nódulo en lóbulo superior izquierdo de 12 mm"
-    assert first.translation == 'Right pleural effusion is observed with a nodule of 12 mm in the left upper lobe, "stable".'
+    assert (
+        first.translation
+        == 'Right pleural effusion is observed with a nodule of 12 mm in the left upper lobe, "stable".'
+    )
     assert first.labels == ("pleural effusion", "nodule")
     assert first.columns == {
-        "table_line": "2", "file_patient_id": "sub-S03101", "file_report_id": "ses-E07001", "cohort": "positive",
-        "localizations": "loc right;loc left upper lobe", "label_cuis": "C0032227;C0034079", "localization_cuis": "C0444532;C1261076",
-        "labels_by_sentence": '[["pleural effusion", "loc right"], ["nodule", "loc left upper lobe"]]'}
+        "table_line": "2",
+        "file_patient_id": "sub-S03101",
+        "file_report_id": "ses-E07001",
+        "cohort": "positive",
+        "localizations": "loc right;loc left upper lobe",
+        "label_cuis": "C0032227;C0034079",
+        "localization_cuis": "C0444532;C1261076",
+        "labels_by_sentence": '[["pleural effusion", "loc right"], ["nodule", "loc left upper lobe"]]',
+    }
     assert second.translation == "Something wrong with the data! #################"
     assert second.report_id == first.report_id
     assert (negative.patient_id, negative.columns["file_patient_id"]) == ("sub-S09999", "sub-S03102")
     assert (negative.report_id, negative.columns["file_report_id"]) == ("ses-E19999", "ses-E07002")
     assert negative.columns["cohort"] == "negative"
-    assert (english_only.report, english_only.language, english_only.translation) == ("Only the English text is there", "en", "")
-    assert (broken.labels, broken.columns["label_cuis"], broken.report) == ((), "C0521530", "consolidación en base izquierda")
+    assert (english_only.report, english_only.language, english_only.translation) == (
+        "Only the English text is there",
+        "en",
+        "",
+    )
+    assert (broken.labels, broken.columns["label_cuis"], broken.report) == (
+        (),
+        "C0521530",
+        "consolidación en base izquierda",
+    )
 
 
 def test_zips_give_the_same_studies(bimcv_r: Path) -> None:
     loose, loose_aside = split(list(BimcvR(str(bimcv_r)).studies()))
     packed, packed_aside = split(list(BimcvR(str(zipped(bimcv_r))).studies()))
+
     def key(study: SourceStudy) -> tuple[object, ...]:
         return (study.study_id, study.report, study.shard, study.labels, tuple(study.columns.items()))
 
@@ -79,13 +112,18 @@ def test_a_zip_that_was_unpacked_beside_itself_is_no_second_copy(bimcv_r: Path) 
     assert Counter(item.reason for item in aside) == REASONS
 
 
-@pytest.mark.parametrize(("keep", "at_once", "left", "archives"), [
-    ("all", 3, 3, ["CT1.zip", "CT10.zip", "CT2.zip"]),
-    ("archives", 1, 0, ["CT1.zip", "CT10.zip", "CT2.zip"]),
-    # of the other two, volumes were set aside
-    ("nothing", 1, 0, ["CT1.zip", "CT2.zip"]),
-])
-def test_a_shard_goes_once_the_next_is_asked_for(bimcv_r: Path, keep: Keep, at_once: int, left: int, archives: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("keep", "at_once", "left", "archives"),
+    [
+        ("all", 3, 3, ["CT1.zip", "CT10.zip", "CT2.zip"]),
+        ("archives", 1, 0, ["CT1.zip", "CT10.zip", "CT2.zip"]),
+        # of the other two, volumes were set aside
+        ("nothing", 1, 0, ["CT1.zip", "CT2.zip"]),
+    ],
+)
+def test_a_shard_goes_once_the_next_is_asked_for(
+    bimcv_r: Path, keep: Keep, at_once: int, left: int, archives: list[str]
+) -> None:
     def unpacked() -> int:
         return len(list((bimcv_r / "unpacked").glob("CT*.zip")))
 
@@ -118,7 +156,8 @@ def test_single_shards_add_up_to_the_whole(bimcv_r: Path) -> None:
 def test_the_loaders_own_table(bimcv_r: Path) -> None:
     studies, _ = split(list(BimcvR(str(bimcv_r), table="curated_ct_report_path_En.csv").studies()))
     assert [(study.report, study.patient_id, study.language) for study in studies] == [
-        ("Right pleural effusion, as the loader's own table has it.", "sub-S03101", "en")]
+        ("Right pleural effusion, as the loader's own table has it.", "sub-S03101", "en")
+    ]
 
 
 def test_what_is_lacking_is_said(tmp_path: Path, bimcv_r: Path) -> None:

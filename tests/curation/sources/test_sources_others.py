@@ -27,20 +27,31 @@ def split(found: list[SourceStudy | SetAside]) -> tuple[list[SourceStudy], dict[
 
 @pytest.fixture
 def ct_rate(tmp_path: Path, volume: Writer) -> Path:
-    for name in ("train/train_1/train_1_a/train_1_a_1", "train/train_1/train_1_a/train_1_a_2", "valid/valid_7/valid_7_b/valid_7_b_1",
-                 "valid/valid_8/valid_8_a/valid_8_a_1"):
+    for name in (
+        "train/train_1/train_1_a/train_1_a_1",
+        "train/train_1/train_1_a/train_1_a_2",
+        "valid/valid_7/valid_7_b/valid_7_b_1",
+        "valid/valid_8/valid_8_a/valid_8_a_1",
+    ):
         volume(tmp_path / f"dataset/{name}.nii.gz")
     tables = {
-        "radiology_text_reports/train_reports.csv": "VolumeName,ClinicalInformation_EN,Technique_EN,Findings_EN,Impressions_EN\n"
-        "train_1_a_1.nii.gz,Fever of Mr X,CT,Lungs are clear.,No acute abnormality.\ntrain_1_a_2.nii.gz,,CT,Lungs are clear.,Not given.\n",
-        "radiology_text_reports/validation_reports.csv": "VolumeName,ClinicalInformation_EN,Technique_EN,Findings_EN,Impressions_EN\n"
-        "valid_7_b_1.nii.gz,Not given.,CT,Not given.,Nodule.\nvalid_9_a_1.nii.gz,,,Gone.,\n",
-        "multi_abnormality_labels/train_predicted_labels.csv": "VolumeName,Medical material,Lung nodule,Atelectasis\n"
-        "train_1_a_1.nii.gz,0,1,1\ntrain_1_a_2.nii.gz,0,0,0\n",
-        "metadata/train_metadata.csv": "VolumeName,Manufacturer,SeriesDescription,ManufacturerModelName,PatientSex,PatientAge,"
-        "ConvolutionKernel,XYSpacing,RescaleIntercept,RescaleSlope,ZSpacing,StudyDate\n"
-        'train_1_a_1.nii.gz,Philips,HRCT of Mr X,iCT 256,M,036Y,YA,"[0.7, 0.7]",-1024,1,2.5,20210427\n'
-        'train_1_a_2.nii.gz,Philips,HRCT,iCT 256,M,036Y,YB,"[0.35, 0.35]",-1024,1,1.5,20210427\n',
+        "radiology_text_reports/train_reports.csv": (
+            "VolumeName,ClinicalInformation_EN,Technique_EN,Findings_EN,Impressions_EN\ntrain_1_a_1.nii.gz,Fever of Mr"
+            " X,CT,Lungs are clear.,No acute abnormality.\ntrain_1_a_2.nii.gz,,CT,Lungs are clear.,Not given.\n"
+        ),
+        "radiology_text_reports/validation_reports.csv": (
+            "VolumeName,ClinicalInformation_EN,Technique_EN,Findings_EN,Impressions_EN\n"
+            "valid_7_b_1.nii.gz,Not given.,CT,Not given.,Nodule.\nvalid_9_a_1.nii.gz,,,Gone.,\n"
+        ),
+        "multi_abnormality_labels/train_predicted_labels.csv": (
+            "VolumeName,Medical material,Lung nodule,Atelectasis\ntrain_1_a_1.nii.gz,0,1,1\ntrain_1_a_2.nii.gz,0,0,0\n"
+        ),
+        "metadata/train_metadata.csv": (
+            "VolumeName,Manufacturer,SeriesDescription,ManufacturerModelName,PatientSex,PatientAge,"
+            "ConvolutionKernel,XYSpacing,RescaleIntercept,RescaleSlope,ZSpacing,StudyDate\n"
+            'train_1_a_1.nii.gz,Philips,HRCT of Mr X,iCT 256,M,036Y,YA,"[0.7, 0.7]",-1024,1,2.5,20210427\n'
+            'train_1_a_2.nii.gz,Philips,HRCT,iCT 256,M,036Y,YB,"[0.35, 0.35]",-1024,1,1.5,20210427\n'
+        ),
     }
     for name, text in tables.items():
         (tmp_path / "dataset" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,14 +62,31 @@ def ct_rate(tmp_path: Path, volume: Writer) -> Path:
 def test_ct_rate(ct_rate: Path) -> None:
     studies, aside = split(list(CtRate(str(ct_rate)).studies()))
     first, second, third = studies
-    assert (first.study_id, first.patient_id, first.report_id, first.language) == ("train_1_a_1", "train_1", "train_1_a", "en")
+    assert (first.study_id, first.patient_id, first.report_id, first.language) == (
+        "train_1_a_1",
+        "train_1",
+        "train_1_a",
+        "en",
+    )
     assert first.report == "Lungs are clear.\nNo acute abnormality."
     assert first.labels == ("lung nodule", "atelectasis")
-    assert first.columns == {"manufacturer": "Philips", "model": "iCT 256", "kernel": "YA", "rescale_slope": "1",
-                             "rescale_intercept": "-1024", "sex": "M", "age": "36", "stated_spacing": "0.7/0.7/2.5",
-                             "header_spacing": "agrees",
-                             "archive_split": "train"}
-    assert (second.report, second.report_id, second.columns["header_spacing"]) == ("Lungs are clear.", "train_1_a", "differs")
+    assert first.columns == {
+        "manufacturer": "Philips",
+        "model": "iCT 256",
+        "kernel": "YA",
+        "rescale_slope": "1",
+        "rescale_intercept": "-1024",
+        "sex": "M",
+        "age": "36",
+        "stated_spacing": "0.7/0.7/2.5",
+        "header_spacing": "agrees",
+        "archive_split": "train",
+    }
+    assert (second.report, second.report_id, second.columns["header_spacing"]) == (
+        "Lungs are clear.",
+        "train_1_a",
+        "differs",
+    )
     assert (third.report, third.columns, third.labels) == ("Nodule.", {"archive_split": "val"}, ())
     assert aside == {"valid_8_a_1.nii.gz": "no_row", "valid_9_a_1.nii.gz": "missing_file"}
     assert "Mr X" not in repr(studies)
@@ -116,19 +144,33 @@ def dicom(tmp_path: Path) -> Path:
     (root / "b/notes.txt").write_text("notes")
     (root / "empty").mkdir()
     dicom_slice(root / "unlisted/0.dcm", 1, 0)
-    (tmp_path / "reports.csv").write_text("folder,report,patient_id,ward\na,Report of a.,p1,3\nb/,Report of b.,p2,\nc,Report of c.,p3,\n"
-                                          "empty,Nothing.,p4,\nnowhere,None.,p5,\n../..,Outside.,p6,\na,Again.,p1,\n")
+    (tmp_path / "reports.csv").write_text(
+        "folder,report,patient_id,ward\na,Report of a.,p1,3\nb/,Report of b.,p2,\nc,Report of c.,p3,\n"
+        "empty,Nothing.,p4,\nnowhere,None.,p5,\n../..,Outside.,p6,\na,Again.,p1,\n"
+    )
     return root
 
 
 def test_dicom_series_are_found_by_their_headers(dicom: Path) -> None:
     studies, aside = split(list(DicomFolder(str(dicom), str(dicom.parent / "reports.csv")).studies()))
     assert [study.study_id for study in studies] == ["a_series-2", "a_series-5", "b_series-4"]
-    assert aside == {"a: series-1": "localizer", "b: broken.dcm": "unreadable", "b: series-9": "not_a_volume", "c: series-1": "not_ct",
-                     "c": "no_ct_series", "empty": "no_dicom", "nowhere": "missing_file", "reports.csv: line 7": "outside_root",
-                     "reports.csv: line 8": "duplicate_row", "unlisted": "no_row"}
+    assert aside == {
+        "a: series-1": "localizer",
+        "b: broken.dcm": "unreadable",
+        "b: series-9": "not_a_volume",
+        "c: series-1": "not_ct",
+        "c": "no_ct_series",
+        "empty": "no_dicom",
+        "nowhere": "missing_file",
+        "reports.csv: line 7": "outside_root",
+        "reports.csv: line 8": "duplicate_row",
+        "unlisted": "no_row",
+    }
     assert [(study.report, study.patient_id, study.report_id) for study in studies] == [
-        ("Report of a.", "p1", "a"), ("Report of a.", "p1", "a"), ("Report of b.", "p2", "b")]
+        ("Report of a.", "p1", "a"),
+        ("Report of a.", "p1", "a"),
+        ("Report of b.", "p2", "b"),
+    ]
     assert studies[0].columns["manufacturer"] == "SIEMENS"
     assert (studies[0].columns["age"], studies[0].columns["ward"]) == ("61", "3")
     assert "Soler" not in repr(studies)
@@ -153,8 +195,10 @@ def test_table(tmp_path: Path, volume: Writer) -> None:
     volume(tmp_path / "outside.nii.gz")
     (tmp_path / "data/t.csv").write_text(
         "study_id,volume,report,labels,site,translation\none,v/one.nii.gz, Informe. ,nodule; mass;,Valencia,Report.\n"
-        "two,two.nii.gz,Dos.,,,\ntwo,two.nii.gz,Otra vez.,,,\nthree,three.nii.gz,Tres.,,,\nfour,../outside.nii.gz,Cuatro.,,,\n"
-        ",two.nii.gz,Cinco.,,,\nsix,/etc/passwd,Seis.,,,\n")
+        "two,two.nii.gz,Dos.,,,\ntwo,two.nii.gz,Otra"
+        " vez.,,,\nthree,three.nii.gz,Tres.,,,\nfour,../outside.nii.gz,Cuatro.,,,\n"
+        ",two.nii.gz,Cinco.,,,\nsix,/etc/passwd,Seis.,,,\n"
+    )
     studies, aside = split(list(ThreeColumnTable(str(tmp_path / "data/t.csv")).studies()))
     assert [study.study_id for study in studies] == ["one", "two"]
     assert (studies[0].report, studies[0].labels, studies[0].translation) == ("Informe.", ("mass", "nodule"), "Report.")
@@ -188,9 +232,17 @@ def real_data() -> Path:
 
 
 def test_real_dicom_folders_are_read(real_data: Path, tmp_path: Path) -> None:
-    """Two chest series, a scout with other series in one tree, slices in one place, and slices with empty series UIDs."""
-    folders = ["lidc_idri_small/LIDC-IDRI-0001", "lidc_idri_small/LIDC-IDRI-0003", "cip_chest/ct-64Dicom", "pydicom_small/dicomdirtests",
-               "totalsegmentator/example_ct_dicom_scrubbed"]
+    """Two chest series, a scout with other series in one tree, slices in one place.
+
+    Slices with empty series UIDs.
+    """
+    folders = [
+        "lidc_idri_small/LIDC-IDRI-0001",
+        "lidc_idri_small/LIDC-IDRI-0003",
+        "cip_chest/ct-64Dicom",
+        "pydicom_small/dicomdirtests",
+        "totalsegmentator/example_ct_dicom_scrubbed",
+    ]
     (tmp_path / "t.csv").write_text("folder,report\n" + "".join(f"{folder},r\n" for folder in folders))
     studies, aside = split(list(DicomFolder(str(real_data), str(tmp_path / "t.csv"), str(tmp_path / "work")).studies()))
     for name in ("lidc_idri_small_LIDC-IDRI-0001", "lidc_idri_small_LIDC-IDRI-0003", "cip_chest_ct-64Dicom"):

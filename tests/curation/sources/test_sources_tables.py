@@ -15,7 +15,9 @@ from bimcvr.curation.sources.dicom_metadata import TAGS, age_in_years, columns_o
 TEXT = "id,texto\n1,opacidad en pulmón izquierdo\n2,ñandú\n"
 
 
-@pytest.mark.parametrize(("encoding", "reasons"), [("utf-8", []), ("utf-8-sig", []), ("utf-16", []), ("latin-1", ["encoding"])])
+@pytest.mark.parametrize(
+    ("encoding", "reasons"), [("utf-8", []), ("utf-8-sig", []), ("utf-16", []), ("latin-1", ["encoding"])]
+)
 def test_encodings(tmp_path: Path, encoding: str, reasons: list[str]) -> None:
     (tmp_path / "x.csv").write_bytes(TEXT.encode(encoding))
     table = read_table(tmp_path / "x.csv")
@@ -35,7 +37,9 @@ def test_empty_and_binary_files_are_set_aside(tmp_path: Path, raw: bytes) -> Non
     assert ([item.reason for item in table.aside], table.rows) == (["unreadable_table"], ())
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "=cmd|' /C calc'!A0", '@SUM(A1)', "-2+3+cmd|'x'!A0", "+IMPORTXML(A1)", "  =A1"])
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "=cmd|' /C calc'!A0", "@SUM(A1)", "-2+3+cmd|'x'!A0", "+IMPORTXML(A1)", "  =A1"]
+)
 def test_formulas_are_set_aside(tmp_path: Path, cell: str) -> None:
     (tmp_path / "x.tsv").write_text(f"id\ttexto\n1\t{cell}\n2\tbien\n")
     table = read_table(tmp_path / "x.tsv")
@@ -43,14 +47,18 @@ def test_formulas_are_set_aside(tmp_path: Path, cell: str) -> None:
     assert [(item.name, item.reason) for item in table.aside] == [("x.tsv: line 2", "formula")]
 
 
-@pytest.mark.parametrize("cell", ["- nódulo de 5 mm (LSD)", "-1024", "+", "-3.5", "@", "a=b", "- sin cambios!", "-1000 HU", "+/- 2 mm"])
+@pytest.mark.parametrize(
+    "cell", ["- nódulo de 5 mm (LSD)", "-1024", "+", "-3.5", "@", "a=b", "- sin cambios!", "-1000 HU", "+/- 2 mm"]
+)
 def test_prose_and_numbers_are_no_formulas(tmp_path: Path, cell: str) -> None:
     (tmp_path / "x.tsv").write_text(f"id\ttexto\n1\t{cell}\n")
     assert read_table(tmp_path / "x.tsv").rows[0][1]["texto"] == cell
 
 
 def test_spoilt_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text('id,texto\n1,"dos\nlíneas"\n2\n3,a,b\n\n4,bien\n5,"nunca cerrado\n' + "x" * (1 << 20) + "\n6,perdido\n")
+    (tmp_path / "x.csv").write_text(
+        'id,texto\n1,"dos\nlíneas"\n2\n3,a,b\n\n4,bien\n5,"nunca cerrado\n' + "x" * (1 << 20) + "\n6,perdido\n"
+    )
     table = read_table(tmp_path / "x.csv")
     assert [(line, cells["id"]) for line, cells in table.rows] == [(2, "1"), (7, "4")]
     assert [item.name for item in table.aside] == ["x.csv: line 4", "x.csv: line 5", "x.csv: line 8"]
@@ -70,8 +78,20 @@ def test_lists() -> None:
     assert json.loads(parse_sentences("['a', ' loc b', '', '', 'c', '']")) == [["a", "loc b"], ["c"]]
 
 
-@pytest.mark.parametrize("cell", ["['a', 'b'", "__import__('os').system('true')", "{'a': 1}", "[1, 2]", "['a'] * 9", "[" * 5000,
-                                  "['a'," * 30000, "plain words", "['\\x']"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "['a', 'b'",
+        "__import__('os').system('true')",
+        "{'a': 1}",
+        "[1, 2]",
+        "['a'] * 9",
+        "[" * 5000,
+        "['a'," * 30000,
+        "plain words",
+        "['\\x']",
+    ],
+)
 def test_what_is_no_list_of_texts_is_an_error(cell: str) -> None:
     with pytest.raises(ValueError, match="list") as error:
         parse_list(cell)
@@ -87,20 +107,46 @@ def test_lists_come_back(items: list[str]) -> None:
 def test_names() -> None:
     assert stem_of("/raid/x/sub-S1_ses-E2_ct.nii.gz") == "sub-S1_ses-E2_ct"
     assert stem_of("C:\\x\\a.b.NII.GZ") == "a.b"
-    assert ids_of("/a/sub-S9_ses-E9/sub-S03048_ses-E20387_acq-2_run-4_bp-chest_ct.nii.gz") == ("sub-S03048", "ses-E20387")
+    assert ids_of("/a/sub-S9_ses-E9/sub-S03048_ses-E20387_acq-2_run-4_bp-chest_ct.nii.gz") == (
+        "sub-S03048",
+        "ses-E20387",
+    )
     assert ids_of("scan1.nii.gz") == ("", "")
 
 
-@pytest.mark.parametrize(("text", "years"), [("056Y", "56"), ("018M", "1"), ("[56]", "56"), ("56.0", "56"), ("['091Y']", "90+"),
-                                             ("'90'", "90+"), ("091Y", "90+"), ("", ""), ("old", ""), ("[40, 41]", "")])
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        ("056Y", "56"),
+        ("018M", "1"),
+        ("[56]", "56"),
+        ("56.0", "56"),
+        ("['091Y']", "90+"),
+        ("'90'", "90+"),
+        ("091Y", "90+"),
+        ("", ""),
+        ("old", ""),
+        ("[40, 41]", ""),
+    ],
+)
 def test_ages(text: str, years: str) -> None:
     assert age_in_years(text) == years
 
 
 def test_only_listed_tags_become_columns(tmp_path: Path) -> None:
     header = pydicom.Dataset()
-    header.Manufacturer, header.KVP, header.ConvolutionKernel, header.PixelSpacing = "SIEMENS", "120", ["I30f", "2"], [0.7, 0.7]
-    header.PatientName, header.PatientID, header.PatientBirthDate, header.PatientSex = "Soler^Ana", "77", "19500101", "F"
+    header.Manufacturer, header.KVP, header.ConvolutionKernel, header.PixelSpacing = (
+        "SIEMENS",
+        "120",
+        ["I30f", "2"],
+        [0.7, 0.7],
+    )
+    header.PatientName, header.PatientID, header.PatientBirthDate, header.PatientSex = (
+        "Soler^Ana",
+        "77",
+        "19500101",
+        "F",
+    )
     header.InstitutionName, header.SeriesDescription, header.StudyDate = "Hospital", "thorax for Dr. X", "20200101"
     expected = {"manufacturer": "SIEMENS", "kvp": "120", "kernel": "I30f/2", "pixel_spacing": "0.7/0.7", "sex": "F"}
     assert columns_of_header(header) == expected
@@ -109,17 +155,46 @@ def test_only_listed_tags_become_columns(tmp_path: Path) -> None:
 
 
 def test_no_listed_tag_is_about_a_person() -> None:
-    """DICOM's basic confidentiality profile (PS3.15, table E.1-1) removes or replaces these; age and sex are kept by our rule."""
-    personal = {"PatientName", "PatientID", "PatientBirthDate", "PatientAddress", "OtherPatientIDs", "InstitutionName", "StationName",
-                "ReferringPhysicianName", "OperatorsName", "AccessionNumber", "StudyDate", "SeriesDescription", "StudyDescription",
-                "ProtocolName", "PatientComments", "DeviceSerialNumber", "StudyInstanceUID"}
+    """DICOM's basic confidentiality profile (PS3.15, table E.1-1) removes or replaces these.
+
+    Age and sex are kept by our rule.
+    """
+    personal = {
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "PatientAddress",
+        "OtherPatientIDs",
+        "InstitutionName",
+        "StationName",
+        "ReferringPhysicianName",
+        "OperatorsName",
+        "AccessionNumber",
+        "StudyDate",
+        "SeriesDescription",
+        "StudyDescription",
+        "ProtocolName",
+        "PatientComments",
+        "DeviceSerialNumber",
+        "StudyInstanceUID",
+    }
     assert not personal & set(TAGS)
     for keyword, (tag, _) in TAGS.items():
         assert pydicom.datadict.keyword_for_tag(tag) == keyword
 
 
 def test_values_typed_by_hand_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text(json.dumps({"Manufacturer": "a" * 65, "ManufacturerModelName": "x\ny", "KVP": {"vr": "DS"},
-                                                 "ContrastBolusAgent": "=cmd|", "FilterType": ["BODY", None],
-                                                 "PatientPosition": "None", "SliceThickness": "2.50000"}))
+    (tmp_path / "x.json").write_text(
+        json.dumps(
+            {
+                "Manufacturer": "a" * 65,
+                "ManufacturerModelName": "x\ny",
+                "KVP": {"vr": "DS"},
+                "ContrastBolusAgent": "=cmd|",
+                "FilterType": ["BODY", None],
+                "PatientPosition": "None",
+                "SliceThickness": "2.50000",
+            }
+        )
+    )
     assert columns_of_json(tmp_path / "x.json") == {"slice_thickness": "2.5"}

@@ -22,7 +22,22 @@ def made(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     run = newest_run(folder / "runs")
     checkpoint = run / "checkpoints/best.ckpt"
     assert main(["test", "--ckpt_path", str(checkpoint)]) == 0
-    assert main(["index", "--checkpoint", str(checkpoint), "--manifest", str(manifest), "--out", str(folder / "index"), "--jobs", "1"]) == 0
+    assert (
+        main(
+            [
+                "index",
+                "--checkpoint",
+                str(checkpoint),
+                "--manifest",
+                str(manifest),
+                "--out",
+                str(folder / "index"),
+                "--jobs",
+                "1",
+            ]
+        )
+        == 0
+    )
     return Made(folder / "index", manifest, run, SearchModel(checkpoint, "cpu"))
 
 

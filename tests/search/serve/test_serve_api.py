@@ -46,7 +46,9 @@ def ranks_of(scores: np.ndarray, group: np.ndarray) -> Ranks:
         right = group == group[query]
         best = row[right].max()
         wrong, also = row[~right], row[right]
-        counts.append((np.sum(wrong > best + TIE), np.sum(np.abs(wrong - best) <= TIE), np.sum(np.abs(also - best) <= TIE)))
+        counts.append(
+            (np.sum(wrong > best + TIE), np.sum(np.abs(wrong - best) <= TIE), np.sum(np.abs(also - best) <= TIE))
+        )
     return Ranks(*torch.tensor(np.array(counts)).T)
 
 
@@ -74,9 +76,16 @@ def test_the_rank_engine_gives_evaluates_figures_from_the_apis_scores(made: Made
 def test_the_index_tells_what_it_is(client: TestClient) -> None:
     facts = client.get("/api/index").json()
     assert (facts["studies"], facts["patients"], facts["phantom"], facts["has_patients"], facts["can_embed"]) == (
-        30, 16, True, False, True)
+        30,
+        16,
+        True,
+        False,
+        True,
+    )
     assert {item["value"]: item["count"] for item in facts["labels"]} == {"nodule": 30, "right": 15, "left": 15}
-    columns = {column["name"]: {item["value"]: item["count"] for item in column["values"]} for column in facts["columns"]}
+    columns = {
+        column["name"]: {item["value"]: item["count"] for item in column["values"]} for column in facts["columns"]
+    }
     assert columns["sex"] == {"F": 15, "M": 15}
     assert columns["ward"] == {"general": 29, "private": 1}
     assert columns["split"] == {"train": 16, "val": 7, "test": 7}
@@ -99,11 +108,15 @@ def test_every_mode_gives_ranked_cases_with_what_was_matched(client: TestClient)
 
 
 def test_a_keyword_ranks_reports_too(client: TestClient) -> None:
-    hits = {into: ask(client, mode="keyword", query="nodule", into=into, top=30)["hits"] for into in ("image", "report")}
+    hits = {
+        into: ask(client, mode="keyword", query="nodule", into=into, top=30)["hits"] for into in ("image", "report")
+    }
     assert [hit["score"] for hit in hits["image"]] != [hit["score"] for hit in hits["report"]]
     scores = client.post("/api/scores", json={"mode": "keyword", "query": "nodule", "into": "report"}).json()
     by_case = dict(zip(scores["cases"], scores["scores"], strict=True))
-    assert [hit["score"] for hit in hits["report"]] == pytest.approx(sorted(by_case.values(), reverse=True)[:30], abs=1e-6)
+    assert [hit["score"] for hit in hits["report"]] == pytest.approx(
+        sorted(by_case.values(), reverse=True)[:30], abs=1e-6
+    )
 
 
 def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:
@@ -115,9 +128,13 @@ def test_filters_hold(client: TestClient) -> None:
     assert found["among"] == len(found["hits"]) > 0
     assert all("right" in hit["labels"] and hit["columns"]["sex"] == "F" for hit in found["hits"])
     assert ask(client, mode="text", query="a nodule", where=["split = val", "labels = none such"])["hits"] == []
-    joined = ask(client, mode="text", query="a nodule", where=["labels = right"], condition="age >= 60 and sex = 'F'", top=50)
+    joined = ask(
+        client, mode="text", query="a nodule", where=["labels = right"], condition="age >= 60 and sex = 'F'", top=50
+    )
     assert [hit["case"] for hit in joined["hits"]] == [hit["case"] for hit in found["hits"]]
-    assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["among"] == 0, "a single one is taken as it stands"
+    assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["among"] == 0, (
+        "a single one is taken as it stands"
+    )
     refused = client.post("/api/search", json={"mode": "text", "query": "x", "where": ["agee = 3"]})
     assert refused.status_code == 422
     assert "'age'" in refused.json()["detail"]
@@ -144,7 +161,10 @@ def test_the_viewers_volume_is_the_source_on_its_own_grid(made: Made, client: Te
     sent = client.get("/api/volume", params={"case": "SECRET-s7"})
     assert sent.status_code == 200
     (tmp_path / "v.nii.gz").write_bytes(sent.content)
-    ours, source = read_volume(tmp_path / "v.nii.gz"), read_volume(Path(read_manifest(made.manifest).column("volume")[7]))
+    ours, source = (
+        read_volume(tmp_path / "v.nii.gz"),
+        read_volume(Path(read_manifest(made.manifest).column("volume")[7])),
+    )
     assert np.array_equal(ours.hu, source.hu)
     assert ours.spacing == pytest.approx(source.spacing)
     kept = list((made.index / "derived/volumes").glob("*/*.nii.gz"))
@@ -153,7 +173,9 @@ def test_the_viewers_volume_is_the_source_on_its_own_grid(made: Made, client: Te
     assert before == {path: path.stat().st_mtime_ns for path in kept}, "made once"
 
 
-def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = Path(read_manifest(made.manifest).column("volume")[6])
     image = sitk.ReadImage(str(source))
     other = tmp_path / "other.nii.gz"
@@ -210,7 +232,9 @@ def test_a_zip_of_a_real_dicom_series_is_read_as_its_folder(client: TestClient, 
     assert ours.spacing == pytest.approx(source.spacing)
 
 
-def test_an_index_that_changes_is_served_as_it_is_now(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_changes_is_served_as_it_is_now(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
     copy = tmp_path / "index"
     shutil.copytree(made.index, copy)
@@ -227,7 +251,10 @@ def test_an_index_that_changes_is_served_as_it_is_now(made: Made, tmp_path: Path
 
 
 def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A volume that takes minutes to read is answered from the index as it was when it was asked, whatever is committed meanwhile."""
+    """A volume that takes minutes to read is answered from the index as it was when it was asked.
+
+    Whatever is committed meanwhile.
+    """
     monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
     copy = tmp_path / "index"
     shutil.copytree(made.index, copy)
@@ -274,13 +301,16 @@ def test_an_index_without_a_model_says_what_it_can_do(made: Made) -> None:
 
 def test_one_thread_is_at_the_model_whatever_others_do() -> None:
     """Each thread that calls torch keeps buffers for good: with as many as there are in the pool, memory would grow."""
+
     async def mixed() -> set[int]:
         turns = _Turns()
         seen = []
         for number in range(12):
             # now these, now those end first, and go back to the pool first
             rows = [turns.at_rows(partial(time.sleep, 0.001 * (number % 3))) for _ in range(3)]
-            *_, model = await asyncio.gather(*rows, turns.at_model(lambda: (time.sleep(0.001), threading.get_ident())[-1]))
+            *_, model = await asyncio.gather(
+                *rows, turns.at_model(lambda: (time.sleep(0.001), threading.get_ident())[-1])
+            )
             seen.append(model)
         return set(seen)
 
@@ -296,7 +326,9 @@ class Lengths(FrozenTextEncoder):
 
 def test_a_served_model_remembers_few_texts(made: Made) -> None:
     model = SearchModel(made.run / "checkpoints/best.ckpt", "cpu")
-    encoder = Lengths(torch.nn.Linear(1, 1), model.retriever.text_encoder.dim, sentences=False, cache_size=100, source="lengths")
+    encoder = Lengths(
+        torch.nn.Linear(1, 1), model.retriever.text_encoder.dim, sentences=False, cache_size=100, source="lengths"
+    )
     model.retriever.text_encoder = encoder
     model.remember(5)
     texts = ["a" * number for number in range(1, 21)]

@@ -23,7 +23,9 @@ TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser"
+    )
     if not CHROMIUM.exists():
         pytest.skip(f"there is no browser at {CHROMIUM}: the page was not tested in one")
     arguments = ["--enable-unsafe-swiftshader", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
@@ -186,14 +188,17 @@ def test_a_dropped_volume_is_compared_with_what_it_finds(page: Any, made: Made) 
     page.on("request", lambda request: sent.append(request.url) if "/api/convert" in request.url else None)
     source = Path(read_manifest(made.manifest).column("volume")[4])
     content = base64.b64encode(source.read_bytes()).decode()
-    page.evaluate("""content => {
+    page.evaluate(
+        """content => {
         const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
         const data = new DataTransfer();
         data.items.add(new File([bytes], 'mine.nii.gz'));
         for (const type of ['dragover', 'drop']) {
             document.body.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
         }
-    }""", content)
+    }""",
+        content,
+    )
     page.wait_for_selector(".card")
     assert "mine.nii.gz" in page.inner_text("#asked")
     assert names(page)[0] == "SECRET-s4"
@@ -228,9 +233,17 @@ def test_a_case_is_searched_with(page: Any) -> None:
     assert page.evaluate("document.activeElement.id") == "results"
     assert page.evaluate("scrollY") == 0, "what was asked is in sight"
     page.go_back()
-    until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
+    until(
+        page,
+        f"document.querySelector('#case-title').textContent.includes('{first}') &&"
+        " !document.querySelector('#case').hidden",
+    )
     page.reload()
-    until(page, f"document.querySelector('#case-title').textContent.includes('{first}') && !document.querySelector('#case').hidden")
+    until(
+        page,
+        f"document.querySelector('#case-title').textContent.includes('{first}') &&"
+        " !document.querySelector('#case').hidden",
+    )
     page.keyboard.press("Escape")
     page.wait_for_selector("#case", state="hidden")
     assert page.input_value("#query") == "a nodule"
@@ -363,7 +376,10 @@ def guarded(made: Made, unused_port: int) -> Iterator[str]:
 
 
 def test_the_page_asks_for_the_token(browser: Any, guarded: str) -> None:
-    asks_again = "document.querySelector('#ask-token').open && document.querySelector('#token-fault').textContent.includes('WHY')"
+    asks_again = (
+        "document.querySelector('#ask-token').open &&"
+        " document.querySelector('#token-fault').textContent.includes('WHY')"
+    )
     for page in tab(browser, guarded):
         page.fill("#token", "a-wrong-one")
         page.keyboard.press("Enter")

@@ -1,4 +1,7 @@
-"""Whatever the schema allows, and much that it does not, is answered: never by a failure of the server (schemathesis)."""
+"""Whatever the schema allows, and much that it does not, is answered.
+
+Never by a failure of the server (schemathesis).
+"""
 
 import re
 from collections import Counter
@@ -13,7 +16,9 @@ from starlette.testclient import TestClient
 from bimcvr.search.server.app import PAGE
 from helpers.running_server import Made, app_of, left_behind
 
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: the API was not tried with generated requests")
+schemathesis = pytest.importorskip(
+    "schemathesis", reason="schemathesis is not installed: the API was not tried with generated requests"
+)
 from schemathesis import GenerationMode  # noqa: E402
 from schemathesis.checks import not_a_server_error  # noqa: E402
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance  # noqa: E402
@@ -48,17 +53,23 @@ def test_generated_requests_are_answered(made: Made, schema: Any, mode: Generati
 
 def _try_all(cases: Any, tried: Counter[int]) -> None:
     @given(case=cases)
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+    @settings(
+        max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None
+    )
     def each(case: Any) -> None:
         tried[case.call_and_validate(checks=CHECKS).status_code] += 1
 
     each()
 
 
-@pytest.mark.parametrize(("idle", "why"), [
-    ({"mode": "study", "query": "SECRET-s1", "hybrid": True}, "has none to fuse"),
-    ({"mode": "words", "query": "nodule", "hybrid": True}, "has none to fuse"),
-    ({"mode": "words", "query": "nodule", "into": "image"}, "no volumes")])
+@pytest.mark.parametrize(
+    ("idle", "why"),
+    [
+        ({"mode": "study", "query": "SECRET-s1", "hybrid": True}, "has none to fuse"),
+        ({"mode": "words", "query": "nodule", "hybrid": True}, "has none to fuse"),
+        ({"mode": "words", "query": "nodule", "into": "image"}, "no volumes"),
+    ],
+)
 def test_what_a_query_would_not_heed_is_refused(client: TestClient, idle: dict[str, Any], why: str) -> None:
     answer = client.post("/api/search", json=idle)
     assert answer.status_code == 422

@@ -39,7 +39,13 @@ from helpers.cli import environment
 from helpers.running_server import SCRIPT, Made, Running, left_behind
 
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
-ENDPOINTS = ("/api/index", "/api/case?case=SECRET-s1", "/api/thumbnail?case=SECRET-s1", "/api/volume?case=SECRET-s1", "/api/openapi.json")
+ENDPOINTS = (
+    "/api/index",
+    "/api/case?case=SECRET-s1",
+    "/api/thumbnail?case=SECRET-s1",
+    "/api/volume?case=SECRET-s1",
+    "/api/openapi.json",
+)
 
 
 def volume_bytes(tmp_path: Path, name: str, shape: tuple[int, int, int] = (6, 7, 8)) -> bytes:
@@ -92,7 +98,9 @@ def test_every_answer_bears_the_headers(client: TestClient, path: str) -> None:
     assert "server" not in answer.headers
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "localhost@evil.example"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "localhost@evil.example"]
+)
 def test_other_host_names_are_refused(client: TestClient, host: str) -> None:
     assert client.get("/api/index", headers={"host": host}).status_code == 400
 
@@ -115,8 +123,10 @@ def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
     assert client.post("/api/search", json=asked, headers=own).status_code == 200
 
 
-@pytest.mark.parametrize("header", [
-    None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \xff"])
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \xff"],
+)
 def test_a_missing_or_wrong_token_is_refused(made: Made, header: str | None) -> None:
     desk = made.desk()
     with made.client(desk, token=TOKEN) as client:
@@ -138,24 +148,51 @@ def test_two_tokens_are_none(made: Made) -> None:
     desk.close()
 
 
-@pytest.mark.parametrize("path", [
-    "/page/../server.py", "/page/..%2fserver.py", "/page/%2e%2e/server.py", "/page/..%5cserver.py", "/page//etc/passwd", "/page/%00",
-    "/page/.", "/..%2f..%2fetc/passwd", "/page/niivue.umd.js/../../desk.py", "/page/index.html%00.js", "/web/index.html",
-    "/derived/volumes", "/index.json"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/page/../server.py",
+        "/page/..%2fserver.py",
+        "/page/%2e%2e/server.py",
+        "/page/..%5cserver.py",
+        "/page//etc/passwd",
+        "/page/%00",
+        "/page/.",
+        "/..%2f..%2fetc/passwd",
+        "/page/niivue.umd.js/../../desk.py",
+        "/page/index.html%00.js",
+        "/web/index.html",
+        "/derived/volumes",
+        "/index.json",
+    ],
+)
 def test_paths_lead_nowhere(client: TestClient, path: str) -> None:
     assert client.get(path).status_code in (404, 307)
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "SECRET-s1/../SECRET-s2", "..", "SECRET-s1\x00", "' OR 1=1 --", "*"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "SECRET-s1/../SECRET-s2", "..", "SECRET-s1\x00", "' OR 1=1 --", "*"]
+)
 def test_names_of_cases_are_only_names(client: TestClient, name: str) -> None:
     for path in ("/api/case", "/api/volume", "/api/thumbnail"):
         assert client.get(path, params={"case": name}).status_code in (404, 422)
     assert client.get("/api/thumbnail", params={"case": "SECRET-s1", "plane": "../x"}).status_code == 422
 
 
-@pytest.mark.parametrize("condition", [
-    "labels = ' or 1=1 --", "1=1", "report = x' OR 'a' = 'a", "sex; DROP TABLE rows = 1", "age >= 1e999999", "age < nan", "= x", "sex =",
-    "\ud800 = 1"])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "labels = ' or 1=1 --",
+        "1=1",
+        "report = x' OR 'a' = 'a",
+        "sex; DROP TABLE rows = 1",
+        "age >= 1e999999",
+        "age < nan",
+        "= x",
+        "sex =",
+        "\ud800 = 1",
+    ],
+)
 def test_filters_are_data(client: TestClient, condition: str) -> None:
     body = json.dumps({"mode": "text", "query": "nodule", "where": [condition]})
     answer = client.post("/api/search", content=body, headers={"content-type": "application/json"})
@@ -163,8 +200,21 @@ def test_filters_are_data(client: TestClient, condition: str) -> None:
     assert client.get("/api/index").json()["studies"] == 30
 
 
-@pytest.mark.parametrize("query", [
-    "\r\nSet-Cookie: a=b", '"unclosed', "AND OR NOT", "report:*", "(((", "\u202e", "x" * 4000, "~1 ^2 +a -b", "nul\x00", " "])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "\r\nSet-Cookie: a=b",
+        '"unclosed',
+        "AND OR NOT",
+        "report:*",
+        "(((",
+        "\u202e",
+        "x" * 4000,
+        "~1 ^2 +a -b",
+        "nul\x00",
+        " ",
+    ],
+)
 def test_queries_are_data(client: TestClient, query: str) -> None:
     for mode in ("text", "words", "keyword", "study"):
         answer = client.post("/api/search", json={"mode": mode, "query": query, "hybrid": mode in ("text", "keyword")})
@@ -173,7 +223,9 @@ def test_queries_are_data(client: TestClient, query: str) -> None:
 
 
 def test_a_refusal_does_not_repeat_what_was_sent(client: TestClient) -> None:
-    answer = client.post("/api/search", json={"mode": "nonsense", "query": "Mr Miller has a nodule", "other": "Mr Miller"})
+    answer = client.post(
+        "/api/search", json={"mode": "nonsense", "query": "Mr Miller has a nodule", "other": "Mr Miller"}
+    )
     assert answer.status_code == 422
     assert "Miller" not in answer.text
 
@@ -202,26 +254,47 @@ def malformed(tmp_path: Path) -> dict[str, tuple[str, bytes]]:
     return {
         **{f"cut {suffix}": (f"v{suffix}", content[: len(content) * 2 // 3]) for suffix, content in whole.items()},
         **{f"noise {suffix}": (f"v{suffix}", np.random.default_rng(1).bytes(3000)) for suffix in (*whole, ".zip")},
-        "empty": ("v.nii", b""), "unknown": ("v.exe", b"MZ"), "no suffix": ("nii", b"x"), "pickle": ("v.npz", b"\x80\x04"),
-        "detached": ("v.mhd", whole[".mha"]), "mha elsewhere": ("v.mha", mha % str(secret).encode()),
-        "mha up": ("v.mha", mha % b"../../../../../../etc/passwd"), "mha list": ("v.mha", mha % b"LIST\n/etc/passwd"),
+        "empty": ("v.nii", b""),
+        "unknown": ("v.exe", b"MZ"),
+        "no suffix": ("nii", b"x"),
+        "pickle": ("v.npz", b"\x80\x04"),
+        "detached": ("v.mhd", whole[".mha"]),
+        "mha elsewhere": ("v.mha", mha % str(secret).encode()),
+        "mha up": ("v.mha", mha % b"../../../../../../etc/passwd"),
+        "mha list": ("v.mha", mha % b"LIST\n/etc/passwd"),
         "nrrd list": ("v.nrrd", nrrd % b"data file: LIST"),
-        "huge claim": ("v.nii", bytes(huge)), "huge mha": ("v.mha", (mha % b"LOCAL").replace(b"10 10 10", b"60000 60000 60000")),
+        "huge claim": ("v.nii", bytes(huge)),
+        "huge mha": ("v.mha", (mha % b"LOCAL").replace(b"10 10 10", b"60000 60000 60000")),
         "zip up": ("v.zip", zipped({"../../../../../../evil-of-a-test": b"x"})),
         "zip absolute": ("v.zip", zipped({str(tmp_path / "evil"): b"x"})),
-        "zip backslash": ("v.zip", zipped({"..\\evil": b"x"})), "zip link": ("v.zip", zipped({"a": b"/etc/passwd"}, mode=0o120777)),
-        "zip without DICOM": ("v.zip", zipped({"a.txt": b"hello", "b.nii": whole[".nii"]})), "zip empty": ("v.zip", zipped({})),
-        "zip bomb": ("v.zip", zipped({"a.dcm": b"\0" * 30_000_000})), "zip of dirs": ("v.zip", zipped({f"{i}/": b"" for i in range(10)})),
+        "zip backslash": ("v.zip", zipped({"..\\evil": b"x"})),
+        "zip link": ("v.zip", zipped({"a": b"/etc/passwd"}, mode=0o120777)),
+        "zip without DICOM": ("v.zip", zipped({"a.txt": b"hello", "b.nii": whole[".nii"]})),
+        "zip empty": ("v.zip", zipped({})),
+        "zip bomb": ("v.zip", zipped({"a.dcm": b"\0" * 30_000_000})),
+        "zip of dirs": ("v.zip", zipped({f"{i}/": b"" for i in range(10)})),
         "zip of many": ("v.zip", zipped({f"{i}": b"" for i in range(5001)})),
-        "deflated DICOM": ("v.zip", zipped({"a.dcm": dicom(DeflatedExplicitVRLittleEndian, Rows=8, Columns=8, TextValue="0" * 10**6)})),
+        "deflated DICOM": (
+            "v.zip",
+            zipped({"a.dcm": dicom(DeflatedExplicitVRLittleEndian, Rows=8, Columns=8, TextValue="0" * 10**6)}),
+        ),
         "zip of small bombs": ("v.zip", zipped({f"{i}": b"\0" * 10**6 for i in range(12)})),
-        "huge doubles": ("v.mha", (mha % b"LOCAL").replace(b"10 10 10", b"512 512 2048").replace(b"MET_SHORT", b"MET_DOUBLE")),
-        "false DICOM": ("v.zip", zipped({"a.dcm": b"\0" * 128 + b"DICM" + b"\xff" * 100, "b.dcm": b"\0" * 128 + b"DICM"})),
+        "huge doubles": (
+            "v.mha",
+            (mha % b"LOCAL").replace(b"10 10 10", b"512 512 2048").replace(b"MET_SHORT", b"MET_DOUBLE"),
+        ),
+        "false DICOM": (
+            "v.zip",
+            zipped({"a.dcm": b"\0" * 128 + b"DICM" + b"\xff" * 100, "b.dcm": b"\0" * 128 + b"DICM"}),
+        ),
     }
 
 
 def references(secret: bytes) -> dict[str, bytes]:
-    """Headers that have a library read another file; each of the first of a format does so if nobody looks (MetaIO, Teem)."""
+    """Headers that have a library read another file.
+
+    Each of the first of a format does so if nobody looks (MetaIO, Teem).
+    """
     mha = b"ObjectType = Image\nNDims = 3\nDimSize = 10 10 10\nElementType = MET_SHORT\n"
     nrrd = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 10 10 10\nendian: little\nencoding: raw"
     local, voxels = b"ElementDataFile = LOCAL\n", b"\0" * 2000
@@ -246,7 +319,9 @@ def test_a_header_cannot_have_another_file_read(client: TestClient, made: Made, 
     bait = references(bytes(secret))
     for name in ("plain.mha", "colon.mha", "plain.nrrd", "return.nrrd"):
         (tmp_path / name).write_bytes(bait[name])
-        assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))).max() == 7, "the bait works where nobody looks"
+        assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))).max() == 7, (
+            "the bait works where nobody looks"
+        )
     for name, content in bait.items():
         for path in ("/api/convert", "/api/search/volume"):
             assert client.post(path, params={"name": name}, content=content).status_code == 422, name
@@ -266,7 +341,10 @@ def test_malformed_uploads_are_refused_and_nothing_stays(client: TestClient, mad
 
 def test_sound_uploads_leave_nothing(client: TestClient, made: Made, tmp_path: Path) -> None:
     for path in ("/api/search/volume", "/api/convert"):
-        assert client.post(path, params={"name": "../../x.nii.gz"}, content=volume_bytes(tmp_path, "v.nii.gz")).status_code == 200
+        assert (
+            client.post(path, params={"name": "../../x.nii.gz"}, content=volume_bytes(tmp_path, "v.nii.gz")).status_code
+            == 200
+        )
         assert left_behind(made.index) == []
 
 
@@ -295,11 +373,14 @@ def dicom(syntax: str, **tags: int | bytes) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize(("tags", "said"), [
-    ({"Rows": 60_000, "Columns": 60_000, "NumberOfFrames": 1000}, "voxels"),
-    ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "BitsAllocated": 64}, "bytes of voxels"),
-    ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "SamplesPerPixel": 3}, "bytes of voxels"),
-])
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"Rows": 60_000, "Columns": 60_000, "NumberOfFrames": 1000}, "voxels"),
+        ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "BitsAllocated": 64}, "bytes of voxels"),
+        ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "SamplesPerPixel": 3}, "bytes of voxels"),
+    ],
+)
 def test_dicom_claims_are_counted_before_they_are_decoded(tmp_path: Path, tags: dict[str, int], said: str) -> None:
     (tmp_path / "upload.zip").write_bytes(zipped({"a": dicom(JPEG2000Lossless, **tags)}))
     with pytest.raises(RefusedVolume, match=said) as refusal:
@@ -319,9 +400,17 @@ def test_deflated_dicom_is_refused_before_it_is_inflated(tmp_path: Path, monkeyp
 
 
 def test_bytes_are_counted_not_voxels(tmp_path: Path) -> None:
-    mha = "ObjectType = Image\nNDims = 3\nDimSize = 512 512 2048\nElementType = {}\n{}CompressedData = True\nElementDataFile = LOCAL\nx"
-    for kind, more, fits in (("MET_SHORT", "", True), ("MET_FLOAT", "", True), ("MET_DOUBLE", "", False), ("MET_LONG_LONG", "", False),
-                             ("MET_SHORT", "ElementNumberOfChannels = 3\n", False)):
+    mha = (
+        "ObjectType = Image\nNDims = 3\nDimSize = 512 512 2048\nElementType = {}\n{}CompressedData ="
+        " True\nElementDataFile = LOCAL\nx"
+    )
+    for kind, more, fits in (
+        ("MET_SHORT", "", True),
+        ("MET_FLOAT", "", True),
+        ("MET_DOUBLE", "", False),
+        ("MET_LONG_LONG", "", False),
+        ("MET_SHORT", "ElementNumberOfChannels = 3\n", False),
+    ):
         (tmp_path / "upload.mha").write_text(mha.format(kind, more))
         if fits:
             assert uploads.open_upload(tmp_path / "upload.mha", tmp_path) == tmp_path / "upload.mha"
@@ -338,14 +427,21 @@ def test_a_bomb_of_many_small_members_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
-    """Told by their locks: in containers the next server has the same number, and another one's may be of another namespace."""
+    """Told by their locks: in containers the next server has the same number.
+
+    Another one's may be of another namespace.
+    """
     left = tmp_path / f"upload-{os.getpid()}-left"
     left.mkdir()
     (left / "upload.nii").write_text("x")
     begin = "import sys; from pathlib import Path; from bimcvr.search.server.uploads import upload_folder"
-    code = f"{begin}; held = upload_folder(Path({str(tmp_path)!r})); print(held.__enter__(), flush=True); sys.stdin.read()"
+    code = (
+        f"{begin}; held = upload_folder(Path({str(tmp_path)!r})); print(held.__enter__(), flush=True); sys.stdin.read()"
+    )
     with uploads.upload_folder(tmp_path) as own:
-        other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+        other = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        )
         assert other.stdout is not None
         printed = Path(other.stdout.readline().strip())
         elsewhere = printed.rename(tmp_path / "upload-999999999-elsewhere")  # a number that is no process here
@@ -360,7 +456,9 @@ def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_upload_that_begins_as_another_server_sweeps_has_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_begins_as_another_server_sweeps_has_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make = tempfile.mkdtemp
 
     def swept_once(**how: Any) -> str:
@@ -380,7 +478,10 @@ def test_a_client_that_goes_away_leaves_nothing(running: Running, made: Made) ->
     port = int(running.address.rstrip("/").rsplit(":", 1)[1])
     for _ in range(12):
         with socket.create_connection(("127.0.0.1", port)) as line:
-            line.sendall(b"POST /api/search/volume?name=a.nii HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 500)
+            line.sendall(
+                b"POST /api/search/volume?name=a.nii HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n\r\n"
+                + b"x" * 500
+            )
     with socket.create_connection(("127.0.0.1", port)) as line:
         line.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert b"200 OK" in line.recv(1000)
@@ -396,8 +497,17 @@ def test_a_slow_upload_gives_its_place_back(made: Made) -> None:
 
     async def stalled() -> list[dict]:
         scope = {
-            "type": "http", "method": "POST", "path": "/api/search/volume", "raw_path": b"", "root_path": "", "scheme": "http",
-            "query_string": b"name=a.nii", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000)}
+            "type": "http",
+            "method": "POST",
+            "path": "/api/search/volume",
+            "raw_path": b"",
+            "root_path": "",
+            "scheme": "http",
+            "query_string": b"name=a.nii",
+            "headers": [(b"host", b"localhost")],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 8000),
+        }
         sent: list[dict] = []
         first = [{"type": "http.request", "body": b"x", "more_body": True}]
 
@@ -435,7 +545,9 @@ def test_only_so_many_volumes_wait() -> None:
         await one()
         return statuses
 
-    assert sorted(asyncio.run(crowd())) == [200] * 10 + [429] * 3, "one at work and eight waiting; the place is free again afterwards"
+    assert sorted(asyncio.run(crowd())) == [200] * 10 + [429] * 3, (
+        "one at work and eight waiting; the place is free again afterwards"
+    )
 
 
 def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
@@ -451,9 +563,18 @@ def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
         assert all("ward" not in text for text in texts), "one study alone has a value of it"
         name = found["hits"][0]["case"]
         texts.append(client.post("/api/search", json={"mode": "study", "query": name}).text)
-        guesses = {"study_id": "SECRET-s1", "patient_id": "PATIENT-1", "volume": "x", "accession": "ACC-1", "report": "", "ward": "private"}
+        guesses = {
+            "study_id": "SECRET-s1",
+            "patient_id": "PATIENT-1",
+            "volume": "x",
+            "accession": "ACC-1",
+            "report": "",
+            "ward": "private",
+        }
         for column, value in guesses.items():
-            refused = client.post("/api/search", json={"mode": "text", "query": "a nodule", "where": [f"{column} = {value}"]})
+            refused = client.post(
+                "/api/search", json={"mode": "text", "query": "a nodule", "where": [f"{column} = {value}"]}
+            )
             assert refused.status_code == 422, "an answer would confirm a guessed id"
             texts.append(refused.text.replace(column, ""))
         for path in ("/api/case", "/api/volume", "/api/thumbnail"):
@@ -466,7 +587,9 @@ def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
             for secret in ("SECRET", "PATIENT", "ACC-", ".nii.gz", str(made.index), str(made.manifest.parent)):
                 assert secret not in text, (secret, text[:200])
         other = made.desk(anonymous=True)
-        assert other.name_of("SECRET-s1") != desk.name_of("SECRET-s1") == desk.name_of("SECRET-s1"), "names hold until the server ends"
+        assert other.name_of("SECRET-s1") != desk.name_of("SECRET-s1") == desk.name_of("SECRET-s1"), (
+            "names hold until the server ends"
+        )
         other.close()
     desk.close()
 
@@ -486,7 +609,9 @@ def test_nothing_of_a_query_or_case_is_logged(running: Running) -> None:
     assert len(lines) == 2, "the two lines of its start, and nothing since"
 
 
-def test_an_error_inside_is_told_without_its_message(made: Made, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_inside_is_told_without_its_message(
+    made: Made, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk = made.desk()
     monkeypatch.setattr(desk, "snapshot", lambda: (_ for _ in ()).throw(RuntimeError("Mr Miller has a nodule")))
     with caplog.at_level(logging.DEBUG), made.client(desk) as client:
@@ -502,11 +627,23 @@ def test_a_script_in_a_report_stays_text(client: TestClient) -> None:
     assert found.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(("words", "token", "said"), [
-    (["--anonymous", "--host", "0.0.0.0"], "", "patient data"), (["--host", "0.0.0.0"], TOKEN, "allowed_hosts"), ([], "short", "16"),  # noqa: S104
-    ([], "with blanks in it, see", "printable"), (["--port", "99999999"], "", "--port")])
+@pytest.mark.parametrize(
+    ("words", "token", "said"),
+    [
+        (["--anonymous", "--host", "0.0.0.0"], "", "patient data"),  # noqa: S104
+        (["--host", "0.0.0.0"], TOKEN, "allowed_hosts"),  # noqa: S104
+        ([], "short", "16"),
+        ([], "with blanks in it, see", "printable"),
+        (["--port", "99999999"], "", "--port"),
+    ],
+)
 def test_unsafe_starts_are_refused(
-    made: Made, words: list[str], token: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made: Made,
+    words: list[str],
+    token: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BIMCVR_TOKEN", token)
     assert main(["serve", str(made.index), *words]) == 1

@@ -17,9 +17,9 @@ def audit(
 ) -> int:
     """Check every row of a manifest and say what is wrong with it.
 
-    Writes `findings.csv` (study_id, flag, evidence), `manifest.csv` (the same rows with `flags` and geometry filled in; no row is
-    dropped and no status changed) and `audit.html` (one page; it shows reports and slices of volumes). Stop it and start it
-    again at any time: a volume is read once.
+    Writes `findings.csv` (study_id, flag, evidence), `manifest.csv` (the same rows with `flags` and geometry filled in;
+    no row is dropped and no status changed) and `audit.html` (one page; it shows reports and slices of volumes). Stop
+    it and start it again at any time: a volume is read once.
 
     Args:
         manifest: the CSV file.
@@ -55,5 +55,7 @@ def audit(
 def _paths_from(folder: Path, manifest: Manifest) -> list[str]:
     """Return the `volume` column as it must stand in a manifest in another folder."""
     start, root = folder.resolve(), manifest.root.resolve()
-    return [volume if Path(volume).is_absolute() else Path(os.path.relpath(root / volume, start)).as_posix()
-            for volume in manifest.column("volume")]
+    return [
+        volume if Path(volume).is_absolute() else Path(os.path.relpath(root / volume, start)).as_posix()
+        for volume in manifest.column("volume")
+    ]

@@ -35,7 +35,10 @@ def cache(
     if verify:
         refused |= _damaged(entries, kept)
     write_refused(table, refused, kept.folder / "refused.csv")
-    print(f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in {kept.folder} at {size}.")
+    print(
+        f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in {kept.folder}"
+        f" at {size}."
+    )
     if refused:
         print(f"{len(refused)} were set aside, listed in {kept.folder / 'refused.csv'}:")
         print(describe_refused(table, refused))

@@ -44,8 +44,10 @@ def curate(
 ) -> int:
     """Turn an archive into a manifest that one can trust. A step that is not named is off.
 
-    Stop it and start it again at any time: what is done stays done, and a second run with nothing new changes no file. Nothing
-    disappears: a row that is set aside stays in the manifest with its status and flags, and what is no row stands in set_aside.csv.
+    Stop it and start it again at any time: what is done stays done, and a second run with nothing new changes no file.
+    Nothing
+    disappears: a row that is set aside stays in the manifest with its status and flags, and what is no row stands in
+        set_aside.csv.
 
     Args:
         source: the archive's reader, by class_path, like bimcvr.curation.sources.bimcv_r.BimcvR.
@@ -70,7 +72,10 @@ def curate(
         UserError: source or out is not named, or nothing could be taken in.
     """
     if source is None or out is None:
-        raise UserError("curate needs a source and an out folder: name them in the file given as --config, or as --source and --out.")
+        raise UserError(
+            "curate needs a source and an out folder: name them in the file given as --config, or as --source and"
+            " --out."
+        )
     recipe = Recipe(Path(out), cache, denoise)
     if denoise:
         denoise.make()  # a wrong name is said before hours of work
@@ -82,7 +87,10 @@ def curate(
         faults = parts.faults(source.faults())
         done = take_in_all(source, recipe, parts, share, jobs)
         if share:
-            print(f"Job {shard} has taken in its share. When all are done, the same call without --shard makes the manifest.")
+            print(
+                f"Job {shard} has taken in its share. When all are done, the same call without --shard makes the"
+                " manifest."
+            )
             _say_cost(done, began)
             return 0
         rows, aside = _unique([*faults, *parts.items()])
@@ -105,25 +113,38 @@ def _unique(items: list[Item]) -> tuple[list[Row], list[SetAside]]:
         if not f"{name}{item.volume}".isprintable():
             aside.append(SetAside(name, "bad_name", "The file's name holds characters of no encoding. Rename it."))
         elif name in taken:
-            aside.append(SetAside(name, "duplicate_study", f"{item.volume} has the study_id of {taken[name].volume}. Keep one."))
+            aside.append(
+                SetAside(name, "duplicate_study", f"{item.volume} has the study_id of {taken[name].volume}. Keep one.")
+            )
         else:
             taken[name] = item
     return rows_of(list(taken.values())), aside
 
 
-def _write(rows: list[Row], measured: "list[Measured | None]", aside: list[SetAside], recipe: Recipe, columns: dict[str, str]) -> int:
+def _write(
+    rows: list[Row], measured: "list[Measured | None]", aside: list[SetAside], recipe: Recipe, columns: dict[str, str]
+) -> int:
     spoilt = [(row.study_id, row.taken.refused, row.taken.message) for row in rows if row.taken.refused]
-    spoilt += [(row.study_id, flag, "The row is in the manifest, rejected.") for row in rows for flag in row.flags
-               if flag in ("missing_voxels", "missing_file") and row.status == "rejected" and not row.taken.refused]
+    spoilt += [
+        (row.study_id, flag, "The row is in the manifest, rejected.")
+        for row in rows
+        for flag in row.flags
+        if flag in ("missing_voxels", "missing_file") and row.status == "rejected" and not row.taken.refused
+    ]
     lines = [*((item.name, item.reason, item.message) for item in aside), *spoilt]
     path = recipe.out / "set_aside.csv"
     write_csv(path, ("name", "reason", "message"), lines)
     if not rows:
         raise UserError(f"No study could be taken in. What was set aside stands with its reasons in {path}.")
-    write_changed(recipe.out / "manifest.csv", table_of(rows, measured, columns).to_csv(index=False, lineterminator="\n"))
+    write_changed(
+        recipe.out / "manifest.csv", table_of(rows, measured, columns).to_csv(index=False, lineterminator="\n")
+    )
     if lines:
         print(f"{len(lines)} things were set aside, listed in {path}:")
-        print("".join(f"  {reason}: {count}\n" for reason, count in Counter(line[1] for line in lines).most_common()), end="")
+        print(
+            "".join(f"  {reason}: {count}\n" for reason, count in Counter(line[1] for line in lines).most_common()),
+            end="",
+        )
     return 3 if lines else 0
 
 
@@ -135,19 +156,27 @@ def _say(rows: list[Row], source: Source, recipe: Recipe) -> None:
     print("flags: " + (", ".join(f"{name} {count}" for name, count in flags.most_common()) or "none"))
     passed = getattr(source, "passed_over", None)
     if passed:
-        print("no part of the archive's layout: " + ", ".join(f"{count} {kind}" for kind, count in passed.most_common(8)))
+        print(
+            "no part of the archive's layout: " + ", ".join(f"{count} {kind}" for kind, count in passed.most_common(8))
+        )
     gone = sum(not (recipe.out / row.taken.volume).exists() for row in rows)
     if gone and recipe.size:
-        print(f"{gone} volumes are deleted: what is left of them is {recipe.out / 'cache'} on the grid {list(recipe.size)}. Keep it, and "
-              "train with this data.size.")
+        print(
+            f"{gone} volumes are deleted: what is left of them is {recipe.out / 'cache'} on the grid"
+            f" {list(recipe.size)}. Keep it, and train with this data.size."
+        )
 
 
 def _say_cost(studies: int, began: float) -> None:
     seconds = time.perf_counter() - began
     # in KiB on Linux; of the children that have ended the largest one
-    own, worker = (resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(f"{studies} studies gone through in {seconds:.1f} s, {studies / seconds:.1f} studies/s; peak memory {own:.2f} GiB"
-          + (f", of the largest worker {worker:.2f} GiB" if worker > own / 10 else ""))
+    own, worker = (
+        resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(
+        f"{studies} studies gone through in {seconds:.1f} s, {studies / seconds:.1f} studies/s; peak memory"
+        f" {own:.2f} GiB" + (f", of the largest worker {worker:.2f} GiB" if worker > own / 10 else "")
+    )
 
 
 def _share(text: str) -> Share:
@@ -165,8 +194,10 @@ def _room(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise UserError(f"The disk of {out} is full. Free some, or let the source delete what is taken in (keep); then run the same "
-                        "command again.") from error
+        raise UserError(
+            f"The disk of {out} is full. Free some, or let the source delete what is taken in (keep); then run the same"
+            " command again."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -184,7 +215,9 @@ def _workers(scheduler: str | None) -> Iterator[None]:
     try:
         client = Client(scheduler, timeout="20s")
     except OSError as error:
-        raise UserError(f"There is no Dask scheduler at {scheduler}. Start one with `dask scheduler`, and workers with "
-                        f"`dask worker {scheduler}`.") from error
+        raise UserError(
+            f"There is no Dask scheduler at {scheduler}. Start one with `dask scheduler`, and workers with "
+            f"`dask worker {scheduler}`."
+        ) from error
     with client, joblib.parallel_config(backend="dask"):
         yield

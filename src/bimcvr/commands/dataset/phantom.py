@@ -7,8 +7,14 @@ if TYPE_CHECKING:
     from bimcvr.data.manifest import Manifest
 
 
-def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool = False,
-            jobs: int = -1, archive: Literal["none", "folders", "shards"] = "none") -> int:
+def phantom(
+    directory: Path,
+    patients: int = 400,
+    seed: int = 0,
+    preview: bool = False,
+    jobs: int = -1,
+    archive: Literal["none", "folders", "shards"] = "none",
+) -> int:
     """Make a cohort of synthetic chest CTs with reports, to try everything on without patient data.
 
     It writes `volumes/<patient>/<study>.nii.gz` (int16 HU) and `manifest.csv`. The same seed gives the same
@@ -22,8 +28,9 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
         seed: another seed gives another cohort.
         preview: also draw `preview.png`, a sheet of eight studies.
         jobs: how many processes; -1 for one a core.
-        archive: also write the cohort as raw archives with the faults of real ones: `bimcv_r` (the released BIMCV-R) and
-            `bimcv_covid19` (raw BIMCV-COVID19+), unpacked in folders or packed in shards, each with a ledger of what was planted.
+        archive: also write the cohort as raw archives with the faults of real ones: `bimcv_r` (the released BIMCV-R)
+            and `bimcv_covid19` (raw BIMCV-COVID19+), unpacked in folders or packed in shards, each with a ledger of
+            what was planted.
 
     Returns:
         The exit code, 0.
@@ -48,8 +55,10 @@ def phantom(directory: Path, patients: int = 400, seed: int = 0, preview: bool =
     make_volumes(dict(zip((directory / name for name in table["volume"]), scans, strict=True)), jobs)
     write_manifest(table, directory / "manifest.csv")
     manifest = read_manifest(directory / "manifest.csv")
-    print(f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, "
-          "all synthetic.")
+    print(
+        f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, "
+        "all synthetic."
+    )
     _print_ceiling(manifest)
     if archive != "none":
         from bimcvr.phantom.archive.write import write_archives
@@ -71,7 +80,9 @@ def _print_ceiling(manifest: "Manifest") -> None:
     if len(rows) < 2:
         print("Ceiling: the test split (by patient_hash) has fewer than two volumes; make more patients.")
         return
-    print(f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings "
-          "as the reports state them")
+    print(
+        f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings "
+        "as the reports state them"
+    )
     for direction, figures in report_ceiling(manifest, rows).items():
         print(f"  {direction:14} " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))

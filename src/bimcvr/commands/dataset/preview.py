@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def preview(
-    manifest: Path, experiment: Sequence[Path] = (), out: Path = Path("preview.png"), studies: int = 6, root: Path | None = None,
+    manifest: Path,
+    experiment: Sequence[Path] = (),
+    out: Path = Path("preview.png"),
+    studies: int = 6,
+    root: Path | None = None,
 ) -> int:
     """Draw what the model sees: for each study the volume on the model's grid and its training views.
 
@@ -35,7 +39,9 @@ def preview(
     dataset = data.train_dataset()
     places = np.linspace(0, len(dataset) - 1, min(studies, len(dataset)), dtype=int)
     ids = data.manifest.column("study_id")
-    rows = [(ids[dataset.rows[place]], dataset[int(place)]["volume"], dataset[(0, int(place))]["views"]) for place in places]
+    rows = [
+        (ids[dataset.rows[place]], dataset[int(place)]["volume"], dataset[(0, int(place))]["views"]) for place in places
+    ]
     spacing = [dataset.spacing(int(place)) for place in places]
     _draw(rows, spacing, out, data.manifest.is_phantom)
     print(f"{len(rows)} studies of the split train, grid {data.cache.size}, window {list(data.window)} HU: {out}")
@@ -52,7 +58,9 @@ def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportData
     for path in experiment:
         data = read_config(path).get("data") or {}
         if not isinstance(data, dict):
-            raise UserError(f"The configuration {path} has a `data` that is no mapping: it needs keys such as `data.size`.")
+            raise UserError(
+                f"The configuration {path} has a `data` that is no mapping: it needs keys such as `data.size`."
+            )
         merged |= data
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(CTReportDataModule, "data")
@@ -65,7 +73,9 @@ def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportData
     return made
 
 
-def _draw(rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, float]], out: Path, phantom: bool) -> None:
+def _draw(
+    rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, float]], out: Path, phantom: bool
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

@@ -9,7 +9,8 @@ def stats(
     """Describe a dataset: Table 1, sample sheet, words, labels and their balance, splits, agreement of reviewers.
 
     Writes `statistics.html` (one page with everything; it shows slices of volumes), `statistics.md`, `table1.tex`,
-    `figure2.png` (samples), `figure3.png` (words) and, where there are labels, `labels.png`. Rows that are set aside do not count.
+    `figure2.png` (samples), `figure3.png` (words) and, where there are labels, `labels.png`. Rows that are set aside do
+    not count.
 
     Args:
         manifest: the CSV file.
@@ -29,7 +30,10 @@ def stats(
 
     table = read_manifest(manifest, root)
     if reviews is not None and not reviews.is_file():
-        raise UserError(f"There is no review queue at {reviews}. Give the CSV file that the reviewers filled in, or leave --reviews out.")
+        raise UserError(
+            f"There is no review queue at {reviews}. Give the CSV file that the reviewers filled in, or leave --reviews"
+            " out."
+        )
     agreed = agreement(read_reviews(reviews)) if reviews is not None else []
     folder = out or table.path.parent / "statistics"
     geometry = geometry_of_rows(table, jobs)
@@ -43,5 +47,8 @@ def stats(
     write_text(folder / "statistics.md", text)
     write_statistics_page(folder / "statistics.html", table, numbers, agreed)
     print(text.split("\n## Labels")[0])
-    print(f"{folder}: statistics.html, statistics.md, table1.tex, figure2.png, figure3.png{', labels.png' * bool(numbers.labels)}")
+    print(
+        f"{folder}: statistics.html, statistics.md, table1.tex, figure2.png,"
+        f" figure3.png{', labels.png' * bool(numbers.labels)}"
+    )
     return 0

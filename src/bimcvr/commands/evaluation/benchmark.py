@@ -62,7 +62,10 @@ def benchmark(
 
     table = read_manifest(manifest, root)
     places = Places(folder)
-    rows = [plan(chosen, row, manifest.resolve(), root and root.resolve(), table.digest, places.runs.resolve()) for row in chosen.rows]
+    rows = [
+        plan(chosen, row, manifest.resolve(), root and root.resolve(), table.digest, places.runs.resolve())
+        for row in chosen.rows
+    ]
     records = run_all(rows, places, jobs or _jobs())
     return write_everything(chosen, rows, records, places, table, resamples)
 
@@ -73,8 +76,10 @@ def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
 
     if suite.cohort is None:
         if data is None:
-            raise UserError(f"{suite.path} makes no cohort of its own: give a manifest as --data, as in `make benchmark DATA=manifest.csv "
-                            f"SUITE={suite.name}`.")
+            raise UserError(
+                f"{suite.path} makes no cohort of its own: give a manifest as --data, as in `make benchmark"
+                f" DATA=manifest.csv SUITE={suite.name}`."
+            )
         return data
     if data is not None:
         raise UserError(f"{suite.path} makes its own phantoms: leave --data out, or take a suite without a cohort.")

@@ -43,8 +43,8 @@ def evaluate(
     its mean over them, and their standard deviation stands apart.
 
     Args:
-        embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas between; or
-            one .npy array (N, E) of the volumes, with `text` and `ids` beside it.
+        embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas
+            between; or one .npy array (N, E) of the volumes, with `text` and `ids` beside it.
         manifest: the CSV file that names reports, patients and labels.
         split: the rows that are scored.
         out: where the result goes, as JSON.
@@ -59,7 +59,8 @@ def evaluate(
         split_seed: the permutation of exact, the salt of patient_hash.
         fractions: wanted shares of train, val and test.
         ks: the K of R@K, from 1; one above the gallery is refused. 1, 5, 10, 50 and 100 by default, as far as they fit.
-        right: all rows of a report are right answers (report), or the query's own alone (diagonal, as many papers count).
+        right: all rows of a report are right answers (report), or the query's own alone (diagonal, as many papers
+            count).
         resamples: bootstrap resamples, and rounds of the randomisation test.
         seed: of both.
     """
@@ -88,7 +89,10 @@ def evaluate(
         from bimcvr.evaluation.raw_vs_audited import raw_against_audited
 
         result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right)
-    result["about"] = {**gallery.description, **_facts([*names, *(str(path) for path in (text, ids) if path is not None)], seed, began)}
+    result["about"] = {
+        **gallery.description,
+        **_facts([*names, *(str(path) for path in (text, ids) if path is not None)], seed, began),
+    }
     if "planted" in table.table and right == "report":  # the oracle's right answers are all rows of a report
         from bimcvr.phantom.oracle import report_ceiling
 
@@ -107,40 +111,63 @@ def evaluate(
 
 
 def _gallery(
-    table: "Manifest", split: str, strategy: Strategy | None, seed: int, fractions: tuple[float, float, float], ks: Sequence[int]
+    table: "Manifest",
+    split: str,
+    strategy: Strategy | None,
+    seed: int,
+    fractions: tuple[float, float, float],
+    ks: Sequence[int],
 ) -> "Gallery":
     from bimcvr.data.evaluation_rows import make_gallery, rows_of
 
     gallery = make_gallery(table, *rows_of(table, split, strategy, seed, fractions), split)
     size = len(gallery.rows)
     if not size:
-        raise UserError(f"{table.path} has no row to score: every status is something else than `ok` or empty. Accept rows in its "
-                        "column `status`.")
+        raise UserError(
+            f"{table.path} has no row to score: every status is something else than `ok` or empty. Accept rows in its "
+            "column `status`."
+        )
     if max(ks, default=1) > size:
         raise UserError(f"R@{max(ks)} has no meaning in a gallery of {size}: leave that K out.")
     return gallery
 
 
-def _runs(names: list[str], gallery: "Gallery", text: Path | None = None, ids: Path | None = None) -> "list[Embeddings]":
+def _runs(
+    names: list[str], gallery: "Gallery", text: Path | None = None, ids: Path | None = None
+) -> "list[Embeddings]":
     if len(names) > 1 and any(name.endswith(".npy") for name in names):
-        raise UserError(f"{', '.join(names)}: several runs cannot share one --text and --ids. Make an .npz file of each: "
-                        "numpy.savez('run1.npz', study_id=…, image=…, text=…).")
+        raise UserError(
+            f"{', '.join(names)}: several runs cannot share one --text and --ids. Make an .npz file of each: "
+            "numpy.savez('run1.npz', study_id=…, image=…, text=…)."
+        )
     return [_aligned(_load(name, text, ids), gallery, name) for name in names]
 
 
 def _check_same_texts(runs: "list[Embeddings]", names: list[str], gallery: "Gallery") -> None:
     """Refuse runs whose prompts or probes are of different texts: a mean over them would mean nothing."""
     here = set(gallery.study_id)
-    asked = {name: Counter({f"'{label}'{' denied' if denies else ''}" for label, denies in zip(of.label, of.denies, strict=True)})
-             for name, run in zip(names, runs, strict=True) if (of := run.prompts)}
-    changed = {name: Counter(f"'{kind}' of {study}" for kind, study in zip(probe.kind, probe.study_id, strict=True) if study in here)
-               for name, run in zip(names, runs, strict=True) if (probe := run.probes)}
+    asked = {
+        name: Counter(
+            {f"'{label}'{' denied' if denies else ''}" for label, denies in zip(of.label, of.denies, strict=True)}
+        )
+        for name, run in zip(names, runs, strict=True)
+        if (of := run.prompts)
+    }
+    changed = {
+        name: Counter(
+            f"'{kind}' of {study}" for kind, study in zip(probe.kind, probe.study_id, strict=True) if study in here
+        )
+        for name, run in zip(names, runs, strict=True)
+        if (probe := run.probes)
+    }
     for what, texts in (("prompts", asked), ("probes", changed)):
         for (first, one), (name, other) in itertools.pairwise(texts.items()):
             odd = sorted([*(one - other), *(other - one)])
             if odd:
-                raise UserError(f"{first} and {name} hold different {what}: {'; '.join(odd[:3] + ['…'] * (len(odd) > 3))} not in both. "
-                                "Embed the same texts in every run, or score the runs apart.")
+                raise UserError(
+                    f"{first} and {name} hold different {what}: {'; '.join(odd[:3] + ['…'] * (len(odd) > 3))} not in"
+                    " both. Embed the same texts in every run, or score the runs apart."
+                )
 
 
 def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embeddings":
@@ -148,8 +175,10 @@ def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embe
 
     arrays = name.endswith(".npy")
     if arrays != (text is not None) or arrays != (ids is not None):
-        raise UserError("An .npy array of volumes needs --text (an .npy array of reports) and --ids (the list of their studies) beside "
-                        "it; an .npz file holds all three and needs neither.")
+        raise UserError(
+            "An .npy array of volumes needs --text (an .npy array of reports) and --ids (the list of their studies)"
+            " beside it; an .npz file holds all three and needs neither."
+        )
     return load_arrays(Path(name), text, ids) if text is not None and ids is not None else load_embeddings(Path(name))
 
 
@@ -159,8 +188,11 @@ def _aligned(embeddings: "Embeddings", gallery: "Gallery", name: str) -> "Embedd
     missing = [study for study in gallery.study_id if study not in place]
     if missing:
         named = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        raise UserError(f"{name} has no embedding of {len(missing)} of the {len(gallery.study_id)} studies of the split: {named}. Figures "
-                        "over a part would not be comparable: embed them, or set them aside in the manifest (status `rejected`).")
+        raise UserError(
+            f"{name} has no embedding of {len(missing)} of the {len(gallery.study_id)} studies of the split: {named}."
+            " Figures over a part would not be comparable: embed them, or set them aside in the manifest (status"
+            " `rejected`)."
+        )
     extra = len(place) - len(gallery.study_id)
     if extra:
         print(f"{name}: {extra} studies are not in the split '{gallery.description['split']}' and are ignored.")
@@ -180,10 +212,15 @@ def _compared(
     for files in others:
         names = files.split(",")
         mean = mean_outcomes(_runs(names, gallery), gallery, ks, right)
-        rows.append({
-            "embeddings": _hashes(names), "metrics": {way: summary(mean[way]) for way in WAYS},
-            "differences": {way: compare(mine[way], mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS},
-        })
+        rows.append(
+            {
+                "embeddings": _hashes(names),
+                "metrics": {way: summary(mean[way]) for way in WAYS},
+                "differences": {
+                    way: compare(mine[way], mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS
+                },
+            }
+        )
     for way in WAYS if len(rows) > 1 else ():
         for figure in rows[0]["differences"][way]:
             corrected = holm({str(i): row["differences"][way][figure]["p"] for i, row in enumerate(rows)})
@@ -196,8 +233,11 @@ def _facts(names: list[str], seed: int, began: float) -> dict[str, Any]:
     from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
     return {
-        "embeddings": _hashes(names), "seed": seed,
-        "git_commit": git_commit(), "versions": versions(), "seconds": round(time.perf_counter() - began, 2),
+        "embeddings": _hashes(names),
+        "seed": seed,
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - began, 2),
         "peak_memory_mb": peak_memory_mb(),
     }
 

@@ -16,15 +16,16 @@ def probes(
 ) -> int:
     """Write the texts behind the figures that need more than volumes and reports, as CSV, for a model of your own.
 
-    Embed the column `text` with your model and add to your .npz, in this order: of the rows whose `array` is `prompt` the
-    arrays prompt (text), prompt_label (about), prompt_denies (denies, 0 or 1) and prompt_embedding; of those whose `array` is
-    `probe` the arrays probe_study (study_id), probe_kind (about) and probe_embedding.
+    Embed the column `text` with your model and add to your .npz, in this order: of the rows whose `array` is `prompt`
+    the arrays prompt (text), prompt_label (about), prompt_denies (denies, 0 or 1) and prompt_embedding; of those whose
+    `array` is `probe` the arrays probe_study (study_id), probe_kind (about) and probe_embedding.
 
     Args:
         manifest: the CSV file; reports and labels are read from it.
         out: the CSV file to write. It holds reports: keep it where the reports may be.
         split: the rows whose reports are changed and whose labels are asked for.
-        strategy: how the manifest is divided, as in `evaluate`: its `split` column by default, and patient_hash for what lacks.
+        strategy: how the manifest is divided, as in `evaluate`: its `split` column by default, and patient_hash for
+            what lacks.
         split_seed: the permutation of exact, the salt of patient_hash.
         fractions: wanted shares of train, val and test.
     """
@@ -39,9 +40,14 @@ def probes(
     rows, _ = rows_of(table, split, strategy, split_seed, fractions)
     labels = table.column("labels")
     prompts = zip(*prompt_sentences(asked_labels([split_list(labels[row]) for row in rows])), strict=True)
-    texts = [{"array": "prompt", "text": text, "about": label, "denies": int(denies), "study_id": ""} for text, label, denies in prompts]
-    texts += [{"array": "probe", "text": probe.text, "about": probe.kind, "denies": "", "study_id": probe.study_id}
-              for probe in make_probes(table, rows)]
+    texts = [
+        {"array": "prompt", "text": text, "about": label, "denies": int(denies), "study_id": ""}
+        for text, label, denies in prompts
+    ]
+    texts += [
+        {"array": "probe", "text": probe.text, "about": probe.kind, "denies": "", "study_id": probe.study_id}
+        for probe in make_probes(table, rows)
+    ]
     with replacing(out) as temporary:
         pd.DataFrame(texts).to_csv(temporary, index=False, lineterminator="\n")
     count = sum(text["array"] == "prompt" for text in texts)

@@ -25,19 +25,20 @@ def index(
 ) -> int:
     """Make or update a searchable index of a manifest's studies.
 
-    Only what is new or changed is done; a killed run goes on with what it has committed. Volumes that cannot be read are set aside
-    in `refused.csv` in the index's folder, and the exit code is then 3.
+    Only what is new or changed is done; a killed run goes on with what it has committed. Volumes that cannot be read
+    are set aside in `refused.csv` in the index's folder, and the exit code is then 3.
 
     Args:
         out: the folder of the index.
         manifest: the CSV file.
         checkpoint: of a trained model, in its run's folder; texts and volumes can then be asked.
         embeddings: instead of a checkpoint, the .npz file of any model: studies and its keywords can then be asked.
-        split: index the rows of one split only; of a manifest that has no `split` column, give the run's own manifest.csv.
+        split: index the rows of one split only; of a manifest that has no `split` column, give the run's own
+            manifest.csv.
         root: the folder that the `volume` column is relative to; the manifest's own by default.
         cache: the folder of volumes on the model's grid; `cache` beside the manifest by default, as in training.
-        remove: ids of studies to take out of the index, with commas between; a later run adds them again unless their rows have left
-            the manifest or are `rejected`.
+        remove: ids of studies to take out of the index, with commas between; a later run adds them again unless their
+            rows have left the manifest or are `rejected`.
         prune: also take out what the manifest no longer has, and what has no volume or embedding now.
         batch: studies that are committed at a time.
         jobs: processes that read volumes; -1 for one a core.
@@ -50,13 +51,18 @@ def index(
     removed = [name.strip() for name in remove.split(",") if name.strip()]
     if manifest is None:
         if not removed or checkpoint is not None or embeddings is not None:
-            raise UserError("index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an index that is there.")
+            raise UserError(
+                "index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an index that is"
+                " there."
+            )
         return remove_studies(out, removed)
     source = _source(checkpoint, embeddings, cache, jobs, device)
     return build(out, source, Chosen(manifest, root, split), removed, prune, batch)
 
 
-def _source(checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None) -> "Source":
+def _source(
+    checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None
+) -> "Source":
     from bimcvr.search.ingest.vector_sources import FromCheckpoint, FromEmbeddings
 
     if checkpoint is not None and embeddings is None:

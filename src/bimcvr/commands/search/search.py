@@ -16,7 +16,9 @@ def run(words: Sequence[str]) -> int:
     """Read the command line of `search`: the text stands behind the index, where the query is one."""
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog="python -m bimcvr search", description=search.__doc__.splitlines()[0] if search.__doc__ else "")
+    parser = ArgumentParser(
+        prog="python -m bimcvr search", description=search.__doc__.splitlines()[0] if search.__doc__ else ""
+    )
     parser.add_function_arguments(search, as_positional=True, skip={"text", *_FLAGS})
     parser.add_argument("text", nargs="?", default="", help="what is to be seen, like: large right pleural effusion")
     for name, what in _FLAGS.items():
@@ -76,8 +78,10 @@ def search(
     given = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}
     modes = {name: value for name, value in given.items() if value}
     if len(modes) != 1:
-        raise UserError("search needs one query: a text in quotes, --volume, --study, --keyword or --words. Like: search INDEX "
-                        '"large right pleural effusion".')
+        raise UserError(
+            "search needs one query: a text in quotes, --volume, --study, --keyword or --words. Like: search INDEX "
+            '"large right pleural effusion".'
+        )
     mode = next(iter(modes))
     _refuse_idle(mode, top, into, hybrid, holding, leave_out)
     if html is not None and html.is_dir():
@@ -104,14 +108,18 @@ def search(
     return 0
 
 
-def _refuse_idle(mode: str, top: int, into: str | None, hybrid: bool, holding: bool | None, leave_out: str | None) -> None:
+def _refuse_idle(
+    mode: str, top: int, into: str | None, hybrid: bool, holding: bool | None, leave_out: str | None
+) -> None:
     """Refuse options that the query would not heed."""
     if top < 1:
         raise UserError(f"--top {top} asks for nothing. Give a number from 1 on.")
     if hybrid and mode not in ("text", "keyword"):
         raise UserError(f"--hybrid fuses with the query's words, and a query by {mode} has none to fuse.")
     if holding is not None and mode != "keyword":
-        raise UserError(f"--holding goes with --keyword; this is a query by {mode}. Use --labels or --where to filter it.")
+        raise UserError(
+            f"--holding goes with --keyword; this is a query by {mode}. Use --labels or --where to filter it."
+        )
     if leave_out is not None and mode != "study":
         raise UserError(f"--leave_out goes with --study; this is a query by {mode}. Use --where to filter it.")
     if into == "image" and mode == "words":
@@ -119,8 +127,15 @@ def _refuse_idle(mode: str, top: int, into: str | None, hybrid: bool, holding: b
 
 
 def _ask(
-    searcher: "Searcher", mode: str, asked: str, into: Literal["image", "report"] | None, hybrid: bool, where: Sequence[str],
-    holding: bool | None, leave_out: Literal["nothing", "study", "patient"] | None, top: int,
+    searcher: "Searcher",
+    mode: str,
+    asked: str,
+    into: Literal["image", "report"] | None,
+    hybrid: bool,
+    where: Sequence[str],
+    holding: bool | None,
+    leave_out: Literal["nothing", "study", "patient"] | None,
+    top: int,
 ) -> "Answer":
     if mode == "keyword":
         return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")

@@ -24,8 +24,14 @@ def run(words: Sequence[str]) -> int:
 
     parser = ArgumentParser(prog="python -m bimcvr serve", description=(serve.__doc__ or "").split("Args:")[0])
     parser.add_function_arguments(serve, as_positional=True, skip={"anonymous"})
-    parser.add_argument("--anonymous", action="store_true", help="hide ids: cases get opaque names that hold until the server ends, and "
-                        "identifying columns, paths and names stay inside")
+    parser.add_argument(
+        "--anonymous",
+        action="store_true",
+        help=(
+            "hide ids: cases get opaque names that hold until the server ends, and "
+            "identifying columns, paths and names stay inside"
+        ),
+    )
     options = parser.instantiate(parser.parse_args(list(words[1:])))
     return serve(**vars(options))
 
@@ -42,17 +48,20 @@ def serve(
 ) -> int:
     """Serve the search page and its API. No request leaves this machine, and nothing that is asked or found is logged.
 
-    If the environment variable BIMCVR_TOKEN is set, every request of the API must bear it (`Authorization: Bearer …`); the page
-    asks for it. Only this machine can reach the server unless --host says otherwise, and then there must be a token.
+    If the environment variable BIMCVR_TOKEN is set, every request of the API must bear it (`Authorization: Bearer …`);
+    the page asks for it. Only this machine can reach the server unless --host says otherwise, and then there must be a
+    token.
 
     Args:
         index: the folder that `index` wrote.
         host: the address to listen on.
         port: the TCP port; 0 takes a free one.
         checkpoint: the model that made the index; by default the file that the index names.
-        allowed_hosts: names by which the server may be addressed beside localhost, as in a reverse proxy: `--allowed_hosts '[ct.local]'`.
+        allowed_hosts: names by which the server may be addressed beside localhost, as in a reverse proxy:
+            `--allowed_hosts '[ct.local]'`.
         upload_mb: the largest volume that may be uploaded, in MiB.
-        anonymous: hide ids: cases get opaque names that hold until the server ends, and identifying columns, paths and names stay inside.
+        anonymous: hide ids: cases get opaque names that hold until the server ends, and identifying columns, paths and
+            names stay inside.
         device: where the model runs; a GPU where there is one by default.
     """
     token = os.environ.get(TOKEN, "").strip()
@@ -73,8 +82,17 @@ def serve(
         model.remember(_TEXTS_KEPT)
     desk = Desk(index, model, anonymous)
     app = create_app(desk, Options(token, (*LOOPBACK, *names), upload_mb))
-    server = uvicorn.Server(uvicorn.Config(
-        app, access_log=False, log_level="warning", server_header=False, proxy_headers=False, timeout_keep_alive=15, ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=15,
+            ws="none",
+        )
+    )
     with _listen(host, port) as listening:
         print(_headline(desk, host, listening.getsockname()[1], bool(token)), flush=True)
         try:
@@ -89,27 +107,39 @@ def _headline(desk: "Desk", host: str, port: int, has_token: bool) -> str:
     kind = f"{'partly ' if facts['has_patients'] else ''}phantom (synthetic) studies" if facts["phantom"] else "studies"
     where = {"127.0.0.1": "localhost", "::1": "[::1]"}.get(host, host)
     asks = "" if desk.model else ", without a model: keywords, cases and words of reports only"
-    return (f"{facts['studies']:,} {kind}{asks}{', ids hidden' if desk.anonymous else ''}\n"
-            f"http://{where}:{port}/{'  (asks for the token)' if has_token else ''}  Ctrl+C ends it.")
+    return (
+        f"{facts['studies']:,} {kind}{asks}{', ids hidden' if desk.anonymous else ''}\n"
+        f"http://{where}:{port}/{'  (asks for the token)' if has_token else ''}  Ctrl+C ends it."
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256
+        )
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"Nothing can listen on {host}, port {port} ({why}). Give another --port; 0 takes a free one.") from error
+        raise UserError(
+            f"Nothing can listen on {host}, port {port} ({why}). Give another --port; 0 takes a free one."
+        ) from error
 
 
 def _check(host: str, token: str, names: Sequence[str]) -> None:
     if token and len(token) < _SHORTEST:
-        raise UserError(f"{TOKEN} has {len(token)} characters: a token that cannot be guessed has at least {_SHORTEST}. Make one with: "
-                        "python -c 'import secrets; print(secrets.token_urlsafe(32))'")
+        raise UserError(
+            f"{TOKEN} has {len(token)} characters: a token that cannot be guessed has at least {_SHORTEST}. Make one"
+            " with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise UserError(f"{TOKEN} may only hold printable ASCII without blanks: it is sent in a header.")
     if host not in _LOCAL and not token:
-        raise UserError(f"--host {host} lets other machines in, and reports are patient data: set {TOKEN} in the environment to a secret "
-                        f"of at least {_SHORTEST} characters, or leave --host out.")
+        raise UserError(
+            f"--host {host} lets other machines in, and reports are patient data: set {TOKEN} in the environment to a"
+            f" secret of at least {_SHORTEST} characters, or leave --host out."
+        )
     if host not in _LOCAL and not names:
-        raise UserError(f"--host {host} needs --allowed_hosts too: the names by which clients address this machine, like "
-                        "'[ct.hospital.local]'.")
+        raise UserError(
+            f"--host {host} needs --allowed_hosts too: the names by which clients address this machine, like "
+            "'[ct.hospital.local]'."
+        )

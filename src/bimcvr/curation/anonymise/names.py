@@ -11,7 +11,8 @@ _SEPARATORS = re.compile(r"[\s,.\-’'´]+")
 _OF_A_DISEASE = re.compile(
     r"(?i)(?:s[íi]ndrome|sd\.?|enfermedad|signo|test|prueba|escala|maniobra|tumor|linfoma|sarcoma|quiste|hernia|nódulos?|fractura|clasificaci[óo]n|"
     r"índice|indice|criterios?|ley|virus|anillo|agujero|pol[íi]gono|triángulo|espacio|fascia|cat[ée]ter|drenaje|tubo|sonda|técnica|operaci[óo]n|"
-    r"l[íi]neas?|divert[íi]culo|disease|syndrome|sign|grado|tipo|factor|ley|método|punto|ligamento|válvula|aguja|células?|cuerpos?)\s+(?:de\s+(?:la\s+)?)?$")
+    r"l[íi]neas?|divert[íi]culo|disease|syndrome|sign|grado|tipo|factor|ley|método|punto|ligamento|válvula|aguja|células?|cuerpos?)\s+(?:de\s+(?:la\s+)?)?$"
+)
 
 
 @cache
@@ -28,7 +29,11 @@ def _names() -> dict[str, frozenset[str]]:
 
 def name_words(text: str) -> list[str]:
     """Return the words of a name, folded, without particles and initials."""
-    return [word for word in _SEPARATORS.split(fold(text)) if len(word) > 2 and word not in ("del", "las", "los", "van", "von")]
+    return [
+        word
+        for word in _SEPARATORS.split(fold(text))
+        if len(word) > 2 and word not in ("del", "las", "los", "van", "von")
+    ]
 
 
 def is_given(word: str) -> bool:

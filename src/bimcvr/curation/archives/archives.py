@@ -1,4 +1,6 @@
-"""Safe unpacking of zip and tar shards: nothing leaves its folder, what is damaged is set aside, an interruption is resumed.
+"""Safe unpacking of zip and tar shards.
+
+Nothing leaves its folder, what is damaged is set aside, an interruption is resumed.
 
 A member is written under another name and renamed once it is whole and its checksum is right; so what bears its own
 name is complete, and the next run goes on behind it. A small record beside the folder says whether all is done.
@@ -21,9 +23,21 @@ from bimcvr.curation.archives.extractor import ArchiveWriter, Limits
 from bimcvr.curation.study import SetAside
 from bimcvr.errors import UserError
 
-__all__ = ["Keep", "Limits", "Unpacked", "discard", "is_archive", "listed_members", "release", "sha1_of", "sha1_sums", "unpack"]
+__all__ = [
+    "Keep",
+    "Limits",
+    "Unpacked",
+    "discard",
+    "is_archive",
+    "listed_members",
+    "release",
+    "sha1_of",
+    "sha1_sums",
+    "unpack",
+]
 
-# all: unpacked files and archives stay; archives: unpacked files go once they are taken in; nothing: the archives go too
+# all: unpacked files and archives stay; archives: unpacked files go once they are taken in; nothing: the archives go
+# too
 Keep = Literal["all", "archives", "nothing"]
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
@@ -51,8 +65,13 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def unpack(archive: Path, folder: Path, limits: Limits | None = None, wanted: Callable[[str], bool] = lambda name: True,
-           sha1: str = "") -> Unpacked:
+def unpack(
+    archive: Path,
+    folder: Path,
+    limits: Limits | None = None,
+    wanted: Callable[[str], bool] = lambda name: True,
+    sha1: str = "",
+) -> Unpacked:
     """Unpack an archive, or go on where an earlier call was interrupted; at once if it is done.
 
     The checksum of a zip member is verified as it is written, that of a gzipped tar at its end. Members that are
@@ -81,7 +100,9 @@ def _unpack(archive: Path, folder: Path, limits: Limits, wanted: Callable[[str],
     if found and found["done"] and folder.is_dir():
         return Unpacked(folder, tuple(SetAside(**item) for item in found["aside"]), Counter(found["passed_over"]))
     if sha1 and sha1_of(archive) != sha1:
-        fault = SetAside(archive.name, "checksum", f"{archive} does not have the sha1 that its list states. Fetch it again.")
+        fault = SetAside(
+            archive.name, "checksum", f"{archive} does not have the sha1 that its list states. Fetch it again."
+        )
         return Unpacked(folder, (fault,), Counter())
     folder.mkdir(parents=True, exist_ok=True)
     write_json(record, {"identity": identity, "done": False})
@@ -91,8 +112,10 @@ def _unpack(archive: Path, folder: Path, limits: Limits, wanted: Callable[[str],
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise UserError(f"The disk is full: {archive} needs more room in {folder}. Free some, or let the source delete each "
-                        "shard once it is taken in; then run the same command again.") from error
+        raise UserError(
+            f"The disk is full: {archive} needs more room in {folder}. Free some, or let the source delete each "
+            "shard once it is taken in; then run the same command again."
+        ) from error
     aside = [asdict(item) for item in writer.aside]
     write_json(record, {"identity": identity, "done": True, "aside": aside, "passed_over": dict(writer.passed_over)})
     return Unpacked(folder, tuple(writer.aside), writer.passed_over)

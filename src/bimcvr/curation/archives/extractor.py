@@ -24,8 +24,18 @@ from bimcvr.curation.study import SetAside
 
 _CHUNK = 1 << 20
 # what zipfile, tarfile and the decompressors raise over spoilt bytes; isal declares its classes as instances
-_DAMAGE: Any = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, igzip.BadGzipFile, IsalError, struct.error, ValueError,
-                RuntimeError, OverflowError)
+_DAMAGE: Any = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    igzip.BadGzipFile,
+    IsalError,
+    struct.error,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class Limits:
     """What an archive may grow to before it is taken for a bomb.
 
     Attributes:
-        total_bytes: of all its members. A shard of the released BIMCV-R packs 70 GB, and users reckon with five times that.
+        total_bytes: of all its members. A shard of the released BIMCV-R packs 70 GB, and users reckon with five times
+            that.
         ratio: how many times a member of over 10 MB may exceed its packed size; text packs 10 to 30 times.
         members: how many.
     """
@@ -198,7 +209,10 @@ def _name_fault(name: str) -> tuple[str, str] | None:
     if name.startswith(("/", "\\")) or name[1:2] == ":":
         return "absolute_path", "has an absolute path. An archive may only write into its own folder."
     if ".." in parts or "\\" in name or "\0" in name or not name.strip("./"):
-        return "path_traversal", "has a path that leads out of its folder. An archive may only write into its own folder."
+        return (
+            "path_traversal",
+            "has a path that leads out of its folder. An archive may only write into its own folder.",
+        )
     return None
 
 

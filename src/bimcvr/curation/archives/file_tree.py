@@ -70,4 +70,6 @@ def _leads_inside(link: Path, top: Path) -> bool:
 
 def _outside(link: Path, root: Path) -> SetAside:
     where = "leads out of the archive's folder" if link.exists() else "leads nowhere"
-    return SetAside(str(link.relative_to(root)), "symlink", f"{link} is a symbolic link that {where}. Put the file itself there.")
+    return SetAside(
+        str(link.relative_to(root)), "symlink", f"{link} is a symbolic link that {where}. Put the file itself there."
+    )

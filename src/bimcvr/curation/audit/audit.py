@@ -1,4 +1,7 @@
-"""The audit of a manifest: every check of volumes, reports and cohort; findings are flags with evidence, nothing is deleted."""
+"""The audit of a manifest: every check of volumes, reports and cohort.
+
+Findings are flags with evidence, nothing is deleted.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -71,7 +74,10 @@ class AuditResult:
             ("rows in the manifest", [True] * len(flags)),
             ("volume can be read", [not bad for bad in refused]),
             ("volume is a sound chest CT", [not set(VOLUME_FLAGS) & set(row) for row in flags]),
-            ("report is a report, and the study's own", [not any(flag.startswith(REPORT_FLAGS) for flag in row) for row in flags]),
+            (
+                "report is a report, and the study's own",
+                [not any(flag.startswith(REPORT_FLAGS) for flag in row) for row in flags],
+            ),
             ("volume stands once, patient in one split", [not set(COHORT_FLAGS) & set(row) for row in flags]),
         ]
         left = [True] * len(flags)
@@ -83,7 +89,9 @@ class AuditResult:
 
     def findings_table(self) -> pd.DataFrame:
         """Return one line a finding: study_id, flag, evidence."""
-        return pd.DataFrame([(f.study_id, f.flag, f.evidence) for f in self.findings], columns=["study_id", "flag", "evidence"])
+        return pd.DataFrame(
+            [(f.study_id, f.flag, f.evidence) for f in self.findings], columns=["study_id", "flag", "evidence"]
+        )
 
     def flagged_table(self) -> pd.DataFrame:
         """Return the manifest's rows with `flags` and the geometry columns filled in; nothing else is changed.
@@ -91,8 +99,10 @@ class AuditResult:
         Flags of an earlier audit that this one no longer raises are dropped; flags of other origin are kept.
         """
         ours = {*VOLUME_FLAGS, *COHORT_FLAGS, *REFUSALS}
-        kept = [sorted(flag for flag in split_list(cell) if flag not in ours and not flag.startswith(REPORT_FLAGS))
-                for cell in self.manifest.column("flags")]
+        kept = [
+            sorted(flag for flag in split_list(cell) if flag not in ours and not flag.startswith(REPORT_FLAGS))
+            for cell in self.manifest.column("flags")
+        ]
         flags = [";".join(dict.fromkeys([*new, *old])) for new, old in zip(self.flags(), kept, strict=True)]
         table = self.manifest.table.assign(flags=flags)
         geometry = [geometry_columns(self.measured.get(row)) for row in range(len(flags))]
@@ -124,10 +134,26 @@ def audit_manifest(manifest: Manifest, folder: Path | None = None, jobs: int = -
 
 def geometry_columns(measured: Measured | None) -> dict[str, str]:
     """Return a volume's geometry as manifest columns; empty strings for a volume that cannot be read."""
-    names = ("width", "height", "slices", "spacing_w", "spacing_h", "spacing_d", "padding_inside", "padding_outside", "missing")
+    names = (
+        "width",
+        "height",
+        "slices",
+        "spacing_w",
+        "spacing_h",
+        "spacing_d",
+        "padding_inside",
+        "padding_outside",
+        "missing",
+    )
     if not isinstance(measured, VolumeFacts):
         return dict.fromkeys(names, "")
-    numbers = (*measured.size[::-1], *measured.spacing[::-1], measured.padding_inside, measured.padding_outside, measured.missing)
+    numbers = (
+        *measured.size[::-1],
+        *measured.spacing[::-1],
+        measured.padding_inside,
+        measured.padding_outside,
+        measured.missing,
+    )
     return {name: f"{number:.6g}" for name, number in zip(names, numbers, strict=True)}
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 # halfway between lung (−850) and soft tissue (50)
 _TISSUE = -400.0
-# air is −1000, aerated lung −700 to −900 and −950 where emphysema begins (Gevenois 1995). Measured in real volumes, rims
-# aside: regions of lung −770 to −950, −973 in one emphysematous apex; gas in bowel −969 to −991
+# air is −1000, aerated lung −700 to −900 and −950 where emphysema begins (Gevenois 1995). Measured in real volumes,
+# rims aside: regions of lung −770 to −950, −973 in one emphysematous apex; gas in bowel −969 to −991
 _LUNG_MEAN = -966.0
 # thinner than this is a table's core, a fold of the bedding, bowel or an airway
 _THICK = 24.0
@@ -34,8 +34,8 @@ class ChestFacts:
         width: the body's median breadth along x, over the slices with lung, or over all where there is none.
         depth: the same along y.
         base_to_apex: area of the box around the lungs near their lower end, divided by that near their upper end.
-        windpipe: in how many of the slices in and above the lungs' upper third a cut of an airway is seen near the midline,
-            less the same in and below their lower third, as shares.
+        windpipe: in how many of the slices in and above the lungs' upper third a cut of an airway is seen near the
+            midline, less the same in and below their lower third, as shares.
         bone: where the bone of the midline lies between the body's front (0) and back (1); −1 if it cannot be told.
         table: of what lies before or behind the body (table, bedding), the share that lies behind; −1 if nothing does.
     """
@@ -177,7 +177,11 @@ def _box(mask: np.ndarray) -> int:
 
 
 def _windpipe(
-    hu: np.ndarray, lung: np.ndarray, body: np.ndarray, spacing: tuple[float, float, float], bearing: np.ndarray,
+    hu: np.ndarray,
+    lung: np.ndarray,
+    body: np.ndarray,
+    spacing: tuple[float, float, float],
+    bearing: np.ndarray,
 ) -> float:
     from scipy import ndimage
 

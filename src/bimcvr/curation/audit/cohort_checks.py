@@ -36,7 +36,9 @@ def duplicate_volumes(manifest: Manifest, facts: Mapping[int, VolumeFacts]) -> l
             others = [peer for peer in rows if peer != row]
             if others:
                 of = f", {len(owners)} patients" if len(owners) > 1 else ""
-                found.append(Finding(ids[row], "duplicate_volume", f"the same voxels as {ids[others[0]]} ({len(rows)} rows{of})"))
+                found.append(
+                    Finding(ids[row], "duplicate_volume", f"the same voxels as {ids[others[0]]} ({len(rows)} rows{of})")
+                )
     return found
 
 
@@ -47,8 +49,11 @@ def shared_report_ids(manifest: Manifest) -> list[Finding]:
     for patient, report in zip(subjects(manifest), reports, strict=True):
         if patient and report:
             owners[report].add(patient)
-    return [Finding(study, "duplicate_report", f"the report id {report} stands under {len(owners[report])} patients")
-            for study, report in zip(ids, reports, strict=True) if len(owners[report]) > 1]
+    return [
+        Finding(study, "duplicate_report", f"the report id {report} stands under {len(owners[report])} patients")
+        for study, report in zip(ids, reports, strict=True)
+        if len(owners[report]) > 1
+    ]
 
 
 def patients_in_two_splits(manifest: Manifest) -> list[Finding]:
@@ -58,5 +63,8 @@ def patients_in_two_splits(manifest: Manifest) -> list[Finding]:
     for patient, split in zip(patients, splits, strict=True):
         if patient and split:
             places[patient].add(split)
-    return [Finding(study, "patient_in_two_splits", f"{patient} is in {' and '.join(sorted(places[patient]))}")
-            for study, patient, split in zip(ids, patients, splits, strict=True) if split and len(places[patient]) > 1]
+    return [
+        Finding(study, "patient_in_two_splits", f"{patient} is in {' and '.join(sorted(places[patient]))}")
+        for study, patient, split in zip(ids, patients, splits, strict=True)
+        if split and len(places[patient]) > 1
+    ]

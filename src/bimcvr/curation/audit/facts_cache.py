@@ -40,7 +40,9 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
             measured[row] = known
     lacking = {row: entry for row, entry in entries.items() if row not in measured}
     if lacking:
-        with Progress(TextColumn("measuring volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+        with Progress(
+            TextColumn("measuring volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        ) as progress:
             task = progress.add_task("", total=len(lacking))
             for row, facts in _measure_rows(manifest, lacking, jobs):
                 measured[row] = facts
@@ -87,8 +89,11 @@ def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
 def _load(entry: Path, source: Path) -> Measured | None:
     try:
         record = json.loads(entry.read_text(encoding="utf-8"))
-        return RefusedVolume(record["refused"], source, record["wrong"], record["remedy"]) if "refused" in record \
+        return (
+            RefusedVolume(record["refused"], source, record["wrong"], record["remedy"])
+            if "refused" in record
             else VolumeFacts.from_json(record)
+        )
     except (OSError, ValueError, KeyError, TypeError):
         # not there, or not as it was written: it is measured again
         return None
@@ -115,7 +120,9 @@ def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]
         measured, record = refusal, {"refused": reason, "wrong": wrong, "remedy": remedy}
     except Exception as error:
         # one broken file among thousands must not end an audit; it is not kept, since a mended reader may read it
-        return row, RefusedVolume("unreadable", source, f"cannot be measured ({type(error).__name__}: {error}).", FETCH_AGAIN)
+        return row, RefusedVolume(
+            "unreadable", source, f"cannot be measured ({type(error).__name__}: {error}).", FETCH_AGAIN
+        )
     if entry:
         write_json(entry, record)
     return row, measured

@@ -11,8 +11,8 @@ _BIDS = re.compile(r"(?:^|[_/])(sub|ses)-([A-Za-z0-9]+)")
 def file_ids(manifest: Manifest) -> list[dict[str, str]]:
     """Return the ids in each volume's file name, `sub` and `ses`, as far as it names them.
 
-    Names follow BIDS, `sub-S00001_ses-E00001_…`, in the file's name or else in its folders'. The columns `file_patient_id` and
-    `file_report_id`, which keep the archive's own names, go before the `volume` column.
+    Names follow BIDS, `sub-S00001_ses-E00001_…`, in the file's name or else in its folders'. The columns
+    `file_patient_id` and `file_report_id`, which keep the archive's own names, go before the `volume` column.
     """
     names = (manifest.column(name) for name in ("volume", "file_patient_id", "file_report_id"))
     found = []
@@ -38,9 +38,16 @@ def id_conflicts(manifest: Manifest) -> list[str]:
     given = zip(*(manifest.column(column) for _, column in columns), strict=True)
     said = []
     for named, cells in zip(file_ids(manifest), given, strict=True):
-        pairs = [(key, column, cell) for (key, column), cell in zip(columns, cells, strict=True) if key in named and cell]
-        said.append("; ".join(f"the file is {key}-{named[key]}, {column} is {cell}" for key, column, cell in pairs
-                              if _bare(cell, key) != named[key] and _scheme(_bare(cell, key)) == _scheme(named[key])))
+        pairs = [
+            (key, column, cell) for (key, column), cell in zip(columns, cells, strict=True) if key in named and cell
+        ]
+        said.append(
+            "; ".join(
+                f"the file is {key}-{named[key]}, {column} is {cell}"
+                for key, column, cell in pairs
+                if _bare(cell, key) != named[key] and _scheme(_bare(cell, key)) == _scheme(named[key])
+            )
+        )
     return said
 
 

@@ -53,11 +53,13 @@ def _conflict(raw: bytes, order: str) -> str:
 def _rotation(b: float, c: float, d: float) -> np.ndarray:
     """Return the rotation of a unit quaternion of which NIfTI stores three parts."""
     a = np.sqrt(max(0.0, 1 - b * b - c * c - d * d))
-    return np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
-    ])
+    return np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
 
 
 def _mm(sizes: np.ndarray) -> str:

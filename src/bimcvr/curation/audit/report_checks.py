@@ -15,9 +15,9 @@ from bimcvr.data.manifest import Manifest
 FEWEST_WORDS = 5
 # Patients with one text that does not speak of the body. Of the release's English texts 7.9 % are one failure message.
 PLACEHOLDER_PATIENTS = 3
-# Share of Spanish words of grammar in an English text, and how many. Measured: none at all in 7,516 English texts (captions,
-# reports, definitions, questions, phantoms). Of lines of Spanish case reports with 10, 15 and 20 words and more, 91, 97 and 99 %
-# lie above; an English report with one sentence left in Spanish in 61 %, with two in 94 %.
+# Share of Spanish words of grammar in an English text, and how many. Measured: none at all in 7,516 English texts
+# (captions, reports, definitions, questions, phantoms). Of lines of Spanish case reports with 10, 15 and 20 words and
+# more, 91, 97 and 99 % lie above; an English report with one sentence left in Spanish in 61 %, with two in 94 %.
 SPANISH_SHARE, SPANISH_WORDS = 0.03, 2
 
 
@@ -28,7 +28,8 @@ def check_report(study_id: str, report: str, language: str = "", original: str =
         study_id: the row.
         report: the text that models read.
         language: what language it claims to be, `en` or `es`.
-        original: the text that it was translated from, if there is one: read for its modality where the report is unfit.
+        original: the text that it was translated from, if there is one: read for its modality where the report is
+            unfit.
     """
     count = len(words(report))
     failure = failed_wording(report)
@@ -42,7 +43,9 @@ def check_report(study_id: str, report: str, language: str = "", original: str =
         found.append(Finding(study_id, "wrong_modality", f"worded like a chest film: {film}"))
     share, spanish = spanish_share(report)
     if language.lower().startswith("en") and share >= SPANISH_SHARE and spanish >= SPANISH_WORDS:
-        found.append(Finding(study_id, "untranslated", f"{spanish} Spanish words, {100 * share:.0f} % of an English text"))
+        found.append(
+            Finding(study_id, "untranslated", f"{spanish} Spanish words, {100 * share:.0f} % of an English text")
+        )
     return found
 
 
@@ -84,7 +87,14 @@ def check_reports(manifest: Manifest) -> list[Finding]:
     """
     ids, reports = manifest.column("study_id"), manifest.column("report")
     found: dict[int, dict[str, Finding]] = defaultdict(dict)
-    rows = zip(ids, reports, manifest.column("language"), manifest.column("report_original"), id_conflicts(manifest), strict=True)
+    rows = zip(
+        ids,
+        reports,
+        manifest.column("language"),
+        manifest.column("report_original"),
+        id_conflicts(manifest),
+        strict=True,
+    )
     for row, (study_id, report, language, original, conflict) in enumerate(rows):
         found[row] |= {finding.flag: finding for finding in check_report(study_id, report, language, original)}
         if conflict:
@@ -98,8 +108,11 @@ def check_reports(manifest: Manifest) -> list[Finding]:
 
 def _named(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
     """Return the mentions of an examination that are not about another one, by five words before and three after."""
-    return [hit for hit in pattern.finditer(text)
-            if not OTHER.search(" ".join([*text[: hit.start()].split()[-5:], "|", *text[hit.end() :].split()[:3]]))]
+    return [
+        hit
+        for hit in pattern.finditer(text)
+        if not OTHER.search(" ".join([*text[: hit.start()].split()[-5:], "|", *text[hit.end() :].split()[:3]]))
+    ]
 
 
 def _repeated(manifest: Manifest) -> list[tuple[int, str, str]]:
@@ -118,10 +131,15 @@ def _repeated(manifest: Manifest) -> list[tuple[int, str, str]]:
         sources = {originals[row] for row in rows if originals[row]}
         if len(owners) >= PLACEHOLDER_PATIENTS and (not BODY.search(text) or len(sources) >= PLACEHOLDER_PATIENTS):
             why = f"one text in {len(rows)} rows of {len(owners)} patients" + (
-                f", translated from {len(sources)} different ones" if len(sources) > 1 else ", none of it about the body")
+                f", translated from {len(sources)} different ones"
+                if len(sources) > 1
+                else ", none of it about the body"
+            )
             out += [(row, "placeholder", why) for row in rows]
         elif len(text.split()) >= FEWEST_WORDS:
             for row in rows:
                 other = next(ids[peer] for peer in rows if patients[peer] != patients[row])
-                out.append((row, "duplicate_report", f"the same text as {other}; {len(rows)} rows of {len(owners)} patients"))
+                out.append(
+                    (row, "duplicate_report", f"the same text as {other}; {len(rows)} rows of {len(owners)} patients")
+                )
     return out

@@ -9,34 +9,36 @@ from bimcvr.curation.audit.volume_facts import VolumeFacts
 # the paper's two filters
 SMALLEST, MOST_MISSING = 96, 0.30
 NOTHING_LEFT = 0.99
-# mm between slices. 96 slices (the smallest series that passes) of more than 10 mm are longer than any trunk, and a third
-# party's check of 317 series of the release found 33 with the whole field of view, 180 to 370 mm, as slice thickness.
-# Detector rows are 0.25 to 0.625 mm.
+# mm between slices. 96 slices (the smallest series that passes) of more than 10 mm are longer than any trunk, and a
+# third party's check of 317 series of the release found 33 with the whole field of view, 180 to 370 mm, as slice
+# thickness. Detector rows are 0.25 to 0.625 mm.
 SPACING = (0.2, 10.0)
 # the lungs of a tall adult in full inspiration are about 300 mm high
 TALLEST_LUNGS = 450.0
-# mm. An adult's lungs are 240 to 300 mm broad and 150 to 220 mm deep: less cuts them on both sides. The widest bores are
-# 900 mm, whole-body scans 2,000 mm long; half a lung is 120 mm high.
+# mm. An adult's lungs are 240 to 300 mm broad and 150 to 220 mm deep: less cuts them on both sides. The widest bores
+# are 900 mm, whole-body scans 2,000 mm long; half a lung is 120 mm high.
 BREADTH, DEPTH, LENGTH = (240.0, 900.0), (180.0, 900.0), (120.0, 1200.0)
 # The body itself, where the field shows all of it: an adult's trunk.
 BODY = (180.0, 600.0)
-# Share of lung in the body's cross-section. Measured: 0.33 to 0.47 in four real chests, 0.16 to 0.41 in phantoms with every
-# disease, 0.02 to 0.06 in three real abdomens. An abdomen's top slices show the bases of the lungs: less than 100 mm
-# (of a short scan, two fifths), up to the top. Where disease leaves as little height within a chest, 1.5 L remained aerated.
+# Share of lung in the body's cross-section. Measured: 0.33 to 0.47 in four real chests, 0.16 to 0.41 in phantoms with
+# every disease, 0.02 to 0.06 in three real abdomens. An abdomen's top slices show the bases of the lungs: less than 100
+# mm (of a short scan, two fifths), up to the top. Where disease leaves as little height within a chest, 1.5 L remained
+# aerated.
 LUNG_SHARE, LUNG_EXTENT, LUNG_SPAN, LUNG_ML = 0.12, 100.0, 0.4, 1200.0
 # degrees: a scanner's axes are the table's; 12,066 series of the source bank lie otherwise
 OBLIQUITY = 10.0
-# Which way up: the logarithm of the lungs' base to apex plus the windpipe above less below. Measured: −0.14 to 1.6 in 911 of 916
-# phantom chests with every disease, 0.0 to 0.9 in real ones; below the threshold lie 0.2 % of the upright and 92 % of the
-# upturned phantoms.
+# Which way up: the logarithm of the lungs' base to apex plus the windpipe above less below. Measured: −0.14 to 1.6 in
+# 911 of 916 phantom chests with every disease, 0.0 to 0.9 in real ones; below the threshold lie 0.2 % of the upright
+# and 92 % of the upturned phantoms.
 UPSIDE_DOWN = -0.4
-# Which way round: bone of the midline lies at 0.56 to 0.85 of the depth, at 0.47 in real chests with contrast medium in the
-# heart. The bone must lie plainly in front, or the table too: under a prone patient it is in front, but the spine is not.
+# Which way round: bone of the midline lies at 0.56 to 0.85 of the depth, at 0.47 in real chests with contrast medium in
+# the heart. The bone must lie plainly in front, or the table too: under a prone patient it is in front, but the spine
+# is not.
 FRONT_BONE, CENTRAL_BONE, TABLE_BEFORE = 0.35, 0.45, 0.2
 # depth to breadth, measured 0.60 to 0.86
 TOO_DEEP = 1.1
-# Left and right mirror each other: the overlap along x was larger than along y and z by 0.12 and more in real whole chests, and
-# smaller by 0.05 at most in phantoms.
+# Left and right mirror each other: the overlap along x was larger than along y and z by 0.12 and more in real whole
+# chests, and smaller by 0.05 at most in phantoms.
 MIRRORED = 0.1
 # a field that the body fills to all four sides shows too little of it to judge
 WITHIN = 0.25
@@ -114,8 +116,13 @@ def _content(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
     little = chest.lung_extent < min(LUNG_EXTENT, LUNG_SPAN * facts.size[0] * facts.spacing[0])
     bases = chest.lung_ends[1] >= 0.1 or chest.lung_ml < LUNG_ML
     if chest.lung_share < LUNG_SHARE or (little and bases):
-        yield "not_chest", (f"lung is {100 * chest.lung_share:.0f} % of the body's cross-section at most, over "
-                            f"{chest.lung_extent:.0f} mm, {chest.lung_ml:.0f} mL at {chest.lung_hu:.0f} HU")
+        yield (
+            "not_chest",
+            (
+                f"lung is {100 * chest.lung_share:.0f} % of the body's cross-section at most, over "
+                f"{chest.lung_extent:.0f} mm, {chest.lung_ml:.0f} mL at {chest.lung_hu:.0f} HU"
+            ),
+        )
         return
     pose = _pose(facts)
     if pose:
@@ -131,12 +138,16 @@ def _pose(facts: VolumeFacts) -> str:
         return f"the body is its own mirror image along {axis} rather than from side to side: the axes are exchanged"
     whole = max(chest.lung_ends) < 0.1
     if whole and math.log(chest.base_to_apex) + chest.windpipe < UPSIDE_DOWN:
-        return (f"the lungs taper downwards (base to apex {chest.base_to_apex:.2f}, windpipe above less below "
-                f"{chest.windpipe:.2f}): upside down")
+        return (
+            f"the lungs taper downwards (base to apex {chest.base_to_apex:.2f}, windpipe above less below "
+            f"{chest.windpipe:.2f}): upside down"
+        )
     before = 0 <= chest.bone < CENTRAL_BONE and 0 <= chest.table < TABLE_BEFORE
     if 0 <= chest.bone < FRONT_BONE or before:
-        return (f"the spine is in front (at {chest.bone:.2f} of the depth; {100 * max(chest.table, 0):.0f} % of what lies "
-                "outside the body is behind it): back to front")
+        return (
+            f"the spine is in front (at {chest.bone:.2f} of the depth; {100 * max(chest.table, 0):.0f} % of what lies "
+            "outside the body is behind it): back to front"
+        )
     return ""
 
 
@@ -151,8 +162,10 @@ def _not_hu(facts: VolumeFacts) -> str:
         return f"0-based, never rescaled: {span}, tissue near 1024 and no air at −1000"
     if values.soft < 0.01 or values.soft < SOFT * values.dense:
         if values.dense < 0.1:
-            return (f"rescaled twice: {span}, {100 * values.padding:.0f} % of the voxels below −1500 and "
-                    f"{100 * values.soft:.1f} % in the range of soft tissue")
+            return (
+                f"rescaled twice: {span}, {100 * values.padding:.0f} % of the voxels below −1500 and "
+                f"{100 * values.soft:.1f} % in the range of soft tissue"
+            )
         return f"shifted or scaled: {span}, what is not air lies around {values.dense_median}"
     if values.low < 0.003:
         return f"windowed: {span}, no air or lung"

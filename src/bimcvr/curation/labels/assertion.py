@@ -1,4 +1,7 @@
-"""Whether a finding named in a sentence is present, absent, uncertain or history: triggers with scopes, as in NegEx and ConText."""
+"""Whether a finding named in a sentence is present, absent, uncertain or history.
+
+Triggers with scopes, as in NegEx and ConText.
+"""
 
 import functools
 import itertools
@@ -75,8 +78,8 @@ def find_triggers(sentence: Sequence[Word]) -> list[Trigger]:
 def assertions(sentence: Sequence[Word], spans: Sequence[Span]) -> list[Assertion]:
     """Return what a sentence asserts of each finding.
 
-    A negation reaches on through lists (`no effusion, nodule or mass`); an uncertainty ends at a comma. Where several triggers reach a
-    finding, absent goes before uncertain and uncertain before history.
+    A negation reaches on through lists (`no effusion, nodule or mass`); an uncertainty ends at a comma. Where several
+    triggers reach a finding, absent goes before uncertain and uncertain before history.
 
     Args:
         sentence: its words.
@@ -117,14 +120,20 @@ class _Scopes:
         return side == "last" and 0 <= trigger.first - span.last <= 1
 
     def _looks_ahead(self, trigger: Trigger) -> bool:
-        """Whether a trigger of both sides acts after itself: nothing before it, or a finding in the same stretch behind it."""
+        """Whether a trigger of both sides acts after itself.
+
+        Nothing before it, or a finding in the same stretch behind it.
+        """
         if not any(self.reaches(trigger, "before", span) for span in self.spans):
             return True
         ahead = [span.head for span in self.spans if self.reaches(trigger, "after", span)]
         return bool(ahead) and not any(word.text == "," for word in self.sentence[trigger.last : min(ahead)])
 
     def _runs(self, trigger: Trigger, stop: int) -> bool:
-        """Whether a scope runs on to the word at `stop`: no clause ends, no other trigger takes over, no long way without a list."""
+        """Whether a scope runs on to the word at `stop`.
+
+        No clause ends, no other trigger takes over, no long way without a list.
+        """
         if any(trigger.last <= other.first < stop and self._ends(trigger, other) for other in self.triggers):
             return False
         since = trigger.last
@@ -153,7 +162,9 @@ class _Scopes:
             if trigger.last < len(self.sentence) and self.sentence[trigger.last].text.isalnum():
                 return False
             stop -= self.sentence[stop - 1].text == ":"
-        if stop - start > _REACH or any(start <= other.first < stop and other.kind == "stop" for other in self.triggers):
+        if stop - start > _REACH or any(
+            start <= other.first < stop and other.kind == "stop" for other in self.triggers
+        ):
             return False
         return all(word.text not in _STOPS and word.text != "," for word in self.sentence[start:stop])
 

@@ -48,7 +48,8 @@ class LabelExtractor:
 
         Args:
             report: the text.
-            language: `en` or `es` to search that language's phrases only, both else, as for a translation with words left over.
+            language: `en` or `es` to search that language's phrases only, both else, as for a translation with words
+                left over.
         """
         mentions = []
         for sentence in sentences(report):
@@ -60,11 +61,13 @@ class LabelExtractor:
             ]
         return mentions
 
-    def labels(self, report: str, language: str = "", uncertain: bool = False, parents: bool = False) -> tuple[str, ...]:
+    def labels(
+        self, report: str, language: str = "", uncertain: bool = False, parents: bool = False
+    ) -> tuple[str, ...]:
         """Return the labels of a report, sorted.
 
-        `normal` stands alone, as in the PadChest tree: where nothing is present or uncertain, and the report says that all is normal or
-        denies a finding.
+        `normal` stands alone, as in the PadChest tree: where nothing is present or uncertain, and the report says that
+        all is normal or denies a finding.
 
         Args:
             report: the text.

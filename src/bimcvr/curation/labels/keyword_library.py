@@ -114,7 +114,10 @@ class Library:
         """Return the patterns, and the group in each, that a word belongs to."""
         if text not in self._groups_of:
             self._groups_of[text] = [
-                (i, j) for i, (_, groups) in enumerate(self._patterns) for j, group in enumerate(groups) if group.fullmatch(text)
+                (i, j)
+                for i, (_, groups) in enumerate(self._patterns)
+                for j, group in enumerate(groups)
+                if group.fullmatch(text)
             ]
         return self._groups_of[text]
 
@@ -145,7 +148,9 @@ def read_library(path: str | Path | None = None) -> Library:
     if path is None:
         return _own()
     if not Path(path).is_file():
-        raise UserError(f"There is no keyword library at {path}. Give a YAML file like bimcvr/curation/labels/findings.yaml.")
+        raise UserError(
+            f"There is no keyword library at {path}. Give a YAML file like bimcvr/curation/labels/findings.yaml."
+        )
     return _library(Path(path).read_text(encoding="utf-8"), str(path))
 
 
@@ -167,7 +172,10 @@ def _library(text: str, name: str) -> Library:
         label = str(entry.get("label", ""))
         wrong = _wrong(entry) or ("stands twice" if label in keywords else "")
         if wrong:
-            raise UserError(f"{name}: the finding '{label}' {wrong}. A finding has a label, and any of {', '.join(sorted(_FIELDS))}.")
+            raise UserError(
+                f"{name}: the finding '{label}' {wrong}. A finding has a label, and any of"
+                f" {', '.join(sorted(_FIELDS))}."
+            )
         parent, umls, radlex = (str(entry.get(field, "")) for field in ("parent", "umls", "radlex"))
         en, es, patterns, unlike = (tuple(entry.get(field, ())) for field in _LISTS)
         keywords[label] = Keyword(label, parent, umls, radlex, en, es, patterns, unlike)
@@ -222,10 +230,12 @@ def _alternative(item: str) -> str:
 
 
 def _meetings(sentence: Sequence[Word], label: str, hits: Sequence[Sequence[int]], found: list[Place]) -> list[Place]:
-    """Return the findings with those added where words of all of a pattern's groups (`hits`, a list a group) meet between two marks.
+    """Return the findings with those added where words of all of a pattern's groups (`hits`.
 
-    A pattern takes words that no phrase owns; it swallows a shorter phrase (`aneurysmal [dilatation of the aorta]`), and shares the noun
-    of a phrase beside it (`[derrame pleural] y pericárdico`).
+    A list a group) meet between two marks.
+
+    A pattern takes words that no phrase owns; it swallows a shorter phrase (`aneurysmal [dilatation of the aorta]`),
+    and shares the noun of a phrase beside it (`[derrame pleural] y pericárdico`).
     """
     for head in hits[0]:
         words = {head, *(min(group, key=lambda i: abs(i - head)) for group in hits[1:])}
@@ -240,7 +250,9 @@ def _meetings(sentence: Sequence[Word], label: str, hits: Sequence[Sequence[int]
         within = all(first <= place.first and place.last <= last for place in phrases)
         shared = len(phrases) == 1 and bool(free) and _joined(phrases[0], free, sentence)
         if free and (within or shared):
-            found = [place for place in found if shared or place not in phrases] + [Place(label, first, last, head, False)]
+            found = [place for place in found if shared or place not in phrases] + [
+                Place(label, first, last, head, False)
+            ]
     return found
 
 

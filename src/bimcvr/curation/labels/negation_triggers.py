@@ -1,68 +1,91 @@
 """Trigger words of negation, uncertainty and history in English and Spanish, after NegEx and ConText.
 
-Chapman et al., J Biomed Inform 34 (2001) 301-310 (NegEx); Harkema et al., J Biomed Inform 42 (2009) 839-851 (ConText). The Spanish
-ones follow the usage of Spanish clinical notes (cues as in Lima Lopez et al., LREC 2020). Written without accents; alternatives of a
-word are joined by `|`. The longest trigger wins, so that `no se puede descartar` is not a `no`.
+Chapman et al., J Biomed Inform 34 (2001) 301-310 (NegEx); Harkema et al., J Biomed Inform 42 (2009) 839-851 (ConText).
+The Spanish ones follow the usage of Spanish clinical notes (cues as in Lima Lopez et al., LREC 2020). Written without
+accents; alternatives of a word are joined by `|`. The longest trigger wins, so that `no se puede descartar` is not a
+`no`.
 """
 
-# A trigger's kind is what it says; its side is where it acts: after itself, before itself, `both` (after itself if a finding follows in
-# its clause, else before), `end` (before itself where a clause ends with it), `next` and `last` (only the finding that touches it).
-# `pseudo` looks like a trigger and is none.
+# A trigger's kind is what it says; its side is where it acts: after itself, before itself, `both` (after itself if a
+# finding follows in its clause, else before), `end` (before itself where a clause ends with it), `next` and `last`
+# (only the finding that touches it). `pseudo` looks like a trigger and is none.
 TRIGGERS: dict[tuple[str, str], str] = {
     ("absent", "after"): """
-        no; not; without; neither; nor; never; absence of; lack of; negative for; free of; clear of; resolution of; rather than;
+        no; not; without; neither; nor; never; absence of; lack of; negative for; free of; clear of; resolution of;
+        rather than;
         denies; denied; deny; fails to reveal; fails to show; ruled out for; disappearance of; instead of; no longer;
         unremarkable for; exclude|excludes|excluding; rules|ruling out
-        sin; ni; tampoco; ningun|ninguna|ninguno; ausencia de|del; inexistencia de; falta de; niega|niegan|negaba|niego; nunca;
+        sin; ni; tampoco; ningun|ninguna|ninguno; ausencia de|del; inexistencia de; falta de;
+        niega|niegan|negaba|niego; nunca;
         jamas; libre|libres de; exento|exenta|exentos de; desaparicion de|del; resolucion de|del;
         desaparece|desaparecen|desaparecieron; negativo|negativa|negativos|negativas para;
-        descarta|descartan|descarto|descarte|descartaron|descartamos|descartandose|descartando; se ha descartado; excluye|excluyen;
+        descarta|descartan|descarto|descarte|descartaron|descartamos|descartandose|descartando; se ha descartado;
+        excluye|excluyen;
         en ausencia de; nula|nulo; imposibilidad de; inapreciable|inapreciables""",
     ("absent", "both"): """
-        not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible; absent;
+        not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible;
+        absent;
         resolved; ruled out; excluded
         ha|han desaparecido|resuelto; descartado|descartada|descartados|descartadas;
-        no se observa|observan|aprecia|aprecian|identifica|identifican|visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
-        no se ve|ven|detecta|detectan|encuentra|encuentran|observaba|observaban|apreciaba|apreciaban|demuestra|demuestran;
+        no se observa|observan|aprecia|aprecian|identifica|identifican;
+        no se visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
+        no se ve|ven|detecta|detectan|encuentra|encuentran;
+        no se observaba|observaban|apreciaba|apreciaban|demuestra|demuestran;
         no visible|visibles|presente|presentes|evidente|evidentes""",
     ("absent", "before"): """
         is|are|was|were excluded; has|have resolved; has|have disappeared; has|have cleared; negative; cleared;
         is|are|was|were ruled out; has|have been ruled out; is|are|was|were absent;
         no longer seen|visible|present|identified|evident;
-        is|are|was|were not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible
-        negativo|negativa|negativos|negativas; ausente|ausentes; resuelto|resuelta|resueltos|resueltas; inexistente|inexistentes;
+        is|are|was|were not seen|identified|present|visualized|visualised|observed|demonstrated;
+        is|are|was|were not evident|detected|noted|found|visible
+        negativo|negativa|negativos|negativas; ausente|ausentes; resuelto|resuelta|resueltos|resueltas;
+        inexistente|inexistentes;
         desaparecido|desaparecida""",
     ("absent", "end"): "no; none",
     ("uncertain", "after"): """
-        possible|possibly|probable|probably|likely|presumed|presumably|perhaps|maybe|questionable|suspected|equivocal|suspicion;
-        suspicious for|of; suspicion of|for; suspect|suspects; concern for; concerning for; worrisome for; suggestive of;
-        suggest|suggests; suggesting; may|might|could|would; may|might|could represent|reflect|be|indicate|correspond|suggest;
-        question of; to exclude; cannot exclude|excluded; cannot rule out; can not exclude; not exclude|excluding; not rule out;
+        possible|possibly|probable|probably|likely|presumed;
+        presumably|perhaps|maybe|questionable|suspected|equivocal|suspicion;
+        suspicious for|of; suspicion of|for; suspect|suspects; concern for; concerning for; worrisome for;
+        suggestive of;
+        suggest|suggests; suggesting; may|might|could|would;
+        may|might|could represent|reflect|be|indicate|correspond|suggest;
+        question of; to exclude; cannot exclude|excluded; cannot rule out; can not exclude; not exclude|excluding;
+        not rule out;
         to rule out; rule out; differential diagnosis; differential includes; versus; vs; favor|favors|favour; consider;
         raises the possibility of; possibility of; appears to be; evaluate for; no evidence to rule out; in case of
-        posible|posibles|posiblemente|probable|probables|probablemente|presunto|presunta|presumible|presumiblemente|quiza|quizas;
+        posible|posibles|posiblemente|probable|probables|probablemente;
+        presunto|presunta|presumible|presumiblemente|quiza|quizas;
         sospecha de|del; sospecha; sospechoso|sospechosa|sospechosos|sospechosas de; sospechoso|sospechosa; se sospecha;
         sugestivo|sugestiva|sugestivos|sugestivas de; sugerente|sugerentes de; sugiere|sugieren|sugiriendo|sugerir;
-        sugestivo|sugestiva; podria|podrian|pudiera|pudieran|puede|pueden; parece|parecen|pareciendo; impresiona|impresionan de;
+        sugestivo|sugestiva; podria|podrian|pudiera|pudieran|puede|pueden; parece|parecen|pareciendo;
+        impresiona|impresionan de;
         dudoso|dudosa|dudosos|dudosas;
-        podria|podrian|pudiera|pudieran|puede|pueden corresponder|representar|ser|tratarse|sugerir|deberse|indicar; a descartar;
+        podria|podrian|pudiera|pudieran|puede|pueden corresponder|representar|ser|tratarse|sugerir|deberse|indicar;
+        a descartar;
         para descartar; descartar; por descartar; no descarta|descartan; no se descarta|descartan; no descartar;
         no se puede|pueden|podria descartar; no puede|pueden descartarse; no permite|permiten descartar;
-        no pudiendo descartar|descartarse; no pudiendose descartar; sin poder descartar|descartarse; no podemos descartar;
+        no pudiendo descartar|descartarse; no pudiendose descartar; sin poder descartar|descartarse;
+        no podemos descartar;
         no se ha podido descartar; sin descartar; no pueda descartarse; no es posible descartar;
         no pudiendo diferenciar|diferenciarse; no excluye|excluyen; no se puede excluir; no descartable|descartables;
-        no descartandose; no descartando; a valorar; valorar; cabe la posibilidad de; posibilidad de; diagnostico diferencial;
-        hipotesis de; versus; en caso de; no|sin clara|claras|claro|claros; no parece|parecen|impresiona; no|sin evidencia clara de;
+        no descartandose; no descartando; a valorar; valorar; cabe la posibilidad de; posibilidad de;
+        diagnostico diferencial;
+        hipotesis de; versus; en caso de; no|sin clara|claras|claro|claros; no parece|parecen|impresiona;
+        no|sin evidencia clara de;
         si se trata de; aparente|aparentes; aparentemente; a confirmar; orientado|orientada a""",
     ("uncertain", "before"): """
-        is|are possible|likely|probable|suspected|questionable; cannot be excluded; can not be excluded; cannot be ruled out;
+        is|are possible|likely|probable|suspected|questionable; cannot be excluded; can not be excluded;
+        cannot be ruled out;
         is|are not excluded; not excluded; not be excluded; versus; vs
-        no se puede|pueden descartar; no puede|pueden descartarse; no descartable|descartables; no se descarta|descartan; versus; vs""",
+        no se puede|pueden descartar; no puede|pueden descartarse; no descartable|descartables;
+        no se descarta|descartan; versus; vs""",
     ("uncertain", "end"): """
         possible; likely; less likely; probable; suspected; questionable
-        posible|posibles; probable|probables; poco probable; dudoso|dudosa; a descartar; por descartar; a valorar; a confirmar""",
+        posible|posibles; probable|probables; poco probable; dudoso|dudosa; a descartar; por descartar; a valorar;
+        a confirmar""",
     ("history", "after"): """
-        history of; h o; hx of; past history of; past medical history; prior history of; previous history of; known history of
+        history of; h o; hx of; past history of; past medical history; prior history of; previous history of;
+        known history of
         antecedente|antecedentes de|del; antecedente|antecedentes personales de; antecedente|antecedentes; historia de;
         historia previa de; historia clinica de; episodio|episodios previo|previos de""",
     ("history", "next"): "prior; previous; past",
@@ -75,44 +98,58 @@ TRIGGERS: dict[tuple[str, str], str] = {
         without intravenous contrast; no contrast; non contrast; not compared;
         no prior|previous study|studies|exam|examination|ct|imaging|comparison; gram negative; non hodgkin;
         not seen|present|visible on|in the prior|previous; not seen|present|visible on|in prior|previous;
-        prior|previous study|studies|exam|examination|ct|imaging|report|radiograph|radiographs|comparison|scan; no other;
-        not available; compared with|to prior|previous; no longer than; not significantly; not well; no doubt; without doubt;
+        prior|previous study|studies|exam|examination|ct|imaging|report|radiograph|radiographs|comparison|scan;
+        no other;
+        not available; compared with|to prior|previous; no longer than; not significantly; not well; no doubt;
+        without doubt;
         not clearly
-        no hodgkin; no visto|vista|vistos|vistas en; no presente|presentes en; sin cambios; sin cambio; sin variacion|variaciones;
+        no hodgkin; no visto|vista|vistos|vistas en; no presente|presentes en; sin cambios; sin cambio;
+        sin variacion|variaciones;
         sin contraste; sin civ; sin cic; sin embargo; no obstante; no solo; no solamente;
         no ha|han variado|cambiado|aumentado|disminuido; no modificado|modificada; no se modifica|modifican;
         no valorable|valorables; no se dispone de; no disponemos de; gram negativo|negativos; no concluyente; sin duda;
         no cabe duda; no aumenta|aumentan; no disminuye|disminuyen; sin modificacion|modificaciones; no varia|varian;
-        estudio|estudios|tc|tac|rx|control previo|previa|previos; sin administracion de contraste; sin contraste intravenoso;
-        sin contraste iv; radiografia|radiografias previa|previas; no filiado; respecto a previo|previa|previos; no completamente;
+        estudio|estudios|tc|tac|rx|control previo|previa|previos; sin administracion de contraste;
+        sin contraste intravenoso;
+        sin contraste iv; radiografia|radiografias previa|previas; no filiado; respecto a previo|previa|previos;
+        no completamente;
         no totalmente; no claramente; no bien; estudio|estudios anterior|anteriores; rx negativo|negativa;
-        que sugiera|sugieran|indique|indiquen; no complicado|complicada; no especifico|especificos|especifica|especificas;
-        no tipico; no calcificado; no calcificada|calcificados|calcificadas; non calcified; no tratado|tratada; sin tratamiento;
+        que sugiera|sugieran|indique|indiquen; no complicado|complicada;
+        no especifico|especificos|especifica|especificas;
+        no tipico; no calcificado; no calcificada|calcificados|calcificadas; non calcified; no tratado|tratada;
+        sin tratamiento;
         no reciente; no agudo; no aguda""",
 }
 
 # What ends a scope wherever it stands, itself outside.
 TERMINATORS = """
-    but; however; although; though; except; except for; apart from; aside from; other than; yet; nevertheless; whereas; while;
+    but; however; although; though; except; except for; apart from; aside from; other than; yet; nevertheless; whereas;
+    while;
     which; still; there is|are|was|were; is|are seen|noted|identified|present|observed|visualized;
-    shows|show|demonstrates|demonstrate|reveals|reveal; due to; secondary to; because of; because; consistent with; compatible with;
+    shows|show|demonstrates|demonstrate|reveals|reveal; due to; secondary to; because of; because; consistent with;
+    compatible with;
     with evidence of; since; persists|persist; remains|remain; , with; and there; and a|an;
     , small|mild|moderate|large|minimal|slight|severe|tiny|marked|discrete
-    pero; aunque; salvo; excepto; sin embargo; no obstante; si bien; mientras; mientras que; a excepcion de; sino; unicamente; solo;
+    pero; aunque; salvo; excepto; sin embargo; no obstante; si bien; mientras; mientras que; a excepcion de; sino;
+    unicamente; solo;
     solamente;
-    se observa|observan|aprecia|aprecian|identifica|identifican|visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
+    se observa|observan|aprecia|aprecian|identifica|identifican;
+    se visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
     se observo|observaron|aprecio|apreciaron|identifico|identificaron|visualizo|visualizaron|objetivo|objetivaron;
     se evidencio|evidenciaron|observaba|observaban|apreciaba|apreciaban; presenta|presentan|presentando;
     mostro|mostraba|muestra|muestran|mostrando|existe|existen|hay|persiste|persisten|destaca|destacan|destacando;
-    debido a; secundario|secundaria|secundarios|secundarias a; en relacion con; por lo que; compatible|compatibles con; en probable;
+    debido a; secundario|secundaria|secundarios|secundarias a; en relacion con; por lo que; compatible|compatibles con;
+    en probable;
     ya que; asi como; mejoria; empeoramiento; mantiene|mantienen; , con; , y;
-    , discreto|discreta|leve|leves|minimo|minima|pequeno|pequena|pequenos|pequenas|moderado|moderada|ligero|ligera|gran|severo|severa;
+    , discreto|discreta|leve|leves|minimo|minima|pequeno|pequena;
+    , pequenos|pequenas|moderado|moderada|ligero|ligera|gran|severo|severa;
     ademas; tambien; con signos de; que; excepto por; actualmente; motivo por el que; tras; porque
 """
 
 # A sentence that opens with one of these, then `:`, speaks of the patient's past or of the question asked.
 HISTORY_HEADINGS = """
-    history; clinical history; indication; indications; clinical indication; reason; reason for exam; reason for examination;
+    history; clinical history; indication; indications; clinical indication; reason; reason for exam;
+    reason for examination;
     past history; antecedentes; antecedentes personales; motivo; motivo de consulta; datos clinicos; historia clinica;
     informacion clinica; indicacion; sospecha clinica; motivo de la exploracion; motivo de la peticion; ap
 """

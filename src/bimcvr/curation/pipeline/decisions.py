@@ -62,7 +62,9 @@ class SplitStep:
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
 
 
-def take_in_verdicts(rows: list[Row], verdicts: dict[str, Verdict], anonymiser: Anonymiser | None, log: StepLog) -> None:
+def take_in_verdicts(
+    rows: list[Row], verdicts: dict[str, Verdict], anonymiser: Anonymiser | None, log: StepLog
+) -> None:
     """Put the texts that reviewers accepted or wrote into the rows."""
     for row in rows:
         verdict = verdicts.get(row.study_id)
@@ -96,7 +98,9 @@ def refuse_unusable(rows: list[Row], recipe: Recipe) -> None:
             row.status = "rejected"
 
 
-def decide(rows: list[Row], checks: Checks | None, verdicts: dict[str, Verdict], ask: bool, log: StepLog) -> list[Question]:
+def decide(
+    rows: list[Row], checks: Checks | None, verdicts: dict[str, Verdict], ask: bool, log: StepLog
+) -> list[Question]:
     """Set the status of each row.
 
     Args:
@@ -123,8 +127,13 @@ def decide(rows: list[Row], checks: Checks | None, verdicts: dict[str, Verdict],
             row.status = "review"
             questions.append(Question(row.study_id, reason, row.asked))
         for flag in row.flags:
-            effect = "rejected" if flag in rejecting or flag == row.taken.refused or flag == "missing_file" else \
-                "review" if flag in doubtful and row.status == "review" else "noted"
+            effect = (
+                "rejected"
+                if flag in rejecting or flag == row.taken.refused or flag == "missing_file"
+                else "review"
+                if flag in doubtful and row.status == "review"
+                else "noted"
+            )
             log.add(row.study_id, flag, effect)
     return questions
 
@@ -155,10 +164,22 @@ def table_of(rows: list[Row], measured: Sequence[Measured | None], columns: dict
     for row, facts in zip(rows, measured, strict=True):
         study = row.taken.study
         own = {
-            "study_id": study.study_id, "volume": row.taken.volume, "report": row.report, "patient_id": study.patient_id,
-            "report_id": study.report_id, "report_original": row.original, "language": row.language, "labels": ";".join(row.labels),
-            "labels_source": row.labels_source, "archive_labels": ";".join(study.labels), "split": row.split, "status": row.status,
-            "flags": ";".join(row.flags), "shard": study.shard, "sha256": row.taken.sha256, **geometry_columns(facts),
+            "study_id": study.study_id,
+            "volume": row.taken.volume,
+            "report": row.report,
+            "patient_id": study.patient_id,
+            "report_id": study.report_id,
+            "report_original": row.original,
+            "language": row.language,
+            "labels": ";".join(row.labels),
+            "labels_source": row.labels_source,
+            "archive_labels": ";".join(study.labels),
+            "split": row.split,
+            "status": row.status,
+            "flags": ";".join(row.flags),
+            "shard": study.shard,
+            "sha256": row.taken.sha256,
+            **geometry_columns(facts),
         }
         further = columns | dict(sorted(study.columns.items())) | columns
         lines.append(own | {name: text for name, text in further.items() if name not in own})
@@ -174,6 +195,11 @@ def _own_split(row: Row) -> str:
 
 def _manifest(rows: list[Row], out: Path) -> Manifest:
     """Return the rows as the checks see them: with the archive's own volumes, not denoised ones."""
-    as_found = [replace(row.taken, volume=str(row.taken.study.volume.absolute()), sha256=row.taken.source_sha256) for row in rows]
-    table = table_of([replace(row, taken=taken) for row, taken in zip(rows, as_found, strict=True)], [None] * len(rows), {})
+    as_found = [
+        replace(row.taken, volume=str(row.taken.study.volume.absolute()), sha256=row.taken.source_sha256)
+        for row in rows
+    ]
+    table = table_of(
+        [replace(row, taken=taken) for row, taken in zip(rows, as_found, strict=True)], [None] * len(rows), {}
+    )
     return Manifest(table.assign(split=""), out / "manifest.csv", out)

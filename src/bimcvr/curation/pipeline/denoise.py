@@ -13,7 +13,8 @@ class Denoise:
     """A filter and its settings.
 
     Attributes:
-        filter: the name of a SimpleITK filter from image to image, as `CurvatureFlowImageFilter` or `MedianImageFilter`.
+        filter: the name of a SimpleITK filter from image to image, as `CurvatureFlowImageFilter` or
+            `MedianImageFilter`.
         parameters: what it is set to: `{Radius: 1}` calls `SetRadius(1)`.
     """
 
@@ -35,7 +36,9 @@ class Denoise:
 
         kind = getattr(SimpleITK, self.filter, None)
         if not (isinstance(kind, type) and issubclass(kind, SimpleITK.ImageFilter)):
-            raise UserError(f"denoise.filter: SimpleITK has no filter '{self.filter}'. Name one like MedianImageFilter.")
+            raise UserError(
+                f"denoise.filter: SimpleITK has no filter '{self.filter}'. Name one like MedianImageFilter."
+            )
         made = kind()
         for name, value in self.parameters.items():
             setter = getattr(made, f"Set{name}", None)

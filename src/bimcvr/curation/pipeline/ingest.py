@@ -1,6 +1,7 @@
 """Taking in one study: its checksum, the facts of its volume, its denoised copy and its volume on the model's grid.
 
-All of it is kept under what identifies the file, so nothing is done twice: a killed run goes on, and a second one does nothing.
+All of it is kept under what identifies the file, so nothing is done twice: a killed run goes on, and a second one does
+nothing.
 """
 
 import hashlib
@@ -74,7 +75,10 @@ class Taken:
     @staticmethod
     def from_json(record: dict[str, Any]) -> "Taken":
         """Return what `to_json` wrote."""
-        study = record["study"] | {"volume": Path(record["study"]["volume"]), "labels": tuple(record["study"]["labels"])}
+        study = record["study"] | {
+            "volume": Path(record["study"]["volume"]),
+            "labels": tuple(record["study"]["labels"]),
+        }
         return Taken(**record | {"study": SourceStudy(**study)})
 
 

@@ -63,8 +63,10 @@ class Row:
 def rows_of(taken: Sequence[Taken]) -> list[Row]:
     """Begin the rows: each report as its archive has it."""
     studies = (item.study for item in taken)
-    return [Row(item, study.report, study.report, study.language, study.translation, {}, asked=study.report)
-            for item, study in zip(taken, studies, strict=True)]
+    return [
+        Row(item, study.report, study.report, study.language, study.translation, {}, asked=study.report)
+        for item, study in zip(taken, studies, strict=True)
+    ]
 
 
 def anonymise_rows(rows: list[Row], anonymiser: Anonymiser, log: StepLog, jobs: int) -> None:
@@ -80,9 +82,12 @@ def anonymise_rows(rows: list[Row], anonymiser: Anonymiser, log: StepLog, jobs: 
 
 
 def translate_rows(rows: list[Row], translator: Translator | None, cache: TranslationCache, log: StepLog) -> None:
-    """Put an English text in the place of each Spanish one: the archive's own, or the translator's where that has failed.
+    """Put an English text in the place of each Spanish one.
 
-    A translation that fails its checks is not used: the report stays Spanish until a reviewer has accepted or corrected it.
+    The archive's own, or the translator's where that has failed.
+
+    A translation that fails its checks is not used: the report stays Spanish until a reviewer has accepted or corrected
+    it.
     """
     spanish = [row for row in rows if row.language == "es"]
     for row in track(spanish, description="translating", disable=translator is None):
@@ -103,10 +108,18 @@ def translate_rows(rows: list[Row], translator: Translator | None, cache: Transl
                 log.add(row.study_id, "doubtful", f"{len(done.problems)} problems: see the review queue")
 
 
-def label_rows(rows: list[Row], extractor: LabelExtractor | None, verdicts: dict[str, Verdict], log: StepLog, jobs: int) -> None:
+def label_rows(
+    rows: list[Row], extractor: LabelExtractor | None, verdicts: dict[str, Verdict], log: StepLog, jobs: int
+) -> None:
     """Find the labels of each report; a reviewer's go first, and the archive's stand in without extractor or text."""
-    texts = {row.study_id: (row.original, "es") if _NO_TEXT.intersection(row.flags) and row.original != row.report
-             else (row.report, row.language) for row in rows}
+    texts = {
+        row.study_id: (
+            (row.original, "es")
+            if _NO_TEXT.intersection(row.flags) and row.original != row.report
+            else (row.report, row.language)
+        )
+        for row in rows
+    }
     found = _each(_Labelling(extractor), texts.values(), jobs) if extractor else {}
     for row in rows:
         text = texts[row.study_id]

@@ -1,7 +1,9 @@
-"""Going through an archive shard by shard: take a shard in, write down what it held, then delete what is not to be kept.
+"""Going through an archive shard by shard.
 
-What a shard held stands in a file of its own, written whole before anything is deleted. A run that was killed reads it, or takes
-the shard in again from what `intake` kept.
+Take a shard in, write down what it held, then delete what is not to be kept.
+
+What a shard held stands in a file of its own, written whole before anything is deleted. A run that was killed reads it,
+or takes the shard in again from what `intake` kept.
 """
 
 import copy
@@ -80,10 +82,12 @@ class Parts:
 
     def shards(self) -> list[str]:
         """Return the names of the shards that were written down."""
-        return sorted((unquote(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.jsonl")), key=_by_name)
+        return sorted(
+            (unquote(path.stem.removeprefix("shard-")) for path in self.folder.glob("shard-*.jsonl")), key=_by_name
+        )
 
     def faults(self, current: Iterable[SetAside]) -> list[SetAside]:
-        """Return the source's faults, without those that say that a volume is missing which was taken in and deleted since.
+        """Return the source's faults, but not that a volume is missing which was taken in and has been deleted since.
 
         In the place of such a one stands what was said of the same line before the deletion, if anything.
         """
@@ -93,7 +97,9 @@ class Parts:
         taken = {item.study.volume.name for item in self.items() if isinstance(item, Taken)}
         kept = []
         for fault in current:
-            if fault.reason != "missing_file" or not taken.intersection(word.strip(",.;") for word in fault.message.split()):
+            if fault.reason != "missing_file" or not taken.intersection(
+                word.strip(",.;") for word in fault.message.split()
+            ):
                 kept.append(fault)
             elif fault.name in before and before[fault.name].reason != "missing_file":
                 kept.append(before[fault.name])
@@ -111,8 +117,9 @@ def take_in_all(source: Source, recipe: Recipe, parts: Parts, share: Share | Non
         source: the archive.
         recipe: what is made of each volume.
         parts: where to write down what a shard held.
-        share: (i, n) to do the i-th of n shares: of the shards, or of the studies where there are fewer shards than n. A share of
-            studies only fills what `intake` keeps, and deletes nothing: the run without a share writes the shards down.
+        share: (i, n) to do the i-th of n shares: of the shards, or of the studies where there are fewer shards than n.
+            A share of studies only fills what `intake` keeps, and deletes nothing: the run without a share writes the
+            shards down.
         jobs: processes to use; -1 for one a core.
 
     Returns:
@@ -122,13 +129,21 @@ def take_in_all(source: Source, recipe: Recipe, parts: Parts, share: Share | Non
     # those that are deleted count, else the shares would shift while the jobs run
     all_shards = sorted({*shards, *parts.shards()}, key=_by_name)
     by_study = share is not None and len(all_shards) < share[1]
-    mine = shards if share is None or by_study else [name for name in shards if name in all_shards[share[0] - 1 :: share[1]]]
+    mine = (
+        shards
+        if share is None or by_study
+        else [name for name in shards if name in all_shards[share[0] - 1 :: share[1]]]
+    )
     deletes = getattr(source, "keep", "all") != "all"
     if deletes and recipe.size is None:
-        raise UserError("The source deletes its volumes (`keep`), and `cache` is off: nothing would be left to train on. Give the model's "
-                        "grid as cache, like [96, 224, 224], or set the source's keep to all.")
+        raise UserError(
+            "The source deletes its volumes (`keep`), and `cache` is off: nothing would be left to train on. Give the"
+            " model's grid as cache, like [96, 224, 224], or set the source's keep to all."
+        )
     done = 0
-    with Progress(TextColumn("taking in {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+    with Progress(
+        TextColumn("taking in {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    ) as progress:
         task = progress.add_task("", total=0)
         for shard in mine:
             identity = _identity(cast(_Deleting, source), shard, shards, recipe) if deletes else ""
@@ -144,14 +159,17 @@ def take_in_all(source: Source, recipe: Recipe, parts: Parts, share: Share | Non
                 continue
             parts.write(shard, items)
             if deletes:
-                # gone through once more, at no cost, for what the source does at a shard's end; a copy, so that nothing counts twice
+                # gone through once more, at no cost, for what the source does at a shard's end; a copy, so that nothing
+                # counts twice
                 for _ in copy.deepcopy(source).studies([shard]):
                     pass
                 parts.write(shard, items, identity)
     return done
 
 
-def _take_in(found: list[SourceStudy | SetAside], recipe: Recipe, jobs: int, progress: Progress, task: TaskID) -> list[Item]:
+def _take_in(
+    found: list[SourceStudy | SetAside], recipe: Recipe, jobs: int, progress: Progress, task: TaskID
+) -> list[Item]:
     from joblib import Parallel, delayed
 
     studies = [item for item in found if isinstance(item, SourceStudy)]
@@ -174,11 +192,17 @@ def _keeping_all(source: Source) -> Source:
 
 
 def _identity(source: _Deleting, shard: str, shards: list[str], recipe: Recipe) -> str:
-    """Return what tells a shard that has been taken in from a changed one: its archive and all tables, by size and time."""
+    """Return what tells a shard that has been taken in from a changed one.
+
+    Its archive and all tables, by size and time.
+    """
     others = {name for name in shards if name != shard}
     files = [file for file in files_below(source.root, source.work)[0] if not is_volume(file.name)]
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files
-             if not (is_archive(file) and others & {file.name, file.stem})]
+    stats = [
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if not (is_archive(file) and others & {file.name, file.stem})
+    ]
     return json.dumps([recipe.identity, source.keep, stats])
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 from bimcvr.curation.anonymise.anonymiser import Anonymiser
 from bimcvr.curation.audit.facts_cache import Measured
 from bimcvr.curation.labels.extractor import LabelExtractor
-from bimcvr.curation.pipeline.decisions import Checks, SplitStep, decide, flag_rows, refuse_unusable, split_rows, take_in_verdicts
+from bimcvr.curation.pipeline.decisions import (
+    Checks,
+    SplitStep,
+    decide,
+    flag_rows,
+    refuse_unusable,
+    split_rows,
+    take_in_verdicts,
+)
 from bimcvr.curation.pipeline.ingest import Recipe
 from bimcvr.curation.pipeline.rows import Row, anonymise_rows, label_rows, translate_rows
 from bimcvr.curation.pipeline.step_log import StepLog
@@ -39,8 +47,10 @@ class Steps:
 
     def __post_init__(self) -> None:
         if self.translate and self.translate.translator and not self.anonymise:
-            raise UserError("translate.translator without anonymise: reports leave for a translator only without their people. Set "
-                            "anonymise to bimcvr.curation.anonymise.anonymiser.Anonymiser.")
+            raise UserError(
+                "translate.translator without anonymise: reports leave for a translator only without their people. Set "
+                "anonymise to bimcvr.curation.anonymise.anonymiser.Anonymiser."
+            )
 
 
 def run_steps(rows: list[Row], steps: Steps, recipe: Recipe, jobs: int) -> list[Measured | None]:
@@ -49,12 +59,16 @@ def run_steps(rows: list[Row], steps: Steps, recipe: Recipe, jobs: int) -> list[
     Returns:
         The facts of each row's volume.
     """
-    logs = {step: StepLog(step) for step in ("denoise", "anonymise", "translate", "checks", "labels", "review", "split")}
+    logs = {
+        step: StepLog(step) for step in ("denoise", "anonymise", "translate", "checks", "labels", "review", "split")
+    }
     _note_denoised(rows, recipe, logs["denoise"])
     if steps.anonymise:
         anonymise_rows(rows, steps.anonymise, logs["anonymise"], jobs)
     if steps.translate:
-        translate_rows(rows, steps.translate.translator, TranslationCache(recipe.out / "translations"), logs["translate"])
+        translate_rows(
+            rows, steps.translate.translator, TranslationCache(recipe.out / "translations"), logs["translate"]
+        )
     decided: dict[str, Verdict] = {}
     if steps.review:
         asked = {row.study_id: row.asked for row in rows}

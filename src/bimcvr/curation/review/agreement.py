@@ -29,7 +29,9 @@ class Agreement:
 
 
 def agreement(reviews: Iterable[Review]) -> list[Agreement]:
-    """Return the agreement on the decision and on every label that anybody gave, where two people or more answered an item.
+    """Return the agreement on the decision and on every label that anybody gave.
+
+    Where two people or more answered an item.
 
     An item is a question for decisions and a study for labels; a reviewer's last row counts.
     """
@@ -43,15 +45,19 @@ def agreement(reviews: Iterable[Review]) -> list[Agreement]:
     names = sorted({label for answers in given.values() for labels in answers.values() for label in labels})
     found = [_agreement("decision", list(decisions.values()))]
     for name in names:
-        found.append(_agreement(name, [{who: str(name in labels) for who, labels in answers.items()} for answers in given.values()]))
+        found.append(
+            _agreement(
+                name, [{who: str(name in labels) for who, labels in answers.items()} for answers in given.values()]
+            )
+        )
     return [one for one in found if one is not None]
 
 
 def fleiss_kappa(items: Sequence[Sequence[str]]) -> float | None:
     """Return Fleiss' kappa of items with any number of answers each, two or more.
 
-    With the same number for all it is Fleiss' own (Psychological Bulletin 76, 1971, 378-382); otherwise an item's agreement is taken
-    over its own pairs. None where it is undefined.
+    With the same number for all it is Fleiss' own (Psychological Bulletin 76, 1971, 378-382); otherwise an item's
+    agreement is taken over its own pairs. None where it is undefined.
     """
     total = Counter(answer for item in items for answer in item)
     count = sum(total.values())
@@ -63,7 +69,10 @@ def fleiss_kappa(items: Sequence[Sequence[str]]) -> float | None:
 
 
 def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
-    """Return Cohen's kappa of two people's answers to the same items (Educ. Psychol. Meas. 20, 1960, 37-46); None if undefined."""
+    """Return Cohen's kappa of two people's answers to the same items (Educ. Psychol. Meas. 20, 1960, 37-46).
+
+    None if undefined.
+    """
     if not first:
         return None
     observed = sum(one == other for one, other in zip(first, second, strict=True)) / len(first)

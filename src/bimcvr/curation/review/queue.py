@@ -1,8 +1,8 @@
 """The review queue: a CSV file that people edit and that the next run takes in. Nothing of theirs is ever overwritten.
 
-A row asks one question about one study. Who answers fills in `decision` (`accept`, `reject` or `correct`), for `correct` the
-`corrected` text, if wanted the `labels` (`;`-separated, `none` for no finding), and the `reviewer`. Several reviewers of a study are
-several rows: the row is copied.
+A row asks one question about one study. Who answers fills in `decision` (`accept`, `reject` or `correct`), for
+`correct` the `corrected` text, if wanted the `labels` (`;`-separated, `none` for no finding), and the `reviewer`.
+Several reviewers of a study are several rows: the row is copied.
 """
 
 import csv
@@ -110,8 +110,8 @@ def read_reviews(path: Path, known: Collection[str] | None = None) -> list[Revie
         known: the studies that a row may name; None for any.
 
     Raises:
-        UserError: the file cannot be read, or a row names an unknown study, another decision, or leaves out what it needs. The message
-            names file and line.
+        UserError: the file cannot be read, or a row names an unknown study, another decision, or leaves out what it
+            needs. The message names file and line.
     """
     reviews = _reviews(_Table.read(path))
     for review in reviews:
@@ -120,7 +120,9 @@ def read_reviews(path: Path, known: Collection[str] | None = None) -> list[Revie
 
 
 def verdicts(reviews: Iterable[Review], reports: Mapping[str, str]) -> dict[str, Verdict]:
-    """Settle the studies that reviewers have decided on: per question the majority, over the questions the gravest answer.
+    """Settle the studies that reviewers have decided on.
+
+    Per question the majority, over the questions the gravest answer.
 
     Args:
         reviews: the queue.
@@ -145,7 +147,9 @@ def labels_of(verdict: Verdict | None, extracted: Sequence[str], source: str) ->
         extracted: the labels found otherwise.
         source: where those come from.
     """
-    return (verdict.labels, "expert") if verdict is not None and verdict.labels is not None else (tuple(extracted), source)
+    return (
+        (verdict.labels, "expert") if verdict is not None and verdict.labels is not None else (tuple(extracted), source)
+    )
 
 
 def _settle(rows: list[Review]) -> Verdict:
@@ -160,7 +164,9 @@ def _settle(rows: list[Review]) -> Verdict:
     given = list({row.reviewer: row.labels for row in decided if row.labels is not None}.values())
     seen = Counter(label for labels in given for label in labels)
     labels = tuple(sorted(label for label, times in seen.items() if 2 * times > len(given))) if given else None
-    return Verdict(decision, corrected if decision == "correct" else "", labels, tuple(sorted({row.reviewer for row in decided})))
+    return Verdict(
+        decision, corrected if decision == "correct" else "", labels, tuple(sorted({row.reviewer for row in decided}))
+    )
 
 
 def _majority(votes: list[str]) -> str:
@@ -187,8 +193,9 @@ class _Table:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}). In a spreadsheet save it as "
-                            "'CSV UTF-8'.") from error
+            raise UserError(
+                f"{path} is not UTF-8 ({error.reason} at byte {error.start}). In a spreadsheet save it as 'CSV UTF-8'."
+            ) from error
         first = text.partition("\n")[0]
         delimiter = max(",;\t", key=first.count)  # a spreadsheet saves with the separator of its language
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -200,12 +207,23 @@ class _Table:
                     header = [name.strip() for name in cells]
                     missing = [name for name in COLUMNS if name not in header]
                     if missing:
-                        raise UserError(f"{path} has no column {', '.join(missing)}. A review queue has {', '.join(COLUMNS)}.")
+                        raise UserError(
+                            f"{path} has no column {', '.join(missing)}. A review queue has {', '.join(COLUMNS)}."
+                        )
                 elif any(cell.strip() for cell in cells):
                     if len(cells) > len(header):
-                        raise UserError(f"{path}, line {begin}: the row has {len(cells)} cells, the header {len(header)}. Is a separator "
-                                        "or a quotation mark within a cell not quoted?")
-                    rows.append((begin, dict(zip(header, map(_unescaped, [*cells, *[""] * (len(header) - len(cells))]), strict=True))))
+                        raise UserError(
+                            f"{path}, line {begin}: the row has {len(cells)} cells, the header {len(header)}. Is a"
+                            " separator or a quotation mark within a cell not quoted?"
+                        )
+                    rows.append(
+                        (
+                            begin,
+                            dict(
+                                zip(header, map(_unescaped, [*cells, *[""] * (len(header) - len(cells))]), strict=True)
+                            ),
+                        )
+                    )
                 begin = reader.line_num + 1
         except csv.Error as error:
             raise UserError(f"{path}, line {begin}: the row cannot be read: {error}.") from error
@@ -234,8 +252,16 @@ def _reviews(table: _Table) -> list[Review]:
     found = []
     for line, row in table.rows:
         labels = split_list(row["labels"])
-        found.append(Review(Question(row["study_id"].strip(), row["reason"], row["report"]), row["decision"].strip().lower(),
-                            row["corrected"], (labels - {NO_FINDING} if labels else None), row["reviewer"].strip(), line))
+        found.append(
+            Review(
+                Question(row["study_id"].strip(), row["reason"], row["report"]),
+                row["decision"].strip().lower(),
+                row["corrected"],
+                (labels - {NO_FINDING} if labels else None),
+                row["reviewer"].strip(),
+                line,
+            )
+        )
     return found
 
 
@@ -243,15 +269,25 @@ def _check(review: Review, path: Path, known: Collection[str] | None) -> None:
     where = f"{path}, line {review.line}"
     study = review.question.study_id
     if known is not None and study not in known:
-        raise UserError(f"{where}: there is no study '{study}'. Was the study_id changed by hand? It must stand as the run wrote it.")
+        raise UserError(
+            f"{where}: there is no study '{study}'. Was the study_id changed by hand? It must stand as the run"
+            " wrote it."
+        )
     if review.decision not in (*DECISIONS, ""):
-        raise UserError(f"{where}: the decision '{review.decision}' is unknown. Write {', '.join(DECISIONS)}, or leave the cell empty.")
+        raise UserError(
+            f"{where}: the decision '{review.decision}' is unknown. Write {', '.join(DECISIONS)}, or leave the cell"
+            " empty."
+        )
     if not review.decision and (review.corrected.strip() or review.labels is not None):
-        raise UserError(f"{where}: study '{study}' has a corrected text or labels but no decision. Write {', '.join(DECISIONS)}.")
+        raise UserError(
+            f"{where}: study '{study}' has a corrected text or labels but no decision. Write {', '.join(DECISIONS)}."
+        )
     if (review.decision == "correct") != bool(review.corrected.strip()) and review.decision:
         lacks = "no" if review.decision == "correct" else "a"
-        raise UserError(f"{where}: study '{study}' has the decision '{review.decision}' and {lacks} corrected text. `correct` "
-                        "needs one, and the other decisions have none.")
+        raise UserError(
+            f"{where}: study '{study}' has the decision '{review.decision}' and {lacks} corrected text. `correct` "
+            "needs one, and the other decisions have none."
+        )
     if review.decision and not review.reviewer:
         raise UserError(f"{where}: study '{study}' has a decision but no reviewer. Write who decided.")
 

@@ -1,7 +1,9 @@
-"""Raw BIMCV-COVID19+: a MIDS tree `covid19_posi/sub-*/ses-*/mod-rx/*_ct.nii.gz`, unpacked or in tar parts, and its tables.
+"""Raw BIMCV-COVID19+: a MIDS tree `covid19_posi/sub-*/ses-*/mod-rx/*_ct.nii.gz`, unpacked or in tar parts.
 
-A report's key is the session: `ReportID` of the labels tables is the `ses-…` of the file name. Tags lie beside each volume in
-a .json of the same stem; X-rays are .png files in the same folders and are passed over.
+Its tables.
+
+A report's key is the session: `ReportID` of the labels tables is the `ses-…` of the file name. Tags lie beside each
+volume in a .json of the same stem; X-rays are .png files in the same folders and are passed over.
 """
 
 import re
@@ -12,7 +14,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from bimcvr.curation.archives.archives import TAR_SUFFIXES, Keep, Limits, is_archive, listed_members, release, sha1_sums, unpack
+from bimcvr.curation.archives.archives import (
+    TAR_SUFFIXES,
+    Keep,
+    Limits,
+    is_archive,
+    listed_members,
+    release,
+    sha1_sums,
+    unpack,
+)
 from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
 from bimcvr.curation.sources.csv_tables import parse_list, read_table
 from bimcvr.curation.sources.dicom_metadata import age_in_years, columns_of_json
@@ -22,7 +33,8 @@ from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 _TABLES = (".tsv", ".csv")
-# archives with tables only, as `covid19_posi_sessions_tsv.tar.gz`; the parts with volumes are `…subjects…part…` or `…subjects_12.tgz`
+# archives with tables only, as `covid19_posi_sessions_tsv.tar.gz`; the parts with volumes are `…subjects…part…` or
+# `…subjects_12.tgz`
 _TABLE_ARCHIVE = re.compile(r"(head|_tsv|metadata|derivative|subjects)(_iter\w+)?\.t")
 # reasons for which a volume of a part is not taken: the part is then no spare one
 _UNTAKEN = ("ambiguous_name", "no_ids", "missing_file")
@@ -58,8 +70,15 @@ class BimcvCovid19:
         passed_over: how many files were no CT, by suffix (`.png` are X-rays); filled while reading.
     """
 
-    def __init__(self, root: str, report: Literal["labels", "sessions"] = "labels", work: str = "", keep: Keep = "all",
-                 verify: bool = True, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        root: str,
+        report: Literal["labels", "sessions"] = "labels",
+        work: str = "",
+        keep: Keep = "all",
+        verify: bool = True,
+        limits: Limits | None = None,
+    ) -> None:
         self.root = Path(root)
         self.report = report
         self.work = Path(work) if work else self.root / "unpacked"
@@ -87,7 +106,9 @@ class BimcvCovid19:
         files, aside = files_below(self.root, self.work)
         tables = self._tables(files)
         seen: set[str] = set()
-        checksums = {name: sha1 for file in files if file.name.lower() == "sha1sum.txt" for name, sha1 in sha1_sums(file).items()}
+        checksums = {
+            name: sha1 for file in files if file.name.lower() == "sha1sum.txt" for name, sha1 in sha1_sums(file).items()
+        }
         if shards is None:
             yield from [*aside, *tables.aside]
         if shards is None or "" in shards:
@@ -103,8 +124,12 @@ class BimcvCovid19:
             _take_tables(found, own)
             known = {item.name.partition(": ")[2] for item in unpacked.aside}
             whole = not unpacked.aside
-            for item in chain(unpacked.aside, own.aside, _lacking(part, unpacked.folder, known),
-                              self._read_tree(found, unpacked.folder, part.name, own, seen)):
+            for item in chain(
+                unpacked.aside,
+                own.aside,
+                _lacking(part, unpacked.folder, known),
+                self._read_tree(found, unpacked.folder, part.name, own, seen),
+            ):
                 whole = whole and not (isinstance(item, SetAside) and item.reason in _UNTAKEN)
                 yield item
             release(part, unpacked.folder, self.keep, whole)
@@ -114,12 +139,18 @@ class BimcvCovid19:
         files, aside = files_below(self.root, self.work)
         return [*aside, *self._tables(files).aside]
 
-    def _read_tree(self, files: list[Path], root: Path, shard: str, tables: _Tables, seen: set[str]) -> Iterator[SourceStudy | SetAside]:
+    def _read_tree(
+        self, files: list[Path], root: Path, shard: str, tables: _Tables, seen: set[str]
+    ) -> Iterator[SourceStudy | SetAside]:
         there = {file.name for file in files}
         for file in files:
             name = file.name
             if is_volume(name) and stem_of(name).endswith("_ct") and name in seen:
-                yield SetAside(str(file.relative_to(root)), "ambiguous_name", f"{file} has a name that another volume has. Keep one.")
+                yield SetAside(
+                    str(file.relative_to(root)),
+                    "ambiguous_name",
+                    f"{file} has a name that another volume has. Keep one.",
+                )
             elif is_volume(name) and stem_of(name).endswith("_ct"):
                 seen.add(name)
                 yield from self._study(file, root, shard, tables, stem_of(name) + ".json" in there)
@@ -128,11 +159,17 @@ class BimcvCovid19:
             elif not (_is_wanted(name) or is_archive(file) or name.endswith(".txt")):
                 self.passed_over[file.suffix] += 1
 
-    def _study(self, file: Path, root: Path, shard: str, tables: _Tables, has_tags: bool) -> Iterator[SourceStudy | SetAside]:
+    def _study(
+        self, file: Path, root: Path, shard: str, tables: _Tables, has_tags: bool
+    ) -> Iterator[SourceStudy | SetAside]:
         name = stem_of(file.name)
         patient, session = ids_of(file.name)
         if not session:
-            yield SetAside(file.name, "no_ids", f"{file} does not name its subject and session (sub-…_ses-…), so no report can be found.")
+            yield SetAside(
+                file.name,
+                "no_ids",
+                f"{file} does not name its subject and session (sub-…_ses-…), so no report can be found.",
+            )
             return
         row = tables.reports.get(session, {})
         columns = {"file_patient_id": patient, "file_report_id": session, **tables.people.get(patient, {})}
@@ -150,8 +187,15 @@ class BimcvCovid19:
         texts = {"labels": _text_of(row.get("Report", "")), "sessions": tables.evaluations.get(session, "")}
         report = texts[self.report] or texts["sessions" if self.report == "labels" else "labels"]
         yield SourceStudy(
-            study_id=name, volume=file, report=report, language="es", patient_id=row.get("PatientID", "").strip() or patient,
-            report_id=session, shard=shard, labels=labels, columns={column: text for column, text in columns.items() if text},
+            study_id=name,
+            volume=file,
+            report=report,
+            language="es",
+            patient_id=row.get("PatientID", "").strip() or patient,
+            report_id=session,
+            shard=shard,
+            labels=labels,
+            columns={column: text for column, text in columns.items() if text},
         )
         yield from [*faults, *unread]
 
@@ -201,7 +245,8 @@ def _read_people(path: Path, tables: _Tables) -> None:
     for _, cells in table.rows:
         sex = cells.get("gender", "").strip()
         tables.people[cells.get("participant", "").strip()] = {
-            "sex": sex if sex in ("F", "M") else "", "age": age_in_years(cells.get("age", "")),
+            "sex": sex if sex in ("F", "M") else "",
+            "age": age_in_years(cells.get("age", "")),
         }
 
 
@@ -214,7 +259,9 @@ def _read_sessions(path: Path, tables: _Tables) -> None:
             text = "\n".join(parse_list(cells.get("medical_evaluation", "")))
         except ValueError as error:
             here = f"{path.name}: line {line}"
-            tables.aside.append(SetAside(here, "unreadable_list", f"{here}, medical_evaluation: {error}. The text was left out."))
+            tables.aside.append(
+                SetAside(here, "unreadable_list", f"{here}, medical_evaluation: {error}. The text was left out.")
+            )
             continue
         if session and text:
             tables.evaluations[session] = text
@@ -227,9 +274,13 @@ def _read_reports(path: Path, tables: _Tables) -> None:
         session = cells.get("ReportID", "").strip()
         here = f"{path.name}: line {line}"
         if not session:
-            tables.aside.append(SetAside(here, "no_key", f"{here} has no ReportID, so its report belongs to no session."))
+            tables.aside.append(
+                SetAside(here, "no_key", f"{here} has no ReportID, so its report belongs to no session.")
+            )
         elif session in tables.reports and tables.reports[session] != cells:
-            tables.aside.append(SetAside(here, "duplicate_row", f"{here}: {session} has another report already; the first was taken."))
+            tables.aside.append(
+                SetAside(here, "duplicate_row", f"{here}: {session} has another report already; the first was taken.")
+            )
         else:
             tables.reports[session] = cells
 
@@ -240,7 +291,11 @@ def _read_tags(file: Path, columns: dict[str, str]) -> list[SetAside]:
         # the tables' age and sex hold for the patient, the tags' for the examination
         columns.update(columns_of_json(path))
     except (ValueError, RecursionError) as error:
-        return [SetAside(path.name, "unreadable_tags", f"{path} cannot be read ({type(error).__name__}). Its columns stay empty.")]
+        return [
+            SetAside(
+                path.name, "unreadable_tags", f"{path} cannot be read ({type(error).__name__}). Its columns stay empty."
+            )
+        ]
     return []
 
 
@@ -260,14 +315,29 @@ def _unmet_scans(path: Path, there: set[str]) -> Iterator[SetAside]:
         for cell in cells.values():
             name = cell.strip().rsplit("/", 1)[-1]
             if is_volume(name) and stem_of(name).endswith("_ct") and name not in there:
-                yield SetAside(name, "missing_file", f"{path.name} lists {name}, which is not there. Fetch its part again.")
+                yield SetAside(
+                    name, "missing_file", f"{path.name} lists {name}, which is not there. Fetch its part again."
+                )
 
 
 def _lacking(part: Path, folder: Path, known: set[str]) -> Iterator[SetAside]:
     """Yield what the part's listing (`….tar-tvf.txt`) promises and the part did not give."""
-    listing = next((path for path in (part.with_name(part.name + ".tar-tvf.txt"), part.with_name(part.name.split(".")[0] + ".tar-tvf.txt"))
-                    if path.is_file()), None)
+    listing = next(
+        (
+            path
+            for path in (
+                part.with_name(part.name + ".tar-tvf.txt"),
+                part.with_name(part.name.split(".")[0] + ".tar-tvf.txt"),
+            )
+            if path.is_file()
+        ),
+        None,
+    )
     for name, size in listed_members(listing) if listing else ():
         target = folder / name
         if _is_wanted(name) and name not in known and not (target.is_file() and target.stat().st_size == size):
-            yield SetAside(f"{part.name}: {name}", "missing_file", f"{part.name} lacks {name}, which its listing has. Fetch it again.")
+            yield SetAside(
+                f"{part.name}: {name}",
+                "missing_file",
+                f"{part.name} lacks {name}, which its listing has. Fetch it again.",
+            )

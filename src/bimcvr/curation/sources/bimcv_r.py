@@ -1,7 +1,7 @@
 """The released BIMCV-R: zip shards or unpacked folders `CT*/ct/*.nii.gz`, and `meta/*.csv` with reports and labels.
 
-The tables' paths are those of the authors' machine (`/raid/…`); as their own loader does, a row is joined with the file of the
-same base name. Columns as in the release's `BIMCV_meta.csv`.
+The tables' paths are those of the authors' machine (`/raid/…`); as their own loader does, a row is joined with the file
+of the same base name. Columns as in the release's `BIMCV_meta.csv`.
 """
 
 import zipfile
@@ -46,7 +46,9 @@ class BimcvR:
         passed_over: how many files were no part of the layout, by suffix; filled while reading.
     """
 
-    def __init__(self, root: str, table: str = "", work: str = "", keep: Keep = "all", limits: Limits | None = None) -> None:
+    def __init__(
+        self, root: str, table: str = "", work: str = "", keep: Keep = "all", limits: Limits | None = None
+    ) -> None:
         self.root = Path(root)
         self.table = table
         self.work = Path(work) if work else self.root / "unpacked"
@@ -54,7 +56,10 @@ class BimcvR:
         self.limits = limits or Limits()
         self.passed_over: Counter[str] = Counter()
         if not self.root.is_dir():
-            raise UserError(f"There is no folder {self.root}. Give the folder with BIMCV-R's zips, or with its CT* and meta folders.")
+            raise UserError(
+                f"There is no folder {self.root}. Give the folder with BIMCV-R's zips, or with its CT* and meta"
+                " folders."
+            )
 
     def shards(self) -> list[str]:
         """Return the names of the shards, in order; without shards, one empty name."""
@@ -63,7 +68,8 @@ class BimcvR:
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the studies, shard by shard and within a shard in the table's order.
 
-        A shard's files are there until the first study of the next is asked for; what then happens to them, `keep` says.
+        A shard's files are there until the first study of the next is asked for; what then happens to them, `keep`
+        says.
 
         Args:
             shards: read only these; what concerns no shard (the table's own faults) is then left out.
@@ -85,8 +91,12 @@ class BimcvR:
         rows: dict[str, list[Row]] = defaultdict(list)
         return places, rows, [*aside, *table.aside, *self._assign(table, places, rows)]
 
-    def _read_shard(self, shard: str, rows: list[Row], places: dict[str, list[_Place]]) -> Iterator[SourceStudy | SetAside]:
-        archives = sorted({place.archive for found in places.values() for place in found if place.shard == shard and place.archive})
+    def _read_shard(
+        self, shard: str, rows: list[Row], places: dict[str, list[_Place]]
+    ) -> Iterator[SourceStudy | SetAside]:
+        archives = sorted(
+            {place.archive for found in places.values() for place in found if place.shard == shard and place.archive}
+        )
         if not archives:
             for row in rows:
                 place = places[_base_name(row[1])][0]
@@ -117,10 +127,16 @@ class BimcvR:
             elif name in taken:
                 yield SetAside(here, "duplicate_row", f"{here} names {name}, which line {taken[name]} has already.")
             elif not found:
-                yield SetAside(here, "missing_file", f"{here} names {name}, which is not below {self.root}. Fetch its shard.")
+                yield SetAside(
+                    here, "missing_file", f"{here} names {name}, which is not below {self.root}. Fetch its shard."
+                )
             elif len(found) > 1:
                 where = ", ".join(place.path for place in found[:3])
-                yield SetAside(here, "ambiguous_name", f"{here} names {name}, which is there {len(found)} times ({where}). Keep one.")
+                yield SetAside(
+                    here,
+                    "ambiguous_name",
+                    f"{here} names {name}, which is there {len(found)} times ({where}). Keep one.",
+                )
             else:
                 taken[name] = line
                 rows[found[0].shard].append((line, cells))
@@ -138,9 +154,13 @@ class BimcvR:
         for archive in (file for file in files if is_archive(file)):
             try:
                 with zipfile.ZipFile(archive) as packed:
-                    members = [(item.filename, item.file_size) for item in packed.infolist() if is_volume(item.filename)]
+                    members = [
+                        (item.filename, item.file_size) for item in packed.infolist() if is_volume(item.filename)
+                    ]
             except (zipfile.BadZipFile, OSError, ValueError) as error:
-                aside.append(SetAside(archive.name, "bad_zip", f"{archive} is no readable zip ({error}). Fetch it again."))
+                aside.append(
+                    SetAside(archive.name, "bad_zip", f"{archive} is no readable zip ({error}). Fetch it again.")
+                )
                 continue
             for path, size in members:
                 # somebody has unpacked it beside the archive
@@ -166,9 +186,13 @@ class BimcvR:
                 if file.name == name:
                     table = read_table(file)
                     return replace(table, aside=(*aside, *table.aside))
-        names = ", ".join([*sorted({file.name for file in tables}), *(item.message for item in aside)]) or "no table at all"
-        raise UserError(f"{self.root} has no table {self.table or ' or '.join(TABLES)}; it has {names}. Put it there, or name another one "
-                        "with `table`.")
+        names = (
+            ", ".join([*sorted({file.name for file in tables}), *(item.message for item in aside)]) or "no table at all"
+        )
+        raise UserError(
+            f"{self.root} has no table {self.table or ' or '.join(TABLES)}; it has {names}. Put it there, or name"
+            " another one with `table`."
+        )
 
 
 def _study(row: Row, volume: Path, shard: str) -> Iterator[SourceStudy | SetAside]:
@@ -179,13 +203,21 @@ def _study(row: Row, volume: Path, shard: str) -> Iterator[SourceStudy | SetAsid
     columns = {"table_line": str(line), "file_patient_id": patient, "file_report_id": session}
     cohort = [cells.get(column, "") for column in _PATHS]
     if any(cohort):
-        columns["cohort"] = "negative" if any("negative" in path.lower() or "covid19_neg" in path for path in cohort) else "positive"
+        columns["cohort"] = (
+            "negative" if any("negative" in path.lower() or "covid19_neg" in path for path in cohort) else "positive"
+        )
     labels, further, faults = read_label_columns(name, cells)
     columns |= further
     yield SourceStudy(
-        study_id=name, volume=volume, report=spanish or english, language="es" if spanish else "en",
-        patient_id=cells.get("PatientID", "").strip() or patient, report_id=cells.get("ReportID", "").strip() or session, shard=shard,
-        labels=labels, translation=english if spanish else "",
+        study_id=name,
+        volume=volume,
+        report=spanish or english,
+        language="es" if spanish else "en",
+        patient_id=cells.get("PatientID", "").strip() or patient,
+        report_id=cells.get("ReportID", "").strip() or session,
+        shard=shard,
+        labels=labels,
+        translation=english if spanish else "",
         columns={column: text for column, text in columns.items() if text},
     )
     yield from faults

@@ -51,7 +51,9 @@ def read_table(path: Path, required: Sequence[str] = ()) -> Table:
     table = _read(path)
     lacking = [name for name in required if name not in table.columns]
     if lacking and table.columns:
-        raise UserError(f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}. Rename or add it.")
+        raise UserError(
+            f"{path} has no column {', '.join(lacking)}; it has {', '.join(table.columns)}. Rename or add it."
+        )
     return table
 
 
@@ -63,7 +65,13 @@ def _read(path: Path) -> Table:
         return Table(path, (), (), (SetAside(path.name, "unreadable_table", f"{path} {why}. Fetch it again."),))
     aside = []
     if encoding:
-        aside.append(SetAside(path.name, "encoding", f"{path} is not UTF-8; it was read as {encoding}. See whether its accents are right."))
+        aside.append(
+            SetAside(
+                path.name,
+                "encoding",
+                f"{path} is not UTF-8; it was read as {encoding}. See whether its accents are right.",
+            )
+        )
     csv.field_size_limit(_LONGEST_CELL)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
     rows: list[tuple[int, dict[str, str]]] = []
@@ -82,8 +90,13 @@ def _read(path: Path) -> Table:
                     rows.append((line, dict(zip(columns, cells, strict=True))))
             line = reader.line_num + 1
     except csv.Error as error:
-        aside.append(SetAside(f"{path.name}: line {line}", "unreadable_row",
-                              f"{path} cannot be read from line {line} on ({error}). Look for a quotation mark that is not closed."))
+        aside.append(
+            SetAside(
+                f"{path.name}: line {line}",
+                "unreadable_row",
+                f"{path} cannot be read from line {line} on ({error}). Look for a quotation mark that is not closed.",
+            )
+        )
     return Table(path, columns, tuple(rows), tuple(aside))
 
 
@@ -149,7 +162,10 @@ def _decode(raw: bytes) -> tuple[str, str]:
 
 def _row_fault(columns: tuple[str, ...], cells: list[str]) -> tuple[str, str] | None:
     if len(cells) != len(columns):
-        return "unreadable_row", f"has {len(cells)} cells; the header has {len(columns)}. Look for a missing or stray separator."
+        return (
+            "unreadable_row",
+            f"has {len(cells)} cells; the header has {len(columns)}. Look for a missing or stray separator.",
+        )
     formula = next((name for name, cell in zip(columns, cells, strict=True) if _FORMULA.match(cell)), None)
     if formula is not None:
         return "formula", f"has a spreadsheet formula in column '{formula}'. Put the text itself there."

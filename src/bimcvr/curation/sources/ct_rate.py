@@ -1,9 +1,10 @@
 """CT-RATE: `train/train_1/train_1_a/train_1_a_1.nii.gz`, and CSV files keyed by `VolumeName`.
 
-A scan (`train_1_a`) has one report and one volume a reconstruction (`…_1`, `…_2`). The release's first version has NIfTI files
-without spacing, orientation or rescale: those stand in the metadata table alone; its second has them in the files, and the table's
-rescale must then not be applied again. So what the table states goes into columns (`stated_spacing`, `rescale_slope`, …), and
-`header_spacing` says whether the file's own agrees: `agrees`, `differs` or `blank`. Nothing is repaired here.
+A scan (`train_1_a`) has one report and one volume a reconstruction (`…_1`, `…_2`). The release's first version has
+NIfTI files without spacing, orientation or rescale: those stand in the metadata table alone; its second has them in the
+files, and the table's rescale must then not be applied again. So what the table states goes into columns
+(`stated_spacing`, `rescale_slope`, …), and `header_spacing` says whether the file's own agrees: `agrees`, `differs` or
+`blank`. Nothing is repaired here.
 """
 
 import re
@@ -31,8 +32,9 @@ class CtRate(Unsharded):
     """Reads CT-RATE.
 
     Args:
-        root: the folder with `train` and `valid` and, anywhere below, the CSV files of reports, labels and metadata: they are told by
-            their columns. Of a volume that is there twice, the one below `train_fixed` or `valid_fixed` (the second version) is taken.
+        root: the folder with `train` and `valid` and, anywhere below, the CSV files of reports, labels and metadata:
+            they are told by their columns. Of a volume that is there twice, the one below `train_fixed` or
+            `valid_fixed` (the second version) is taken.
 
     Attributes:
         passed_over: how many volumes of the first version had a second; filled while reading.
@@ -42,7 +44,9 @@ class CtRate(Unsharded):
         self.root = Path(root)
         self.passed_over: Counter[str] = Counter()
         if not self.root.is_dir():
-            raise UserError(f"There is no folder {self.root}. Give CT-RATE's folder, the one with `train` and `valid` in it.")
+            raise UserError(
+                f"There is no folder {self.root}. Give CT-RATE's folder, the one with `train` and `valid` in it."
+            )
 
     def _read(self) -> Iterator[SourceStudy | SetAside]:
         """Yield the volumes that are there, in the order of their paths, and the reports whose volume is not."""
@@ -54,7 +58,9 @@ class CtRate(Unsharded):
         metadata = _by_volume(table for table in tables if "ZSpacing" in table.columns)
         yield from (item for table in tables for item in table.aside)
         if not reports:
-            raise UserError(f"{self.root} has no table of reports (a CSV file with {KEY} and {', '.join(SECTIONS)}). Put it there.")
+            raise UserError(
+                f"{self.root} has no table of reports (a CSV file with {KEY} and {', '.join(SECTIONS)}). Put it there."
+            )
         fixed = {file.name for file in files if _is_fixed(file)}
         seen: dict[str, Path] = {}
         for file in files:
@@ -64,7 +70,11 @@ class CtRate(Unsharded):
             if name in fixed and not _is_fixed(file):
                 self.passed_over["superseded"] += 1
             elif name in seen:
-                yield SetAside(str(file.relative_to(self.root)), "ambiguous_name", f"{file} has the name of {seen[name]}. Remove one.")
+                yield SetAside(
+                    str(file.relative_to(self.root)),
+                    "ambiguous_name",
+                    f"{file} has the name of {seen[name]}. Remove one.",
+                )
             elif name not in reports:
                 yield SetAside(name, "no_row", f"{file} has no row in the reports' table, so no report.")
             else:
@@ -86,9 +96,14 @@ def _study(file: Path, report: dict[str, str], labels: dict[str, str], metadata:
     if match:
         columns["archive_split"] = _SPLITS[match[2]]
     return SourceStudy(
-        study_id=name, volume=file, report="\n".join(text for text in sections if text.lower() not in _NOT_GIVEN), language="en",
-        patient_id=match[1] if match else "", report_id=f"{match[1]}_{match[3]}" if match else "",
-        labels=tuple(label.lower() for label, value in labels.items() if value.strip() in ("1", "1.0")), columns=columns,
+        study_id=name,
+        volume=file,
+        report="\n".join(text for text in sections if text.lower() not in _NOT_GIVEN),
+        language="en",
+        patient_id=match[1] if match else "",
+        report_id=f"{match[1]}_{match[3]}" if match else "",
+        labels=tuple(label.lower() for label, value in labels.items() if value.strip() in ("1", "1.0")),
+        columns=columns,
     )
 
 
@@ -97,21 +112,31 @@ def _is_fixed(file: Path) -> bool:
 
 
 def _by_volume(tables: Iterator[Table]) -> dict[str, dict[str, str]]:
-    return {cells[KEY].strip(): {name: cell for name, cell in cells.items() if name != KEY} for table in tables
-            for _, cells in table.rows if KEY in table.columns}
+    return {
+        cells[KEY].strip(): {name: cell for name, cell in cells.items() if name != KEY}
+        for table in tables
+        for _, cells in table.rows
+        if KEY in table.columns
+    }
 
 
 def _is_labels(table: Table) -> bool:
     """Tell a table of one 0 or 1 a disease."""
     others = [name for name in table.columns if name != KEY]
     first = [cells for _, cells in table.rows[:5]]
-    return KEY in table.columns and len(others) > 1 and bool(first) and all(row[name].strip() in ("0", "1", "0.0", "1.0") for row in first
-                                                                             for name in others)
+    return (
+        KEY in table.columns
+        and len(others) > 1
+        and bool(first)
+        and all(row[name].strip() in ("0", "1", "0.0", "1.0") for row in first for name in others)
+    )
 
 
 def _stated_spacing(metadata: dict[str, str]) -> tuple[float, ...]:
     """Return the table's mm along x, y and z; empty if it does not say."""
-    numbers = re.findall(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", metadata.get("XYSpacing", "") + " " + metadata.get("ZSpacing", ""))
+    numbers = re.findall(
+        r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", metadata.get("XYSpacing", "") + " " + metadata.get("ZSpacing", "")
+    )
     return tuple(float(number) for number in numbers) if len(numbers) == 3 else ()
 
 

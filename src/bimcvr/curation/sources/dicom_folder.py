@@ -1,7 +1,7 @@
 """A folder of DICOM studies and a table that gives each its report; the series are found by their headers.
 
-The table has one row a study: `folder` (relative to the root; all series below it share the report) and `report`; further columns as
-in a manifest. Localisers, other modalities and single images are set aside with the reason.
+The table has one row a study: `folder` (relative to the root; all series below it share the report) and `report`;
+further columns as in a manifest. Localisers, other modalities and single images are set aside with the reason.
 """
 
 import os
@@ -31,8 +31,8 @@ class DicomFolder(Unsharded):
     Args:
         root: the folder with one folder a study.
         table: the CSV or TSV file with their reports.
-        work: where series that share a folder are given one each (by hard links, or copies on another disk); `series` beside the root
-            if empty.
+        work: where series that share a folder are given one each (by hard links, or copies on another disk); `series`
+            beside the root if empty.
     """
 
     def __init__(self, root: str, table: str, work: str = "") -> None:
@@ -70,8 +70,12 @@ class DicomFolder(Unsharded):
         files, aside = files_below(folder)
         yield from aside
         series, unreadable = _series_of(files)
-        yield from (SetAside(f"{name}: {file.relative_to(folder)}", "unreadable", f"{file} is no readable DICOM. Fetch it again.")
-                    for file in unreadable)
+        yield from (
+            SetAside(
+                f"{name}: {file.relative_to(folder)}", "unreadable", f"{file} is no readable DICOM. Fetch it again."
+            )
+            for file in unreadable
+        )
         if not series:
             yield SetAside(name, "no_dicom", f"{folder} holds no DICOM file.")
         labels = _labels_of(series)
@@ -89,9 +93,14 @@ class DicomFolder(Unsharded):
             volume = members[0].parent if alone else self._gather(f"{study_id}-{number + 1}", members)
             extra = {column: cell.strip() for column, cell in cells.items() if column not in _KNOWN and cell.strip()}
             yield SourceStudy(
-                study_id=study_id, volume=volume, report=cells["report"].strip(), language=cells.get("language", "").strip(),
-                patient_id=cells.get("patient_id", "").strip(), report_id=cells.get("report_id", "").strip() or name,
-                labels=tuple(sorted(split_list(cells.get("labels", "")))), translation=cells.get("translation", "").strip(),
+                study_id=study_id,
+                volume=volume,
+                report=cells["report"].strip(),
+                language=cells.get("language", "").strip(),
+                patient_id=cells.get("patient_id", "").strip(),
+                report_id=cells.get("report_id", "").strip() or name,
+                labels=tuple(sorted(split_list(cells.get("labels", "")))),
+                translation=cells.get("translation", "").strip(),
                 columns=columns_of_header(header) | extra,
             )
         if series and not sound:
@@ -138,7 +147,10 @@ def _series_of(files: list[Path]) -> tuple[list[tuple[Any, list[Path]]], list[Pa
 def _labels_of(series: list[tuple[Any, list[Path]]]) -> list[str]:
     """Name each series by its number, or by its place where the number is absent or not its own."""
     numbers = [str(header.get("SeriesNumber") or "") for header, _ in series]
-    return [f"series-{number}" if number and numbers.count(number) == 1 else f"series-{place}x" for place, number in enumerate(numbers, 1)]
+    return [
+        f"series-{number}" if number and numbers.count(number) == 1 else f"series-{place}x"
+        for place, number in enumerate(numbers, 1)
+    ]
 
 
 def _is_localizer(header: Any) -> bool:

@@ -1,7 +1,10 @@
-"""Which facts of a DICOM header go into the manifest: a fixed list of tags about scanner and protocol, none about a person.
+"""Which facts of a DICOM header go into the manifest.
 
-Free text (series description, protocol name, comments), dates, institutions, stations and every identifier stay out: they
-can name people. Age and sex are kept, and ages over 89 years are one group, as HIPAA's safe harbour has it (45 CFR 164.514).
+A fixed list of tags about scanner and protocol, none about a person.
+
+Free text (series description, protocol name, comments), dates, institutions, stations and every identifier stay out:
+they can name people. Age and sex are kept, and ages over 89 years are one group, as HIPAA's safe harbour has it (45 CFR
+164.514).
 """
 
 import json

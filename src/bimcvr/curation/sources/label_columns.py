@@ -27,7 +27,8 @@ def read_label_columns(name: str, row: dict[str, str]) -> tuple[tuple[str, ...],
         row: the cells by column; absent columns are empty.
 
     Returns:
-        The labels without repetition, further columns for the manifest, and the cells that are no list: those stay empty.
+        The labels without repetition, further columns for the manifest, and the cells that are no list: those stay
+        empty.
     """
     labels: list[str] = []
     columns: dict[str, str] = {}
@@ -43,5 +44,11 @@ def read_label_columns(name: str, row: dict[str, str]) -> tuple[tuple[str, ...],
                 target, read = _COLUMNS[column]
                 columns[target] = read(cell)
         except ValueError as error:
-            faults.append(SetAside(f"{name}: {column}", "unreadable_list", f"{name}, column {column}: {error}. The cell was left empty."))
+            faults.append(
+                SetAside(
+                    f"{name}: {column}",
+                    "unreadable_list",
+                    f"{name}, column {column}: {error}. The cell was left empty.",
+                )
+            )
     return tuple(dict.fromkeys(labels)), columns, faults

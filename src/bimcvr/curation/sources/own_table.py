@@ -18,8 +18,8 @@ class ThreeColumnTable(Unsharded):
     """Reads a CSV or TSV file with one row a volume.
 
     Args:
-        table: the file. Columns beyond study_id, volume, report: language, patient_id, report_id, shard, labels (`;`-separated) and
-            translation are taken as such, all others as further columns.
+        table: the file. Columns beyond study_id, volume, report: language, patient_id, report_id, shard, labels
+            (`;`-separated) and translation are taken as such, all others as further columns.
         root: the folder that `volume` is relative to; the table's own if empty.
     """
 
@@ -43,16 +43,25 @@ class ThreeColumnTable(Unsharded):
         if not study_id or not cells["volume"].strip():
             return SetAside(here, "unreadable_row", f"{here} has no study_id or no volume. Fill it in.")
         if study_id in seen:
-            return SetAside(here, "duplicate_row", f"{here}: the study_id {study_id} stands in line {seen[study_id]} already.")
+            return SetAside(
+                here, "duplicate_row", f"{here}: the study_id {study_id} stands in line {seen[study_id]} already."
+            )
         if not is_inside(volume, self.root):
             return SetAside(study_id, "outside_root", f"{here} names {volume}, which is outside the root {self.root}.")
         if not volume.exists():
-            return SetAside(study_id, "missing_file", f"{here} names {volume}, which is not there. Correct it, or name `root`.")
+            return SetAside(
+                study_id, "missing_file", f"{here} names {volume}, which is not there. Correct it, or name `root`."
+            )
         seen[study_id] = line
         return SourceStudy(
-            study_id=study_id, volume=volume, report=cells["report"].strip(), language=cells.get("language", "").strip(),
-            patient_id=cells.get("patient_id", "").strip(), report_id=cells.get("report_id", "").strip(),
+            study_id=study_id,
+            volume=volume,
+            report=cells["report"].strip(),
+            language=cells.get("language", "").strip(),
+            patient_id=cells.get("patient_id", "").strip(),
+            report_id=cells.get("report_id", "").strip(),
             shard=cells.get("shard", "").strip(),
-            labels=tuple(sorted(split_list(cells.get("labels", "")))), translation=cells.get("translation", "").strip(),
+            labels=tuple(sorted(split_list(cells.get("labels", "")))),
+            translation=cells.get("translation", "").strip(),
             columns={name: cell.strip() for name, cell in cells.items() if name not in _KNOWN and cell.strip()},
         )

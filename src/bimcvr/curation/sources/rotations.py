@@ -1,9 +1,10 @@
 """The rotation tables that others made of BIMCV-COVID19+ (`*-ct-rotate-transforms.csv`: series_id, transform_type).
 
-Each type is a change of the stored array's axes (rilshok/BIMCV-COVID-19-interface, postprocessing.py), made without a look
-at the header: the tables' author reads voxels and spacing only. In which orientation the result lies they do not say, and
-later versions of that code leave the positive cohort's table out. So a rotation is evidence, not an instruction: where the
-header already names the same change of axes, it is right and nothing is to be done; else the two contradict each other.
+Each type is a change of the stored array's axes (rilshok/BIMCV-COVID-19-interface, postprocessing.py), made without a
+look at the header: the tables' author reads voxels and spacing only. In which orientation the result lies they do not
+say, and later versions of that code leave the positive cohort's table out. So a rotation is evidence, not an
+instruction: where the header already names the same change of axes, it is right and nothing is to be done; else the two
+contradict each other.
 """
 
 import re
@@ -17,7 +18,12 @@ from bimcvr.curation.study import SetAside
 
 # type: for each axis of the result, the stored axis (of x, y, z) that it was; type_0 changes nothing
 ORDER: dict[str, tuple[int, int, int]] = {
-    "type_0": (0, 1, 2), "type_1": (2, 0, 1), "type_2": (0, 2, 1), "type_3": (1, 0, 2), "type_4": (0, 2, 1), "type_5": (1, 0, 2),
+    "type_0": (0, 1, 2),
+    "type_1": (2, 0, 1),
+    "type_2": (0, 2, 1),
+    "type_3": (1, 0, 2),
+    "type_4": (0, 2, 1),
+    "type_5": (1, 0, 2),
 }
 PATTERN = re.compile(r".*ct-rotate-transforms\.csv")
 
@@ -35,7 +41,11 @@ def read_rotations(tables: Sequence[Path]) -> tuple[dict[str, str], list[SetAsid
                 rotations[series] = kind
             else:
                 here = f"{path.name}: line {line}"
-                aside.append(SetAside(here, "unknown_rotation", f"{here} names no series, or none of the types {', '.join(ORDER)}."))
+                aside.append(
+                    SetAside(
+                        here, "unknown_rotation", f"{here} names no series, or none of the types {', '.join(ORDER)}."
+                    )
+                )
     return rotations, aside
 
 

@@ -36,7 +36,10 @@ def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), s
         panel.set_axis_off()
     for place, row in enumerate(chosen):
         _draw_sample(panels[place // 2, 4 * (place % 2) : 4 * (place % 2) + 4], manifest, row)
-    title = _kind(manifest.is_phantom, manifest.has_patients) + "Samples: axial, coronal, sagittal; the patient's right is on the left"
+    title = (
+        _kind(manifest.is_phantom, manifest.has_patients)
+        + "Samples: axial, coronal, sagittal; the patient's right is on the left"
+    )
     figure.suptitle(title, fontsize=10, y=0.995)
     _save(figure, path)
 
@@ -51,8 +54,13 @@ def choose_samples(manifest: Manifest, studies: int, unread: Collection[int] = (
     chosen: list[int] = []
     shown: set[str] = set()
     while left and len(chosen) < studies:
-        best = max(left, key=lambda row: (
-            not flags[row], len(split_list(labels[row]) - shown) - 0.4 * len(split_list(labels[row]) & shown)))
+        best = max(
+            left,
+            key=lambda row: (
+                not flags[row],
+                len(split_list(labels[row]) - shown) - 0.4 * len(split_list(labels[row]) & shown),
+            ),
+        )
         chosen.append(best)
         shown |= split_list(labels[best])
         left = [row for row in left if row != best and (not patients[row] or patients[row] != patients[best])]
@@ -77,7 +85,9 @@ def draw_words(numbers: "Statistics", path: Path, bars: int = 25) -> None:
     left.set_title("Word frequency", fontsize=10)
     right.set_title("Word cloud", fontsize=10)
     draw_cloud(right, numbers.words[:90])
-    figure.suptitle(_kind(numbers.phantom, numbers.has_patients) + "Words of the reports, stop words and numbers aside", fontsize=10)
+    figure.suptitle(
+        _kind(numbers.phantom, numbers.has_patients) + "Words of the reports, stop words and numbers aside", fontsize=10
+    )
     figure.tight_layout()
     _save(figure, path)
 
@@ -101,7 +111,9 @@ def draw_cloud(axis: Any, counts: Sequence[tuple[str, int]], width: float = 150.
         corners = np.concatenate([spiral - half, spiral + half], axis=1)
         free = (np.abs(corners) <= [width / 2, height / 2] * 2).all(axis=1)
         for left, low, right, high in placed:
-            free &= (corners[:, 2] <= left) | (corners[:, 0] >= right) | (corners[:, 3] <= low) | (corners[:, 1] >= high)
+            free &= (
+                (corners[:, 2] <= left) | (corners[:, 0] >= right) | (corners[:, 3] <= low) | (corners[:, 1] >= high)
+            )
         if free.any():
             place = int(np.argmax(free))
             placed = np.vstack([placed, corners[place]])
@@ -124,7 +136,9 @@ def draw_labels(numbers: "Statistics", path: Path, most: int = 30) -> None:
     axis.set_ylim(-0.7, len(labels) - 0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, loc="lower right")
-    axis.set_title(_kind(numbers.phantom, numbers.has_patients) + "Labels and their balance over the splits", fontsize=9)
+    axis.set_title(
+        _kind(numbers.phantom, numbers.has_patients) + "Labels and their balance over the splits", fontsize=9
+    )
     figure.tight_layout()
     _save(figure, path)
 
@@ -146,10 +160,14 @@ def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
     try:
         volume = read_resized(manifest.volume_path(row), _GRID)
     except RefusedVolume as refusal:
-        panels[1].text(0.5, 0.5, f"cannot be read:\n{refusal.reason}", fontsize=8, ha="center", transform=panels[1].transAxes)
+        panels[1].text(
+            0.5, 0.5, f"cannot be read:\n{refusal.reason}", fontsize=8, ha="center", transform=panels[1].transAxes
+        )
         return
     for panel, (picture, aspect) in zip(panels, middle_slices(volume.hu, volume.spacing), strict=False):
-        panel.imshow(picture, cmap="gray", vmin=CHEST_WINDOW[0], vmax=CHEST_WINDOW[1], aspect=aspect, interpolation="bilinear")
+        panel.imshow(
+            picture, cmap="gray", vmin=CHEST_WINDOW[0], vmax=CHEST_WINDOW[1], aspect=aspect, interpolation="bilinear"
+        )
 
 
 def _figure(width: float, height: float) -> Any:

@@ -20,9 +20,22 @@ def write_statistics_page(path: Path, manifest: Manifest, numbers: Statistics, a
         numbers: of `statistics_of`.
         agreement: of the reviewers; empty where there was no review.
     """
-    pictures = {name: "data:image/png;base64," + base64.b64encode((path.parent / f"{name}.png").read_bytes()).decode()
-                for name in ("figure2", "figure3")}
-    write_text(path, render(
-        "curation/statistics/page.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
-        digest=manifest.digest, numbers=numbers, totals=totals(numbers), agreement=agreement, kappa=kappa, pictures=pictures,
-    ))
+    pictures = {
+        name: "data:image/png;base64," + base64.b64encode((path.parent / f"{name}.png").read_bytes()).decode()
+        for name in ("figure2", "figure3")
+    }
+    write_text(
+        path,
+        render(
+            "curation/statistics/page.html",
+            synthetic=manifest.is_phantom,
+            has_patients=manifest.has_patients,
+            name=manifest.path.name,
+            digest=manifest.digest,
+            numbers=numbers,
+            totals=totals(numbers),
+            agreement=agreement,
+            kappa=kappa,
+            pictures=pictures,
+        ),
+    )

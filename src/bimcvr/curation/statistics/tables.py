@@ -88,7 +88,10 @@ def geometry_of_rows(manifest: Manifest, jobs: int = -1) -> list[tuple[int, int,
         for place, facts in measure_all(part, manifest.path.parent / "facts", jobs).items():
             columns = geometry_columns(facts)
             given[lacking[place]] = (columns["width"], columns["height"], columns["slices"])
-    return [(int(float(width)), int(float(height)), int(float(slices))) if width else None for width, height, slices in given]
+    return [
+        (int(float(width)), int(float(height)), int(float(slices))) if width else None
+        for width, height, slices in given
+    ]
 
 
 def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | None]) -> Statistics:
@@ -102,12 +105,18 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
     sizes = np.asarray([geometry[row] for row in rows if geometry[row]], dtype=np.int64).reshape(-1, 3)
     reports, patients = manifest.column("report"), manifest.column("patient_id")
     # volumes of one examination share a report
-    examinations = {manifest.column("report_id")[row] or manifest.column("study_id")[row]: row for row in reversed(rows)}
+    examinations = {
+        manifest.column("report_id")[row] or manifest.column("study_id")[row]: row for row in reversed(rows)
+    }
     counted = Counter(word for row in examinations.values() for word in _telling_words(reports[row]))
     labels = _balance(manifest, rows)
     lengths = [len(words(reports[row])) for row in rows]
-    columns = (("Image width", sizes[:, 0]), ("Image height", sizes[:, 1]), ("Number of slices", sizes[:, 2]),
-               ("Length of report (words)", np.asarray(lengths)))
+    columns = (
+        ("Image width", sizes[:, 0]),
+        ("Image height", sizes[:, 1]),
+        ("Number of slices", sizes[:, 2]),
+        ("Length of report (words)", np.asarray(lengths)),
+    )
     return Statistics(
         phantom=manifest.is_phantom,
         has_patients=manifest.has_patients,
@@ -121,7 +130,10 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
         unread=len(rows) - len(sizes),
         table=tuple(_spread(name, values) for name, values in columns if len(values)),
         labels=labels,
-        splits={split: (len(of), len({patients[row] for row in of} - {""})) for split, of in _rows_of_splits(manifest, rows).items()},
+        splits={
+            split: (len(of), len({patients[row] for row in of} - {""}))
+            for split, of in _rows_of_splits(manifest, rows).items()
+        },
         words=tuple(counted.most_common()),
     )
 
@@ -134,47 +146,92 @@ def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str
         agreement: of the reviewers, where there was a review.
     """
     pure = " of a **phantom** (synthetic data, no patient's)"
-    kind = (" of **phantoms** (synthetic data) and patients" if numbers.has_patients else pure) if numbers.phantom else ""
-    lines = [f"# Statistics{kind}", "", totals(numbers), "", "Table 1: image and report statistics.", "",
-             "| Statistic | Average | Median | Range |", "|---|---|---|---|"]
-    lines += [f"| {line.name} | {line.mean:.1f} | {line.median:g} | {line.low} ~ {line.high} |" for line in numbers.table]
+    kind = (
+        (" of **phantoms** (synthetic data) and patients" if numbers.has_patients else pure) if numbers.phantom else ""
+    )
+    lines = [
+        f"# Statistics{kind}",
+        "",
+        totals(numbers),
+        "",
+        "Table 1: image and report statistics.",
+        "",
+        "| Statistic | Average | Median | Range |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {line.name} | {line.mean:.1f} | {line.median:g} | {line.low} ~ {line.high} |" for line in numbers.table
+    ]
     lines += ["", "## Splits", "", "| split | volumes | share | patients |", "|---|---|---|---|"]
-    lines += [f"| {split} | {volumes} | {100 * volumes / max(numbers.volumes, 1):.1f} % | {patients} |"
-              for split, (volumes, patients) in numbers.splits.items()] or ["| none assigned | | | |"]
+    lines += [
+        f"| {split} | {volumes} | {100 * volumes / max(numbers.volumes, 1):.1f} % | {patients} |"
+        for split, (volumes, patients) in numbers.splits.items()
+    ] or ["| none assigned | | | |"]
     if agreement:
-        lines += ["", "## Agreement of reviewers", "", "| about | items | reviewers | same answer | Fleiss' kappa | Cohen's kappa |",
-                  "|---|---|---|---|---|---|"]
-        lines += [f"| {one.about} | {one.items} | {one.reviewers} | {100 * one.raw:.1f} % | {kappa(one.fleiss)} | {kappa(one.cohen)} |"
-                  for one in agreement]
+        lines += [
+            "",
+            "## Agreement of reviewers",
+            "",
+            "| about | items | reviewers | same answer | Fleiss' kappa | Cohen's kappa |",
+            "|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {one.about} | {one.items} | {one.reviewers} | {100 * one.raw:.1f} % | {kappa(one.fleiss)} |"
+            f" {kappa(one.cohen)} |"
+            for one in agreement
+        ]
     splits = list(numbers.labels[0].of_split) if numbers.labels else []
-    lines += ["", "## Labels", "", "Share of the volumes that bear each label, and the largest difference between two splits.", "",
-              f"| label | volumes | all | {''.join(f'{split} | ' for split in splits)}difference |",
-              "|---|---|---|---|" + "---|" * len(splits)]
+    lines += [
+        "",
+        "## Labels",
+        "",
+        "Share of the volumes that bear each label, and the largest difference between two splits.",
+        "",
+        f"| label | volumes | all | {''.join(f'{split} | ' for split in splits)}difference |",
+        "|---|---|---|---|" + "---|" * len(splits),
+    ]
     for label in numbers.labels:
         shares = list(label.of_split.values())
         cells = "".join(f"{100 * share:.1f} % | " for share in shares)
         apart = f"{100 * (max(shares) - min(shares)):.1f}" if shares else ""
         lines.append(f"| {label.label} | {label.volumes} | {100 * label.share:.1f} % | {cells}{apart} |")
-    lines += ["", "## Words", "", "The most frequent words of the reports, stop words and numbers aside: "
-              + ", ".join(f"{word} {count}" for word, count in numbers.words[:40]) + "."]
+    lines += [
+        "",
+        "## Words",
+        "",
+        "The most frequent words of the reports, stop words and numbers aside: "
+        + ", ".join(f"{word} {count}" for word, count in numbers.words[:40])
+        + ".",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def as_latex(numbers: Statistics) -> str:
     """Write Table 1 in the paper's form as a LaTeX table (package booktabs)."""
-    kind = (" Phantoms (synthetic data) and patients." if numbers.has_patients else " Phantom: synthetic data.") if numbers.phantom else ""
-    rows = "\n".join(f"{line.name} & {line.mean:.1f} & {line.median:g} & {line.low} $\\sim$ {line.high} \\\\" for line in numbers.table)
-    return ("\\begin{table}\n\\centering\n"
-            f"\\caption{{Summary of image and report statistics.{kind} {totals(numbers)}}}\n"
-            "\\begin{tabular}{lrrr}\n\\toprule\nStatistic & Average & Median & Range \\\\\n\\midrule\n"
-            f"{rows}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n").replace(" %", r"\,\%")
+    kind = (
+        (" Phantoms (synthetic data) and patients." if numbers.has_patients else " Phantom: synthetic data.")
+        if numbers.phantom
+        else ""
+    )
+    rows = "\n".join(
+        f"{line.name} & {line.mean:.1f} & {line.median:g} & {line.low} $\\sim$ {line.high} \\\\"
+        for line in numbers.table
+    )
+    return (
+        "\\begin{table}\n\\centering\n"
+        f"\\caption{{Summary of image and report statistics.{kind} {totals(numbers)}}}\n"
+        "\\begin{tabular}{lrrr}\n\\toprule\nStatistic & Average & Median & Range \\\\\n\\midrule\n"
+        f"{rows}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+    ).replace(" %", r"\,\%")
 
 
 def totals(numbers: Statistics) -> str:
     """Say the totals in a sentence or two."""
     patients = f"{numbers.patients:,} patients" if numbers.patients else "patients unknown"
-    text = (f"{numbers.volumes:,} volumes with {numbers.reports:,} reports, {patients}, {numbers.slices:,} slices, "
-            f"{numbers.gigabytes:,.2f} GB, {numbers.diseases} diseases.")
+    text = (
+        f"{numbers.volumes:,} volumes with {numbers.reports:,} reports, {patients}, {numbers.slices:,} slices, "
+        f"{numbers.gigabytes:,.2f} GB, {numbers.diseases} diseases."
+    )
     if numbers.set_aside:
         text += f" {numbers.set_aside:,} further rows are set aside."
     if numbers.unread:
@@ -196,8 +253,14 @@ def _balance(manifest: Manifest, rows: list[int]) -> tuple[Balance, ...]:
     counts = Counter(label for row in rows for label in labels[row])
     splits = _rows_of_splits(manifest, rows)
     return tuple(
-        Balance(label, count, count / len(rows), {split: sum(label in labels[row] for row in of) / len(of) for split, of in splits.items()})
-        for label, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+        Balance(
+            label,
+            count,
+            count / len(rows),
+            {split: sum(label in labels[row] for row in of) / len(of) for split, of in splits.items()},
+        )
+        for label, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    )
 
 
 def _rows_of_splits(manifest: Manifest, rows: list[int]) -> dict[str, list[int]]:
@@ -207,7 +270,11 @@ def _rows_of_splits(manifest: Manifest, rows: list[int]) -> dict[str, list[int]]
 
 
 def _telling_words(report: str) -> list[str]:
-    return [word for word in words(report) if len(word) > 1 and plain(word) not in STOP_WORDS and not any(map(str.isdigit, word))]
+    return [
+        word
+        for word in words(report)
+        if len(word) > 1 and plain(word) not in STOP_WORDS and not any(map(str.isdigit, word))
+    ]
 
 
 def _bytes(path: Path) -> int:

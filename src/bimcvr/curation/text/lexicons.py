@@ -1,4 +1,7 @@
-"""Words that tell a report's language, modality and worth: English and Spanish, matched on lower-case text without accents."""
+"""Words that tell a report's language, modality and worth.
+
+English and Spanish, matched on lower-case text without accents.
+"""
 
 import re
 
@@ -16,75 +19,100 @@ def words(text: str) -> list[str]:
 
 
 # what translators, language models, web services and exports leave where a report should be
-FAILURES = tuple(re.compile(pattern) for pattern in (
-    r"something wrong with the data",
-    r"#{4,}",
-    r"^(error|failed|failure|exception|traceback|null|none|nan|n/?a|tbd|todo|empty|undefined|unknown|test)\W*$",
-    r"^\W*(error|exception|warning)\b\W",
-    r"(translation|traduccion|request|api call|conversion)( \w+){0,3} (failed|error|fallid\w+|unavailable|timed out)",
-    r"(failed|unable|could not|cannot) (to )?(translate|be translated|connect|process)",
-    r"(no se (ha podido|pudo|puede)|imposible) traducir",
-    r"\b(http|status|code|error) ?(code|status)?:? ?[45]\d\d\b",
-    r"rate limit|quota exceeded|too many requests|internal server error|bad gateway|service unavailable|connection (error|reset|aborted)",
-    r"^(i'?m |i am |we are |lo )?(sorry|siento|lamento)\b",
-    r"as an (ai|artificial intelligence|language) (language )?model",
-    r"\b(please provide|provide me with|no text (was )?provided|por favor,? proporcion\w+)\b",
-    r"^(sure|certainly|of course)[,!.]",
-    r"^\W*(no|without|sin) (report|text|translation|informe|texto|datos|data)( \w+)?( available| disponible\w*| found)?\W*$",
-    r"(report|informe|texto|text) (is )?(not available|no disponible|unavailable|pendiente|pending)",
-    r"lorem ipsum",
-    r"you exceeded your|max(imum)? (context|retries)|timeout ?error|read timed out",
-))
+FAILURES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"something wrong with the data",
+        r"#{4,}",
+        r"^(error|failed|failure|exception|traceback|null|none|nan|n/?a|tbd|todo|empty|undefined|unknown|test)\W*$",
+        r"^\W*(error|exception|warning)\b\W",
+        (
+            r"(translation|traduccion|request|api call|conversion)( \w+){0,3} (failed|error|fallid\w+|unavailable|timed"
+            r" out)"
+        ),
+        r"(failed|unable|could not|cannot) (to )?(translate|be translated|connect|process)",
+        r"(no se (ha podido|pudo|puede)|imposible) traducir",
+        r"\b(http|status|code|error) ?(code|status)?:? ?[45]\d\d\b",
+        (
+            r"rate limit|quota exceeded|too many requests|internal server error|bad gateway|service"
+            r" unavailable|connection (error|reset|aborted)"
+        ),
+        r"^(i'?m |i am |we are |lo )?(sorry|siento|lamento)\b",
+        r"as an (ai|artificial intelligence|language) (language )?model",
+        r"\b(please provide|provide me with|no text (was )?provided|por favor,? proporcion\w+)\b",
+        r"^(sure|certainly|of course)[,!.]",
+        (
+            r"^\W*(no|without|sin) (report|text|translation|informe|texto|datos|data)( \w+)?( available| disponible\w*|"
+            r" found)?\W*$"
+        ),
+        r"(report|informe|texto|text) (is )?(not available|no disponible|unavailable|pendiente|pending)",
+        r"lorem ipsum",
+        r"you exceeded your|max(imum)? (context|retries)|timeout ?error|read timed out",
+    )
+)
 
 # a text that many patients share is a normal template if it speaks of the body, and a placeholder if it does not
 BODY = re.compile(
     r"\b(chest|thora\w+|torax|toracic\w+|lungs?|pulm\w+|pleur\w+|medias\w+|heart|cardi\w+|corazon|aort\w+|vascul\w+|liver|"
     r"hep\w+|higado|abdom\w+|bone\w*|oseo\w*|osse\w+|lob[eou]\w*|bronch\w+|bronqu\w+|trache\w+|traque\w+|parenchym\w+|parenquima\w*|"
     r"nod[ue]l\w*|effusion|derrame|consolida\w+|opaci\w+|adeno\w+|lymph\w+|atelect\w+|pneumo\w+|neumo\w+|lesion\w*|findings?|"
-    r"hallazgo\w*|alteracion\w*|abnormal\w+|ct|tc|tac|scan|radiolog\w+|rx|x-?ray)\b")
+    r"hallazgo\w*|alteracion\w*|abnormal\w+|ct|tc|tac|scan|radiolog\w+|rx|x-?ray)\b"
+)
 
 # Computed tomography by name, and by what only it shows or does.
 CT = re.compile(
-    r"\b(ct|cts|cta|hrct|ctpa|mdct|tc|tcs|tac|tacs|tcar|tacar|tcmd|angio-?(tc|tac|ct)|computed(?! radiogra)|computeri[sz]ed|tomogra\w+)\b")
+    r"\b(ct|cts|cta|hrct|ctpa|mdct|tc|tcs|tac|tacs|tcar|tacar|tcmd|angio-?(tc|tac|ct)|computed(?!"
+    r" radiogra)|computeri[sz]ed|tomogra\w+)\b"
+)
 CT_SIGNS = re.compile(
     r"\b(multi-?(detector|slice|corte|detectores)|helical|helicoidal|volumetric\w*|axial\w*|coronal\w*|sagit+al\w*|cortes|slices|"
     r"reconstruc\w+|mpr|mip|hounsfield|uh|contrast\w*|ground[- ]glass|vidrio (deslustrado|esmerilado)|intraven\w+|civ|"
-    r"prevascular\w*|subcarinal\w*|paratra[cq]\w+|centr[io]lob\w+|crazy paving|(mediastinal|lung) window|ventana)\b")
+    r"prevascular\w*|subcarinal\w*|paratra[cq]\w+|centr[io]lob\w+|crazy paving|(mediastinal|lung) window|ventana)\b"
+)
 
 # The chest film by name.
 FILM = re.compile(
-    r"\b(x-?rays?|x ray\w*|(tele-?r?)?radiogra(ph|fi)\w*|roentgen\w*|cxr|rx|rxt|rayos x|placa|radiologia simple|plain film|"
+    r"\b(x-?rays?|x ray\w*|(tele-?r?)?radiogra(ph|fi)\w*|roentgen\w*|cxr|rx|rxt|rayos x|placa|radiologia simple|plain"
+    r" film|"
     r"(pa|ap|posteroanterior|anteroposterior) (and|y|e) (lateral|lat)|(pa|ap|frontal|lateral) (views?|projections?)|"
-    r"(two|single|one|2)[- ]views?|postero-anterior|antero-posterior (chest|torax))\b")
+    r"(two|single|one|2)[- ]views?|postero-anterior|antero-posterior (chest|torax))\b"
+)
 # What is said of films and hardly of tomograms: two of them, where nothing names the modality.
 FILM_SIGNS = re.compile(
-    r"\b(costo-?(ph|f)renic\w*|cardio-?(ph|f)renic\w*|cardio-?t(h)?oracic\w* (ratio|index|indice)|indice cardio-?toracico|ict|"
+    r"\b(costo-?(ph|f)renic\w*|cardio-?(ph|f)renic\w*|cardio-?t(h)?oracic\w* (ratio|index|indice)|indice"
+    r" cardio-?toracico|ict|"
     r"(cardiac|cardiomediastinal) silhouette|silueta \w+|cardiomediastin\w+|hilar shadows?|sombras? hiliar\w*|"
     r"pinzamiento|blunt\w*|vascular pedicle|pediculo vascular|poor(ly)? inspir\w+|mal inspirad\w+|"
     r"penetrad\w+|rotad\w+|(lung|pulmonary) fields?|campos pulmonares|proyecci\w+|projections?|portable|portatil|"
-    r"bipedestacion|upright|erect|films?|posteroanterior|anteroposterior)\b")
+    r"bipedestacion|upright|erect|films?|posteroanterior|anteroposterior)\b"
+)
 # Round a name: an examination that the report only compares with, is asked because of, or advises.
 OTHER = re.compile(
     r"\b(previous\w*|prior|compar\w+|earlier|recent|previ[ao]s?|anterior(es)?|respecto|conocid\w+|seen|known|visible|vist[ao]s?|"
     r"visualizad\w+|descrit\w+|described|correlat\w+|correlacion\w*|suspicion|suspected|sospecha|recommend\w*|recom(ien)?end\w*|"
-    r"recomienda\w*|sugier\w+|suggest\w*|advis\w+|complet\w+|valorar|consider\w*|aconsej\w+|further|performed on|realizad[ao]s? el)\b")
+    r"recomienda\w*|sugier\w+|suggest\w*|advis\w+|complet\w+|valorar|consider\w*|aconsej\w+|further|performed"
+    r" on|realizad[ao]s? el)\b"
+)
 
-# Words of grammar and of every report. Left out are words that English reports may hold too: a, al, compatible, en, es, la
-# (left atrium), lo, me, no, o, se, un.
+# Words of grammar and of every report. Left out are words that English reports may hold too: a, al, compatible, en, es,
+# la (left atrium), lo, me, no, o, se, un.
 SPANISH = frozenset(
-    "de el las los del con y una que como por su sus pero mas este esta estos estas ese esa muy ya sin sobre desde hasta hay "
-    "tambien donde cuando ambos ambas dicho dicha presenta presentan observa observan aprecia aprecian visualiza evidencia "
-    "evidencian existe existen muestra muestran compatibles derecho derecha derechos izquierdo izquierda izquierdos pulmonar "
-    "pulmonares derrame nodulo nodulos ganglios adenopatias engrosamiento higado bazo hallazgos lobulo lobulos inferiores "
-    "bilaterales sugestivo sugestiva sugestivos tamano torax vidrio deslustrado opacidades infiltrados cambios aumentado "
-    "aumento disminucion significativas significativos".split())
+    "de el las los del con y una que como por su sus pero mas este esta estos estas ese esa muy ya sin sobre desde"
+    " hasta hay tambien donde cuando ambos ambas dicho dicha presenta presentan observa observan aprecia aprecian"
+    " visualiza evidencia evidencian existe existen muestra muestran compatibles derecho derecha derechos izquierdo"
+    " izquierda izquierdos pulmonar pulmonares derrame nodulo nodulos ganglios adenopatias engrosamiento higado bazo"
+    " hallazgos lobulo lobulos inferiores bilaterales sugestivo sugestiva sugestivos tamano torax vidrio deslustrado"
+    " opacidades infiltrados cambios aumentado aumento disminucion significativas significativos".split()
+)
 
 # Words that say nothing of a study, left out of word counts.
 STOP_WORDS = frozenset(
-    "a an and are as at be been but by can could for from had has have in into is it its may more no not of on or our over "
-    "since so such than that the their there these this those to was were which will with within without also both each either "
-    "neither nor other some any all most very seen noted shows show shown identified there's however "
-    "al algun alguna ambas ambos ante asi cada como con cual cuando de del desde donde dos e el ella ellas ellos en entre era es "
-    "esa ese eso esta estan estas este esto estos fue ha han hasta hay la las le les lo los mas me mi muy ni no nos o otra otras "
-    "otro otros para pero por que se segun ser si sin sobre son su sus tambien tanto tiene todo todos tras u un una unas uno unos y "
-    "ya aprecia aprecian evidencia evidencian muestra observa observan presenta presentan visualiza visualizan".split())
+    "a an and are as at be been but by can could for from had has have in into is it its may more no not of on or our"
+    " over since so such than that the their there these this those to was were which will with within without also"
+    " both each either neither nor other some any all most very seen noted shows show shown identified there's however"
+    " al algun alguna ambas ambos ante asi cada como con cual cuando de del desde donde dos e el ella ellas ellos en"
+    " entre era es esa ese eso esta estan estas este esto estos fue ha han hasta hay la las le les lo los mas me mi muy"
+    " ni no nos o otra otras otro otros para pero por que se segun ser si sin sobre son su sus tambien tanto tiene todo"
+    " todos tras u un una unas uno unos y ya aprecia aprecian evidencia evidencian muestra observa observan presenta"
+    " presentan visualiza visualizan".split()
+)

@@ -37,7 +37,8 @@ class Word:
 def sentences(report: str) -> Iterator[list[Word]]:
     """Yield the words of each sentence; hyphens are blanks, and the marks that end sentences are left out.
 
-    A sentence ends at `.`, `!`, `?`, `;` (not inside a number), at a blank line, and at a line end before a capital, a digit or a bullet.
+    A sentence ends at `.`, `!`, `?`, `;` (not inside a number), at a blank line, and at a line end before a capital, a
+    digit or a bullet.
     """
     breaks = {match.start() for match in _PARAGRAPH.finditer(report)}
     sentence: list[Word] = []
@@ -68,8 +69,9 @@ def stem(text: str) -> str:
     The rules serve matching only: both sides pass through them, so a stem need not be a word.
 
     Example:
-        >>> [stem(word) for word in ("effusions", "opacities", "atelectases", "nodulos", "calcificada", "consolidaciones", "mass")]
-        ['effusion', 'opacity', 'atelectasis', 'nodul', 'calcificad', 'consolidacion', 'mass']
+        >>> [stem(word) for word in ("effusions", "opacities", "atelectases", "nodulos", "calcificada",
+        "consolidaciones", "mass")] ['effusion', 'opacity', 'atelectasis', 'nodul', 'calcificad', 'consolidacion',
+        'mass']
     """
     if len(text) < 4 or not text.isalpha():
         return text

@@ -34,11 +34,14 @@ class LocalTranslator:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             model_of_folder: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), local_files_only=True)
         except ImportError as error:
-            raise UserError("The tokenizer of Marian models needs the package sentencepiece: run "
-                            "`pip install 'bimcvr[translate]'`.") from error
+            raise UserError(
+                "The tokenizer of Marian models needs the package sentencepiece: run `pip install 'bimcvr[translate]'`."
+            ) from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"The translation model in {folder} cannot be made: {type(error).__name__}: {first_line(error)}. "
-                            f"{REPAIR}") from error
+            raise UserError(
+                f"The translation model in {folder} cannot be made: {type(error).__name__}: {first_line(error)}. "
+                f"{REPAIR}"
+            ) from error
         self._model = model_of_folder.to(device).eval()
         self._name, self._device, self._batch_size = model, device, batch_size
 
@@ -60,7 +63,9 @@ class LocalTranslator:
         english: list[str] = []
         with torch.inference_mode():
             for start in range(0, len(sentences), self._batch_size):
-                english += self._translate(sentences[start:start + self._batch_size], _MORE_BEAMS if problems else _BEAMS)
+                english += self._translate(
+                    sentences[start : start + self._batch_size], _MORE_BEAMS if problems else _BEAMS
+                )
         rest = iter(english)
         return "\n".join(" ".join(next(rest) for _ in line) for line in lines).strip()
 

@@ -1,4 +1,6 @@
-"""Translating reports: each is anonymised first, checked after, tried twice, and kept on disk under the hash of what made it.
+"""Translating reports: each is anonymised first, checked after, tried twice.
+
+Kept on disk under the hash of what made it.
 
 A translator is any callable with an `identity`; `translate_openai.py` and `translate_local.py` hold two.
 """
@@ -86,8 +88,9 @@ class TranslationCache:
         try:
             return str(json.loads(path.read_text(encoding="utf-8"))["translation"])
         except (ValueError, LookupError, TypeError) as error:
-            raise UserError(f"The translation kept in {path} cannot be read. Delete the file; the report is translated "
-                            "again.") from error
+            raise UserError(
+                f"The translation kept in {path} cannot be read. Delete the file; the report is translated again."
+            ) from error
 
     def put(self, text: str, identity: str, translation: str) -> None:
         """Keep a translation, whole or not at all."""
@@ -100,8 +103,8 @@ def translate_report(report: Anonymised, translator: Translator, cache: Translat
     Args:
         report: the report, anonymised.
         translator: who translates.
-        cache: what is kept from earlier runs. Translations that failed their checks are kept too, so a second run costs nothing; an
-            endpoint's failure is not kept.
+        cache: what is kept from earlier runs. Translations that failed their checks are kept too, so a second run costs
+            nothing; an endpoint's failure is not kept.
 
     Returns:
         the translation; its `problems` are for the review queue, and a text with problems is not to be used as it is.

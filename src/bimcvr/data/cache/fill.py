@@ -18,7 +18,11 @@ def default_folder(manifest: Manifest) -> Path:
 
 
 def fill_cache(
-    manifest: Manifest, rows: np.ndarray, cache: VolumeCache, jobs: int = -1, quiet: bool = False,
+    manifest: Manifest,
+    rows: np.ndarray,
+    cache: VolumeCache,
+    jobs: int = -1,
+    quiet: bool = False,
 ) -> tuple[dict[int, Path], dict[int, str]]:
     """Make what the cache lacks of some rows.
 
@@ -35,7 +39,9 @@ def fill_cache(
     entries, refused = cache_entries(manifest, rows, cache)
     lacking = {row: entry for row, entry in entries.items() if not entry.exists()}
     if lacking:
-        with Progress(TextColumn("caching volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=quiet) as progress:
+        with Progress(
+            TextColumn("caching volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=quiet
+        ) as progress:
             task = progress.add_task("", total=len(lacking))
             for row, reason in _put_all(manifest, lacking, cache, jobs):
                 progress.advance(task)

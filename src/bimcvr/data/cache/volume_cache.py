@@ -45,7 +45,9 @@ class VolumeCache:
 
     def __init__(self, folder: Path, size: Grid) -> None:
         if min(size) < 1:
-            raise UserError(f"The grid is {list(size)}: slices, rows and columns must each be 1 or more, as in [96, 224, 224].")
+            raise UserError(
+                f"The grid is {list(size)}: slices, rows and columns must each be 1 or more, as in [96, 224, 224]."
+            )
         self.folder = folder
         self.size = size
 
@@ -73,7 +75,12 @@ class VolumeCache:
 
         volume = read_resized(source, self.size)
         voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
-        record = {"size": self.size, "spacing": volume.spacing, "crc32": zlib.crc32(voxels), "geometry": asdict(volume.geometry)}
+        record = {
+            "size": self.size,
+            "spacing": volume.spacing,
+            "crc32": zlib.crc32(voxels),
+            "geometry": asdict(volume.geometry),
+        }
         with replacing(entry) as temporary:
             temporary.write_bytes(voxels + json.dumps(record).encode())
 
@@ -93,9 +100,13 @@ class VolumeCache:
             record = json.loads(content[split:])
             hu = np.frombuffer(content, dtype="<i2", count=split // 2).reshape(self.size)
         except ValueError as error:
-            raise UserError(f"The cached volume {entry} is damaged. Delete it: it is made again from its source.") from error
+            raise UserError(
+                f"The cached volume {entry} is damaged. Delete it: it is made again from its source."
+            ) from error
         if verify and zlib.crc32(content[:split]) != record["crc32"]:
-            raise UserError(f"The cached volume {entry} fails its checksum. Delete it: it is made again from its source.")
+            raise UserError(
+                f"The cached volume {entry} fails its checksum. Delete it: it is made again from its source."
+            )
         depth, height, width = record["spacing"]
         return CachedVolume(hu, (depth, height, width), record["geometry"])
 
@@ -118,7 +129,9 @@ def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> t
 
 
 def source_identity(source: Path) -> str:
-    """Return what stands for a source whose checksum is unknown: names, sizes and times of its files, and samples of their bytes.
+    """Return what stands for a source whose checksum is unknown.
+
+    Names, sizes and times of its files, and samples of their bytes.
 
     The files are those of a DICOM folder, or the volume's and those in which its header says that the voxels lie.
 
@@ -132,14 +145,19 @@ def source_identity(source: Path) -> str:
     elif source.is_file():
         files = [source, *data_files(source)]
     else:
-        raise UserError(f"There is no volume at {source}. Correct the `volume` column, or give the folder that it is relative "
-                        "to as data.root (for verbs: --root).")
+        raise UserError(
+            f"There is no volume at {source}. Correct the `volume` column, or give the folder that it is relative "
+            "to as data.root (for verbs: --root)."
+        )
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     return f"{stats}|{_sample(files[0])}|{_sample(files[-1])}"
 
 
 def _sample(path: Path, length: int = 65536) -> str:
-    """Return a hash of a file's beginning, middle and end: names and times may be alike, the middle of two scans is not."""
+    """Return a hash of a file's beginning, middle and end.
+
+    Names and times may be alike, the middle of two scans is not.
+    """
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as stream:

@@ -26,7 +26,10 @@ KINDS = ("side", "negated", "affirmed", "size", "lobe")
 _RULES = {"en": ENGLISH, "es": SPANISH}
 _FUNCTION_WORDS = {
     "en": frozenset("the of and is are in with no there a an was were on to seen right left without for at".split()),
-    "es": frozenset("el la los las de del en con sin se un una y no que por al es derecho izquierdo derecha izquierda".split())}
+    "es": frozenset(
+        "el la los las de del en con sin se un una y no que por al es derecho izquierdo derecha izquierda".split()
+    ),
+}
 _MEASURE = re.compile(MEASURE, re.IGNORECASE)
 # "In the left lung, no nodule is seen": what stands before the negation only says where
 _WHERE = re.compile(r"\W*(?:in|on|at|within|en|a nivel)\b", re.IGNORECASE)
@@ -59,8 +62,9 @@ class _Part:
     affirmed: bool
 
 
-def changed_reports(report: str, language: str = "",
-                    findings: Mapping[str, Sequence[str]] | Sequence[str] = ()) -> list[Change]:
+def changed_reports(
+    report: str, language: str = "", findings: Mapping[str, Sequence[str]] | Sequence[str] = ()
+) -> list[Change]:
     """Change a report in one respect at a time.
 
     `side` swaps right and left in all affirmed statements, and once more for each of `findings` that the report
@@ -82,7 +86,9 @@ def changed_reports(report: str, language: str = "",
         UserError: the language is neither English nor Spanish.
     """
     if language not in ("", *_RULES):
-        raise UserError(f"Language {language!r}: reports are changed in en and es only; leave it empty to have it guessed.")
+        raise UserError(
+            f"Language {language!r}: reports are changed in en and es only; leave it empty to have it guessed."
+        )
     language = language or guess_language(report)
     rules = _RULES[language]
     sentences = sentence_spans(report)
@@ -93,7 +99,8 @@ def changed_reports(report: str, language: str = "",
         "negated": _rewritten(report, [s for s in sentences if not rules.denial.search(report, *s)], deny, rules),
         "affirmed": _rewritten(report, [s for s in sentences if rules.denial.search(report, *s)], affirm, rules),
         "size": [edit for part in affirmed for edit in _size_edits(report, part, language)],
-        "lobe": [edit for part in affirmed for edit in _lobe_edits(report, part, language)]}
+        "lobe": [edit for part in affirmed for edit in _lobe_edits(report, part, language)],
+    }
     for kind, edits in options.items():
         if edits:
             changes.append(Change(kind, "", _applied(report, [_chosen(edits, kind, report)])))
@@ -155,8 +162,9 @@ def _parts(report: str, start: int, end: int, rules: Rules) -> list[_Part]:
 # ---------------------------------------------------------------- sides
 
 
-def _side_changes(report: str, affirmed: list[_Part], language: str,
-                  findings: Mapping[str, Sequence[str]] | Sequence[str]) -> list[Change]:
+def _side_changes(
+    report: str, affirmed: list[_Part], language: str, findings: Mapping[str, Sequence[str]] | Sequence[str]
+) -> list[Change]:
     rules = _RULES[language]
     edits = {part: _SIDES[language].edits(report, part, rules.no_side) for part in affirmed}
     changes = []
@@ -168,8 +176,11 @@ def _side_changes(report: str, affirmed: list[_Part], language: str,
         about = [part for part in affirmed if mentions(report[part.start : part.end], synonyms)]
         both = any(rules.both_sides.search(report, part.start, part.end) for part in about)
         mine = [edit for part in about for edit in edits[part]]
-        right = {rules.right.search(report[start:end] if report[start:end] in rules.side_codes else fold(report[start:end])) is not None
-                 for start, end, _ in mine}
+        right = {
+            rules.right.search(report[start:end] if report[start:end] in rules.side_codes else fold(report[start:end]))
+            is not None
+            for start, end, _ in mine
+        }
         if len(right) == 1 and not both:
             changes.append(Change("side", name, _applied(report, mine)))
     return changes
@@ -177,8 +188,10 @@ def _side_changes(report: str, affirmed: list[_Part], language: str,
 
 def _said(report: str) -> Counter[str]:
     """Return what a report says, whatever the order of its sentences or of "right and left"."""
-    return Counter(_PAIR.sub(lambda found: " and ".join(sorted((found[1], found[2]))), fold(sentence))
-                   for sentence in split_sentences(report))
+    return Counter(
+        _PAIR.sub(lambda found: " and ".join(sorted((found[1], found[2]))), fold(sentence))
+        for sentence in split_sentences(report)
+    )
 
 
 # ---------------------------------------------------------------- sizes and lobes
@@ -187,8 +200,11 @@ def _said(report: str) -> Counter[str]:
 def _size_edits(report: str, part: _Part, language: str) -> list[Edit]:
     barred = _RULES[language].no_size
     masks = [mask.span() for mask in barred.finditer(report, part.start, part.end)]
-    edits = [(*found.span(), scaled(found.group())) for found in _MEASURE.finditer(report, part.start, part.end)
-             if not any(start < found.end() and found.start() < end for start, end in masks)]
+    edits = [
+        (*found.span(), scaled(found.group()))
+        for found in _MEASURE.finditer(report, part.start, part.end)
+        if not any(start < found.end() and found.start() < end for start, end in masks)
+    ]
     for start, end, new in _SIZES[language].edits(report, part, barred):
         if "*" in new:
             new = in_case_of(report[start:end], agreed(new.lower(), report[part.start : start], report[end : part.end]))
@@ -201,14 +217,19 @@ def _size_edits(report: str, part: _Part, language: str) -> list[Edit]:
 
 def _lobe_edits(report: str, part: _Part, language: str) -> list[Edit]:
     text = fold(report[part.start : part.end])
-    return [(start, end, new) for start, end, new in _LOBES[language].edits(report, part, _SPELT_OUT)
-            if fold(new) not in text and not _LIST_BEFORE.search(report, part.start, start)]
+    return [
+        (start, end, new)
+        for start, end, new in _LOBES[language].edits(report, part, _SPELT_OUT)
+        if fold(new) not in text and not _LIST_BEFORE.search(report, part.start, start)
+    ]
 
 
 # ---------------------------------------------------------------- negations
 
 
-def _rewritten(report: str, spans: list[tuple[int, int]], rewrite: Callable[[str, Rules], Edit | None], rules: Rules) -> list[Edit]:
+def _rewritten(
+    report: str, spans: list[tuple[int, int]], rewrite: Callable[[str, Rules], Edit | None], rules: Rules
+) -> list[Edit]:
     """Return a rewriting for every sentence that has one; those about well-known findings alone, if there are any."""
     edits, known = [], []
     for start, end in spans:

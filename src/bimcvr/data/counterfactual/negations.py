@@ -7,14 +7,19 @@ from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS, MEASURE, Rewrites
 
 Edit = tuple[int, int, str]
 
-_OF_SIZE = re.compile(r"(?<!or)(?<!ores)(?<!than),?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un "
-                      rf"tamaño de)\s+(?:(?:up to|hasta|unos|about|approximately|aproximadamente)\s+)?{MEASURE}\)?|\s+of \w+ extent\b",
-                      re.IGNORECASE)
+_OF_SIZE = re.compile(
+    r"(?<!or)(?<!ores)(?<!than),?\s*\(?\b(?:of|measuring|that measures|with a thickness of|to|de|que mide|con un "
+    rf"tamaño de)\s+(?:(?:up to|hasta|unos|about|approximately|aproximadamente)\s+)?{MEASURE}\)?|\s+of \w+ extent\b",
+    re.IGNORECASE,
+)
 _FIRST_OF_TWO = re.compile(r"([\w-]+) (and|y|e) ")
 # singular nouns that want an article once "no" is gone
-_COUNTABLE = re.compile(r"(?:mass|nodule|lesion|effusion|pneumothorax|hernia|fracture|aneurysm|collection|cyst|thrombus|embolus|"
-                        r"goit(?:er|re)|pacemaker|cavity|bulla|shift|defect|tumou?r|abscess|pattern|abnormality|opacity|"
-                        r"infiltrate)$", re.IGNORECASE)
+_COUNTABLE = re.compile(
+    r"(?:mass|nodule|lesion|effusion|pneumothorax|hernia|fracture|aneurysm|collection|cyst|thrombus|embolus|"
+    r"goit(?:er|re)|pacemaker|cavity|bulla|shift|defect|tumou?r|abscess|pattern|abnormality|opacity|"
+    r"infiltrate)$",
+    re.IGNORECASE,
+)
 _HEAD = re.compile(r"^(?:(?!\b(?:of|in|on|at|with|within|to|or|and|is|are|that)\b)[\w /-])+", re.IGNORECASE)
 
 
@@ -31,7 +36,9 @@ def deny(sentence: str, rules: Rules) -> Edit | None:
         both = _FIRST_OF_TWO.match(bare)  # "Bullae and mild emphysema are seen": "No bullae or emphysema are seen"
         bare = f"{both[1]} {'or' if both[2] == 'and' else 'ni'} {found(bare[both.end() :])}" if both else bare
         size = _OF_SIZE.search(bare)
-        return bare[: size.start()] + bare[size.end() :] if size and not re.search("[,;]", bare[: size.start()]) else bare
+        return (
+            bare[: size.start()] + bare[size.end() :] if size and not re.search("[,;]", bare[: size.start()]) else bare
+        )
 
     if rules.empty.search(sentence):
         return None
@@ -50,7 +57,9 @@ def affirm(sentence: str, rules: Rules) -> Edit | None:
     return _first(sentence, rules.affirm, found, rules.empty)
 
 
-def _first(sentence: str, rewrites: Rewrites, found: Callable[[str], str], empty: re.Pattern[str] | None) -> Edit | None:
+def _first(
+    sentence: str, rewrites: Rewrites, found: Callable[[str], str], empty: re.Pattern[str] | None
+) -> Edit | None:
     """Rewrite a sentence by the first pattern that it meets, in its own capitals."""
     for pattern, template in rewrites:
         match = pattern.search(sentence)
@@ -69,6 +78,10 @@ def _first(sentence: str, rewrites: Rewrites, found: Callable[[str], str], empty
 
 def _article(x: str) -> str:
     head = _HEAD.match(x)
-    if head is None or not _COUNTABLE.search(head.group().rstrip()) or re.match(r"(?:an?|the|evidence|signs?)\b", x, re.IGNORECASE):
+    if (
+        head is None
+        or not _COUNTABLE.search(head.group().rstrip())
+        or re.match(r"(?:an?|the|evidence|signs?)\b", x, re.IGNORECASE)
+    ):
         return ""
     return "an " if x[0].lower() in "aeiou" else "a "

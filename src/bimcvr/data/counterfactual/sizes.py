@@ -6,8 +6,10 @@ from decimal import ROUND_HALF_UP, Decimal
 from bimcvr.data.counterfactual.rules import fold
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
-_BEFORE_ADJECTIVE = re.compile(r"|una?|el|la|l[oa]s|un[oa]s|de|del|al|con|y|e|o|dos|tres|otr[oa]s?|vari[oa]s|multiples|muy|hay|"
-                               r"\w+ndo(?:se)?|(?:observ|apreci|identific|visualiz|objetiv|evidenci|detect|present|exist|muestr|contien)\w*")
+_BEFORE_ADJECTIVE = re.compile(
+    r"|una?|el|la|l[oa]s|un[oa]s|de|del|al|con|y|e|o|dos|tres|otr[oa]s?|vari[oa]s|multiples|muy|hay|"
+    r"\w+ndo(?:se)?|(?:observ|apreci|identific|visualiz|objetiv|evidenci|detect|present|exist|muestr|contien)\w*"
+)
 _FEMININE = re.compile(r"(?<!m)as?$|[cs]ion(?:es)?$|dad(?:es)?$|[st]is$|imagen(?:es)?$")
 
 

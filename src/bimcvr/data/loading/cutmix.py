@@ -36,7 +36,10 @@ def cutmix(batch: Batch, generator: torch.Generator) -> Batch:
 def _random_box(shape: torch.Size, generator: torch.Generator) -> Box:
     side = (1 - float(torch.rand((), generator=generator))) ** (1 / 3)
     centre = torch.rand(3, generator=generator).tolist()
-    d, h, w = (slice(max(0, round((c - side / 2) * n)), min(n, round((c + side / 2) * n))) for c, n in zip(centre, shape, strict=True))
+    d, h, w = (
+        slice(max(0, round((c - side / 2) * n)), min(n, round((c + side / 2) * n)))
+        for c, n in zip(centre, shape, strict=True)
+    )
     return d, h, w
 
 

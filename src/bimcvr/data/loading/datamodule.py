@@ -79,7 +79,9 @@ class CTReportDataModule(LightningDataModule):
         refuse_left_right_flip("data.view_1", view_1)
         refuse_left_right_flip("data.view_2", view_2)
         if not window[0] < window[1]:
-            raise UserError(f"data.window is {list(window)}: the first HU must be below the second, as in [-1000, 1000].")
+            raise UserError(
+                f"data.window is {list(window)}: the first HU must be below the second, as in [-1000, 1000]."
+            )
         self.window, self.cutmix, self.seed = window, cutmix, seed
         self.views: list[View | None] = [view_1, view_2] if two_views else [view_1]
         self.text_sampler: TextSampler = text_sampler or HeadSampler()
@@ -109,20 +111,26 @@ class CTReportDataModule(LightningDataModule):
             self.divide()
         self._fill(jobs=1)
         if self._refused and not self.skip_refused:
-            raise UserError(f"{len(self._refused)} volumes of {self.manifest.path} cannot be used:\n"
-                            f"{describe_refused(self.manifest, self._refused)}\nMend or remove them, or let the run set them aside with "
-                            "--data.skip_refused true.")
+            raise UserError(
+                f"{len(self._refused)} volumes of {self.manifest.path} cannot be"
+                f" used:\n{describe_refused(self.manifest, self._refused)}\nMend or remove them, or let the run set"
+                " them aside with --data.skip_refused true."
+            )
         self._set_refused_aside()
         if stage == "predict":
             return
         rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
         if self.split.patient_overlap:
-            rank_zero_warn(f"{self.split.patient_overlap} patients stand in more than one split ({self.split.strategy}).")
+            rank_zero_warn(
+                f"{self.split.patient_overlap} patients stand in more than one split ({self.split.strategy})."
+            )
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for name in wanted:
             if not len(self.split.rows(name)):
-                raise UserError(f"The split '{name}' of {self.manifest.path} is empty ({self.split.strategy}: {self.split.shares()}). "
-                                "Add studies, change data.fractions, or fill the `split` column.")
+                raise UserError(
+                    f"The split '{name}' of {self.manifest.path} is empty ({self.split.strategy}:"
+                    f" {self.split.shares()}). Add studies, change data.fractions, or fill the `split` column."
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Note in the checkpoint how many epochs are done."""
@@ -135,7 +143,8 @@ class CTReportDataModule(LightningDataModule):
     def save_split(self, folder: Path, verb: str) -> None:
         """Write the manifest with its split, and what was set aside, into a run's folder.
 
-        `manifest.csv` is what was trained on. A later verb with other rows or another split writes `manifest_<verb>.csv`.
+        `manifest.csv` is what was trained on. A later verb with other rows or another split writes
+        `manifest_<verb>.csv`.
 
         Args:
             folder: the run's.
@@ -160,12 +169,16 @@ class CTReportDataModule(LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         rank = self.trainer.global_rank if self.trainer else 0
         if len(dataset) < self.batch_size * world:
-            raise UserError(f"A batch of {self.batch_size} studies for each of {world} processes is larger than the training set "
-                            f"({len(dataset)} studies). Set data.batch_size to {max(1, len(dataset) // world)} or less.")
+            raise UserError(
+                f"A batch of {self.batch_size} studies for each of {world} processes is larger than the training set "
+                f"({len(dataset)} studies). Set data.batch_size to {max(1, len(dataset) // world)} or less."
+            )
         sampler = EpochSampler(dataset, world, rank, self.seed)
         sampler.set_epoch(self._epochs_done)
         collate = Collate(self.cutmix, self.seed)
-        return DataLoader(dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers())
+        return DataLoader(
+            dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers()
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the studies of `val` in the order of the manifest."""
@@ -183,8 +196,12 @@ class CTReportDataModule(LightningDataModule):
         """Describe the rows of a split, as an evaluation sees them."""
         gallery = make_gallery(self.manifest, self._rows(split), self.split, split)
         # what was set aside in this run has changed the table: the manifest's identity is that of its file
-        facts = {"manifest_hash": self._source_digest, "set_aside": len(self._refused), "grid": list(self.cache.size),
-                 "window_hu": list(self.window)}
+        facts = {
+            "manifest_hash": self._source_digest,
+            "set_aside": len(self._refused),
+            "grid": list(self.cache.size),
+            "window_hu": list(self.window),
+        }
         return replace(gallery, description={**gallery.description, **facts})
 
     def probes(self, split: SplitName) -> list[Probe]:
@@ -218,8 +235,14 @@ class CTReportDataModule(LightningDataModule):
     def _dataset(self, rows: np.ndarray) -> StudyDataset:
         reports = self.manifest.column("report")
         return StudyDataset(
-            self.cache, rows, [self._entries[row] for row in rows.tolist()], [reports[row] for row in rows], self.window,
-            self.views, self.text_sampler, self.seed,
+            self.cache,
+            rows,
+            [self._entries[row] for row in rows.tolist()],
+            [reports[row] for row in rows],
+            self.window,
+            self.views,
+            self.text_sampler,
+            self.seed,
         )
 
     def _eval_dataloader(self, rows: np.ndarray) -> DataLoader[Any]:
@@ -228,9 +251,13 @@ class CTReportDataModule(LightningDataModule):
     def _workers(self) -> dict[str, Any]:
         if not self.num_workers:
             return {"num_workers": 0}
-        return {"num_workers": self.num_workers, "persistent_workers": True, "worker_init_fn": _one_thread,
-                # SimpleITK in forked workers can hang
-                "multiprocessing_context": "forkserver" if os.name == "posix" else "spawn"}
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": True,
+            "worker_init_fn": _one_thread,
+            # SimpleITK in forked workers can hang
+            "multiprocessing_context": "forkserver" if os.name == "posix" else "spawn",
+        }
 
 
 def _one_thread(worker: int) -> None:

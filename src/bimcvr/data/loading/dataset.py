@@ -35,10 +35,24 @@ class StudyDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, cache: VolumeCache, rows: np.ndarray, entries: list[Path], reports: list[str], window: Window,
-        views: list[View | None], sampler: TextSampler, seed: int,
+        self,
+        cache: VolumeCache,
+        rows: np.ndarray,
+        entries: list[Path],
+        reports: list[str],
+        window: Window,
+        views: list[View | None],
+        sampler: TextSampler,
+        seed: int,
     ) -> None:
-        self.cache, self.rows, self.window, self.views, self.sampler, self.seed = cache, rows, window, views, sampler, seed
+        self.cache, self.rows, self.window, self.views, self.sampler, self.seed = (
+            cache,
+            rows,
+            window,
+            views,
+            sampler,
+            seed,
+        )
         # arrays, not lists: reference counts in a list of strings copy its pages into every worker
         self._entries = np.array([str(entry) for entry in entries], dtype=np.str_)
         self._reports = np.array([report.encode() for report in reports], dtype=object)
@@ -102,4 +116,3 @@ class Collate:
 def derive_seed(*parts: object) -> int:
     """Return a 63-bit seed that is a function of `parts` alone, the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
-

@@ -51,14 +51,17 @@ def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View |
         return volume
     depth, height, width = spacing
     image = torchio.ScalarImage(  # type: ignore[no-untyped-call]
-        tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0]))
+        tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0])
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         seen = view(image)
     if seen.shape[1:] != image.shape[1:] or seen.orientation != image.orientation:
-        raise UserError(f"The view {view.__class__.__name__} changed a volume from {image.shape[1:]} {image.orientation_str} to "
-                        f"{seen.shape[1:]} {seen.orientation_str}. A view must keep shape and orientation: drop transforms "
-                        "like Resize, Crop, Pad or ToCanonical; the size is set by data.size.")
+        raise UserError(
+            f"The view {view.__class__.__name__} changed a volume from {image.shape[1:]} {image.orientation_str} to "
+            f"{seen.shape[1:]} {seen.orientation_str}. A view must keep shape and orientation: drop transforms "
+            "like Resize, Crop, Pad or ToCanonical; the size is set by data.size."
+        )
     return seen.data[0].permute(2, 1, 0).float().contiguous()
 
 
@@ -75,15 +78,19 @@ def refuse_left_right_flip(name: str, view: View | None) -> None:
     for transform in _all_transforms(view):
         # RandomAffine takes positive factors only
         if isinstance(transform, torchio.Affine) and min(transform.scales) < 0:
-            raise UserError(f"{name} holds Affine(scales={transform.scales}): a negative factor mirrors the volume. It would put a "
-                            "finding that the report calls right on the left. Use positive factors.")
+            raise UserError(
+                f"{name} holds Affine(scales={transform.scales}): a negative factor mirrors the volume. It would put a "
+                "finding that the report calls right on the left. Use positive factors."
+            )
         if not isinstance(transform, (torchio.Flip, torchio.RandomFlip)):
             continue
         happens = getattr(transform, "flip_probability", 1.0) > 0
         if happens and any(map(_is_left_right, _as_list(transform.axes))):
             flip = f"{transform.__class__.__name__}({transform.axes})"
-            raise UserError(f"{name} holds {flip}, along the left–right axis. It would put a finding that the report "
-                            "calls right on the left. Remove it, or flip along axis 1 (front–back) or 2 (up–down) only.")
+            raise UserError(
+                f"{name} holds {flip}, along the left–right axis. It would put a finding that the report "
+                "calls right on the left. Remove it, or flip along axis 1 (front–back) or 2 (up–down) only."
+            )
 
 
 def _all_transforms(view: View | None) -> Iterator[View]:

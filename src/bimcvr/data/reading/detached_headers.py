@@ -5,13 +5,18 @@ import re
 from pathlib import Path
 
 _KEYS = {
-    ".mha": r"^[ \t]*ElementDataFile[ \t]*[=:](.*)$", ".mhd": r"^[ \t]*ElementDataFile[ \t]*[=:](.*)$",
-    ".nrrd": r"^data ?file[ \t]*:(.*)$", ".nhdr": r"^data ?file[ \t]*:(.*)$",
+    ".mha": r"^[ \t]*ElementDataFile[ \t]*[=:](.*)$",
+    ".mhd": r"^[ \t]*ElementDataFile[ \t]*[=:](.*)$",
+    ".nrrd": r"^data ?file[ \t]*:(.*)$",
+    ".nhdr": r"^data ?file[ \t]*:(.*)$",
 }
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the files that a header names and that are there: one, a LIST of them, or those of a pattern like `slice%03d.raw`."""
+    """Return the files that a header names and that are there.
+
+    One, a LIST of them, or those of a pattern like `slice%03d.raw`.
+    """
     key = _KEYS.get(path.suffix.lower())
     if key is None:
         return []

@@ -1,4 +1,7 @@
-"""pydicom, set up so that it says nothing: its warnings quote values that it finds odd, names and identifiers among them."""
+"""pydicom, set up so that it says nothing.
+
+Its warnings quote values that it finds odd, names and identifiers among them.
+"""
 
 import logging
 import warnings

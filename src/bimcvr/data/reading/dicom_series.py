@@ -12,7 +12,12 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from bimcvr.data.reading.dicom_header import read_header
 from bimcvr.data.reading.file_checks import SUFFIXES, check_present
@@ -25,7 +30,13 @@ _CT_SERIES = "Name the folder of the original CT series."
 _PLACING = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _NUMBERS = (*_PLACING, "RescaleSlope", "RescaleIntercept", "NumberOfFrames")
 # where no syntax is named it is the implicit one
-_UNCOMPRESSED = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+_UNCOMPRESSED = (
+    "",
+    ImplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian,
+)
 
 
 @dataclass(frozen=True)
@@ -115,12 +126,26 @@ def _headers(path: Path) -> list[_Slice]:
         check_present(file)
         try:
             header, stored = read_header(file)
-        except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, NotImplementedError, AttributeError) as error:
-            raise RefusedVolume("unreadable", file, f"is no readable DICOM ({type(error).__name__}).", FETCH_AGAIN) from error
+        except (
+            InvalidDicomError,
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            NotImplementedError,
+            AttributeError,
+        ) as error:
+            raise RefusedVolume(
+                "unreadable", file, f"is no readable DICOM ({type(error).__name__}).", FETCH_AGAIN
+            ) from error
         found.append(_Slice(file, header, stored))
     if not found:
-        raise RefusedVolume("no_dicom", path, "holds no DICOM file.",
-                            f"Name the folder in which the slices lie, or a file in {', '.join(SUFFIXES)}.")
+        raise RefusedVolume(
+            "no_dicom",
+            path,
+            "holds no DICOM file.",
+            f"Name the folder in which the slices lie, or a file in {', '.join(SUFFIXES)}.",
+        )
     return found
 
 
@@ -183,7 +208,9 @@ def _stack(path: Path, members: list[_Slice], notes: tuple[str, ...]) -> DicomSt
 
 
 def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
-    positions, orientations, spacings = (np.array([_numbers(member.header, tag) for member in members]) for tag in _PLACING)
+    positions, orientations, spacings = (
+        np.array([_numbers(member.header, tag) for member in members]) for tag in _PLACING
+    )
     return check_positions(path, positions, orientations, spacings)
 
 
@@ -239,5 +266,7 @@ def _image_type(header: Dataset) -> list[str]:
 def _describe(members: list[_Slice]) -> str:
     header = members[0].header
     kind = "localiser" if "LOCALIZER" in _image_type(header) else header.get("Modality") or "unknown"
-    return (f"{len(members)} {kind} images of {header.get('Columns')} × {header.get('Rows')} in series "
-            f"'{header.get('SeriesInstanceUID', '')}' ({members[0].file.name} …)")
+    return (
+        f"{len(members)} {kind} images of {header.get('Columns')} × {header.get('Rows')} in series "
+        f"'{header.get('SeriesInstanceUID', '')}' ({members[0].file.name} …)"
+    )

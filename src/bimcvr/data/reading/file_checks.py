@@ -26,8 +26,12 @@ def check_file(path: Path) -> StreamedVoxels | None:
     check_present(path)
     name = path.name.lower()
     if not name.endswith(SUFFIXES):
-        raise RefusedVolume("unknown_format", path, "is of no known format.",
-                            f"Give a file that ends in {', '.join(SUFFIXES)}, or a folder with DICOM slices.")
+        raise RefusedVolume(
+            "unknown_format",
+            path,
+            "is of no known format.",
+            f"Give a file that ends in {', '.join(SUFFIXES)}, or a folder with DICOM slices.",
+        )
     if name.endswith((".nii", ".nii.gz")):
         return check_nifti(path)
     if name.endswith((".mha", ".mhd")):
@@ -42,15 +46,20 @@ def check_present(path: Path) -> None:
         RefusedVolume: with the reason `missing_file`, `empty_file` or `git_lfs_pointer`.
     """
     if not path.is_file():
-        raise RefusedVolume("missing_file", path, "does not exist.",
-                            "Correct the path, or the folder that it is relative to.")
+        raise RefusedVolume(
+            "missing_file", path, "does not exist.", "Correct the path, or the folder that it is relative to."
+        )
     with path.open("rb") as stream:
         head = stream.read(len(_LFS))
     if not head:
         raise RefusedVolume("empty_file", path, "is empty.", FETCH_AGAIN)
     if head == _LFS:
-        raise RefusedVolume("git_lfs_pointer", path, "is a Git LFS pointer, not the file itself.",
-                            "Run `git lfs pull` in its repository, or download the file.")
+        raise RefusedVolume(
+            "git_lfs_pointer",
+            path,
+            "is a Git LFS pointer, not the file itself.",
+            "Run `git lfs pull` in its repository, or download the file.",
+        )
 
 
 def check_grid(path: Path, reader: Any) -> None:
@@ -65,13 +74,20 @@ def check_grid(path: Path, reader: Any) -> None:
     """
     values = reader.GetNumberOfComponents()
     if values > 1:
-        raise RefusedVolume("colour", path, f"has {values} values a voxel: it is a colour or vector image.",
-                            "Give the CT itself, one HU value a voxel.")
+        raise RefusedVolume(
+            "colour",
+            path,
+            f"has {values} values a voxel: it is a colour or vector image.",
+            "Give the CT itself, one HU value a voxel.",
+        )
     size = reader.GetSize()
     if len(size) not in (3, 4) or min(size[:3]) < 2 or max(size[3:], default=1) > 1:
-        raise RefusedVolume("not_a_volume", path,
-                            f"is {' × '.join(map(str, size))} voxels, not three axes of at least two.",
-                            "Give one volume a file: single slices and time series are none.")
+        raise RefusedVolume(
+            "not_a_volume",
+            path,
+            f"is {' × '.join(map(str, size))} voxels, not three axes of at least two.",
+            "Give one volume a file: single slices and time series are none.",
+        )
     spacing = np.asarray(reader.GetSpacing()[:3])
     if not np.all(np.isfinite(spacing) & (spacing > 0)):
         raise no_spacing(path, tuple(spacing))
@@ -91,17 +107,20 @@ def _check_metaimage(path: Path) -> None:
         body = path.stat().st_size - stream.tell()
     data = fields.get("ElementDataFile", "")
     if not data:
-        raise RefusedVolume("unreadable", path, "is no MetaImage header: it has no ElementDataFile.",
-                            FETCH_AGAIN)
+        raise RefusedVolume("unreadable", path, "is no MetaImage header: it has no ElementDataFile.", FETCH_AGAIN)
     if data.upper() == "LOCAL":
         promised = fields.get("CompressedDataSize", "0")
         if promised.isdigit() and body < int(promised):
-            raise RefusedVolume("truncated", path,
-                                f"ends before the {promised} bytes of voxels that its header promises.",
-                                FETCH_AGAIN)
+            raise RefusedVolume(
+                "truncated", path, f"ends before the {promised} bytes of voxels that its header promises.", FETCH_AGAIN
+            )
     elif data.upper() != "LIST" and "%" not in data:
         voxels = path.parent / data
         if not voxels.is_file():
-            raise RefusedVolume("missing_file", path, f"keeps its voxels in {data}, which is not beside it.",
-                                "Copy the two files together.")
+            raise RefusedVolume(
+                "missing_file",
+                path,
+                f"keeps its voxels in {data}, which is not beside it.",
+                "Copy the two files together.",
+            )
         check_present(voxels)

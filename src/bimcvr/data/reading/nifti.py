@@ -51,18 +51,25 @@ def check_nifti(path: Path) -> StreamedVoxels | None:
     header = _read_header(path, compressed)
     voxels = math.prod(header.shape)
     if voxels > _MOST_VOXELS:
-        raise RefusedVolume("too_large", path, f"claims {voxels:,} voxels; the most that are read are {_MOST_VOXELS:,}.",
-                            "Look into its header, and cut or resample the volume if it is sound.")
+        raise RefusedVolume(
+            "too_large",
+            path,
+            f"claims {voxels:,} voxels; the most that are read are {_MOST_VOXELS:,}.",
+            "Look into its header, and cut or resample the volume if it is sound.",
+        )
     whole = _gzip_is_whole(path, header.length) if compressed else path.stat().st_size >= header.length
     if not whole:
-        raise RefusedVolume("truncated", path,
-                            f"ends before the {header.length} bytes that its header promises.", FETCH_AGAIN)
+        raise RefusedVolume(
+            "truncated", path, f"ends before the {header.length} bytes that its header promises.", FETCH_AGAIN
+        )
     _check_placing(path, header)
     if not header.stored or len(header.shape) < 3 or max(header.shape[3:], default=1) > 1:
         return None
     width, height, depth = header.shape[:3]
     slope, intercept = header.scaling
-    return StreamedVoxels(path, compressed, header.offset, (depth, height, width), np.dtype(header.stored), slope, intercept)
+    return StreamedVoxels(
+        path, compressed, header.offset, (depth, height, width), np.dtype(header.stored), slope, intercept
+    )
 
 
 def _read_header(path: Path, compressed: bool) -> _Header:
@@ -118,14 +125,18 @@ def _check_placing(path: Path, header: _Header) -> None:
     if not np.all(np.isfinite(spacing) & (spacing > 0)):
         raise no_spacing(path, header.spacing)
     if header.qform <= 0 and header.sform <= 0:
-        raise RefusedVolume("no_orientation", path, "does not say how it lies in the patient (its qform and "
-                            "sform codes are 0), so left could be taken for right.", _RIGHT_AFFINE)
+        raise RefusedVolume(
+            "no_orientation",
+            path,
+            "does not say how it lies in the patient (its qform and "
+            "sform codes are 0), so left could be taken for right.",
+            _RIGHT_AFFINE,
+        )
     if header.sform > 0:
         columns = header.affine[:, :3]
         lengths = np.linalg.norm(columns, axis=0)
         if not np.all(np.isfinite(header.affine)) or not np.all(lengths > 0):
-            raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.",
-                                _RIGHT_AFFINE)
+            raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.", _RIGHT_AFFINE)
         cosines = columns / lengths
         if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
             raise sheared_grid(path)

@@ -33,12 +33,19 @@ class RefusedVolume(UserError):
 def no_spacing(path: Path, spacing: tuple[float, ...]) -> RefusedVolume:
     """Return the refusal of a file whose voxels have no size."""
     sizes = " × ".join(f"{mm:g}" for mm in spacing)
-    return RefusedVolume("no_spacing", path, f"has the voxel spacing {sizes} mm.",
-                         "Convert it again from DICOM, or write the right spacing into its header.")
+    return RefusedVolume(
+        "no_spacing",
+        path,
+        f"has the voxel spacing {sizes} mm.",
+        "Convert it again from DICOM, or write the right spacing into its header.",
+    )
 
 
 def sheared_grid(path: Path) -> RefusedVolume:
     """Return the refusal of a file whose axes are not at right angles."""
-    return RefusedVolume("sheared_grid", path, "has axes that are not at right angles (an uncorrected gantry "
-                         "tilt, or a registration kept in the header).",
-                         "Resample it to a rectangular grid first.")
+    return RefusedVolume(
+        "sheared_grid",
+        path,
+        "has axes that are not at right angles (an uncorrected gantry tilt, or a registration kept in the header).",
+        "Resample it to a rectangular grid first.",
+    )

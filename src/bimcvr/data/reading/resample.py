@@ -48,8 +48,9 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     resized = (slices @ planes.reshape(len(planes), -1)).reshape(target)
     hu = native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
     geometry = geometry_of(native, cleaner)
-    depth, height, width = (mm * old / new for mm, old, new in
-                            zip(geometry.native_spacing, geometry.native_size, size, strict=True))
+    depth, height, width = (
+        mm * old / new for mm, old, new in zip(geometry.native_spacing, geometry.native_size, size, strict=True)
+    )
     return Volume(np.ascontiguousarray(hu), (depth, height, width), geometry)
 
 

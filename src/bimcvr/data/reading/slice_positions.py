@@ -44,15 +44,17 @@ def check_positions(
         spacings: (N, 2) PixelSpacing in mm.
 
     Raises:
-        RefusedVolume: with the reason `no_position`, `no_orientation`, `mixed_geometry`, `duplicate_positions`, `gantry_tilt`,
-            `shifted_slices`, `missing_slices` or `variable_gaps`.
+        RefusedVolume: with the reason `no_position`, `no_orientation`, `mixed_geometry`, `duplicate_positions`,
+            `gantry_tilt`, `shifted_slices`, `missing_slices` or `variable_gaps`.
     """
     if not np.all(np.isfinite(positions)) or not np.all(np.isfinite(spacings) & (spacings > 0)):
         raise RefusedVolume("no_position", path, "has unusable positions or spacings.", FETCH_AGAIN)
     axes = orientations.reshape(-1, 2, 3)
     # a NaN is not close to anything
     if not np.allclose(axes @ axes.transpose(0, 2, 1), np.eye(2), rtol=0, atol=1e-2):
-        raise RefusedVolume("no_orientation", path, "has an orientation that is not two unit vectors at right angles.", FETCH_AGAIN)
+        raise RefusedVolume(
+            "no_orientation", path, "has an orientation that is not two unit vectors at right angles.", FETCH_AGAIN
+        )
     _check_same(path, orientations, spacings)
     normal = np.cross(orientations[0, :3], orientations[0, 3:])
     normal /= np.linalg.norm(normal)
@@ -62,9 +64,12 @@ def check_positions(
     gaps = np.diff(along)
     if gaps.min() < _SAME:
         same = int(np.count_nonzero(gaps < _SAME))
-        raise RefusedVolume("duplicate_positions", path, f"has {same} of {len(order)} slices at the position "
-                            "of another: a repeated or dynamic scan.",
-                            "Keep one slice a position, or set the row aside.")
+        raise RefusedVolume(
+            "duplicate_positions",
+            path,
+            f"has {same} of {len(order)} slices at the position of another: a repeated or dynamic scan.",
+            "Keep one slice a position, or set the row aside.",
+        )
     tilt = _check_drift(path, positions[order], normal, float(spacings.min()))
     mean = float((along[-1] - along[0]) / len(gaps))
     jitter = float(np.abs(along - (along[0] + mean * np.arange(len(along)))).max())
@@ -76,8 +81,12 @@ def check_positions(
 def _check_same(path: Path, orientations: np.ndarray, spacings: np.ndarray) -> None:
     for name, values, tolerance in (("orientations", orientations, 1e-3), ("pixel spacings", spacings, 1e-4)):
         if np.abs(values - values[0]).max() > tolerance:
-            raise RefusedVolume("mixed_geometry", path, f"has slices of different {name}.",
-                                "Put each stack into a folder of its own and name that folder.")
+            raise RefusedVolume(
+                "mixed_geometry",
+                path,
+                f"has slices of different {name}.",
+                "Put each stack into a folder of its own and name that folder.",
+            )
 
 
 def _check_drift(path: Path, positions: np.ndarray, normal: np.ndarray, pixel: float) -> float:
@@ -90,8 +99,13 @@ def _check_drift(path: Path, positions: np.ndarray, normal: np.ndarray, pixel: f
     if np.linalg.norm(sideways - along[:, None] * slope, axis=1).max() > pixel:
         raise RefusedVolume("shifted_slices", path, "has slices shifted against each other.", FETCH_AGAIN)
     if np.linalg.norm(sideways[-1]) > pixel:
-        raise RefusedVolume("gantry_tilt", path, f"was scanned with a gantry tilt of {tilt:.1f}° that is not "
-                            "corrected: its slices do not stack up to a box.", _RESAMPLE)
+        raise RefusedVolume(
+            "gantry_tilt",
+            path,
+            f"was scanned with a gantry tilt of {tilt:.1f}° that is not "
+            "corrected: its slices do not stack up to a box.",
+            _RESAMPLE,
+        )
     return tilt
 
 
@@ -99,7 +113,11 @@ def _irregular(path: Path, gaps: np.ndarray) -> RefusedVolume:
     smallest = float(gaps.min())
     multiples = np.round(gaps / smallest)
     if np.all(np.abs(gaps - multiples * smallest) <= 0.05 * smallest) and multiples.max() > 1:
-        return RefusedVolume("missing_slices", path, f"lacks {int((multiples - 1).sum())} slices: they lie "
-                             f"{smallest:g} mm apart, but {gaps.max():g} mm at the widest.", FETCH_AGAIN)
-    return RefusedVolume("variable_gaps", path, f"has slices from {smallest:g} to {gaps.max():g} mm apart.",
-                         _RESAMPLE)
+        return RefusedVolume(
+            "missing_slices",
+            path,
+            f"lacks {int((multiples - 1).sum())} slices: they lie "
+            f"{smallest:g} mm apart, but {gaps.max():g} mm at the widest.",
+            FETCH_AGAIN,
+        )
+    return RefusedVolume("variable_gaps", path, f"has slices from {smallest:g} to {gaps.max():g} mm apart.", _RESAMPLE)

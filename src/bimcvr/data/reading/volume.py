@@ -90,7 +90,9 @@ def read_image(path: Path) -> NativeImage:
         return _checked_image(Path(path))
     except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error) as error:
         # what a malformed header trips over; its values may be the patient's and stay out of the message
-        raise RefusedVolume("unreadable", path, f"has a malformed header ({type(error).__name__}).", FETCH_AGAIN) from error
+        raise RefusedVolume(
+            "unreadable", path, f"has a malformed header ({type(error).__name__}).", FETCH_AGAIN
+        ) from error
 
 
 def _checked_image(path: Path) -> NativeImage:

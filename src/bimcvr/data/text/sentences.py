@@ -3,8 +3,30 @@
 import re
 
 # a full stop after one of these ends no sentence
-_ABBREVIATIONS = {"dr", "dra", "mr", "mrs", "ms", "prof", "st", "vs", "approx", "fig", "figs", "ca", "cf",
-                  "resp", "e.g", "i.e", "al", "incl", "max", "min", "aprox", "ej"}
+_ABBREVIATIONS = {
+    "dr",
+    "dra",
+    "mr",
+    "mrs",
+    "ms",
+    "prof",
+    "st",
+    "vs",
+    "approx",
+    "fig",
+    "figs",
+    "ca",
+    "cf",
+    "resp",
+    "e.g",
+    "i.e",
+    "al",
+    "incl",
+    "max",
+    "min",
+    "aprox",
+    "ej",
+}
 # after one of these it ends one only if no small letter follows: "a nodule of 5 mm. in the left lobe"
 _MAYBE = {"mm", "cm", "ml", "cc", "im", "se", "inf", "sup", "ant", "post", "lat", "seg", "etc", "hu", "no"}
 _END = re.compile(r"[.!?]+[\"')\]]*(?=\s)|(?<=[a-zà-ÿ)])\.(?=[A-ZÀ-Ý][a-zà-ÿ])")

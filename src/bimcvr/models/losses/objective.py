@@ -56,7 +56,8 @@ def similarity(
 def keyword_similarity(prompts: Tensor, volumes: Tensor, bears: Tensor, scale: Tensor | float) -> Tensor:
     """Cross-entropy of a label's prompt over the volumes of a batch; all that bear the label are right alike.
 
-    Its form is that of equation 7 with several right answers (Khosla et al., Supervised Contrastive Learning, 2020, eq. 2).
+    Its form is that of equation 7 with several right answers (Khosla et al., Supervised Contrastive Learning, 2020, eq.
+    2).
 
     Args:
         prompts: (L, E), one vector a label.
@@ -110,17 +111,25 @@ class Objective(nn.Module):
         learn_temperature: let training change it, between 0.01 and 1.
         discrimination: β, weight of instance discrimination between the two views' CLS features; the paper names L_dis
             but leaves it out of equation 8.
-        keywords: γ, weight of each training label's prompt against the volumes that bear it; not in the paper. Not with cutmix,
-            which mixes volumes of different labels.
+        keywords: γ, weight of each training label's prompt against the volumes that bear it; not in the paper. Not with
+            cutmix, which mixes volumes of different labels.
         double_reports: count another row that bears a study's own report as its negative, as printed.
         gather_negatives: take negatives from all processes. False imitates the authors' release, where a result
             depends on the number of GPUs.
     """
 
     def __init__(
-        self, consistency: float = 1.0, normalise_views: bool = False, alpha: float = 1.0, symmetric: bool = False,
-        temperature: float = 1.0, learn_temperature: bool = False, discrimination: float = 0.0, keywords: float = 0.0,
-        double_reports: bool = True, gather_negatives: bool = True,
+        self,
+        consistency: float = 1.0,
+        normalise_views: bool = False,
+        alpha: float = 1.0,
+        symmetric: bool = False,
+        temperature: float = 1.0,
+        learn_temperature: bool = False,
+        discrimination: float = 0.0,
+        keywords: float = 0.0,
+        double_reports: bool = True,
+        gather_negatives: bool = True,
     ) -> None:
         super().__init__()
         self.consistency, self.normalise_views, self.alpha = consistency, normalise_views, alpha
@@ -143,8 +152,15 @@ class Objective(nn.Module):
         return gather(local) if self.gather_negatives else local
 
     def forward(
-        self, z1: Tensor, z2: Tensor, image: Tensor, text: Tensor, target: Tensor | None = None, same: Tensor | None = None,
-        prompts: Tensor | None = None, bears: Tensor | None = None,
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        image: Tensor,
+        text: Tensor,
+        target: Tensor | None = None,
+        same: Tensor | None = None,
+        prompts: Tensor | None = None,
+        bears: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses.
 
@@ -161,14 +177,22 @@ class Objective(nn.Module):
         Returns:
             `L_mse`, `L_sim`, `L_dis`, `L_key` as far as they have weight, and `loss`, their weighted sum.
         """
-        # at a low temperature neither loss nor gradient survives half precision, be it of the features or, by autocast, of the logits
+        # at a low temperature neither loss nor gradient survives half precision, be it of the features or, by autocast,
+        # of the logits
         with torch.autocast(image.device.type, enabled=False):
             z1, z2, image, text, prompts = (_full_precision(features) for features in (z1, z2, image, text, prompts))
             return self._losses(z1, z2, image, text, target, same, prompts, bears)
 
     def _losses(
-        self, z1: Tensor, z2: Tensor, image: Tensor, text: Tensor, target: Tensor | None, same: Tensor | None,
-        prompts: Tensor | None, bears: Tensor | None,
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        image: Tensor,
+        text: Tensor,
+        target: Tensor | None,
+        same: Tensor | None,
+        prompts: Tensor | None,
+        bears: Tensor | None,
     ) -> dict[str, Tensor]:
         images = self.everyone(image) if self.symmetric or prompts is not None else image
         losses = {"L_sim": similarity(image, self.everyone(text), self.scale, target, same)}

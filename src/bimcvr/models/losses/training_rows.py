@@ -20,9 +20,12 @@ class TrainingRows:
 
     def __init__(self, gallery: Gallery, device: torch.device | str = "cpu") -> None:
         self._rows, self._report, self._text = (
-            torch.as_tensor(of, device=device) for of in (gallery.rows, gallery.group, gallery.same_text))
+            torch.as_tensor(of, device=device) for of in (gallery.rows, gallery.group, gallery.same_text)
+        )
         self.labels = sorted(frozenset().union(*gallery.labels) - {*NO_FINDING})
-        self._bears = torch.tensor([[label in own for label in self.labels] for own in gallery.labels], dtype=torch.bool, device=device)
+        self._bears = torch.tensor(
+            [[label in own for label in self.labels] for own in gallery.labels], dtype=torch.bool, device=device
+        )
 
     def same_report(self, index: Tensor, others: Tensor) -> Tensor:
         """Say which rows share a report: by id, or by the same words, be it a placeholder that says nothing.

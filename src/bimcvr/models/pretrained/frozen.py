@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class Frozen(nn.Module):
     """Holds a network whose weights never change.
 
-    It is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser, checkpoint or DDP sees it;
-    its weights stay in eval mode and in float32, and it follows the module from device to device.
+    It is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser, checkpoint or DDP sees
+    it; its weights stay in eval mode and in float32, and it follows the module from device to device.
 
     Args:
         tower: the module that holds the weights.

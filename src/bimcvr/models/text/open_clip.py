@@ -13,8 +13,10 @@ from bimcvr.models.pretrained.open_clip import fill, open_clip_folder, read_conf
 from bimcvr.models.text.base import FrozenTextEncoder
 
 # BiomedCLIP's folder may hold no config.json of its text tower; these towers have the shape of BERT-base
-_BERT_BASE = ("microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
-              "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract")
+_BERT_BASE = (
+    "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract",
+    "microsoft/BiomedNLP-PubMedBERT-base-uncased-abstract",
+)
 # a constant that older versions of transformers saved beside the weights
 _SURPLUS = "transformer.embeddings.position_ids"
 # where plain CLIP models keep their text tower: at the top, without a prefix
@@ -39,8 +41,7 @@ class OpenClipText(FrozenTextEncoder):
         UserError: the model is absent, not whole, or its weights do not fit its config.
     """
 
-    def __init__(self, model: str, pretrained: str = "", sentences: bool = False,
-                 cache_size: int = 100_000) -> None:
+    def __init__(self, model: str, pretrained: str = "", sentences: bool = False, cache_size: int = 100_000) -> None:
         folder = open_clip_folder(model, pretrained)
         config = read_config(folder, "text_cfg")
         text = config["text_cfg"]
@@ -48,8 +49,10 @@ class OpenClipText(FrozenTextEncoder):
             tower = _hugging_face_tower(folder, config) if text.get("hf_model_name") else _plain_tower(config)
             tokenizer = _tokenizer(folder, text)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"The text tower or the tokenizer of the model folder {folder} cannot be made: "
-                            f"{type(error).__name__}: {first_line(error)}. {REPAIR}") from error
+            raise UserError(
+                f"The text tower or the tokenizer of the model folder {folder} cannot be made: "
+                f"{type(error).__name__}: {first_line(error)}. {REPAIR}"
+            ) from error
         fill(tower, folder, _own_name, "text", _SURPLUS)
         super().__init__(tower, config["embed_dim"], sentences, cache_size, source=f"{model} {pretrained}".strip())
         self._tokenizer = tokenizer
@@ -76,15 +79,24 @@ def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
         shape = folder
         if not (folder / "config.json").is_file():
             if text["hf_model_name"] not in _BERT_BASE:
-                raise UserError(f"The model folder {folder} has no config.json, so the shape of its text "
-                                "tower is not known. Where there is a network run `hf download "
-                                f"{text['hf_model_name']} config.json --local-dir DIR`, and put that file "
-                                "into the folder.")
+                raise UserError(
+                    f"The model folder {folder} has no config.json, so the shape of its text "
+                    "tower is not known. Where there is a network run `hf download "
+                    f"{text['hf_model_name']} config.json --local-dir DIR`, and put that file "
+                    "into the folder."
+                )
             shape = Path(spare)
             BertConfig().save_pretrained(shape)
-        return cast(nn.Module, HFTextEncoder(str(shape), output_dim=config["embed_dim"], pretrained=False,
-                                             proj_type=text.get("hf_proj_type", "mlp"),
-                                             pooler_type=text.get("hf_pooler_type", "mean_pooler")))
+        return cast(
+            nn.Module,
+            HFTextEncoder(
+                str(shape),
+                output_dim=config["embed_dim"],
+                pretrained=False,
+                proj_type=text.get("hf_proj_type", "mlp"),
+                pooler_type=text.get("hf_pooler_type", "mean_pooler"),
+            ),
+        )
 
 
 def _plain_tower(config: dict[str, Any]) -> nn.Module:
@@ -105,9 +117,16 @@ def _tokenizer(folder: Path, text: dict[str, Any]) -> Callable[[list[str]], Tens
     if not text.get("hf_tokenizer_name"):
         return cast(Callable[[list[str]], Tensor], SimpleTokenizer(context_length=context, **options))
     pick(folder, TOKENIZER_FILES)
-    return cast(Callable[[list[str]], Tensor],
-                HFTokenizer(str(folder), context_length=context, tokenizer_mode=text.get("tokenizer_mode"),
-                            local_files_only=True, **options))
+    return cast(
+        Callable[[list[str]], Tensor],
+        HFTokenizer(
+            str(folder),
+            context_length=context,
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            **options,
+        ),
+    )
 
 
 def _own_name(key: str) -> str:

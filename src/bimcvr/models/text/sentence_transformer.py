@@ -30,8 +30,14 @@ class SentenceEncoder(FrozenTextEncoder):
         UserError: the model is absent, not whole, or of a kind that would be encoded wrongly.
     """
 
-    def __init__(self, model: str, sentences: bool = True, pooling: Pooling | None = None,
-                 max_tokens: int | None = None, cache_size: int = 100_000) -> None:
+    def __init__(
+        self,
+        model: str,
+        sentences: bool = True,
+        pooling: Pooling | None = None,
+        max_tokens: int | None = None,
+        cache_size: int = 100_000,
+    ) -> None:
         folder = model_folder(model, "config.json", _WEIGHTS)
         modules = _modules(folder)
         tower, tokenizer = _load(folder)
@@ -42,8 +48,9 @@ class SentenceEncoder(FrozenTextEncoder):
 
     def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of some texts → (n, E); nothing is kept here."""
-        tokens = self._tokenizer(texts, padding=True, truncation=True, max_length=self.max_tokens,
-                                 return_tensors="pt").to(self.device)
+        tokens = self._tokenizer(
+            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.device)
         states = cast(Tensor, self.tower(**tokens).last_hidden_state)  # (n, tokens, E)
         if self.pooling == "cls":
             return states[:, 0]
@@ -64,28 +71,34 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
         tower, report = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # whatever a damaged folder makes transformers raise
-        raise UserError(f"The model folder {folder} cannot be read as a text encoder: "
-                        f"{first_line(error)}. {REPAIR}") from error
+        raise UserError(
+            f"The model folder {folder} cannot be read as a text encoder: {first_line(error)}. {REPAIR}"
+        ) from error
     finally:
         logging.set_verbosity(level)
         logging.enable_progress_bar()
     # the pooler is not used here, and many published encoders come without one
     absent = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if absent:
-        raise UserError(f"The weights in {folder} lack {len(absent)} of the encoder's tensors (the first: "
-                        f"{absent[0]}), which would stay random. Give a folder whose weights belong to its "
-                        "config.json.")
+        raise UserError(
+            f"The weights in {folder} lack {len(absent)} of the encoder's tensors (the first: "
+            f"{absent[0]}), which would stay random. Give a folder whose weights belong to its "
+            "config.json."
+        )
     return tower, tokenizer
 
 
 def _modules(folder: Path) -> dict[str, Path]:
     """Read the list of sentence-transformers modules, refusing those that this class would leave out."""
-    modules = {str(module["type"]).rsplit(".", 1)[-1]: folder / module["path"]
-               for module in _json(folder / "modules.json", [])}
+    modules = {
+        str(module["type"]).rsplit(".", 1)[-1]: folder / module["path"] for module in _json(folder / "modules.json", [])
+    }
     unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
     if unknown:
-        raise UserError(f"The model in {folder} has a module of the kind {unknown[0]}, which is not "
-                        "supported here. Choose one made of Transformer, Pooling and Normalize only.")
+        raise UserError(
+            f"The model in {folder} has a module of the kind {unknown[0]}, which is not "
+            "supported here. Choose one made of Transformer, Pooling and Normalize only."
+        )
     return modules
 
 
@@ -99,8 +112,10 @@ def _published_pooling(pooling_folder: Path) -> Pooling:
         chosen = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
         modes = [switches.get(key, key) for key in chosen]
     if modes and modes not in (["mean"], ["cls"]):
-        raise UserError(f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(modes)}, which "
-                        "is not supported here. Choose a model that pools by mean or cls, or set `pooling`.")
+        raise UserError(
+            f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(modes)}, which "
+            "is not supported here. Choose a model that pools by mean or cls, or set `pooling`."
+        )
     return cast(Pooling, modes[0] if modes else "mean")
 
 

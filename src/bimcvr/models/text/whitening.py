@@ -7,8 +7,11 @@ FLOOR = 0.01
 """Least standard deviation that is divided by, as a share of the largest: below it lies noise."""
 
 CENTRED = 0.65
-"""Share of the mean that is taken away. With all of it gone a short query says "not" of whatever it leaves out, since reports
-say most things of most organs; with none of it gone retrieval by whole reports loses a tenth. Chosen on `val` of phantoms."""
+"""Share of the mean that is taken away.
+
+With all of it gone a short query says "not" of whatever it leaves out, since reports say most things of most organs;
+with none of it gone retrieval by whole reports loses a tenth. Chosen on `val` of phantoms.
+"""
 
 
 class Whitening(nn.Module):

@@ -30,7 +30,8 @@ class ResNet3D(nn.Module):
         stem_stride: stride of the first convolution along slices, rows and columns.
         max_pool: whether a max pool of stride 2 follows the first convolution.
         weights: a file of MedicalNet's published weights to start from; at random by default.
-        checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more time.
+        checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more
+            time.
 
     Raises:
         WeightsAbsent: there is no such file.
@@ -38,16 +39,30 @@ class ResNet3D(nn.Module):
     """
 
     def __init__(
-        self, depth: Literal[10, 18, 50] = 50, width: int = 64, stem_stride: tuple[int, int, int] = (2, 2, 2),
-        max_pool: bool = True, weights: str | None = None, checkpointing: bool = False,
+        self,
+        depth: Literal[10, 18, 50] = 50,
+        width: int = 64,
+        stem_stride: tuple[int, int, int] = (2, 2, 2),
+        max_pool: bool = True,
+        weights: str | None = None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         block = ResNetBottleneck if depth == 50 else ResNetBlock
         planes = [width, 2 * width, 4 * width, 8 * width]
         # MedicalNet's ResNet-18 has shortcuts without weights, and no shortcut of theirs a bias
-        net = ResNet(block, LAYERS[depth], planes, spatial_dims=3, n_input_channels=1, conv1_t_stride=stem_stride,
-                     no_max_pool=not max_pool, feed_forward=False, shortcut_type="A" if weights and depth == 18 else "B",
-                     bias_downsample=not weights)
+        net = ResNet(
+            block,
+            LAYERS[depth],
+            planes,
+            spatial_dims=3,
+            n_input_channels=1,
+            conv1_t_stride=stem_stride,
+            no_max_pool=not max_pool,
+            feed_forward=False,
+            shortcut_type="A" if weights and depth == 18 else "B",
+            bias_downsample=not weights,
+        )
         if weights:
             load_medicalnet(net, weights)
             self.source = f"MedicalNet {Path(weights).name}"
@@ -64,7 +79,8 @@ class ResNet3D(nn.Module):
         stem, *layers = self.stages
         run = runner(self.checkpointing)
         for block in (stem, *(block for layer in layers for block in cast(nn.Sequential, layer))):
-            # torch's bf16 Conv3d backward on the CPU reads unwritten memory where a side of the map is 2, as it is within this block
+            # torch's bf16 Conv3d backward on the CPU reads unwritten memory where a side of the map is 2, as it is
+            # within this block
             small = x.device.type == "cpu" and min(x.shape[-3:]) <= 4
             with torch.autocast("cpu", enabled=False) if small else nullcontext():
                 x = run(block, x.float() if small else x)
@@ -81,19 +97,35 @@ class ViT3D(nn.Module):
         dim: width of a token; 768 is ViT-Base.
         depth: number of blocks.
         heads: attention heads.
-        checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more time.
+        checkpointing: keep only the blocks' inputs for the backward pass and compute the rest again: less memory, more
+            time.
     """
 
     def __init__(
-        self, size: tuple[int, int, int] = (96, 224, 224), patch: tuple[int, int, int] = (8, 16, 16), dim: int = 768,
-        depth: int = 12, heads: int = 12, checkpointing: bool = False,
+        self,
+        size: tuple[int, int, int] = (96, 224, 224),
+        patch: tuple[int, int, int] = (8, 16, 16),
+        dim: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.size = tuple(size)
         self.dim = dim
         self.checkpointing = checkpointing
-        vit = ViT(1, self.size, tuple(patch), hidden_size=dim, mlp_dim=4 * dim, num_layers=depth, num_heads=heads,
-                  classification=True, post_activation=None, spatial_dims=3)
+        vit = ViT(
+            1,
+            self.size,
+            tuple(patch),
+            hidden_size=dim,
+            mlp_dim=4 * dim,
+            num_layers=depth,
+            num_heads=heads,
+            classification=True,
+            post_activation=None,
+            spatial_dims=3,
+        )
         # MONAI's blocks carry a cross-attention norm, and the classifier a head, that no gradient would ever reach
         for block in vit.blocks:
             block.norm_cross_attn.requires_grad_(False)
@@ -107,8 +139,10 @@ class ViT3D(nn.Module):
             UserError: the volume is not on the grid that the encoder was made for.
         """
         if tuple(volume.shape[-3:]) != self.size:
-            raise UserError(f"ViT3D was made for volumes of {self.size} but got {tuple(volume.shape[-3:])}: "
-                            "set model.volume_encoder.init_args.size to data.size.")
+            raise UserError(
+                f"ViT3D was made for volumes of {self.size} but got {tuple(volume.shape[-3:])}: "
+                "set model.volume_encoder.init_args.size to data.size."
+            )
         x = self.patches(volume)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
         run = runner(self.checkpointing)

@@ -25,13 +25,24 @@ def _plain(block: nn.Module, x: Tensor) -> Tensor:
 def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # a graph moves the statistics once, at its end, whatever is computed again
         return cast(Tensor, checkpoint(block, x, use_reentrant=False))
-    return cast(Tensor, checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_at_rest(block))))
+    return cast(
+        Tensor,
+        checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_at_rest(block))),
+    )
 
 
 @contextmanager
 def _statistics_at_rest(block: nn.Module) -> Iterator[None]:
-    """Let the second pass move copies of BatchNorm's running statistics: they were moved in the first (SyncBatchNorm is one too)."""
-    kept = [(norm, name, value) for norm in block.modules() if isinstance(norm, _BatchNorm) for name, value in norm.named_buffers()]
+    """Let the second pass move copies of BatchNorm's running statistics.
+
+    They were moved in the first (SyncBatchNorm is one too).
+    """
+    kept = [
+        (norm, name, value)
+        for norm in block.modules()
+        if isinstance(norm, _BatchNorm)
+        for name, value in norm.named_buffers()
+    ]
     for norm, name, value in kept:
         setattr(norm, name, value.clone())
     try:

@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from bimcvr.errors import UserError, WeightsAbsent
 
-_WHERE = ("MedicalNet publishes resnet_10_23dataset.pth, resnet_18_23dataset.pth and resnet_50_23dataset.pth at "
-          "github.com/Tencent/MedicalNet and on the hub: `hf download TencentMedicalNet/MedicalNet-Resnet50 resnet_50_23dataset.pth "
-          "--local-dir DIR`. Give the file's path as `weights`, or leave `weights` out to train from scratch.")
+_WHERE = (
+    "MedicalNet publishes resnet_10_23dataset.pth, resnet_18_23dataset.pth and resnet_50_23dataset.pth at"
+    " github.com/Tencent/MedicalNet and on the hub: `hf download TencentMedicalNet/MedicalNet-Resnet50"
+    " resnet_50_23dataset.pth --local-dir DIR`. Give the file's path as `weights`, or leave `weights` out to train from"
+    " scratch."
+)
 
 
 def load_medicalnet(net: nn.Module, path: str) -> None:
@@ -33,9 +36,11 @@ def load_medicalnet(net: nn.Module, path: str) -> None:
     lacking = [name for name in wanted if name not in published and not name.endswith("num_batches_tracked")]
     unlike = [name for name in wanted if name in published and wanted[name].shape != published[name].shape]
     if lacking or unlike:
-        raise UserError(f"{file} does not fit this ResNet: it lacks {len(lacking)} weights ({', '.join(lacking[:3]) or 'none'}), and "
-                        f"{len(unlike)} have another shape ({', '.join(unlike[:3]) or 'none'}). `depth` must be the file's, and "
-                        f"`width` 64. {_WHERE}")
+        raise UserError(
+            f"{file} does not fit this ResNet: it lacks {len(lacking)} weights ({', '.join(lacking[:3]) or 'none'}),"
+            f" and {len(unlike)} have another shape ({', '.join(unlike[:3]) or 'none'}). `depth` must be the file's,"
+            f" and `width` 64. {_WHERE}"
+        )
     net.load_state_dict({name: published.get(name, value) for name, value in wanted.items()})
     unused = sorted(set(published) - set(wanted))
     rank_zero_info(f"MedicalNet's weights are taken from {file}. Not used: {', '.join(unused) or 'nothing'}.")
@@ -44,6 +49,9 @@ def load_medicalnet(net: nn.Module, path: str) -> None:
 def _read(file: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        return {str(name).removeprefix("module."): torch.as_tensor(value) for name, value in state.get("state_dict", state).items()}
+        return {
+            str(name).removeprefix("module."): torch.as_tensor(value)
+            for name, value in state.get("state_dict", state).items()
+        }
     except Exception as error:  # pickle and zip each have their own for a damaged file
         raise UserError(f"{file} cannot be read as a file of weights ({type(error).__name__}). {_WHERE}") from error

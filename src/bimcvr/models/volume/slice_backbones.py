@@ -1,7 +1,8 @@
 """2D networks that look at axial slices.
 
-The contract: an `nn.Module` with an int attribute `dim` = C and a str attribute `source`, the weights it holds, that maps
-(N, 1, H, W), HU of data.window scaled to [0, 1], to (N, C). Any such class can be named as the `tower` of a SliceEncoder.
+The contract: an `nn.Module` with an int attribute `dim` = C and a str attribute `source`, the weights it holds, that
+maps (N, 1, H, W), HU of data.window scaled to [0, 1], to (N, C). Any such class can be named as the `tower` of a
+SliceEncoder.
 """
 
 from typing import Any, Literal, cast
@@ -37,8 +38,16 @@ class ResNet2D(nn.Module):
     def __init__(self, depth: Literal[10, 18] = 10, width: int = 16, max_pool: bool = False) -> None:
         super().__init__()
         planes = [width, 2 * width, 4 * width, 8 * width]
-        self.net = ResNet(ResNetBlock, LAYERS[depth], planes, spatial_dims=2, n_input_channels=1, conv1_t_stride=2,
-                          no_max_pool=not max_pool, feed_forward=False)
+        self.net = ResNet(
+            ResNetBlock,
+            LAYERS[depth],
+            planes,
+            spatial_dims=2,
+            n_input_channels=1,
+            conv1_t_stride=2,
+            no_max_pool=not max_pool,
+            feed_forward=False,
+        )
         self.dim = planes[-1]
 
     def forward(self, slices: Tensor) -> Tensor:
@@ -69,8 +78,13 @@ class OpenClipImage(nn.Module):
     """
 
     def __init__(
-        self, model: str, pretrained: str = "", trained: bool = False, lr_factor: float = 1.0,
-        window: tuple[float, float] | Literal["raw"] | None = None, data_window: tuple[float, float] = (-1000.0, 1000.0),
+        self,
+        model: str,
+        pretrained: str = "",
+        trained: bool = False,
+        lr_factor: float = 1.0,
+        window: tuple[float, float] | Literal["raw"] | None = None,
+        data_window: tuple[float, float] = (-1000.0, 1000.0),
     ) -> None:
         super().__init__()
         folder = open_clip_folder(model, pretrained)
@@ -78,12 +92,16 @@ class OpenClipImage(nn.Module):
         try:
             tower, (self.size, mean, std) = _tower(config), _preprocessing(config)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"The image tower of the model folder {folder} cannot be made: {type(error).__name__}: "
-                            f"{first_line(error)}. {REPAIR}") from error
+            raise UserError(
+                f"The image tower of the model folder {folder} cannot be made: {type(error).__name__}: "
+                f"{first_line(error)}. {REPAIR}"
+            ) from error
         fill(tower, folder, lambda key: key.removeprefix("visual.") if key.startswith("visual.") else "", "image")
         self.dim, self.lr_factor = config["embed_dim"], lr_factor
         self.window, self.data_window = window, tuple(data_window)
-        shown = "" if window is None else ", raw HU" if window == "raw" else f", window {window[0]:g} … {window[1]:g} HU"
+        shown = (
+            "" if window is None else ", raw HU" if window == "raw" else f", window {window[0]:g} … {window[1]:g} HU"
+        )
         self.source = f"{model} {pretrained}".strip() + (", trained" if trained else "") + shown
         self.tower = tower.float() if trained else Frozen(tower)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
@@ -128,7 +146,9 @@ def _tower(config: dict[str, Any]) -> nn.Module:
         raise ValueError("a CoCa model, whose image tower does not give one vector an image")
     if vision.get("timm_model_name"):
         vision = {**vision, "timm_model_pretrained": False}  # else timm would download its own
-    return cast(nn.Module, _build_vision_tower(config["embed_dim"], vision, quick_gelu=bool(config.get("quick_gelu", False))))
+    return cast(
+        nn.Module, _build_vision_tower(config["embed_dim"], vision, quick_gelu=bool(config.get("quick_gelu", False)))
+    )
 
 
 def _preprocessing(config: dict[str, Any]) -> tuple[int, tuple[float, ...], tuple[float, ...]]:

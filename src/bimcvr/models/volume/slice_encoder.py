@@ -27,8 +27,10 @@ class SliceEncoder(nn.Module):
         self.dim = cast(int, tower.dim)
         wanted = getattr(join, "dim", self.dim)
         if wanted != self.dim:
-            raise UserError(f"{type(join).__name__} is made for vectors of {wanted} numbers, but the tower gives {self.dim}: set "
-                            f"model.volume_encoder.init_args.join.init_args.dim to {self.dim}.")
+            raise UserError(
+                f"{type(join).__name__} is made for vectors of {wanted} numbers, but the tower gives {self.dim}: set "
+                f"model.volume_encoder.init_args.join.init_args.dim to {self.dim}."
+            )
         self.source = f"{tower.source}; {slices or 'all'} slices, {type(join).__name__}{getattr(join, 'how', '')}"
 
     def forward(self, volume: Tensor) -> Features:

@@ -1,7 +1,7 @@
 """Ways of joining the vectors of a volume's slices: the contract is an `nn.Module` (B, S, C) → Features.
 
-CLIP4Clip (Luo et al. 2022, Neurocomputing 508:293, section 3.3 and its released code): meanP, seqLSTM, seqTransf. In all
-three every frame is scaled to length 1 before the mean; what sees the order of frames adds to them as a residual.
+CLIP4Clip (Luo et al. 2022, Neurocomputing 508:293, section 3.3 and its released code): meanP, seqLSTM, seqTransf. In
+all three every frame is scaled to length 1 before the mean; what sees the order of frames adds to them as a residual.
 3D-MIR (Ben Abacha et al. 2023, arXiv 2311.13752): one statistic over the slices.
 """
 
@@ -17,8 +17,14 @@ from bimcvr.errors import UserError
 from bimcvr.models.pretrained.open_clip import open_clip_folder, read_weights
 
 # a block of CLIP's transformer → of torch's
-_NAMES = {"transformer.resblocks.": "blocks.", ".attn.": ".self_attn.", ".ln_1.": ".norm1.", ".ln_2.": ".norm2.",
-          ".mlp.c_fc.": ".linear1.", ".mlp.c_proj.": ".linear2."}
+_NAMES = {
+    "transformer.resblocks.": "blocks.",
+    ".attn.": ".self_attn.",
+    ".ln_1.": ".norm1.",
+    ".ln_2.": ".norm2.",
+    ".mlp.c_fc.": ".linear1.",
+    ".mlp.c_proj.": ".linear2.",
+}
 
 
 class MeanP(nn.Module):
@@ -52,8 +58,8 @@ class SeqLSTM(nn.Module):
 class SeqTransf(nn.Module):
     """CLIP4Clip's seqTransf: a transformer over slices and their positions is added to them before the mean.
 
-    The blocks are CLIP's (layer norm first, QuickGELU, no dropout). The original starts positions and blocks from those of
-    CLIP's text tower, of which it takes the first.
+    The blocks are CLIP's (layer norm first, QuickGELU, no dropout). The original starts positions and blocks from those
+    of CLIP's text tower, of which it takes the first.
 
     Args:
         dim: C.
@@ -69,14 +75,28 @@ class SeqTransf(nn.Module):
     """
 
     def __init__(
-        self, dim: int, layers: int = 4, heads: int | None = None, most: int = 77, start: str = "", pretrained: str = "",
+        self,
+        dim: int,
+        layers: int = 4,
+        heads: int | None = None,
+        most: int = 77,
+        start: str = "",
+        pretrained: str = "",
     ) -> None:
         super().__init__()
         self.dim = dim
         self.positions = nn.Parameter(0.01 * torch.randn(most, dim))  # as CLIP starts its own
         self.blocks = nn.ModuleList(
-            nn.TransformerEncoderLayer(dim, heads or max(1, dim // 64), 4 * dim, dropout=0.0, activation=quick_gelu,
-                                       batch_first=True, norm_first=True) for _ in range(layers)
+            nn.TransformerEncoderLayer(
+                dim,
+                heads or max(1, dim // 64),
+                4 * dim,
+                dropout=0.0,
+                activation=quick_gelu,
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(layers)
         )
         if start:
             self._start_from(open_clip_folder(start, pretrained))
@@ -90,8 +110,10 @@ class SeqTransf(nn.Module):
         """
         count = slices.shape[1]
         if count > len(self.positions):
-            raise UserError(f"SeqTransf has {len(self.positions)} positions but got {count} slices: set "
-                            f"model.volume_encoder.init_args.join.init_args.most to {count}, or fewer slices.")
+            raise UserError(
+                f"SeqTransf has {len(self.positions)} positions but got {count} slices: set "
+                f"model.volume_encoder.init_args.join.init_args.most to {count}, or fewer slices."
+            )
         x = slices + self.positions[:count]
         for block in self.blocks:
             x = block(x)
@@ -102,11 +124,15 @@ class SeqTransf(nn.Module):
         """Take positions and the first blocks of a plain CLIP's text tower."""
         text = read_weights(folder, _own_name)
         own = self.state_dict()
-        found = {name: text[name][: len(own[name])] if name == "positions" else text[name] for name in own if name in text}
+        found = {
+            name: text[name][: len(own[name])] if name == "positions" else text[name] for name in own if name in text
+        }
         if [name for name in own if name not in found or found[name].shape != own[name].shape]:
-            raise UserError(f"SeqTransf(dim={self.dim}, layers={len(self.blocks)}, most={len(self.positions)}) cannot start from the text "
-                            f"tower in {folder}: it is not CLIP's own kind, not as wide, not as deep or has fewer positions. "
-                            "Choose the CLIP whose image tower is used, or leave `start` out.")
+            raise UserError(
+                f"SeqTransf(dim={self.dim}, layers={len(self.blocks)}, most={len(self.positions)}) cannot start from"
+                f" the text tower in {folder}: it is not CLIP's own kind, not as wide, not as deep or has fewer"
+                " positions. Choose the CLIP whose image tower is used, or leave `start` out."
+            )
         self.load_state_dict(found)
 
 

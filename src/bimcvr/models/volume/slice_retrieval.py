@@ -51,16 +51,19 @@ class SliceSearch:
         found: dict[str, Any] = {"direction": "text_to_image", "hits": self.hits, "slices": self._slices.shape[1]}
         for how, score in slice_scores(text.float().cpu(), self._slices, self.hits).items():
             of = outcomes(ranks := rank_scores(score, group, group), RECALL_AT)
-            found[how] = {"metrics": summary(of), "intervals": intervals(of, gallery.patient),
-                          "queries_with_ties": int((ranks.tied_wrong > 0).sum())}
+            found[how] = {
+                "metrics": summary(of),
+                "intervals": intervals(of, gallery.patient),
+                "queries_with_ties": int((ranks.tied_wrong > 0).sum()),
+            }
         return found
 
 
 def slice_scores(query: Tensor, slices: Tensor, hits: int) -> dict[Fusion, Tensor]:
     """Score volumes by their slices' hits.
 
-    Hits are all slices whose cosine reaches that of the query's `hits`-th best; slices tied with it are hits too, so that
-    no order of the gallery decides. A volume without a hit scores below all that have one, tied with its like.
+    Hits are all slices whose cosine reaches that of the query's `hits`-th best; slices tied with it are hits too, so
+    that no order of the gallery decides. A volume without a hit scores below all that have one, tied with its like.
 
     Args:
         query: (Q, E).
@@ -68,8 +71,8 @@ def slice_scores(query: Tensor, slices: Tensor, hits: int) -> dict[Fusion, Tenso
         hits: how many slices a query has for hits; 20 in the original.
 
     Returns:
-        By the way of fusion (Q, N) float64: `freq`, the number of a volume's hits; `max`, their best cosine; `sum`, the sum of
-        their cosines.
+        By the way of fusion (Q, N) float64: `freq`, the number of a volume's hits; `max`, their best cosine; `sum`, the
+        sum of their cosines.
     """
     parts = [_fuse(cosine, hits) for cosine in _cosines(query, slices)]
     return {how: torch.cat([part[how] for part in parts]) for how in FUSIONS}

@@ -1,7 +1,8 @@
 """What is wrong with volumes of the real archives, done to sound phantoms.
 
-Shares as an audit of BIMCV-R found them among 317 series whose ids were verified: 38 broken headers (33 with the total field of
-view as slice distance, 5 with a bad sform), 17 with inconsistent geometry, 6 not of a chest; it names no share for the others.
+Shares as an audit of BIMCV-R found them among 317 series whose ids were verified: 38 broken headers (33 with the total
+field of view as slice distance, 5 with a bad sform), 17 with inconsistent geometry, 6 not of a chest; it names no share
+for the others.
 """
 
 from collections.abc import Callable
@@ -139,11 +140,19 @@ def _empty(source: Path, target: Path, rng: Rng) -> str:
 ROTATION = "orientation"
 DUPLICATE = "duplicate_volume"
 DEFECTS: tuple[Defect, ...] = (
-    Defect("slice_spacing", 0.10 * 33 / 38, _view_as_thickness), Defect("no_orientation", 0.10 * 3 / 38, _zero_sform),
-    Defect("sheared_grid", 0.10 * 2 / 38, _sheared_sform), Defect("field_of_view", 0.05, _wrong_view),
-    Defect("not_chest", 0.02, _not_chest), Defect("missing_voxels", 0.01, _missing_voxels), Defect("not_hu", 0.005, _rescaled_twice),
-    Defect("not_hu", 0.005, _zero_based), Defect("not_hu", 0.005, _eight_bit), Defect("too_small", 0.01, _too_small),
-    Defect("colour", 0.005, _colour), Defect("truncated", 0.005, _truncated), Defect("empty_file", 0.005, _empty),
+    Defect("slice_spacing", 0.10 * 33 / 38, _view_as_thickness),
+    Defect("no_orientation", 0.10 * 3 / 38, _zero_sform),
+    Defect("sheared_grid", 0.10 * 2 / 38, _sheared_sform),
+    Defect("field_of_view", 0.05, _wrong_view),
+    Defect("not_chest", 0.02, _not_chest),
+    Defect("missing_voxels", 0.01, _missing_voxels),
+    Defect("not_hu", 0.005, _rescaled_twice),
+    Defect("not_hu", 0.005, _zero_based),
+    Defect("not_hu", 0.005, _eight_bit),
+    Defect("too_small", 0.01, _too_small),
+    Defect("colour", 0.005, _colour),
+    Defect("truncated", 0.005, _truncated),
+    Defect("empty_file", 0.005, _empty),
 )
 ROTATED_SHARE, DUPLICATE_SHARE = 0.05, 0.01
 

@@ -66,4 +66,6 @@ def write_nifti(image: NiftiFile, path: Path, colours: int = 1) -> None:
     struct.pack_into("<2h", header, _QFORM, 0, 1)
     struct.pack_into("<12f", header, _SFORM, *image.rows.ravel())
     with replacing(path) as temporary:
-        temporary.write_bytes(gzip.compress(bytes(header) + np.ascontiguousarray(image.voxels).tobytes(), compresslevel=1, mtime=0))
+        temporary.write_bytes(
+            gzip.compress(bytes(header) + np.ascontiguousarray(image.voxels).tobytes(), compresslevel=1, mtime=0)
+        )

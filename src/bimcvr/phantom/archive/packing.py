@@ -40,7 +40,9 @@ def write_layout(root: Path, items: list[Item], packing: Literal["folders", "sha
         else:
             _tar(root / shard, files)
             with (root / shard).open("rb") as stream:
-                sums.append(f"{hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()}  {shard}\n")
+                sums.append(
+                    f"{hashlib.file_digest(stream, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()}  {shard}\n"
+                )
     if sums:
         (root / "sha1sum.txt").write_text("".join(sums), encoding="utf-8")
 
@@ -65,7 +67,10 @@ def _zip(target: Path, files: list[tuple[str, Path | bytes]]) -> None:
 def _tar(target: Path, files: list[tuple[str, Path | bytes]]) -> None:
     lines = []
     # volumes are compressed already
-    with igzip.IGzipFile(target, "wb", compresslevel=1, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as tar:
+    with (
+        igzip.IGzipFile(target, "wb", compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
         for path, content in files:
             raw = content.read_bytes() if isinstance(content, Path) else content
             member = tarfile.TarInfo(path)

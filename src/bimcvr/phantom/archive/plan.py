@@ -14,8 +14,8 @@ from bimcvr.phantom.reports.personal import invent_person
 from bimcvr.phantom.reports.report import write_report
 from bimcvr.phantom.reports.spanish import XRAY, XRAY_FINDINGS, write_spanish
 
-# shares of volumes, as counted in 1,628 rows of BIMCV-R: placeholders, the Negative cohort, and within that reports that stand in the
-# positive cohort too and reports that never mention CT; two of 1,628 had under five words
+# shares of volumes, as counted in 1,628 rows of BIMCV-R: placeholders, the Negative cohort, and within that reports
+# that stand in the positive cohort too and reports that never mention CT; two of 1,628 had under five words
 PLACEHOLDER_SHARE, NEGATIVE_SHARE, BORROWED_SHARE, XRAY_SHARE, SHORT_SHARE = 0.079, 0.173, 0.41, 0.557, 0.0012
 # not counted anywhere: chosen
 UNTRANSLATED_SHARE, PERSONAL_SHARE = 0.01, 0.25
@@ -96,7 +96,11 @@ def plan_archive(studies: list[Study], volumes: dict[str, Path], seed: int) -> P
     """
     rng = np.random.default_rng([seed, len(volumes), 23])
     negative = _negative_patients(studies, rng)
-    entries = [entry for number, study in enumerate(studies) for entry in _entries(number, study, study.patient in negative, volumes)]
+    entries = [
+        entry
+        for number, study in enumerate(studies)
+        for entry in _entries(number, study, study.patient in negative, volumes)
+    ]
     entries = _with_acquisitions(entries)
     plan = Plan(entries, {})
     _spoil_volumes(plan, rng)
@@ -122,15 +126,33 @@ def _negative_patients(studies: list[Study], rng: Rng) -> set[int]:
 
 def _entries(number: int, study: Study, negative: bool, volumes: dict[str, Path]) -> list[Entry]:
     subject, session = f"sub-S{3000 + study.patient:05d}", f"ses-E{6000 + number:05d}"
-    return [Entry(f"{subject}_{session}_run-{run}_bp-chest_ct", subject, session, negative, study, scan.study_id, volumes[scan.study_id])
-            for run, scan in enumerate(study.scans(), 1)]
+    return [
+        Entry(
+            f"{subject}_{session}_run-{run}_bp-chest_ct",
+            subject,
+            session,
+            negative,
+            study,
+            scan.study_id,
+            volumes[scan.study_id],
+        )
+        for run, scan in enumerate(study.scans(), 1)
+    ]
 
 
 def _with_acquisitions(entries: list[Entry]) -> list[Entry]:
     """Name the two volumes of a session `acq-1_run-1` and `acq-2_run-1`, as most of the archive's are."""
     twice = {entry.session for entry in entries if "_run-2_" in entry.name}
-    return [dataclasses.replace(entry, name=entry.name.replace("_run-1_", "_acq-1_run-1_").replace("_run-2_", "_acq-2_run-1_"))
-            if entry.session in twice else entry for entry in entries]
+    return [
+        (
+            dataclasses.replace(
+                entry, name=entry.name.replace("_run-1_", "_acq-1_run-1_").replace("_run-2_", "_acq-2_run-1_")
+            )
+            if entry.session in twice
+            else entry
+        )
+        for entry in entries
+    ]
 
 
 def _spoil_volumes(plan: Plan, rng: Rng) -> None:
@@ -150,7 +172,10 @@ def _spoil_volumes(plan: Plan, rng: Rng) -> None:
         if other is not None:
             order.remove(other)
             plan.spoilt[copy.name] = other
-            plan.ledger += [(copy.name, DUPLICATE, f"the volume of {other.name}"), (other.name, DUPLICATE, f"lent to {copy.name}")]
+            plan.ledger += [
+                (copy.name, DUPLICATE, f"the volume of {other.name}"),
+                (other.name, DUPLICATE, f"lent to {copy.name}"),
+            ]
     plan.ledger += [(name, ROTATION, kind) for name, kind in plan.spoilt.items() if isinstance(kind, str)]
 
 
@@ -164,8 +189,14 @@ def _own_report(entry: Entry) -> ArchiveReport:
     spanish, english = write_spanish(entry.study.facts, rng), entry.study.report
     if person is None:
         return ArchiveReport(entry.subject, entry.session, spanish, english, entry.study.facts)
-    return ArchiveReport(entry.subject, entry.session, f"{person.spanish} {spanish}", f"{person.english} {english}", entry.study.facts,
-                         person.items)
+    return ArchiveReport(
+        entry.subject,
+        entry.session,
+        f"{person.spanish} {spanish}",
+        f"{person.english} {english}",
+        entry.study.facts,
+        person.items,
+    )
 
 
 def _lend_reports(plan: Plan, own: dict[str, ArchiveReport], rng: Rng) -> None:
@@ -183,7 +214,11 @@ def _lend_reports(plan: Plan, own: dict[str, ArchiveReport], rng: Rng) -> None:
             lenders = [entry for entry in lenders if entry.session != lender.session]
             plan.reports[session] = own[lender.session]
             plan.ledger += [(entry.name, "duplicate_report", f"the report of {lender.session}") for entry in mine]
-            plan.ledger += [(entry.name, "duplicate_report", f"lent to {session}") for entry in positive if entry.session == lender.session]
+            plan.ledger += [
+                (entry.name, "duplicate_report", f"lent to {session}")
+                for entry in positive
+                if entry.session == lender.session
+            ]
         elif place < BORROWED_SHARE + XRAY_SHARE:
             plan.reports[session] = _film_report(*stranger, rng)
             plan.ledger += [(entry.name, "wrong_modality", "a chest film's report") for entry in mine]
@@ -191,16 +226,26 @@ def _lend_reports(plan: Plan, own: dict[str, ArchiveReport], rng: Rng) -> None:
             english, facts = write_report(draw_findings(rng), rng)
             plan.reports[session] = ArchiveReport(*stranger, write_spanish(facts, rng), english, facts)
         told = plan.reports[session]
-        plan.ledger += [(entry.name, "mismatch_ids", f"the table says {told.patient_id}, {told.report_id}") for entry in mine]
+        plan.ledger += [
+            (entry.name, "mismatch_ids", f"the table says {told.patient_id}, {told.report_id}") for entry in mine
+        ]
 
 
 def _film_report(patient_id: str, report_id: str, rng: Rng) -> ArchiveReport:
-    said = [XRAY[int(rng.integers(len(XRAY)))], *(XRAY_FINDINGS[i] for i in rng.permutation(len(XRAY_FINDINGS))[: int(rng.integers(4, 8))])]
-    return ArchiveReport(patient_id, report_id, " ".join(spanish for spanish, _ in said), " ".join(english for _, english in said), ())
+    said = [
+        XRAY[int(rng.integers(len(XRAY)))],
+        *(XRAY_FINDINGS[i] for i in rng.permutation(len(XRAY_FINDINGS))[: int(rng.integers(4, 8))]),
+    ]
+    return ArchiveReport(
+        patient_id, report_id, " ".join(spanish for spanish, _ in said), " ".join(english for _, english in said), ()
+    )
 
 
 def _spoil_translations(plan: Plan, rng: Rng) -> None:
-    """Spoil reports of the positive cohort that nobody borrowed: too short in both layouts, the translation in the released one."""
+    """Spoil reports of the positive cohort that nobody borrowed.
+
+    Too short in both layouts, the translation in the released one.
+    """
     lent = {name for name, flag, _ in plan.ledger if flag == "duplicate_report"}
     sessions: dict[str, list[Entry]] = defaultdict(list)
     for entry in plan.entries:
@@ -208,7 +253,11 @@ def _spoil_translations(plan: Plan, rng: Rng) -> None:
             sessions[entry.session].append(entry)
     order = [session for session, mine in sessions.items() if not any(entry.name in lent for entry in mine)]
     order = [order[i] for i in rng.permutation(len(order))]
-    for flag, share in (("report_short", SHORT_SHARE), ("placeholder", PLACEHOLDER_SHARE), ("untranslated", UNTRANSLATED_SHARE)):
+    for flag, share in (
+        ("report_short", SHORT_SHARE),
+        ("placeholder", PLACEHOLDER_SHARE),
+        ("untranslated", UNTRANSLATED_SHARE),
+    ):
         left = max(_quota(share, len(plan.entries)), 2 if len(plan.entries) >= 100 else 0)
         while left > 0 and order:
             session = order.pop()

@@ -16,8 +16,13 @@ from bimcvr.phantom.reports.findings import Rng
 
 SUBJECTS_A_PART = 60
 XRAY_SHARE, NO_TAGS_SHARE = 0.15, 0.03
-_SCANNERS = (("SIEMENS", "Sensation 64", "B70f"), ("SIEMENS", "SOMATOM Definition", "B30f"), ("Philips", "Brilliance 64", "YA"),
-             ("GE MEDICAL SYSTEMS", "LightSpeed VCT", "LUNG"), ("TOSHIBA", "Aquilion", "FC51"))
+_SCANNERS = (
+    ("SIEMENS", "Sensation 64", "B70f"),
+    ("SIEMENS", "SOMATOM Definition", "B30f"),
+    ("Philips", "Brilliance 64", "YA"),
+    ("GE MEDICAL SYSTEMS", "LightSpeed VCT", "LUNG"),
+    ("TOSHIBA", "Aquilion", "FC51"),
+)
 
 
 def raw_files(plan: Plan, files: dict[str, Path]) -> list[Item]:
@@ -51,8 +56,13 @@ def raw_files(plan: Plan, files: dict[str, Path]) -> list[Item]:
         items.append((head, f"{root}/derivatives/labels/{labels}", _tsv(list(rows.values()))))
         items.append((f"{root}_subjects.tar.gz", f"{root}/participants.tsv", _tsv(people)))
     kinds = [{"series_id": name, "transform_type": kind} for name, kind in plan.spoilt.items() if isinstance(kind, str)]
-    items.append(("", "bimcv-covid19-ct-rotate-transforms.csv", pd.DataFrame(kinds, columns=["series_id", "transform_type"])
-                  .to_csv(index=False).encode()))
+    items.append(
+        (
+            "",
+            "bimcv-covid19-ct-rotate-transforms.csv",
+            pd.DataFrame(kinds, columns=["series_id", "transform_type"]).to_csv(index=False).encode(),
+        )
+    )
     return items
 
 
@@ -68,25 +78,40 @@ def _subject_files(entries: list[Entry], files: dict[str, Path], age: int, rng: 
         if rng.random() < XRAY_SHARE:
             film = f"{entry.subject}_{entry.session}_run-1_bp-chest_vp-ap_dx"
             if f"mod-rx/{film}.png" not in scans[entry.session]:
-                found += [(f"{folder}/{film}.png", _png(rng)), (f"{folder}/{film}.json", b'{"00080060": {"vr": "CS", "Value": ["DX"]}}')]
+                found += [
+                    (f"{folder}/{film}.png", _png(rng)),
+                    (f"{folder}/{film}.json", b'{"00080060": {"vr": "CS", "Value": ["DX"]}}'),
+                ]
                 scans[entry.session].append(f"mod-rx/{film}.png")
     for session, names in scans.items():
         subject = entries[0].subject
-        found.append((f"{subject}/{session}/{subject}_{session}_scans.tsv", _tsv([{"filename": name} for name in names])))
+        found.append(
+            (f"{subject}/{session}/{subject}_{session}_scans.tsv", _tsv([{"filename": name} for name in names]))
+        )
     return found
 
 
 def _session_rows(plan: Plan, entries: list[Entry]) -> list[dict[str, str]]:
     reports = {entry.session: plan.reports[entry.session] for entry in entries}
-    return [{"session_id": session, "study_date": f"2020{4 + place:02d}15",
-             "medical_evaluation": repr([report.spanish]) if report.spanish else ""}
-            for place, (session, report) in enumerate(reports.items())]
+    return [
+        {
+            "session_id": session,
+            "study_date": f"2020{4 + place:02d}15",
+            "medical_evaluation": repr([report.spanish]) if report.spanish else "",
+        }
+        for place, (session, report) in enumerate(reports.items())
+    ]
 
 
 def _label_row(plan: Plan, entry: Entry) -> dict[str, str]:
     """Return a row of the labels table; its key is the session, and a mismatch shows in the patient alone."""
     report = plan.reports[entry.session]
-    cells = {"PatientID": report.patient_id, "ReportID": entry.session, "Report": plain(report.spanish), **label_cells(report)}
+    cells = {
+        "PatientID": report.patient_id,
+        "ReportID": entry.session,
+        "Report": plain(report.spanish),
+        **label_cells(report),
+    }
     return {name: cells[name] for name in COLUMNS}
 
 
@@ -95,11 +120,21 @@ def _tags(entry: Entry, age: int, rng: Rng) -> dict[str, object]:
     maker, model, kernel = _SCANNERS[int(rng.integers(len(_SCANNERS)))]
     record = str(int(rng.integers(100000, 999999)))
     tags: dict[str, tuple[str, object]] = {
-        "00080060": ("CS", "CT"), "00080070": ("LO", maker), "00080080": ("LO", "Hospital General de Castelló"),
-        "00080090": ("PN", {"Alphabetic": "Soler^Ana"}), "00081090": ("LO", model), "00100010": ("PN", {"Alphabetic": "García^María"}),
-        "00100020": ("LO", record), "00100030": ("DA", "19540312"), "00101010": ("AS", f"{age:03d}Y"),
-        "00180050": ("DS", float(rng.choice([1.0, 1.25, 3.0]))), "00180060": ("DS", float(rng.choice([100, 120, 140]))),
-        "00181151": ("IS", int(rng.integers(80, 400))), "00181210": ("SH", kernel), "00281052": ("DS", -1024.0), "00281053": ("DS", 1.0),
+        "00080060": ("CS", "CT"),
+        "00080070": ("LO", maker),
+        "00080080": ("LO", "Hospital General de Castelló"),
+        "00080090": ("PN", {"Alphabetic": "Soler^Ana"}),
+        "00081090": ("LO", model),
+        "00100010": ("PN", {"Alphabetic": "García^María"}),
+        "00100020": ("LO", record),
+        "00100030": ("DA", "19540312"),
+        "00101010": ("AS", f"{age:03d}Y"),
+        "00180050": ("DS", float(rng.choice([1.0, 1.25, 3.0]))),
+        "00180060": ("DS", float(rng.choice([100, 120, 140]))),
+        "00181151": ("IS", int(rng.integers(80, 400))),
+        "00181210": ("SH", kernel),
+        "00281052": ("DS", -1024.0),
+        "00281053": ("DS", 1.0),
     }
     return {tag: {"vr": kind, "Value": [value]} for tag, (kind, value) in tags.items()}
 
@@ -114,4 +149,5 @@ def _png(rng: Rng) -> bytes:
     lines = b"".join(b"\0" + row.tobytes() for row in grey)
     parts = ((b"IHDR", struct.pack(">2I5B", 32, 32, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts)
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )

@@ -35,6 +35,16 @@ def _row(plan: Plan, entry: Entry) -> dict[str, str | float]:
     report = plan.reports[entry.session]
     cohort = f"{_ELSEWHERE}-Negative/covid19_neg" if entry.negative else f"{_ELSEWHERE}/covid19_posi"
     folder = f"{cohort}/{entry.subject}/{entry.session}/mod-rx"
-    cells = {"PatientID": report.patient_id, "ReportID": report.report_id, "Report": plain(report.spanish), **label_cells(report)}
-    return {**{name: cells[name] for name in COLUMNS}, "num": float(len(report.facts)), "path": folder, "Report_en": report.english,
-            "ct_path": f"{folder}/{entry.name}.nii.gz"}
+    cells = {
+        "PatientID": report.patient_id,
+        "ReportID": report.report_id,
+        "Report": plain(report.spanish),
+        **label_cells(report),
+    }
+    return {
+        **{name: cells[name] for name in COLUMNS},
+        "num": float(len(report.facts)),
+        "path": folder,
+        "Report_en": report.english,
+        "ct_path": f"{folder}/{entry.name}.nii.gz",
+    }

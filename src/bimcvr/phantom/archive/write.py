@@ -1,4 +1,7 @@
-"""A cohort as raw archives: the released BIMCV-R and raw BIMCV-COVID19+, with the faults that the real ones have, and a ledger of them."""
+"""A cohort as raw archives: the released BIMCV-R and raw BIMCV-COVID19+, with the faults that the real ones have.
+
+A ledger of them.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -26,8 +29,9 @@ LAYOUTS = ("bimcv_r", "bimcv_covid19")
 def write_archives(directory: Path, studies: list[Study], seed: int, packing: Packing, jobs: int) -> None:
     """Write both layouts of a finished cohort.
 
-    Beside each layout's folder stand `<layout>.ledger.csv` (study_id, flag, detail: what was planted) and `<layout>.truth.csv` (what each
-    volume and its report really are, and what is personal in it). What lay there is replaced.
+    Beside each layout's folder stand `<layout>.ledger.csv` (study_id, flag, detail: what was planted) and
+    `<layout>.truth.csv` (what each volume and its report really are, and what is personal in it). What lay there is
+    replaced.
 
     Args:
         directory: the cohort's folder.
@@ -36,8 +40,11 @@ def write_archives(directory: Path, studies: list[Study], seed: int, packing: Pa
         packing: `folders` (by hard links: no room needed) or `shards` (zip and tar files, as downloaded).
         jobs: processes to use; -1 for one a core.
     """
-    volumes = {scan.study_id: directory / "volumes" / study.patient_id / f"{scan.study_id}.nii.gz" for study in studies
-               for scan in study.scans()}
+    volumes = {
+        scan.study_id: directory / "volumes" / study.patient_id / f"{scan.study_id}.nii.gz"
+        for study in studies
+        for scan in study.scans()
+    }
     plan = plan_archive(studies, volumes, seed)
     staging = directory / ".staging"
     shutil.rmtree(staging, ignore_errors=True)
@@ -54,8 +61,10 @@ def write_archives(directory: Path, studies: list[Study], seed: int, packing: Pa
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     spoilt = {name for name, _, _ in plan.ledger}
-    print(f"{directory / LAYOUTS[0]} and {directory / LAYOUTS[1]}: {len(plan.entries)} volumes, {len(spoilt)} of them with a planted "
-          "fault; what is wrong stands in their ledgers.")
+    print(
+        f"{directory / LAYOUTS[0]} and {directory / LAYOUTS[1]}: {len(plan.entries)} volumes, {len(spoilt)} of them"
+        " with a planted fault; what is wrong stands in their ledgers."
+    )
 
 
 def _spoilt_volumes(plan: Plan, staging: Path, seed: int, jobs: int) -> dict[str, Path]:
@@ -72,8 +81,11 @@ def _spoilt_volumes(plan: Plan, staging: Path, seed: int, jobs: int) -> dict[str
             files[entry.name] = staging / f"{entry.name}.nii.gz"
             wanted.append((entry, fault))
     details = Parallel(n_jobs=jobs)(delayed(_spoil)(entry, fault, files[entry.name], seed) for entry, fault in wanted)
-    plan.ledger += [(entry.name, DEFECTS[fault].flag, detail) for (entry, fault), detail in zip(wanted, details, strict=True)
-                    if isinstance(fault, int)]
+    plan.ledger += [
+        (entry.name, DEFECTS[fault].flag, detail)
+        for (entry, fault), detail in zip(wanted, details, strict=True)
+        if isinstance(fault, int)
+    ]
     return files
 
 
@@ -89,9 +101,15 @@ def _truth(plan: Plan) -> Iterator[dict[str, str]]:
     for entry in plan.entries:
         report = plan.reports[entry.session]
         yield {
-            "study_id": entry.name, "phantom_study": entry.scan_id, "cohort": "negative" if entry.negative else "positive",
-            "volume_labels": ";".join(dict.fromkeys(LABELS.get(finding.finding, finding.finding) for finding in entry.study.findings)),
-            "report_facts": to_json(report.facts), "report_spanish": report.spanish, "report_english": report.english,
+            "study_id": entry.name,
+            "phantom_study": entry.scan_id,
+            "cohort": "negative" if entry.negative else "positive",
+            "volume_labels": ";".join(
+                dict.fromkeys(LABELS.get(finding.finding, finding.finding) for finding in entry.study.findings)
+            ),
+            "report_facts": to_json(report.facts),
+            "report_spanish": report.spanish,
+            "report_english": report.english,
             "personal": ";".join(f"{kind}={text}" for kind, text in report.person),
         }
 
@@ -99,4 +117,3 @@ def _truth(plan: Plan) -> Iterator[dict[str, str]]:
 def _write(table: pd.DataFrame, path: Path) -> None:
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
-

@@ -29,14 +29,18 @@ def draw_sheet(manifest: Manifest, path: Path) -> None:
     lines = -(-len(rows) // 2)
     figure = Figure(figsize=(15, 2.15 * lines + 0.6), dpi=80, facecolor="black")
     FigureCanvasAgg(figure)
-    figure.suptitle("PHANTOM: synthetic CTs, no patient's. Axial and coronal, lung and mediastinal windows",
-                    color="white", fontsize=11, y=0.992)
+    figure.suptitle(
+        "PHANTOM: synthetic CTs, no patient's. Axial and coronal, lung and mediastinal windows",
+        color="white",
+        fontsize=11,
+        y=0.992,
+    )
     panels = figure.subplots(lines, 8, squeeze=False)
     figure.subplots_adjust(0.003, 0.004, 0.997, 0.925, wspace=0.02, hspace=0.24)
     for panel in panels.ravel():
         panel.set_axis_off()
     for place, row in enumerate(rows):
-        four = panels[place // 2, 4 * (place % 2):4 * (place % 2) + 4]
+        four = panels[place // 2, 4 * (place % 2) : 4 * (place % 2) + 4]
         _draw_study(four, manifest, int(row))
     with replacing(path) as temporary:
         figure.savefig(temporary, facecolor="black")
@@ -61,10 +65,12 @@ def _draw_study(panels: Any, manifest: Manifest, row: int) -> None:
     findings = from_json(manifest.column("planted")[row])
     depth, height, _ = hu.shape
     # slices through the hila, the heart, and the trachea where the spine does not hide the chest
-    views = ((hu[int(0.60 * depth)], LUNG, spacing[1] / spacing[0]),
-             (hu[int(0.42 * depth)], MEDIASTINUM, spacing[1] / spacing[0]),
-             (hu[::-1, int(0.58 * height)], LUNG, spacing[2] / spacing[0]),
-             (hu[::-1, int(0.47 * height)], MEDIASTINUM, spacing[2] / spacing[0]))
+    views = (
+        (hu[int(0.60 * depth)], LUNG, spacing[1] / spacing[0]),
+        (hu[int(0.42 * depth)], MEDIASTINUM, spacing[1] / spacing[0]),
+        (hu[::-1, int(0.58 * height)], LUNG, spacing[2] / spacing[0]),
+        (hu[::-1, int(0.47 * height)], MEDIASTINUM, spacing[2] / spacing[0]),
+    )
     for panel, (picture, (low, high), aspect) in zip(panels, views, strict=True):
         panel.imshow(picture, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="bicubic")
         panel.text(0.02, 0.5, "R", color="yellow", fontsize=9, transform=panel.transAxes)

@@ -47,9 +47,10 @@ class Study:
 
     def scans(self) -> list[Scan]:
         """Return its volumes."""
-        return [Scan(f"{self.report_id}_run-{run}", self.patient, (self.session, run), self.findings,
-                     self.seed)
-                for run in range(1, self.runs + 1)]
+        return [
+            Scan(f"{self.report_id}_run-{run}", self.patient, (self.session, run), self.findings, self.seed)
+            for run in range(1, self.runs + 1)
+        ]
 
 
 def plan_patient(seed: int, patient: int) -> list[Study]:
@@ -75,10 +76,19 @@ def manifest_table(studies: list[Study]) -> pd.DataFrame:
     for study in studies:
         names = dict.fromkeys(LABELS.get(f.finding, f.finding) for f in study.findings)
         for scan in study.scans():
-            rows.append({
-                "study_id": scan.study_id, "volume": f"volumes/{study.patient_id}/{scan.study_id}.nii.gz",
-                "report": study.report, "patient_id": study.patient_id, "report_id": study.report_id,
-                "labels": ";".join(names) or "normal", "labels_source": "phantom", "source": "phantom",
-                         "language": "en",
-                "facts": to_json(study.facts), "planted": to_json(study.findings)})
+            rows.append(
+                {
+                    "study_id": scan.study_id,
+                    "volume": f"volumes/{study.patient_id}/{scan.study_id}.nii.gz",
+                    "report": study.report,
+                    "patient_id": study.patient_id,
+                    "report_id": study.report_id,
+                    "labels": ";".join(names) or "normal",
+                    "labels_source": "phantom",
+                    "source": "phantom",
+                    "language": "en",
+                    "facts": to_json(study.facts),
+                    "planted": to_json(study.findings),
+                }
+            )
     return pd.DataFrame(rows)

@@ -22,9 +22,11 @@ def claim_folder(directory: Path, seed: int) -> None:
     if note.is_file():
         theirs = json.loads(note.read_text(encoding="utf-8"))
         if theirs != mine:
-            raise UserError(f"{directory} holds another phantom cohort (seed {theirs.get('seed')}, recipe "
-                            f"{theirs.get('recipe')}; wanted: seed {seed}, recipe {RECIPE}). Choose another "
-                            "folder, or delete that one.")
+            raise UserError(
+                f"{directory} holds another phantom cohort (seed {theirs.get('seed')}, recipe "
+                f"{theirs.get('recipe')}; wanted: seed {seed}, recipe {RECIPE}). Choose another "
+                "folder, or delete that one."
+            )
     elif (directory / "manifest.csv").exists():
         raise UserError(f"{directory} has a manifest.csv that is no phantom's. Choose another folder.")
     write_json(note, mine)
@@ -44,7 +46,8 @@ def _parallel(work: "list[tuple[Path, Scan]]", jobs: int) -> Iterator[Any]:
     from joblib import Parallel, delayed
 
     results: Iterator[Any] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=8)(
-        delayed(_make)(path, scan) for path, scan in work)
+        delayed(_make)(path, scan) for path, scan in work
+    )
     return results
 
 

@@ -69,8 +69,7 @@ def paint(scan: Scan, grid: Grid) -> Canvas:
         if finding.finding in ORDER:
             # chance by name, so that a finding that is still there at a follow-up stands where it stood
             place = zlib.crc32(f"{finding.finding} {finding.site}".encode())
-            PAINTERS[finding.finding](canvas, body, finding,
-                                      np.random.default_rng([scan.seed, scan.patient, 3, place]))
+            PAINTERS[finding.finding](canvas, body, finding, np.random.default_rng([scan.seed, scan.patient, 3, place]))
     return canvas
 
 

@@ -37,22 +37,34 @@ def paint_chest(body: Body, grid: Grid, rng: Rng) -> Canvas:
 def aorta(body: Body) -> list[tuple[str, Point, Point, float]]:
     """Return the aorta as tubes: (part, start, end, radius); parts are ascending, arch and descending."""
     thin = min(body.descending, 16.0)
-    spots = [body.at(-2, -14, -6), body.at(-12, -22, 22), body.at(-10, -18, 52), body.at(2, 0, 72),
-             body.at(16, 22, 74),
-             body.at(24, 40, 58), body.at(26, 50, 30), body.at(24, 52, -40), body.at(10, 54, -170)]
+    spots = [
+        body.at(-2, -14, -6),
+        body.at(-12, -22, 22),
+        body.at(-10, -18, 52),
+        body.at(2, 0, 72),
+        body.at(16, 22, 74),
+        body.at(24, 40, 58),
+        body.at(26, 50, 30),
+        body.at(24, 52, -40),
+        body.at(10, 54, -170),
+    ]
     parts = ["ascending", "ascending", "arch", "arch", "arch", "descending", "descending", "descending"]
-    radius = {"ascending": body.ascending, "arch": 0.5 * (min(body.ascending, 18.0) + thin),
-              "descending": body.descending}
-    return [(part, start, end, radius[part]) for part, start,
-            end in zip(parts, spots, spots[1:], strict=False)]
+    radius = {
+        "ascending": body.ascending,
+        "arch": 0.5 * (min(body.ascending, 18.0) + thin),
+        "descending": body.descending,
+    }
+    return [(part, start, end, radius[part]) for part, start, end in zip(parts, spots, spots[1:], strict=False)]
 
 
 def heart(body: Body) -> list[tuple[Point, Point]]:
     """Return the heart as three ellipsoids (centre, radii): left ventricle, right heart, left atrium."""
     grow = (body.heart - 1) * 40
     nominal = (((20, -22, -38), (46, 34, 42)), ((-14, -12, -24), (34, 32, 36)), ((4, 10, -14), (34, 24, 26)))
-    return [(body.at(x + grow * 0.5, y - grow * 0.2, z), (a * body.heart, b * body.heart, c * body.heart))
-            for (x, y, z), (a, b, c) in nominal]
+    return [
+        (body.at(x + grow * 0.5, y - grow * 0.2, z), (a * body.heart, b * body.heart, c * body.heart))
+        for (x, y, z), (a, b, c) in nominal
+    ]
 
 
 def widened(radii: Point, margin: float) -> Point:
@@ -69,7 +81,7 @@ def chest_radius(body: Body, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """
     flat = (grid.y[:, None] / body.depth) ** 2 + (grid.x[None, :] / body.width) ** 2
     top = np.clip((grid.z / body.height + 40) / 168, 0, 1.2)
-    return flat, np.clip(1 - top ** 2.8, 0.0, 1)
+    return flat, np.clip(1 - top**2.8, 0.0, 1)
 
 
 def _wall(canvas: Canvas, body: Body) -> None:
@@ -120,7 +132,7 @@ def _lungs(canvas: Canvas, body: Body) -> None:
     flat, inside = chest_radius(body, grid)
     z, y = grid.z[:, None], grid.y[None, :]
     tall = z / body.height
-    middle = 15 + 17 * np.exp(-((y / body.depth * 88 - 12) / 34) ** 2) - 9 * np.exp(-((y + 60) / 26) ** 2)
+    middle = 15 + 17 * np.exp(-(((y / body.depth * 88 - 12) / 34) ** 2)) - 9 * np.exp(-(((y + 60) / 26) ** 2))
     middle = middle + 7 * np.clip((tall - 55) / 40, 0, 1)
     air = flat < 0.97 * inside[:, None, None] - 0.012
     air &= grid.z[:, None, None] > _diaphragm(body, grid)[None]
@@ -129,8 +141,7 @@ def _lungs(canvas: Canvas, body: Body) -> None:
     oblique = (tall > -8 + 1.1 * y)[:, :, None]
     horizontal = (tall > 4 + 0 * y)[:, :, None]
     right = (offset < 0)[None, None, :]
-    lobe = np.where(right, np.where(oblique, np.where(horizontal, 1, 2), 3),
-                    np.where(oblique, 4, 5)).astype(np.uint8)
+    lobe = np.where(right, np.where(oblique, np.where(horizontal, 1, 2), 3), np.where(oblique, 4, 5)).astype(np.uint8)
     canvas.lung[:] = lobe * air
     canvas.hu[air] = body.lung_hu
     fissure = (np.abs(tall + 8 - 1.1 * y) < 2.2)[:, :, None] & air
@@ -145,7 +156,7 @@ def _diaphragm(body: Body, grid: Grid) -> np.ndarray:
     domes = []
     for side, peak in zip((-1, 1), body.domes, strict=True):
         across = (x - side * 0.5 * body.width) / (0.62 * body.width)
-        radius = across ** 2 + ((y + 4) / (1.02 * body.depth)) ** 2
+        radius = across**2 + ((y + 4) / (1.02 * body.depth)) ** 2
         domes.append(np.where(x * side > 0, peak * body.height - 58 * radius, -200))
     return np.maximum(domes[0], domes[1])
 
@@ -195,8 +206,10 @@ def _splat(canvas: Canvas, points: np.ndarray, radius: np.ndarray, hu: float, ba
     grid = canvas.grid
     for shift in ((0.0, 0.0, 0.0), (0.7, 0.0, 0.0), (-0.7, 0.0, 0.0), (0.0, 0.7, 0.0), (0.0, -0.7, 0.0)):
         moved = points + np.array(shift) * radius[:, None]
-        index = [np.rint((moved[:, k] - axis[0]) / (axis[1] - axis[0])).astype(int)
-                 for k, axis in ((2, grid.z), (1, grid.y), (0, grid.x))]
+        index = [
+            np.rint((moved[:, k] - axis[0]) / (axis[1] - axis[0])).astype(int)
+            for k, axis in ((2, grid.z), (1, grid.y), (0, grid.x))
+        ]
         valid = np.logical_and.reduce([(i >= 0) & (i < n) for i, n in zip(index, grid.shape, strict=True)])
         z, y, x = (i[valid] for i in index)
         share = np.clip((radius[valid] / 3.6) ** 2 * 1.5, 0, 1)
@@ -209,9 +222,13 @@ def _mediastinum(canvas: Canvas, body: Body) -> None:
     at = body.at
     blood, muscle = body.blood_hu, SOFT - 8
     for start, end, radius, hu in (
-            (at(8, 32, 110), at(10, 40, -20), 6.5, muscle), (at(10, 40, -20), at(22, 30, -100), 7.0, muscle),
-            (at(-24, -16, 96), at(-26, -10, 20), 8.0, blood), (at(26, -20, 92), at(-20, -22, 74), 6.0, blood),
-            (at(-18, 0, 118), at(-14, -6, 78), 6.0, blood), (at(18, 6, 118), at(10, 4, 78), 5.0, blood)):
+        (at(8, 32, 110), at(10, 40, -20), 6.5, muscle),
+        (at(10, 40, -20), at(22, 30, -100), 7.0, muscle),
+        (at(-24, -16, 96), at(-26, -10, 20), 8.0, blood),
+        (at(26, -20, 92), at(-20, -22, 74), 6.0, blood),
+        (at(-18, 0, 118), at(-14, -6, 78), 6.0, blood),
+        (at(18, 6, 118), at(10, 4, 78), 5.0, blood),
+    ):
         canvas.paint(canvas.tube(start, end, radius), hu)
     for side in (-1, 1):
         canvas.paint(canvas.ellipsoid(at(side * 17 + body.windpipe, -2, 116), (9, 11, 18)), 100)
@@ -245,9 +262,15 @@ def _airways(canvas: Canvas, body: Body) -> None:
     upper = at(0, 6, 130)
     upper = (upper[0] + body.windpipe, upper[1], upper[2])
     right, left = at(-36, 22, 20), at(40, 24, 18)
-    branches = ((upper, carina, 8.0), (carina, right, 6.5), (carina, left, 6.0),
-                (right, at(-50, 26, -14), 4.5), (at(-26, 22, 26), at(-54, 16, 46), 4.5),
-                (left, at(52, 30, -14), 4.5), (left, at(58, 8, 44), 4.5))
+    branches = (
+        (upper, carina, 8.0),
+        (carina, right, 6.5),
+        (carina, left, 6.0),
+        (right, at(-50, 26, -14), 4.5),
+        (at(-26, 22, 26), at(-54, 16, 46), 4.5),
+        (left, at(52, 30, -14), 4.5),
+        (left, at(58, 8, 44), 4.5),
+    )
     for start, end, radius in branches:
         canvas.paint(canvas.tube(start, end, radius + 1.6), 0, solid=False)
     for start, end, radius in branches:
@@ -286,8 +309,10 @@ def _shoulders(canvas: Canvas, body: Body) -> None:
     """Scapulae and clavicles."""
     for side in (-1, 1):
         wide, deep = body.width, body.depth
-        for start, end, radius in (((wide - 52, deep + 9, 40), (wide + 8, deep - 26, 105), 4.5),
-                                   ((wide - 66, deep + 10, 66), (wide - 6, deep - 8, 84), 4.5),
-                                   ((16, -deep * 0.72, 92), (wide - 12, -deep * 0.45, 124), 5.5)):
+        for start, end, radius in (
+            ((wide - 52, deep + 9, 40), (wide + 8, deep - 26, 105), 4.5),
+            ((wide - 66, deep + 10, 66), (wide - 6, deep - 8, 84), 4.5),
+            ((16, -deep * 0.72, 92), (wide - 12, -deep * 0.45, 124), 5.5),
+        ):
             ends = (side * start[0], *start[1:]), (side * end[0], *end[1:])
             canvas.paint(canvas.tube(*ends, radius), BONE - 70)

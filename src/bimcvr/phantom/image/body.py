@@ -61,12 +61,19 @@ class Body:
 
 def draw_body(rng: Rng) -> Body:
     """Draw a patient's build."""
-    return Body(width=rng.uniform(120, 138), depth=rng.uniform(80, 96), height=rng.uniform(0.93, 1.07),
-                fat=rng.uniform(8, 30), domes=(rng.uniform(-68, -54), rng.uniform(-78, -64)),
-                heart=rng.uniform(0.93, 1.05), ascending=rng.uniform(14, 17),
-                descending=rng.uniform(11, 13.5),
-                lung_hu=rng.uniform(-862, -842), liver_hu=rng.uniform(52, 64),
-                blood_hu=rng.uniform(38, 46) if rng.random() < 0.7 else rng.uniform(100, 160))
+    return Body(
+        width=rng.uniform(120, 138),
+        depth=rng.uniform(80, 96),
+        height=rng.uniform(0.93, 1.07),
+        fat=rng.uniform(8, 30),
+        domes=(rng.uniform(-68, -54), rng.uniform(-78, -64)),
+        heart=rng.uniform(0.93, 1.05),
+        ascending=rng.uniform(14, 17),
+        descending=rng.uniform(11, 13.5),
+        lung_hu=rng.uniform(-862, -842),
+        liver_hu=rng.uniform(52, 64),
+        blood_hu=rng.uniform(38, 46) if rng.random() < 0.7 else rng.uniform(100, 160),
+    )
 
 
 def adapt(body: Body, findings: tuple[Finding, ...]) -> Body:

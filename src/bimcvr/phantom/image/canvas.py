@@ -26,8 +26,7 @@ class Grid:
     @property
     def spacing(self) -> Point:
         """The voxel size (x, y, z) in mm."""
-        return tuple(float(axis[1] - axis[0]) for axis in (self.x, self.y,
-                                                           self.z))  # type: ignore[return-value]
+        return tuple(float(axis[1] - axis[0]) for axis in (self.x, self.y, self.z))  # type: ignore[return-value]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -36,8 +35,10 @@ class Grid:
 
     def box(self, low: Point, high: Point) -> Box:
         """Return the slices (z, y, x) that hold the box between two (x, y, z) corners."""
-        return tuple(slice(int(np.searchsorted(axis, low[k])), int(np.searchsorted(axis, high[k])))
-                     for k, axis in ((2, self.z), (1, self.y), (0, self.x)))  # type: ignore[return-value]
+        return tuple(
+            slice(int(np.searchsorted(axis, low[k])), int(np.searchsorted(axis, high[k])))
+            for k, axis in ((2, self.z), (1, self.y), (0, self.x))
+        )  # type: ignore[return-value]
 
     def within(self, box: Box) -> tuple[Array, Array, Array]:
         """Return the z, y, x positions in a box, shaped to broadcast to (D, H, W)."""
@@ -46,8 +47,10 @@ class Grid:
 
 def make_grid(shape: tuple[int, int, int], spacing: Point, centre: Point = (0.0, 0.0, 0.0)) -> Grid:
     """Return a grid of `shape` (D, H, W) with `spacing` (x, y, z) in mm around `centre` (x, y, z)."""
-    axes = [((np.arange(n) - (n - 1) / 2) * spacing[k] + centre[k]).astype(np.float32)
-            for n, k in zip(shape, (2, 1, 0), strict=True)]
+    axes = [
+        ((np.arange(n) - (n - 1) / 2) * spacing[k] + centre[k]).astype(np.float32)
+        for n, k in zip(shape, (2, 1, 0), strict=True)
+    ]
     return Grid(*axes)
 
 
@@ -69,12 +72,14 @@ class Canvas:
         """Return a box and the share of each of its voxels that an ellipsoid fills, 0 to 1."""
         box = self._box_around(centre, centre, max(radii))
         z, y, x = self.grid.within(box)
-        distance = np.sqrt(((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2
-                           + ((z - centre[2]) / radii[2]) ** 2)
+        distance = np.sqrt(
+            ((x - centre[0]) / radii[0]) ** 2 + ((y - centre[1]) / radii[1]) ** 2 + ((z - centre[2]) / radii[2]) ** 2
+        )
         return box, self._soften((1 - distance) * min(radii))
 
-    def tube(self, start: Point, end: Point, radius: float, end_radius: float | None = None,
-             wall: float | None = None) -> tuple[Box, Array]:
+    def tube(
+        self, start: Point, end: Point, radius: float, end_radius: float | None = None, wall: float | None = None
+    ) -> tuple[Box, Array]:
         """Return a box and the share of each of its voxels that a round-ended tube fills, 0 to 1.
 
         Args:
@@ -91,8 +96,9 @@ class Canvas:
         length = float(along @ along) or 1.0
         t = ((x - start[0]) * along[0] + (y - start[1]) * along[1] + (z - start[2]) * along[2]) / length
         t = np.clip(t, 0, 1)
-        distance = np.sqrt((x - start[0] - t * along[0]) ** 2 + (y - start[1] - t * along[1]) ** 2
-                           + (z - start[2] - t * along[2]) ** 2)
+        distance = np.sqrt(
+            (x - start[0] - t * along[0]) ** 2 + (y - start[1] - t * along[1]) ** 2 + (z - start[2] - t * along[2]) ** 2
+        )
         depth = radius + t * (last - radius) - distance
         share = self._soften(depth)
         return box, share if wall is None else share - self._soften(depth - wall)

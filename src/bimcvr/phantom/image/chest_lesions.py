@@ -11,9 +11,13 @@ from bimcvr.phantom.reports.findings import Finding, Rng
 # enlarged nodes take up contrast medium
 NODE = 95.0
 # the middle of each lymph node station in the standard body
-STATION_CENTRES = {"right paratracheal": (-26.0, 2.0, 74.0), "prevascular": (14.0, -40.0, 54.0),
-                   "subcarinal": (0.0, 34.0, 8.0), "right hilar": (-50.0, 14.0, 14.0),
-                   "left hilar": (50.0, 16.0, 18.0)}
+STATION_CENTRES = {
+    "right paratracheal": (-26.0, 2.0, 74.0),
+    "prevascular": (14.0, -40.0, 54.0),
+    "subcarinal": (0.0, 34.0, 8.0),
+    "right hilar": (-50.0, 14.0, 14.0),
+    "left hilar": (50.0, 16.0, 18.0),
+}
 
 
 def adenopathy(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
@@ -41,8 +45,7 @@ def adenopathy(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
 def pericardial_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
     """Put a layer of fluid around the heart, outside its fat."""
     chambers = heart(body)
-    outer = [canvas.ellipsoid(centre, widened(radii, HEART_FAT + finding.millimetres)) for centre,
-             radii in chambers]
+    outer = [canvas.ellipsoid(centre, widened(radii, HEART_FAT + finding.millimetres)) for centre, radii in chambers]
     # what the pericardium may hold: neither the heart with its fat nor vessels, airways and bone
     free = (canvas.lung > 0) | ((canvas.hu > -130) & (canvas.hu < -40))
     for centre, radii in chambers:
@@ -102,6 +105,10 @@ def pacemaker(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
 
 
 PAINTERS: dict[str, Painter] = {
-    "adenopathy": adenopathy, "pericardial effusion": pericardial_effusion,
-                                "aortic calcification": aortic_calcification,
-    "hiatal hernia": hiatal_hernia, "goiter": goiter, "pacemaker": pacemaker}
+    "adenopathy": adenopathy,
+    "pericardial effusion": pericardial_effusion,
+    "aortic calcification": aortic_calcification,
+    "hiatal hernia": hiatal_hernia,
+    "goiter": goiter,
+    "pacemaker": pacemaker,
+}

@@ -12,9 +12,13 @@ from bimcvr.phantom.reports.findings import LOBES, Finding, Rng
 Painter = Callable[[Canvas, Body, Finding, Rng], None]
 
 # the middle of each lobe in the standard body
-CENTRES = {"right upper lobe": (-72.0, -14.0, 56.0), "right middle lobe": (-78.0, -44.0, -22.0),
-           "right lower lobe": (-72.0, 40.0, -22.0), "left upper lobe": (74.0, -28.0, 48.0),
-           "left lower lobe": (74.0, 40.0, -24.0)}
+CENTRES = {
+    "right upper lobe": (-72.0, -14.0, 56.0),
+    "right middle lobe": (-78.0, -44.0, -22.0),
+    "right lower lobe": (-72.0, 40.0, -22.0),
+    "left upper lobe": (74.0, -28.0, 48.0),
+    "left lower lobe": (74.0, 40.0, -24.0),
+}
 
 
 def ground_glass(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
@@ -44,8 +48,7 @@ def consolidation(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> Non
     hilum = body.in_lung(*HILA[finding.side])
     for _ in range(5):
         tip = _jitter(centre, rng, 0.55 * radius)
-        canvas.paint(canvas.only(canvas.tube(hilum, tip, 3.2, 2.2), lobe & (canvas.hu > -400)), AIR + 180,
-                     solid=False)
+        canvas.paint(canvas.only(canvas.tube(hilum, tip, 3.2, 2.2), lobe & (canvas.hu > -400)), AIR + 180, solid=False)
     canvas.lung[box][share > 0.5] = 0
 
 
@@ -140,9 +143,7 @@ def pneumothorax(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None
     flat, inside = chest_radius(body, grid)
     side = _side(canvas, finding)
     rim = flat[None] / np.maximum(inside, 0.05)[:, None, None]
-    front = -(grid.y / body.depth)[None, :, None] + 0.25 * np.clip(grid.z / body.height / 100, 0, 1.2)[:,
-                                                                                                       None,
-                                                                                                       None]
+    front = -(grid.y / body.depth)[None, :, None] + 0.25 * np.clip(grid.z / body.height / 100, 0, 1.2)[:, None, None]
     depth = 0.55 * front + 0.75 * rim
     level = {"small": 0.84, "moderate": 0.62, "large": 0.36}[str(finding.size)] + rng.uniform(-0.02, 0.02)
     gas = side & (depth > level)
@@ -155,9 +156,16 @@ def pneumothorax(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None
 
 
 PAINTERS: dict[str, Painter] = {
-    "pleural effusion": pleural_effusion, "pneumothorax": pneumothorax, "emphysema": emphysema,
-    "ground glass": ground_glass, "atelectasis": atelectasis, "consolidation": consolidation,
-    "bronchiectasis": bronchiectasis, "nodule": nodule, "mass": mass}
+    "pleural effusion": pleural_effusion,
+    "pneumothorax": pneumothorax,
+    "emphysema": emphysema,
+    "ground glass": ground_glass,
+    "atelectasis": atelectasis,
+    "consolidation": consolidation,
+    "bronchiectasis": bronchiectasis,
+    "nodule": nodule,
+    "mass": mass,
+}
 
 
 def _side(canvas: Canvas, finding: Finding) -> Array:

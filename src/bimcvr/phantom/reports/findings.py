@@ -9,8 +9,15 @@ import numpy as np
 Rng = np.random.Generator
 
 LOBES = ("right upper lobe", "right middle lobe", "right lower lobe", "left upper lobe", "left lower lobe")
-STATIONS = ("right paratracheal", "prevascular", "subcarinal", "right hilar", "left hilar",
-            "right axillary", "left axillary")
+STATIONS = (
+    "right paratracheal",
+    "prevascular",
+    "subcarinal",
+    "right hilar",
+    "left hilar",
+    "right axillary",
+    "left axillary",
+)
 SIDES = ("right", "left")
 
 

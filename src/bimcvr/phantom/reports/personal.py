@@ -1,15 +1,64 @@
-"""Invented people: what a report's header says of them, in Spanish and in English. Names are common ones, drawn at random."""
+"""Invented people: what a report's header says of them, in Spanish and in English.
+
+Names are common ones, drawn at random.
+"""
 
 from dataclasses import dataclass
 
 from bimcvr.phantom.reports.findings import Rng
 
-_GIVEN = ("María", "Carmen", "Josefa", "Ana", "Isabel", "Dolores", "Pilar", "Teresa", "Lucía", "Rosario", "Antonio", "José", "Manuel",
-          "Francisco", "Vicente", "Javier", "Ramón", "Salvador", "Joaquín", "Enrique")
-_FAMILY = ("García", "Martínez", "López", "Sánchez", "Pérez", "Gómez", "Ferrer", "Navarro", "Ruiz", "Domínguez", "Soler", "Ortega",
-           "Vidal", "Climent", "Ibáñez", "Sanchis", "Moreno", "Peris", "Llorens", "Benavent")
-_HOSPITALS = ("Hospital General de Castelló", "Hospital Clínico de Valencia", "Hospital de San Juan", "Hospital Marina Baixa",
-              "Hospital Doctor Peset", "Centro de Salud Alzira")
+_GIVEN = (
+    "María",
+    "Carmen",
+    "Josefa",
+    "Ana",
+    "Isabel",
+    "Dolores",
+    "Pilar",
+    "Teresa",
+    "Lucía",
+    "Rosario",
+    "Antonio",
+    "José",
+    "Manuel",
+    "Francisco",
+    "Vicente",
+    "Javier",
+    "Ramón",
+    "Salvador",
+    "Joaquín",
+    "Enrique",
+)
+_FAMILY = (
+    "García",
+    "Martínez",
+    "López",
+    "Sánchez",
+    "Pérez",
+    "Gómez",
+    "Ferrer",
+    "Navarro",
+    "Ruiz",
+    "Domínguez",
+    "Soler",
+    "Ortega",
+    "Vidal",
+    "Climent",
+    "Ibáñez",
+    "Sanchis",
+    "Moreno",
+    "Peris",
+    "Llorens",
+    "Benavent",
+)
+_HOSPITALS = (
+    "Hospital General de Castelló",
+    "Hospital Clínico de Valencia",
+    "Hospital de San Juan",
+    "Hospital Marina Baixa",
+    "Hospital Doctor Peset",
+    "Centro de Salud Alzira",
+)
 _STREETS = ("Calle Mayor", "Avenida del Puerto", "Calle San Vicente", "Plaza del Ayuntamiento", "Calle Colón")
 _CITIES = (("Valencia", 46), ("Castellón", 12), ("Alicante", 3))
 
@@ -31,6 +80,7 @@ class Personal:
 
 def invent_person(rng: Rng) -> Personal:
     """Draw a person; the name and between two and all of the other facts are told."""
+
     def choose(options: tuple[str, ...]) -> str:
         return options[int(rng.integers(len(options)))]
 
@@ -46,7 +96,11 @@ def invent_person(rng: Rng) -> Personal:
         (("DATE", birth), f"Fecha de nacimiento: {birth}.", f"Date of birth: {birth}."),
         (("DATE", visit), f"Fecha del estudio: {visit}.", f"Date of study: {visit}."),
         (("PHONE", phone), f"Teléfono: {phone}.", f"Telephone: {phone}."),
-        (("ADDRESS", f"{street} {post} {city}"), f"Domicilio: {street}, {post} {city}.", f"Address: {street}, {post} {city}."),
+        (
+            ("ADDRESS", f"{street} {post} {city}"),
+            f"Domicilio: {street}, {post} {city}.",
+            f"Address: {street}, {post} {city}.",
+        ),
         (("HOSPITAL", hospital), f"{hospital}.", f"{hospital}."),
         (("NAME", doctor), f"Médico: Dr. {doctor}.", f"Physician: Dr. {doctor}."),
     ]

@@ -19,8 +19,9 @@ def write_report(findings: tuple[Finding, ...], rng: Rng) -> tuple[str, tuple[Fi
     Returns:
         The text, and the findings as it states them: a size that it leaves out is None.
     """
-    stated = tuple(dataclasses.replace(finding, size=None) if rng.random() < SIZE_LEFT_OUT else finding
-                   for finding in findings)
+    stated = tuple(
+        dataclasses.replace(finding, size=None) if rng.random() < SIZE_LEFT_OUT else finding for finding in findings
+    )
     sentences = [_state(finding, rng) for finding in stated]
     sentences += _fill(sentences, {finding.finding for finding in findings}, rng)
     return " ".join(sentences[i] for i in rng.permutation(len(sentences))), stated

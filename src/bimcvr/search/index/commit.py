@@ -6,8 +6,8 @@
     prompts-1.npz           vectors of the keywords' prompts
     writer.lock, reader.lock
 
-A change is appended first, to the vector files behind what counts and to the table as a new version, and counts from the
-moment that `index.json` is renamed into place. Killed before, the next writer cuts off what does not count.
+A change is appended first, to the vector files behind what counts and to the table as a new version, and counts from
+the moment that `index.json` is renamed into place. Killed before, the next writer cuts off what does not count.
 """
 
 import contextlib
@@ -63,7 +63,9 @@ class Commit:
     def write(self, folder: Path) -> None:
         """Make it the one that counts: written beside, forced to disk, renamed."""
         with replacing(folder / NAME) as temporary:
-            temporary.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+            )
             force_to_disk(temporary)
         force_to_disk(folder)
 
@@ -81,11 +83,15 @@ def read_commit(folder: Path) -> Commit | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         written = content.pop("format")
         if written != FORMAT:
-            raise UserError(f"{path} has the format {written}, this version of bimcvr reads {FORMAT}. Make the index anew in another "
-                            "folder.")
+            raise UserError(
+                f"{path} has the format {written}, this version of bimcvr reads {FORMAT}. Make the index anew in"
+                " another folder."
+            )
         return Commit(**{**content, "columns": tuple(content["columns"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not the file of an index ({type(error).__name__}). Make the index anew in another folder.") from error
+        raise UserError(
+            f"{path} is not the file of an index ({type(error).__name__}). Make the index anew in another folder."
+        ) from error
 
 
 def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
@@ -94,7 +100,9 @@ def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
     Raises:
         UserError: another process is writing.
     """
-    return only_one(folder / "writer.lock", f"Another process is writing to the index {folder}. Wait until it has ended, or end it.")
+    return only_one(
+        folder / "writer.lock", f"Another process is writing to the index {folder}. Wait until it has ended, or end it."
+    )
 
 
 def hold_for_reading(folder: Path) -> int | None:

@@ -12,7 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 SPARE = 16
-"""More of a batch's candidates are kept than are wanted, since those within the rounding error of the last place are decided again."""
+"""More of a batch's candidates are kept than are wanted.
+
+Those within the rounding error of the last place are decided again.
+"""
 
 COPIED = 16384
 """Vectors that are copied at a time where not all may be returned."""
@@ -68,20 +71,25 @@ class Vectors:
             count: how many; fewer are returned where fewer are allowed.
             allowed: (N,) bool, the studies that may be returned; all by default.
         """
-        units = np.stack([unit_vector(query) for query in queries]) if len(queries) else np.empty((0, self.values.shape[1]))
+        units = (
+            np.stack([unit_vector(query) for query in queries]) if len(queries) else np.empty((0, self.values.shape[1]))
+        )
         open_slots = self._open(allowed)
         number = len(self.slot) if allowed is None else int(allowed.sum())
         count = min(count, number)
         if not count or not len(units):
             return [Top(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
         asked = units.astype(np.float32)
-        # the worst rounding of two float32 products of E terms, and of the query and a stored vector's length to float32
+        # the worst rounding of two float32 products of E terms, and of the query and a stored vector's length to
+        # float32
         margin = 2.0 * (self.values.shape[1] + 2) * 2.0**-24
         if len(asked) == 1:
             slots = _one(self.values, asked[0], count, open_slots, margin)
             return [self._decide(slots, self._exact(slots, units[0]), count)]
         found = _many(self.values, asked, count, open_slots, margin)
-        return [self._decide(slots, score, count) for slots, score in zip(found, self._exact_all(found, units), strict=True)]
+        return [
+            self._decide(slots, score, count) for slots, score in zip(found, self._exact_all(found, units), strict=True)
+        ]
 
     def _open(self, allowed: np.ndarray | None) -> np.ndarray | None:
         """Return which slots (S,) may be returned; None for all."""
@@ -97,7 +105,10 @@ class Vectors:
         return Top(place[best], score[best])
 
     def _exact(self, slots: np.ndarray, unit: np.ndarray) -> np.ndarray:
-        """Return float64 cosines (…, n) with units (…, E); each row is summed on its own, in the same order wherever it lies."""
+        """Return float64 cosines (…, n) with units (…, E).
+
+        Each row is summed on its own, in the same order wherever it lies.
+        """
         cosine: np.ndarray = np.vecdot(self.values[slots].astype(np.float64), unit[..., None, :])
         return cosine
 
@@ -109,7 +120,9 @@ class Vectors:
         some = max(1, TOGETHER // most)
         starts = range(0, len(slots), some)
         with ThreadPoolExecutor(2) as pool:
-            parts = pool.map(lambda start: self._exact(padded[start : start + some], units[start : start + some]), starts)
+            parts = pool.map(
+                lambda start: self._exact(padded[start : start + some], units[start : start + some]), starts
+            )
             return [score[: len(own)] for own, score in zip(slots, np.concatenate(list(parts)), strict=True)]
 
 
@@ -121,7 +134,10 @@ def unit_vector(vector: np.ndarray) -> np.ndarray:
 
 
 def _one(table: np.ndarray, query: np.ndarray, count: int, allowed: np.ndarray | None, margin: float) -> np.ndarray:
-    """Return the slots that may be among the best for one query; numpy's product is the fastest where memory is the limit."""
+    """Return the slots that may be among the best for one query.
+
+    Numpy's product is the fastest where memory is the limit.
+    """
     score = table @ query
     if allowed is not None:
         score[~allowed] = -np.inf
@@ -129,7 +145,9 @@ def _one(table: np.ndarray, query: np.ndarray, count: int, allowed: np.ndarray |
     return np.flatnonzero(score >= last - margin)
 
 
-def _many(table: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, margin: float) -> list[np.ndarray]:
+def _many(
+    table: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarray | None, margin: float
+) -> list[np.ndarray]:
     """Return the slots that may be among the best for each of several queries."""
     import faiss
 
@@ -146,5 +164,7 @@ def _many(table: np.ndarray, queries: np.ndarray, count: int, allowed: np.ndarra
         score, slot = np.take_along_axis(score, best, axis=1), np.take_along_axis(slot, best, axis=1)
     near = score >= score[:, [count - 1]] - margin
     # where all that were kept are near, others may be as near as they
-    return [slot[i][near[i]] if kept == len(slots) or not near[i].all() else _one(table, query, count, allowed, margin)
-            for i, query in enumerate(queries)]
+    return [
+        slot[i][near[i]] if kept == len(slots) or not near[i].all() else _one(table, query, count, allowed, margin)
+        for i, query in enumerate(queries)
+    ]

@@ -18,7 +18,10 @@ _OPERATOR = re.compile("|".join(_OPERATORS))
 # a value in quotes is passed over; a quote elsewhere is an apostrophe
 _AND = re.compile(r"""([=<>]\s*(?:"[^"]*"|'[^']*')(?=\s*$|\s+and\s))|\s+and\s+""", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?")
-_HOW = "Write COLUMN OPERATOR VALUE with one of = != < <= > >=, and several with `and` between: age >= 60 and labels = nodule."
+_HOW = (
+    "Write COLUMN OPERATOR VALUE with one of = != < <= > >=, and several with `and` between: age >= 60 and labels ="
+    " nodule."
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Condition:
 
     Attributes:
         column: of the manifest.
-        operator: `=` and `!=` compare with the whole cell or one of its `;`-separated items; the others compare numbers, or
-            dates as 2020-03-31.
+        operator: `=` and `!=` compare with the whole cell or one of its `;`-separated items; the others compare
+            numbers, or dates as 2020-03-31.
         value: what it is compared with.
     """
 
@@ -47,19 +50,28 @@ class Condition:
             return np.array(found, dtype=bool) ^ (self.operator == "!=")
         compare = _COMPARE[self.operator]
         if _DATE.fullmatch(self.value):
-            return np.array([bool(_DATE.match(cell)) and compare(cell[: len(self.value)], self.value) for cell in cells], dtype=bool)
+            return np.array(
+                [bool(_DATE.match(cell)) and compare(cell[: len(self.value)], self.value) for cell in cells], dtype=bool
+            )
         limit = _number(self.value)
         if limit is None:
-            raise UserError(f"'{self.column} {self.operator} {self.value}': ranges need a number, or a date as 2020-03-31.")
+            raise UserError(
+                f"'{self.column} {self.operator} {self.value}': ranges need a number, or a date as 2020-03-31."
+            )
         numbers = [_number(cell) for cell in cells]
         if cells and all(number is None for number in numbers):
-            raise UserError(f"'{self.column} {self.operator} {self.value}': the column '{self.column}' holds no number. "
-                            "Compare it with = or !=.")
+            raise UserError(
+                f"'{self.column} {self.operator} {self.value}': the column '{self.column}' holds no number. "
+                "Compare it with = or !=."
+            )
         return np.array([number is not None and compare(number, limit) for number in numbers], dtype=bool)
 
 
 _COMPARE: dict[str, Callable[..., bool]] = {
-    "<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
 }
 
 
@@ -67,8 +79,8 @@ def parse_where(where: str | Sequence[str], columns: Sequence[str]) -> list[Cond
     """Read conditions that must all hold.
 
     Args:
-        where: one text, its conditions joined by `and` (a value with blanks around an `and` stands in quotes), or a sequence of single
-            conditions.
+        where: one text, its conditions joined by `and` (a value with blanks around an `and` stands in quotes), or a
+            sequence of single conditions.
         columns: the columns there are.
 
     Raises:

@@ -12,13 +12,16 @@ from bimcvr.search.index.commit import TABLE
 _ALL = 1_000_000_000
 _ROWS = 1024  # written at a time: their pictures take some 50 MB
 
-STOP_WORDS = frozenset("""
-a about after again against ain all am an and are aren as at be been being below between both but by can couldn d did didn do doesn doing
-don down each few for from further had hadn has hasn have haven having he her here hers herself him himself his how i if in into is isn it
-its itself just ll m ma me more most mustn my myself needn no nor not now o of off on or other others our ours out over own owned owns re s
-same shan she should shouldn so some such t than that the their theirs them then there these they this those through to too under until up
-ups ve was wasn we were weren what when where which while who whom will with won wouldn y you your yours yourself
-""".split())
+STOP_WORDS = frozenset(
+    """
+a about after again against ain all am an and are aren as at be been being below between both but by can couldn d did
+didn do doesn doing don down each few for from further had hadn has hasn have haven having he her here hers herself him
+himself his how i if in into is isn it its itself just ll m ma me more most mustn my myself needn no nor not now o of
+off on or other others our ours out over own owned owns re s same shan she should shouldn so some such t than that the
+their theirs them then there these they this those through to too under until up ups ve was wasn we were weren what when
+where which while who whom will with won wouldn y you your yours yourself
+""".split()
+)
 """Words that the full-text index leaves out, as it answers: it takes them out by their stem."""
 
 
@@ -35,8 +38,10 @@ def open_table(folder: Path, version: int | None = None) -> Any:
         if version is not None:
             table.checkout(version)
     except (ValueError, RuntimeError, OSError) as error:
-        raise UserError(f"The rows of the index {folder} cannot be opened ({type(error).__name__}). Make the index anew in another "
-                        "folder.") from error
+        raise UserError(
+            f"The rows of the index {folder} cannot be opened ({type(error).__name__}). Make the index anew in another "
+            "folder."
+        ) from error
     return table
 
 
@@ -48,7 +53,9 @@ def index_words(table: Any) -> None:
 
 
 def rewrite_rows(table: Any, slot: str, slots: np.ndarray) -> None:
-    """Write all rows, and the full-text index, anew as versions of their own: a deleted row only goes with the file that it is in.
+    """Write all rows, and the full-text index, anew as versions of their own.
+
+    A deleted row only goes with the file that it is in.
 
     Args:
         table: the table.

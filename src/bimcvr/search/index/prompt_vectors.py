@@ -14,8 +14,13 @@ from bimcvr.errors import UserError
 def save_prompts(path: Path, prompts: Prompts) -> None:
     """Write prompts as an `.npz` file without pickles, whole or not at all."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, sentence=np.array(prompts.sentence, dtype=np.str_), label=np.array(prompts.label, dtype=np.str_),
-                 denies=np.array(prompts.denies, dtype=bool), vector=prompts.vector.numpy())
+        np.savez(
+            stream,
+            sentence=np.array(prompts.sentence, dtype=np.str_),
+            label=np.array(prompts.label, dtype=np.str_),
+            denies=np.array(prompts.denies, dtype=bool),
+            vector=prompts.vector.numpy(),
+        )
 
 
 def prompts_digest(prompts: Prompts) -> str:
@@ -32,7 +37,13 @@ def load_prompts(path: Path) -> Prompts:
     """
     try:
         with np.load(path, allow_pickle=False) as content:
-            return Prompts(content["sentence"].tolist(), content["label"].tolist(), content["denies"].tolist(),
-                           torch.from_numpy(content["vector"]))
+            return Prompts(
+                content["sentence"].tolist(),
+                content["label"].tolist(),
+                content["denies"].tolist(),
+                torch.from_numpy(content["vector"]),
+            )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"The prompts {path} of the index are absent or damaged. Make the index anew in another folder.") from error
+        raise UserError(
+            f"The prompts {path} of the index are absent or damaged. Make the index anew in another folder."
+        ) from error

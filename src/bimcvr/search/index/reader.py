@@ -90,7 +90,10 @@ class Index:
         """
         folder = Path(folder)
         if not (folder / NAME).is_file():
-            raise UserError(f"There is no index in {folder}. Make one: python -m bimcvr index --checkpoint … --manifest … --out {folder}")
+            raise UserError(
+                f"There is no index in {folder}. Make one: python -m bimcvr index --checkpoint … --manifest … --out"
+                f" {folder}"
+            )
         held = hold_for_reading(folder)
         try:
             commit = read_commit(folder)
@@ -123,9 +126,17 @@ class Index:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the index says about itself: model, encoders, checkpoint, manifest, split, phantom, has_patients, dim, created, commit."""
-        own = {"studies": len(self), "dim": self.commit.dim, "complete": self.commit.complete, "phantom": self.is_phantom,
-               "has_patients": self.has_patients}
+        """What the index says about itself.
+
+        Model, encoders, checkpoint, manifest, split, phantom, has_patients, dim, created, commit.
+        """
+        own = {
+            "studies": len(self),
+            "dim": self.commit.dim,
+            "complete": self.commit.complete,
+            "phantom": self.is_phantom,
+            "has_patients": self.has_patients,
+        }
         return {**self.commit.facts, **own}
 
     @cached_property
@@ -266,7 +277,9 @@ class Index:
             # copy on write: torch takes no read-only memory, and nothing is ever written
             values = np.memmap(path, dtype="<f4", mode="c", shape=shape)
         except (OSError, ValueError) as error:
-            raise UserError(f"The vectors {path} are absent or cut short. Make the index anew in another folder.") from error
+            raise UserError(
+                f"The vectors {path} are absent or cut short. Make the index anew in another folder."
+            ) from error
         return Vectors(values, self._slots, self.order)
 
     def _take(self, places: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -279,7 +292,9 @@ class Index:
     def _row(self, found: dict[str, Any]) -> Row:
         cells = {name: found[stored(name)] or "" for name in self.commit.columns}
         geometry = json.loads(found[GEOMETRY]) if found[GEOMETRY] else {}
-        return Row(cells["study_id"], cells, tuple(sorted(split_list(found[LABELS] or ""))), found[SOURCE] or "", geometry)
+        return Row(
+            cells["study_id"], cells, tuple(sorted(split_list(found[LABELS] or ""))), found[SOURCE] or "", geometry
+        )
 
     def _distinct(self, column: str) -> tuple[list[str], np.ndarray]:
         """Return a column's distinct cells, and for each place which of them it holds."""

@@ -12,7 +12,8 @@ from bimcvr.errors import UserError
 PLANES = ("axial", "coronal", "sagittal")
 _OWN = "bimcvr_"
 SLOT, CELLS_HASH, VOLUME_HASH, SOURCE, LABELS, GEOMETRY = (
-    _OWN + name for name in ("slot", "cells_hash", "volume_hash", "source", "labels", "geometry"))
+    _OWN + name for name in ("slot", "cells_hash", "volume_hash", "source", "labels", "geometry")
+)
 _DOT = "\u2024"  # a column of the table cannot have a full stop in its name
 
 

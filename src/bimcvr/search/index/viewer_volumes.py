@@ -1,4 +1,7 @@
-"""Source volumes for the viewer: int16 HU on their own grid, as compressed NIfTI, made once and kept while the study is in the index."""
+"""Source volumes for the viewer: int16 HU on their own grid, as compressed NIfTI.
+
+Made once and kept while the study is in the index.
+"""
 
 import hashlib
 import shutil
@@ -54,7 +57,10 @@ class ViewerVolumes:
         return entry
 
     def keep_only(self, study_ids: Iterable[str]) -> None:
-        """Delete the volumes of all other studies: what has been taken out of the index is not to be found beside it."""
+        """Delete the volumes of all other studies.
+
+        What has been taken out of the index is not to be found beside it.
+        """
         known = {_hash(study_id) for study_id in study_ids}
         with self._making:
             for folder in self.folder.glob("*"):
@@ -69,8 +75,8 @@ def _hash(text: str) -> str:
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write a volume in HU as gzipped NIfTI-1, whole or not at all; it holds nothing but voxels and their grid.
 
-    The file's axes are right to left, front to back and bottom up, as in memory. They may lie at an angle to the patient's
-    (`geometry.obliquity`): the affine has spacing and directions, its origin is the volume's middle.
+    The file's axes are right to left, front to back and bottom up, as in memory. They may lie at an angle to the
+    patient's (`geometry.obliquity`): the affine has spacing and directions, its origin is the volume's middle.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # level 1: a hospital's disk is cheaper than a reader's patience

@@ -101,7 +101,10 @@ class IndexWriter:
         self._commit()
 
     def finish(self, facts: dict[str, Any], calibration: dict[str, Any], prompts: Prompts | None) -> bool:
-        """Note facts, calibration and prompts as those of a finished run, commit, and reclaim space, as `reclaim` says."""
+        """Note facts, calibration and prompts as those of a finished run, commit.
+
+        Reclaim space, as `reclaim` says.
+        """
         name = ""
         if prompts is not None:
             name = f"prompts-{prompts_digest(prompts)}.npz"
@@ -110,7 +113,9 @@ class IndexWriter:
         return self.reclaim()
 
     def reclaim(self) -> bool:
-        """Erase what was deleted or replaced, rows, vectors and the viewer's volumes, and old versions, unless someone reads.
+        """Erase what was deleted or replaced, rows, vectors and the viewer's volumes.
+
+        Old versions, unless someone reads.
 
         Returns:
             Whether nothing of it is left in the files.
@@ -122,7 +127,11 @@ class IndexWriter:
                 self._rewrite()
             self._drop_old_versions()
             keep = {self.commit.vectors(self.folder, stream).name for stream in STREAMS} | {self.commit.prompts}
-            for path in [*self.folder.glob("*.f32"), *self.folder.glob("prompts-*.npz"), *self.folder.glob(".writing-*")]:
+            for path in [
+                *self.folder.glob("*.f32"),
+                *self.folder.glob("prompts-*.npz"),
+                *self.folder.glob(".writing-*"),
+            ]:
                 if path.name not in keep:
                     path.unlink()
             ViewerVolumes(self.folder / VIEWER).keep_only(self._known)
@@ -136,9 +145,13 @@ class IndexWriter:
             settled = self._table.version == before
             if settled:
                 break
-        since = next(version["timestamp"] for version in self._table.list_versions() if version["version"] == self.commit.table_version)
-        # with nothing left to join, the version that counts stays the newest, and that one is never deleted; files of no version are
-        # what killed runs have left, as there is no other writer
+        since = next(
+            version["timestamp"]
+            for version in self._table.list_versions()
+            if version["version"] == self.commit.table_version
+        )
+        # with nothing left to join, the version that counts stays the newest, and that one is never deleted; files of
+        # no version are what killed runs have left, as there is no other writer
         older = datetime.now(since.tzinfo) - since + (timedelta(0) if settled else _MARGIN)
         self._table.optimize(cleanup_older_than=older, delete_unverified=True)
         self._commit()
@@ -150,8 +163,10 @@ class IndexWriter:
             self._begin(dim, facts)
         else:
             if found.dim != dim:
-                raise UserError(f"The index {self.folder} holds vectors of width {found.dim}, these have {dim}: they are of another model. "
-                                "Make a new index in another folder.")
+                raise UserError(
+                    f"The index {self.folder} holds vectors of width {found.dim}, these have {dim}: they are of another"
+                    " model. Make a new index in another folder."
+                )
             self.commit = replace(found, facts={**found.facts, **facts})
             self._table = open_table(self.folder)
             if self._table.version != found.table_version:
@@ -175,7 +190,11 @@ class IndexWriter:
     def _add_columns(self, studies: Sequence[Study]) -> None:
         import pyarrow as pa
 
-        new = [name for name in dict.fromkeys(name for study in studies for name in study.cells) if name not in self.commit.columns]
+        new = [
+            name
+            for name in dict.fromkeys(name for study in studies for name in study.cells)
+            if name not in self.commit.columns
+        ]
         if new:
             schema_of(new)
             self._table.add_columns([pa.field(stored(name), pa.string()) for name in new])
@@ -200,7 +219,12 @@ class IndexWriter:
         slots = np.array([slot for _, (slot, _, _) in living], dtype=np.int64)
         new = replace(self.commit, generation=self.commit.generation + 1, slots=len(living))
         for stream in STREAMS:
-            old = np.memmap(self.commit.vectors(self.folder, stream), dtype="<f4", mode="r", shape=(self.commit.slots, self.commit.dim))
+            old = np.memmap(
+                self.commit.vectors(self.folder, stream),
+                dtype="<f4",
+                mode="r",
+                shape=(self.commit.slots, self.commit.dim),
+            )
             with new.vectors(self.folder, stream).open("wb") as handle:
                 for start in range(0, len(slots), _ROWS):
                     handle.write(np.ascontiguousarray(old[slots[start : start + _ROWS]]).tobytes())

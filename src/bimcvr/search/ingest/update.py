@@ -25,8 +25,10 @@ from bimcvr.search.ingest.vector_sources import EMBEDDINGS, Embedded, Source
 from bimcvr.search.query.calibration import calibrate
 from bimcvr.search.query.highlights import extractor
 
-_NOT_ERASED = ("Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is erased "
-               "when `index` runs while nobody reads.")
+_NOT_ERASED = (
+    "Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is"
+    " erased when `index` runs while nobody reads."
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Chosen:
     split: str
 
 
-def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (), prune: bool = False, batch: int = 64) -> int:
+def build(
+    out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (), prune: bool = False, batch: int = 64
+) -> int:
     """Make an index, or bring it up to date.
 
     Args:
@@ -53,11 +57,15 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         The exit code: 3 if volumes were set aside.
 
     Raises:
-        UserError: the manifest cannot be read, or the index is of another model or split, or studies of another file of embeddings
-            would stay; or, when all else is done, what to remove is nowhere.
+        UserError: the manifest cannot be read, or the index is of another model or split, or studies of another file of
+            embeddings would stay; or, when all else is done, what to remove is nowhere.
     """
     manifest = read_manifest(chosen.manifest, chosen.root)
-    rows = [row for row in rows_of(manifest, chosen.split)[0].tolist() if manifest.column("study_id")[row] not in set(remove)]
+    rows = [
+        row
+        for row in rows_of(manifest, chosen.split)[0].tolist()
+        if manifest.column("study_id")[row] not in set(remove)
+    ]
     ids = manifest.column("study_id")
     facts = {**source.facts(), "split": chosen.split}
     _refuse_other(out, facts)
@@ -73,10 +81,18 @@ def build(out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (),
         unreadable = {ids[row] for row, reason in refused.items() if _is_fault(reason)}
         gone = {*remove, *unreadable, *(known - embedded if prune else ())} & known
         writer.remove(sorted(gone))
-        erased = _finish(writer, source, {
-            **facts, "manifest": str(manifest.path.resolve()), "manifest_hash": manifest.digest, "root": str(manifest.root.resolve()),
-            "code": git_commit(), "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
-        })
+        erased = _finish(
+            writer,
+            source,
+            {
+                **facts,
+                "manifest": str(manifest.path.resolve()),
+                "manifest_hash": manifest.digest,
+                "root": str(manifest.root.resolve()),
+                "code": git_commit(),
+                "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
+            },
+        )
         done = len(pending.rows) - len(refused.keys() & set(pending.rows))
         print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")
         kept = len(set(writer.hashes()) - {ids[row] for row in rows})
@@ -115,8 +131,10 @@ class _Changes:
     """What of a manifest's rows an index lacks or holds in another form."""
 
     def __init__(self, manifest: Manifest, volumes: dict[int, str], known: dict[str, tuple[str, str]]) -> None:
-        self.cells = {row: dict(zip(manifest.table.columns, values, strict=True))
-                      for row, values in zip(volumes, manifest.table.iloc[list(volumes)].values.tolist(), strict=True)}
+        self.cells = {
+            row: dict(zip(manifest.table.columns, values, strict=True))
+            for row, values in zip(volumes, manifest.table.iloc[list(volumes)].values.tolist(), strict=True)
+        }
         self.hashes = {row: (_digest(cells), volumes[row]) for row, cells in self.cells.items()}
         self.rows = [row for row, hashes in self.hashes.items() if known.get(self.cells[row]["study_id"]) != hashes]
         self.same = len(volumes) - len(self.rows)
@@ -126,7 +144,9 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
     refused: dict[int, str] = {}
     has_labels = any(manifest.column("labels"))
     known = writer.hashes()
-    same_volume = {row for row in pending.rows if known.get(pending.cells[row]["study_id"], ("", ""))[1] == pending.hashes[row][1]}
+    same_volume = {
+        row for row in pending.rows if known.get(pending.cells[row]["study_id"], ("", ""))[1] == pending.hashes[row][1]
+    }
     columns = (TextColumn("indexing studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Index.open(writer.folder) as old, Progress(*columns) as progress:
         task = progress.add_task("", total=len(pending.rows))
@@ -147,7 +167,12 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
 def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: Embedded) -> None:
     """A volume that is away, while its vectors come from a file, keeps the pictures that were drawn of it."""
     study_id, path = manifest.column("study_id")[row], manifest.volume_path(row)
-    if embedded.pictures is None and not path.exists() and study_id in old and old.row(study_id).source == str(path.resolve()):
+    if (
+        embedded.pictures is None
+        and not path.exists()
+        and study_id in old
+        and old.row(study_id).source == str(path.resolve())
+    ):
         embedded.pictures = _old_pictures(old, study_id)
 
 
@@ -163,11 +188,20 @@ def _old_pictures(old: Index, study_id: str) -> Pictures | None:
 
 def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, has_labels: bool) -> Study:
     cells = pending.cells[row]
-    labels = split_list(cells["labels"]) if has_labels else extractor().labels(cells["report"], cells.get("language", ""))
+    labels = (
+        split_list(cells["labels"]) if has_labels else extractor().labels(cells["report"], cells.get("language", ""))
+    )
     pictures = embedded.pictures
     return Study(
-        cells, embedded.image, embedded.text, sorted(labels), str(manifest.volume_path(row).resolve()),
-        pictures.geometry if pictures else {}, pictures.thumbnails if pictures else {}, *pending.hashes[row])
+        cells,
+        embedded.image,
+        embedded.text,
+        sorted(labels),
+        str(manifest.volume_path(row).resolve()),
+        pictures.geometry if pictures else {},
+        pictures.thumbnails if pictures else {},
+        *pending.hashes[row],
+    )
 
 
 def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> bool:
@@ -185,13 +219,17 @@ def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
         return
     for name, what in (("identity", "vectors of another model"), ("split", "another split")):
         held, given = found.facts.get(name, "nothing"), facts[name]
-        # another file of embeddings is let through: its vectors are in its studies' identities, so all of them are put anew
+        # another file of embeddings is let through: its vectors are in its studies' identities, so all of them are put
+        # anew
         if held != given and not (name == "identity" and held.startswith(EMBEDDINGS) and given.startswith(EMBEDDINGS)):
             raise UserError(f"The index {out} holds {what} ({held}, not {given}). Make a new index in another folder.")
 
 
 def _begun(found: Commit | None, identity: str) -> dict[str, Any]:
-    """Return the facts that differ while a run is at work: an index half of whose vectors are another file's is neither's."""
+    """Return the facts that differ while a run is at work.
+
+    An index half of whose vectors are another file's is neither's.
+    """
     if found is None:
         return {"created": time.strftime("%Y-%m-%dT%H:%M:%S")}
     return {} if found.facts.get("identity") == identity else {"identity": f"{EMBEDDINGS} of two files"}
@@ -199,9 +237,11 @@ def _begun(found: Commit | None, identity: str) -> dict[str, Any]:
 
 def _refuse_two_files(out: Path, staying: set[str]) -> None:
     if staying:
-        raise UserError(f"The index {out} holds {len(staying)} studies whose vectors come from another file, and this file or manifest has "
-                        f"none of them ({', '.join(sorted(staying)[:3])}, …): scores of two models cannot be compared. Take them out with "
-                        "--prune true, or make a new index in another --out.")
+        raise UserError(
+            f"The index {out} holds {len(staying)} studies whose vectors come from another file, and this file or"
+            f" manifest has none of them ({', '.join(sorted(staying)[:3])}, …): scores of two models cannot be"
+            " compared. Take them out with --prune true, or make a new index in another --out."
+        )
 
 
 def _is_embeddable(reason: str) -> bool:
@@ -225,4 +265,6 @@ def _report_refused(out: Path, manifest: Manifest, refused: dict[int, str]) -> i
 
 
 def _digest(cells: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(cells, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return hashlib.sha256(
+        json.dumps(cells, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ).hexdigest()[:32]

@@ -72,8 +72,14 @@ class FromCheckpoint:
     def facts(self) -> dict[str, Any]:
         """Say which model it is."""
         model = self.model
-        return {"identity": f"checkpoint {model.sha256}", "checkpoint": str(model.checkpoint.resolve()), "checkpoint_sha256": model.sha256,
-                **model.names(), "grid": list(model.size), "window_hu": list(model.window)}
+        return {
+            "identity": f"checkpoint {model.sha256}",
+            "checkpoint": str(model.checkpoint.resolve()),
+            "checkpoint_sha256": model.sha256,
+            **model.names(),
+            "grid": list(model.size),
+            "window_hu": list(model.window),
+        }
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
         """The name of its cache file: a hash of source and grid."""
@@ -130,7 +136,10 @@ class FromEmbeddings:
         self._place = {study: place for place, study in enumerate(self._embeddings.study_id)}
 
     def facts(self) -> dict[str, Any]:
-        """Say which file it is; its identity is a hash of names and vectors, so that a copy, or one with prompts added, is the same."""
+        """Say which file it is; its identity is a hash of names and vectors,.
+
+        So that a copy, or one with prompts added, is the same.
+        """
         digest = hashlib.sha256("\0".join(self._embeddings.study_id).encode())
         for vectors in (self._embeddings.image, self._embeddings.text):
             digest.update(vectors.numpy().tobytes())

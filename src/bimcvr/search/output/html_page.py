@@ -22,12 +22,24 @@ def write_page(path: Path, answer: Answer, index: Index) -> None:
         index: the index that gave it, for its pictures and facts.
     """
     hits = [{"hit": hit, "report": marked(hit), "pictures": _pictures(index, hit.study_id)} for hit in answer.hits]
-    write_text(path, render("search/output/answer.html", answer=answer, hits=hits, facts=index.facts, synthetic=answer.phantom,
-                            has_patients=answer.has_patients))
+    write_text(
+        path,
+        render(
+            "search/output/answer.html",
+            answer=answer,
+            hits=hits,
+            facts=index.facts,
+            synthetic=answer.phantom,
+            has_patients=answer.has_patients,
+        ),
+    )
 
 
 def marked(hit: Hit) -> Markup:
-    """Return a report as HTML in which what was asked for is marked, `<mark class="present">` and so on; all else is escaped."""
+    """Return a report as HTML in which what was asked for is marked, `<mark class="present">` and so on.
+
+    All else is escaped.
+    """
     edges = sorted({0, len(hit.report), *(at for span in hit.spans for at in (span.start, span.end))})
     parts = []
     for start, end in pairwise(edges):
@@ -39,4 +51,8 @@ def marked(hit: Hit) -> Markup:
 
 def _pictures(index: Index, study_id: str) -> list[tuple[str, str]]:
     thumbnails = index.thumbnails(study_id)
-    return [(plane, "data:image/jpeg;base64," + base64.b64encode(thumbnails[plane]).decode()) for plane in PLANES if plane in thumbnails]
+    return [
+        (plane, "data:image/jpeg;base64," + base64.b64encode(thumbnails[plane]).decode())
+        for plane in PLANES
+        if plane in thumbnails
+    ]

@@ -8,7 +8,13 @@ from rich.text import Text
 
 from bimcvr.search.query.results import Answer, Hit
 
-_STYLES = {"word": "bold yellow", "present": "bold green", "absent": "strike dim", "uncertain": "italic yellow", "history": "dim"}
+_STYLES = {
+    "word": "bold yellow",
+    "present": "bold green",
+    "absent": "strike dim",
+    "uncertain": "italic yellow",
+    "history": "dim",
+}
 _SHOWN = 240
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -18,7 +24,9 @@ def show(answer: Answer) -> None:
     console = Console(highlight=False)
     kind = f" ({'partly ' if answer.has_patients else ''}phantom: synthetic data)" if answer.phantom else ""
     asked = " | ".join(answer.asked)
-    console.print(f"{answer.mode}: {asked} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False)
+    console.print(
+        f"{answer.mode}: {asked} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False
+    )
     table = Table(box=None, padding=(0, 1, 1, 0))
     for name in ("rank", "score"):
         table.add_column(name, justify="right", vertical="top", no_wrap=True)
@@ -26,11 +34,15 @@ def show(answer: Answer) -> None:
     for hit in answer.hits:
         labels = Text(_CONTROL.sub(" ", ", ".join(hit.labels)) or "no labels", style="cyan")
         name = _CONTROL.sub(" ", hit.study_id)
-        table.add_row(str(hit.rank), f"{hit.score:.4f}", Group(Text(name, style="bold", overflow="fold"), labels, excerpt(hit)))
+        table.add_row(
+            str(hit.rank), f"{hit.score:.4f}", Group(Text(name, style="bold", overflow="fold"), labels, excerpt(hit))
+        )
     console.print(table)
     for note in answer.notes:
         console.print(f"note: {note}", markup=False)
-    console.print(f"query read in {1000 * answer.encode_seconds:.0f} ms, ranked in {1000 * answer.search_seconds:.1f} ms")
+    console.print(
+        f"query read in {1000 * answer.encode_seconds:.0f} ms, ranked in {1000 * answer.search_seconds:.1f} ms"
+    )
 
 
 def excerpt(hit: Hit) -> Text:
@@ -42,8 +54,16 @@ def excerpt(hit: Hit) -> Text:
     if len(report) <= _SHOWN:
         return text
     starts = [0, *(end.end() for end in re.finditer(r"(?<=[.!?])\s+", report))]
-    start = max(starts, key=lambda start: len({
-        report[span.start : span.end].lower() for span in hit.spans if start <= span.start and span.end <= start + _SHOWN}))
+    start = max(
+        starts,
+        key=lambda start: len(
+            {
+                report[span.start : span.end].lower()
+                for span in hit.spans
+                if start <= span.start and span.end <= start + _SHOWN
+            }
+        ),
+    )
     end = len(report)
     if end - start > _SHOWN:
         end = max(report.rfind(" ", start, start + _SHOWN), start + _SHOWN // 2)

@@ -36,7 +36,8 @@ class SearchModel:
     """A retriever from its checkpoint, in evaluation mode and float32.
 
     Args:
-        checkpoint: the file; the run's `config.yaml` lies in the folder above it and says which grid and window it was trained on.
+        checkpoint: the file; the run's `config.yaml` lies in the folder above it and says which grid and window it was
+            trained on.
         device: where it runs; a GPU where there is one by default.
 
     Raises:
@@ -113,8 +114,10 @@ def _load(checkpoint: Path) -> "Retriever":
             warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
             return Retriever.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
     except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{checkpoint} is not a checkpoint of `fit` that this version reads ({type(error).__name__}). Give the "
-                        "checkpoints/best.ckpt of a run.") from error
+        raise UserError(
+            f"{checkpoint} is not a checkpoint of `fit` that this version reads ({type(error).__name__}). Give the "
+            "checkpoints/best.ckpt of a run."
+        ) from error
 
 
 def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float]]:
@@ -124,15 +127,19 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
         raise UserError(f"There is no checkpoint at {checkpoint}. Give the checkpoints/best.ckpt of a run.")
     config = config_beside(str(checkpoint))
     if config is None:
-        raise UserError(f"{checkpoint} does not lie in a run's folder: its config.yaml says which grid and window it was trained on. Keep "
-                        "config.yaml in the folder above the checkpoint's.")
+        raise UserError(
+            f"{checkpoint} does not lie in a run's folder: its config.yaml says which grid and window it was trained"
+            " on. Keep config.yaml in the folder above the checkpoint's."
+        )
     data: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
     depth, height, width = map(int, data["size"])
     low, high = map(float, data["window"])
     return (depth, height, width), (low, high)
 
 
-def model_of(index: "Index", checkpoint: Path | None = None, device: str | None = None, needed: bool = True) -> SearchModel | None:
+def model_of(
+    index: "Index", checkpoint: Path | None = None, device: str | None = None, needed: bool = True
+) -> SearchModel | None:
     """Load the model that an index was made with.
 
     Args:
@@ -152,10 +159,14 @@ def model_of(index: "Index", checkpoint: Path | None = None, device: str | None 
         return None
     path = checkpoint or Path(known)
     if not path.is_file():
-        raise UserError(f"The checkpoint {path} of the index {index.folder} is not there. Name where it lies now: --checkpoint FILE")
+        raise UserError(
+            f"The checkpoint {path} of the index {index.folder} is not there. Name where it lies now: --checkpoint FILE"
+        )
     model = SearchModel(path, device)
     wanted = index.facts.get("checkpoint_sha256", model.sha256)
     if wanted != model.sha256:
-        raise UserError(f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be comparable. "
-                        "Name that one with --checkpoint, or make a new index.")
+        raise UserError(
+            f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be"
+            " comparable. Name that one with --checkpoint, or make a new index."
+        )
     return model

@@ -21,8 +21,8 @@ class Span:
     Attributes:
         start: its first character.
         end: one past its last.
-        kind: `word` of the query; or a finding asked for, and what the report says of it: `present`, `absent`, `uncertain` or
-            `history`.
+        kind: `word` of the query; or a finding asked for, and what the report says of it: `present`, `absent`,
+            `uncertain` or `history`.
     """
 
     start: int
@@ -33,19 +33,27 @@ class Span:
 def matched_words(report: str, query: str) -> list[Span]:
     """Return where a report has the query's words, plural, gender and accents aside; common words are passed over."""
     stems = query_stems(query)
-    return [Span(word.start, word.end, "word") for sentence in sentences(report) for word in sentence if word.stem in stems]
+    return [
+        Span(word.start, word.end, "word") for sentence in sentences(report) for word in sentence if word.stem in stems
+    ]
 
 
 def query_stems(query: str) -> set[str]:
     """Return the stems of a query's telling words."""
-    return {word.stem for sentence in sentences(query) for word in sentence if word.text not in _COMMON and word.text.isalnum()}
+    return {
+        word.stem
+        for sentence in sentences(query)
+        for word in sentence
+        if word.text not in _COMMON and word.text.isalnum()
+    }
 
 
 def matched_findings(report: str, label: str, language: str = "") -> list[Span]:
     """Return where a report names a finding or a narrower one, and what it says of it."""
     found = extractor()
     return [
-        Span(mention.start, mention.end, mention.assertion) for mention in found(report, language)
+        Span(mention.start, mention.end, mention.assertion)
+        for mention in found(report, language)
         if mention.label == label or label in found.library.ancestors(mention.label)
     ]
 

@@ -51,8 +51,11 @@ def ask_keyword(label: str, model: Encoder | None, index: Index) -> Question:
         vectors = model.embed_texts(asked)
     else:
         known = ", ".join(held.labels) if held is not None else "none"
-        raise UserError(f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Name the "
-                        "model (--checkpoint), or write prompts into the .npz (python -m bimcvr probes) and run `index` again.")
+        raise UserError(
+            f"The index has no vectors of the keyword '{label}' and no text encoder to make them. It has: {known}. Name"
+            " the model (--checkpoint), or write prompts into the .npz (python -m bimcvr probes) and run `index`"
+            " again."
+        )
     return Question(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(asked), "keyword")
 
 

@@ -30,19 +30,31 @@ def doubts(index: Index, question: Question, words: str, highest: float | None, 
     limits = index.commit.calibration.get(f"{question.kind}_{into}", {})
     length = float(np.linalg.norm(question.vector))
     if question.kind == "text" and length > limits.get("longest", np.inf):
-        notes.append("The text lies far from what the model was trained on: "
-                     f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "
-                     f"{limits['what']} of this index's reports stay below.")
+        notes.append(
+            "The text lies far from what the model was trained on: "
+            f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "
+            f"{limits['what']} of this index's reports stay below."
+        )
     # compared as they are said
     if highest is not None and limits.get("of", 0) >= ENOUGH and round(highest, 3) < round(limits["lowest"], 3):
-        notes.append(f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, "
-                     f"which 99 of 100 {limits['what']} of this index reach. The model was probably not trained on what was asked.")
+        notes.append(
+            f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, which 99 of 100 {limits['what']} of this"
+            " index reach. The model was probably not trained on what was asked."
+        )
     return tuple(notes)
 
 
 def unknown_words(index: Index, words: str) -> tuple[list[str], int]:
-    """Return the telling words that no report holds, and how many telling words there are; of a long text the first 30."""
+    """Return the telling words that no report holds, and how many telling words there are.
+
+    Of a long text the first 30.
+    """
     stems = query_stems(words)
-    telling = {word.stem: words[word.start : word.end] for sentence in sentences(words) for word in sentence if word.stem in stems}
+    telling = {
+        word.stem: words[word.start : word.end]
+        for sentence in sentences(words)
+        for word in sentence
+        if word.stem in stems
+    }
     first = list(telling.values())[:_WORDS]
     return [word for word in first if not index.holds_word(word)], len(first)

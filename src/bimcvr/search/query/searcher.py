@@ -30,8 +30,8 @@ class Searcher:
 
     Args:
         index: an open index.
-        model: the retriever that made it; without one, queries by text and volume are refused and keywords are asked through the
-            prompts that the index has.
+        model: the retriever that made it; without one, queries by text and volume are refused and keywords are asked
+            through the prompts that the index has.
 
     Raises:
         UserError: the model's vectors have another width than the index's.
@@ -46,7 +46,8 @@ class Searcher:
         """Find the studies that a text describes.
 
         Args:
-            text: free text is read whole, by sentences as in training; a bare finding (`pleural effusion`) is asked as a keyword.
+            text: free text is read whole, by sentences as in training; a bare finding (`pleural effusion`) is asked as
+                a keyword.
             top: how many.
             where: a filter, as `filters.parse_where`.
             hybrid: fuse the ranking by vectors with the one by the text's words in the reports.
@@ -64,17 +65,25 @@ class Searcher:
         return self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
 
     def keyword(
-        self, keyword: str, *, top: int = 10, where: str | Sequence[str] = "", holding: bool | None = None, hybrid: bool = False,
+        self,
+        keyword: str,
+        *,
+        top: int = 10,
+        where: str | Sequence[str] = "",
+        holding: bool | None = None,
+        hybrid: bool = False,
         into: Stream = "image",
     ) -> Answer:
         """Find the studies with a finding.
 
         Args:
-            keyword: a label or another name of one (`enlarged heart`); others are asked as they are, if there is a model.
+            keyword: a label or another name of one (`enlarged heart`); others are asked as they are, if there is a
+                model.
             top: how many.
             where: a filter.
-            holding: only studies whose labels hold the finding, or a narrower one (True), or do not (False); labels heed negation. By
-                default all volumes, but of reports those that hold it: one that denies a finding is as near to its prompt.
+            holding: only studies whose labels hold the finding, or a narrower one (True), or do not (False); labels
+                heed negation. By default all volumes, but of reports those that hold it: one that denies a finding is
+                as near to its prompt.
             hybrid: fuse with the ranking by words.
             into: rank volumes or reports.
 
@@ -90,10 +99,22 @@ class Searcher:
         if holding is None and into == "report" and holders.any():
             holding = True
         holds = None if holding is None else holders == holding
-        return self._answer("keyword", question, began, top, where, into, words=keyword, fused=keyword if hybrid else "",
-                            label=label, among=holds)
+        return self._answer(
+            "keyword",
+            question,
+            began,
+            top,
+            where,
+            into,
+            words=keyword,
+            fused=keyword if hybrid else "",
+            label=label,
+            among=holds,
+        )
 
-    def volume(self, path: str | Path, *, top: int = 10, where: str | Sequence[str] = "", into: Stream = "image") -> Answer:
+    def volume(
+        self, path: str | Path, *, top: int = 10, where: str | Sequence[str] = "", into: Stream = "image"
+    ) -> Answer:
         """Find the studies like a volume: a file or a DICOM folder.
 
         Raises:
@@ -101,13 +122,21 @@ class Searcher:
             UserError: the index has no model.
         """
         if self.model is None:
-            raise UserError(f"The index {self.index.folder} was opened without a model, so no volume can be embedded. {_WITH_MODEL}")
+            raise UserError(
+                f"The index {self.index.folder} was opened without a model, so no volume can be embedded. {_WITH_MODEL}"
+            )
         began = time.perf_counter()
         question = Question(self.model.embed_file(Path(path)), (Path(path).name,), "volume")
         return self._answer("volume", question, began, top, where, into)
 
     def study(
-        self, study_id: str, *, into: Stream = "image", top: int = 10, where: str | Sequence[str] = "", leave_out: LeaveOut | None = None
+        self,
+        study_id: str,
+        *,
+        into: Stream = "image",
+        top: int = 10,
+        where: str | Sequence[str] = "",
+        leave_out: LeaveOut | None = None,
     ) -> Answer:
         """Find the volumes, or the reports, like a study's volume.
 
@@ -116,8 +145,8 @@ class Searcher:
             into: rank volumes or reports.
             top: how many.
             where: a filter.
-            leave_out: not the study itself (`study`, the default into volumes), nor any of its patient (`patient`), or leave all in
-                (`nothing`, the default into reports).
+            leave_out: not the study itself (`study`, the default into volumes), nor any of its patient (`patient`), or
+                leave all in (`nothing`, the default into reports).
 
         Raises:
             UserError: there is no such study.
@@ -149,49 +178,112 @@ class Searcher:
         ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
         notes = (*self._unfinished(), *(() if ranked else (self._no_words(words, where, allowed),)))
-        return Answer("words", (words,), "report", tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
-                      self.index.has_patients, 0.0, time.perf_counter() - began)
+        return Answer(
+            "words",
+            (words,),
+            "report",
+            tuple(hits),
+            self._among(allowed),
+            len(self.index),
+            notes,
+            self.index.is_phantom,
+            self.index.has_patients,
+            0.0,
+            time.perf_counter() - began,
+        )
 
     def top(self, queries: np.ndarray, *, top: int = 10, into: Stream = "image") -> list[list[tuple[str, float]]]:
-        """Return for each of many query vectors (Q, E) the best studies and their cosines; nothing is read of their rows."""
+        """Return for each of many query vectors (Q, E) the best studies and their cosines.
+
+        Nothing is read of their rows.
+        """
         found = self.index.vectors(into).top(queries, top)
         name = self.index.study_ids.__getitem__
         return [list(zip(map(name, best.place.tolist()), best.score.tolist(), strict=True)) for best in found]
 
     def scores_all(self, query: np.ndarray, into: Stream = "image") -> np.ndarray:
-        """Return the cosines (N,) of a query vector (E,) with all studies in float64, in the order of `index.study_ids`."""
+        """Return the cosines (N,) of a query vector (E,) with all studies in float64.
+
+        In the order of `index.study_ids`.
+        """
         return self.index.vectors(into).scores(query)
 
     def _answer(
-        self, mode: str, question: Question, began: float, top: int, where: str | Sequence[str], into: Stream, *,
-        words: str = "", fused: str = "", label: str = "", among: np.ndarray | None = None,
+        self,
+        mode: str,
+        question: Question,
+        began: float,
+        top: int,
+        where: str | Sequence[str],
+        into: Stream,
+        *,
+        words: str = "",
+        fused: str = "",
+        label: str = "",
+        among: np.ndarray | None = None,
     ) -> Answer:
         searched = time.perf_counter()
         allowed = self.index.mask(where)
         if among is not None:
             allowed = among if allowed is None else allowed & among
         if question.vector.shape != (self.index.commit.dim,):
-            raise UserError(f"The model's vectors have the width {len(question.vector)}, those of the index {self.index.commit.dim}: it "
-                            "was made with another model.")
-        best = self.index.vectors(into).top(question.vector[None], max(top, FUSED) if fused else max(top, 1), allowed)[0]
-        ranked = [Place(int(p), float(s), cosine=float(s), vector_rank=r)
-                  for r, (p, s) in enumerate(zip(best.place, best.score, strict=True), 1)]
+            raise UserError(
+                f"The model's vectors have the width {len(question.vector)}, those of the index"
+                f" {self.index.commit.dim}: it was made with another model."
+            )
+        best = self.index.vectors(into).top(question.vector[None], max(top, FUSED) if fused else max(top, 1), allowed)[
+            0
+        ]
+        ranked = [
+            Place(int(p), float(s), cosine=float(s), vector_rank=r)
+            for r, (p, s) in enumerate(zip(best.place, best.score, strict=True), 1)
+        ]
         highest = ranked[0].score if ranked else None
         if fused:
             ranked = fuse(ranked, self.index.word_ranks(fused, allowed)[:FUSED], self.index)
         ended = time.perf_counter()
-        notes = (*self._unfinished(), *question.notes, *doubts(self.index, question, words, highest if allowed is None else None, into))
+        notes = (
+            *self._unfinished(),
+            *question.notes,
+            *doubts(self.index, question, words, highest if allowed is None else None, into),
+        )
         if not ranked:
             notes = (*notes, self._why_none(where))
         hits = self._hits(ranked[:top], words, label)
-        return Answer(mode, question.asked, into, tuple(hits), self._among(allowed), len(self.index), notes, self.index.is_phantom,
-                      self.index.has_patients, searched - began, ended - searched, hybrid=bool(fused), label=label, query=question.vector)
+        return Answer(
+            mode,
+            question.asked,
+            into,
+            tuple(hits),
+            self._among(allowed),
+            len(self.index),
+            notes,
+            self.index.is_phantom,
+            self.index.has_patients,
+            searched - began,
+            ended - searched,
+            hybrid=bool(fused),
+            label=label,
+            query=question.vector,
+        )
 
     def _hits(self, ranked: Sequence[Place], words: str, label: str) -> list[Hit]:
         rows = self.index.rows([place.place for place in ranked])
         return [
-            Hit(rank, row.study_id, place.score, row.patient_id, row.labels, row.report, tuple(self._spans(row, words, label)),
-                row.cells, place.cosine, place.vector_rank, place.words_rank, bool(row.geometry))
+            Hit(
+                rank,
+                row.study_id,
+                place.score,
+                row.patient_id,
+                row.labels,
+                row.report,
+                tuple(self._spans(row, words, label)),
+                row.cells,
+                place.cosine,
+                place.vector_rank,
+                place.words_rank,
+                bool(row.geometry),
+            )
             for rank, (place, row) in enumerate(zip(ranked, rows, strict=True), 1)
         ]
 
@@ -228,18 +320,25 @@ class Searcher:
     def _holders(self, label: str) -> np.ndarray:
         library, wanted = extractor().library, label.casefold()
         known = {own: own.casefold() for own in self.index.label_counts()}
-        holding = {own for own, name in known.items()
-                   if name == wanted or (name in library.keywords and wanted in library.ancestors(name))}
+        holding = {
+            own
+            for own, name in known.items()
+            if name == wanted or (name in library.keywords and wanted in library.ancestors(name))
+        }
         return np.array([not holding.isdisjoint(row) for row in self.index.labels], dtype=bool)
 
     def _text_encoder(self) -> Encoder:
         if self.model is None:
             held = self.index.prompts.labels if self.index.prompts else []
             keywords = f"Keywords can be asked: {', '.join(held[:5])} … ({len(held)} of them). " if held else ""
-            raise UserError(f"The index {self.index.folder} has no text encoder, so a text cannot be embedded. {keywords}"
-                            f"The reports' words can be searched (--words). {_WITH_MODEL}")
+            raise UserError(
+                f"The index {self.index.folder} has no text encoder, so a text cannot be embedded. {keywords}"
+                f"The reports' words can be searched (--words). {_WITH_MODEL}"
+            )
         return self.model
 
 
-_WITH_MODEL = ("Make the index from a checkpoint (index --checkpoint …), or name the one that its vectors came from (search --checkpoint "
-               "…).")
+_WITH_MODEL = (
+    "Make the index from a checkpoint (index --checkpoint …), or name the one that its vectors came from (search"
+    " --checkpoint …)."
+)

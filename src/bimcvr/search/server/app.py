@@ -28,8 +28,12 @@ from bimcvr.search.server.uploads import open_upload, suffix_of, upload_folder
 PAGE = Path(__file__).parent / "web"
 """The page's files; nothing else of the disk is served by name."""
 
-_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
-          ".txt": "text/plain; charset=utf-8"}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
 _UPLOADS = frozenset({"/api/search/volume", "/api/convert"})
 _WAITING = 8
 """Uploads that may wait for their turn; more are told to come again."""
@@ -88,8 +92,14 @@ class _Turns:
 
 def create_app(desk: Desk, options: Options) -> Guard:
     """Return the whole application over an index."""
-    app = FastAPI(title="bimcvr search", version=__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
-                  description="Search of CT studies by text, keyword, case and volume.")
+    app = FastAPI(
+        title="bimcvr search",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        description="Search of CT studies by text, keyword, case and volume.",
+    )
     turns = _Turns()
     _add_faults(app, desk)
     _add_pages(app)
@@ -117,7 +127,9 @@ def _add_faults(app: FastAPI, desk: Desk) -> None:
 def _invalid(fault: dict[str, Any]) -> str:
     """Say what is wrong with a request without sending back what was sent: it may be a report."""
     if fault["type"] in ("extra_forbidden", "json_invalid"):
-        return {"extra_forbidden": "there is a field that is not known", "json_invalid": "the body is no JSON"}[fault["type"]]
+        return {"extra_forbidden": "there is a field that is not known", "json_invalid": "the body is no JSON"}[
+            fault["type"]
+        ]
     return f"{' '.join(map(str, fault['loc'][1:])) or 'the body'}: {fault['msg']}"
 
 
@@ -141,9 +153,16 @@ def _add_pages(app: FastAPI) -> None:
 
 
 _FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": api.Fault, "description": text} for status, text in {
-        400: "malformed, or a host name not served", 401: "the token is missing or wrong", 403: "sent by another site's page",
-        404: "no such case", 413: "too large", 422: "refused, with the reason", 429: "too many uploads waiting"}.items()
+    status: {"model": api.Fault, "description": text}
+    for status, text in {
+        400: "malformed, or a host name not served",
+        401: "the token is missing or wrong",
+        403: "sent by another site's page",
+        404: "no such case",
+        413: "too large",
+        422: "refused, with the reason",
+        429: "too many uploads waiting",
+    }.items()
 }
 
 
@@ -157,9 +176,15 @@ def _add_questions(app: FastAPI, desk: Desk, turns: _Turns, options: Options) ->
     async def scores(asked: api.ScoresAsked) -> api.Scores:
         return await turns.at_model(lambda: desk.snapshot().scores(asked))
 
-    app.add_api_route("/api/index", facts, summary="What the index is, its labels and columns with counts", responses=_FAULTS)
-    app.add_api_route("/api/search", search, methods=["POST"], summary="Search by text, keyword, case or words", responses=_FAULTS)
-    app.add_api_route("/api/scores", scores, methods=["POST"], summary="A query's score with every study", responses=_FAULTS)
+    app.add_api_route(
+        "/api/index", facts, summary="What the index is, its labels and columns with counts", responses=_FAULTS
+    )
+    app.add_api_route(
+        "/api/search", search, methods=["POST"], summary="Search by text, keyword, case or words", responses=_FAULTS
+    )
+    app.add_api_route(
+        "/api/scores", scores, methods=["POST"], summary="A query's score with every study", responses=_FAULTS
+    )
 
 
 _Case = Annotated[api.CaseName, Query(description="the case's name")]
@@ -178,28 +203,51 @@ def _add_cases(app: FastAPI, desk: Desk, turns: _Turns) -> None:
         return FileResponse(path, media_type="application/gzip")
 
     def media(kind: str) -> dict[int | str, dict[str, Any]]:
-        return {**_FAULTS, 200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}, "description": "the file"}}
+        return {
+            **_FAULTS,
+            200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}, "description": "the file"},
+        }
 
     app.add_api_route("/api/case", case, summary="Report, labels, grid and nearest cases of a case", responses=_FAULTS)
-    app.add_api_route("/api/thumbnail", thumbnail, summary="A slice through a case's middle, JPEG", responses=media("image/jpeg"),
-                      response_class=Response)
-    app.add_api_route("/api/volume", volume, summary="A case's source volume on its own grid: int16 HU, compressed NIfTI",
-                      responses=media("application/gzip"), response_class=Response)
+    app.add_api_route(
+        "/api/thumbnail",
+        thumbnail,
+        summary="A slice through a case's middle, JPEG",
+        responses=media("image/jpeg"),
+        response_class=Response,
+    )
+    app.add_api_route(
+        "/api/volume",
+        volume,
+        summary="A case's source volume on its own grid: int16 HU, compressed NIfTI",
+        responses=media("application/gzip"),
+        response_class=Response,
+    )
 
 
 def _where(where: Annotated[str, Query(max_length=6000, description="a JSON list of conditions")] = "[]") -> list[str]:
     try:
         return _Where.validate_json(where)
     except ValidationError as error:
-        raise HTTPException(422, "where is no JSON list of conditions, like [\"labels = nodule\"].") from error
+        raise HTTPException(422, 'where is no JSON list of conditions, like ["labels = nodule"].') from error
 
 
 def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> None:
-    name_of_file = Annotated[str, Query(min_length=1, max_length=300, description="the file's name: its ending says what it is")]
-    body = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
+    name_of_file = Annotated[
+        str, Query(min_length=1, max_length=300, description="the file's name: its ending says what it is")
+    ]
+    body = {
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        }
+    }
 
     async def take(request: Request, name: str, held: AsyncExitStack, do: Callable[[Path], _T]) -> _T:
-        """Write a body to a folder of its own and do something with the volume in it; the folder is deleted when `held` is closed."""
+        """Write a body to a folder of its own and do something with the volume in it.
+
+        The folder is deleted when `held` is closed.
+        """
         suffix = suffix_of(name)
         await held.enter_async_context(turns.uploading())
         folder = held.enter_context(upload_folder(desk.uploads))
@@ -208,8 +256,12 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
         return await turns.at_model(lambda: do(open_upload(file, folder)))
 
     async def search_volume(
-        request: Request, name: name_of_file, where: Annotated[list[str], Depends(_where)], into: api.Into = "image",
-        top: Annotated[int, Query(ge=1, le=api.MOST_HITS)] = 20, condition: Annotated[api.Joined, Query(description=api.JOINED)] = "",
+        request: Request,
+        name: name_of_file,
+        where: Annotated[list[str], Depends(_where)],
+        into: api.Into = "image",
+        top: Annotated[int, Query(ge=1, le=api.MOST_HITS)] = 20,
+        condition: Annotated[api.Joined, Query(description=api.JOINED)] = "",
     ) -> api.Found:
         if desk.model is None:
             raise HTTPException(422, "This index is served without a model: no volume can be asked.")
@@ -221,11 +273,26 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
             path = await take(request, name, held, _convert)
             return _SentOnce(path, held.pop_all(), options.upload_seconds)
 
-    app.add_api_route("/api/search/volume", search_volume, methods=["POST"], openapi_extra=body, responses=_FAULTS,
-                      summary="Search by a volume (.nii, .nii.gz, .mha, .nrrd, or a .zip of one DICOM series); nothing of it is kept")
-    app.add_api_route("/api/convert", convert, methods=["POST"], openapi_extra=body, response_class=Response,
-                      summary="A volume as the reader sees it: int16 HU, compressed NIfTI; nothing of it is kept",
-                      responses={**_FAULTS, 200: {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}}})
+    app.add_api_route(
+        "/api/search/volume",
+        search_volume,
+        methods=["POST"],
+        openapi_extra=body,
+        responses=_FAULTS,
+        summary="Search by a volume (.nii, .nii.gz, .mha, .nrrd, or a .zip of one DICOM series); nothing of it is kept",
+    )
+    app.add_api_route(
+        "/api/convert",
+        convert,
+        methods=["POST"],
+        openapi_extra=body,
+        response_class=Response,
+        summary="A volume as the reader sees it: int16 HU, compressed NIfTI; nothing of it is kept",
+        responses={
+            **_FAULTS,
+            200: {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}},
+        },
+    )
 
 
 def _search_volume(desk: Desk, top: int, where: list[str], condition: str, into: api.Into, source: Path) -> api.Found:

@@ -20,8 +20,10 @@ MOST_JSON = 64 * 1024
 
 API = "/api/"
 
-_POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
@@ -43,14 +45,16 @@ class Guard:
 
     Args:
         app: what is guarded.
-        hosts: names by which the server may be addressed, without port: a page that had its own name resolved to this machine
-            (DNS rebinding) is refused.
+        hosts: names by which the server may be addressed, without port: a page that had its own name resolved to this
+            machine (DNS rebinding) is refused.
         token: what `Authorization: Bearer` must bear for all of `/api/`; empty asks for none.
         upload_bytes: the limit of an upload's body.
         uploads: the paths that take uploads.
     """
 
-    def __init__(self, app: App, hosts: tuple[str, ...], token: str, upload_bytes: int, uploads: frozenset[str]) -> None:
+    def __init__(
+        self, app: App, hosts: tuple[str, ...], token: str, upload_bytes: int, uploads: frozenset[str]
+    ) -> None:
         self.app = app
         self.hosts = frozenset(host.lower() for host in hosts)
         self.token = token.encode()
@@ -69,9 +73,16 @@ class Guard:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
-                own = [(name, value) for name, value in message.get("headers", []) if name.decode("latin-1").lower() not in HEADERS]
+                own = [
+                    (name, value)
+                    for name, value in message.get("headers", [])
+                    if name.decode("latin-1").lower() not in HEADERS
+                ]
                 own = [pair for pair in own if pair[0].lower() != b"server"]
-                message = {**message, "headers": own + [(name.encode(), value.encode()) for name, value in HEADERS.items()]}
+                message = {
+                    **message,
+                    "headers": own + [(name.encode(), value.encode()) for name, value in HEADERS.items()],
+                }
             await send(message)
 
         limit = self.upload_bytes if scope["path"] in self.uploads else MOST_JSON
@@ -108,7 +119,9 @@ class Guard:
         origin = headers.get(b"origin", [])
         if any(_without_port(of.partition(b"://")[2]) not in self.hosts for of in origin):
             return 403, "Pages of other sites may not use this server."
-        if any(site not in (b"same-origin", b"none") for site in headers.get(b"sec-fetch-site", [])) and scope["path"].startswith(API):
+        if any(site not in (b"same-origin", b"none") for site in headers.get(b"sec-fetch-site", [])) and scope[
+            "path"
+        ].startswith(API):
             return 403, "Pages of other sites may not use this server."
         if self.token and scope["path"].startswith(API) and not self._has_token(headers.get(b"authorization", [])):
             return 401, "This server asks for its token: Authorization: Bearer …"

@@ -25,7 +25,10 @@ CaseName = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_s
 Into = Literal["image", "report"]
 
 
-JOINED = "further conditions in one text, joined by `and`: `sex = F and age >= 60`; a value with `and` in it stands in quotes"
+JOINED = (
+    "further conditions in one text, joined by `and`: `sex = F and age >= 60`; a value with `and` in it stands in"
+    " quotes"
+)
 
 
 class _Strict(BaseModel):
@@ -35,10 +38,14 @@ class _Strict(BaseModel):
 class ScoresAsked(_Strict):
     """A query whose scores with every study are wanted."""
 
-    mode: Literal["text", "keyword", "study"] = Field(description="free text, a keyword of the index, or the volume of a case")
+    mode: Literal["text", "keyword", "study"] = Field(
+        description="free text, a keyword of the index, or the volume of a case"
+    )
     query: Text = Field(description="the text, the keyword, or the case's name")
     into: Into = Field("image", description="compare with the studies' volumes or with their reports")
-    where: list[Condition] = Field([], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`")
+    where: list[Condition] = Field(
+        [], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`"
+    )
     condition: Joined = Field("", description=JOINED)
 
 
@@ -46,11 +53,16 @@ class SearchAsked(_Strict):
     """A query."""
 
     mode: Literal["text", "keyword", "study", "words"] = Field(
-        description="free text, a keyword of the index, the volume of a case, or words that stand in reports")
+        description="free text, a keyword of the index, the volume of a case, or words that stand in reports"
+    )
     query: Text = Field(description="the text, the keyword, the case's name, or the words")
     into: Into = Field("image", description="rank the studies' volumes or their reports")
-    hybrid: bool = Field(False, description="fuse the ranking by vectors with the one by the words of the reports (text, keyword)")
-    where: list[Condition] = Field([], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`")
+    hybrid: bool = Field(
+        False, description="fuse the ranking by vectors with the one by the words of the reports (text, keyword)"
+    )
+    where: list[Condition] = Field(
+        [], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`"
+    )
     condition: Joined = Field("", description=JOINED)
     top: int = Field(20, ge=1, le=MOST_HITS)
 
@@ -76,7 +88,8 @@ class Span(BaseModel):
     start: int
     end: int
     kind: Literal["word", "present", "absent", "uncertain", "history"] = Field(
-        description="a word of the query; or the finding asked for, and what the report says of it")
+        description="a word of the query; or the finding asked for, and what the report says of it"
+    )
 
 
 class Hit(BaseModel):

@@ -55,7 +55,8 @@ class Desk:
     Args:
         folder: of the index.
         model: what embeds texts and volumes; None if the index was made without one.
-        anonymous: names of cases are opaque, and nothing that identifies a patient leaves: ids, paths, columns of many values.
+        anonymous: names of cases are opaque, and nothing that identifies a patient leaves: ids, paths, columns of many
+            values.
     """
 
     def __init__(self, folder: Path, model: Encoder | None, anonymous: bool) -> None:
@@ -70,7 +71,9 @@ class Desk:
         self.snapshot()
 
     def snapshot(self) -> "_Snapshot":
-        """Return the index as it is committed; it is opened anew when a writer has committed, though not at every batch of one.
+        """Return the index as it is committed.
+
+        It is opened anew when a writer has committed, though not at every batch of one.
 
         An older state is held open for as long as a request is at it, and let go of with the last reference to it.
         """
@@ -114,7 +117,9 @@ class _Snapshot:
         self.names = [desk.name_of(study) for study in self.index.study_ids]
         self._studies = dict(zip(self.names, self.index.study_ids, strict=True))
         counts = {name: self.index.counts(name) for name in self.index.columns if name not in _APART}
-        self.few = {name: values for name, values in counts.items() if len(values) <= _FEW and self._may_show(name, values)}
+        self.few = {
+            name: values for name, values in counts.items() if len(values) <= _FEW and self._may_show(name, values)
+        }
         self.open_columns = ["labels", *self.few] if desk.anonymous else self.index.columns
         self.shown = list(self.few) if desk.anonymous else [name for name in self.index.columns if name not in _APART]
 
@@ -140,16 +145,34 @@ class _Snapshot:
         labels = [api.ValueCount(value=value, count=number) for value, number in index.label_counts().items()]
         prompts = set(index.prompts.labels) if index.prompts else set()
         return api.IndexFacts(
-            version=__version__, studies=len(index), patients=len(set(index.patients)) if "patient_id" in index.columns else None,
+            version=__version__,
+            studies=len(index),
+            patients=len(set(index.patients)) if "patient_id" in index.columns else None,
             model=" + ".join(str(known[name]) for name in ("volume_encoder", "text_encoder") if known.get(name)),
-            created=str(known.get("created", "")), phantom=index.is_phantom, has_patients=index.has_patients,
-            anonymous=self.desk.anonymous, can_embed=self.desk.model is not None,
-            why_not="" if self.desk.model else "This index is served without a model: keywords, cases and words of reports can be asked, "
-                                               "new texts and volumes cannot.",
-            labels=labels, keywords=[label for label in labels if self.desk.model or label.value in prompts],
-            columns=[api.Column(name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()])
-                     for name, values in self.few.items() if len(values) > 1],
-            all_columns=self.open_columns, upload_mb=upload_mb,
+            created=str(known.get("created", "")),
+            phantom=index.is_phantom,
+            has_patients=index.has_patients,
+            anonymous=self.desk.anonymous,
+            can_embed=self.desk.model is not None,
+            why_not=(
+                ""
+                if self.desk.model
+                else (
+                    "This index is served without a model: keywords, cases and words of reports can be asked, "
+                    "new texts and volumes cannot."
+                )
+            ),
+            labels=labels,
+            keywords=[label for label in labels if self.desk.model or label.value in prompts],
+            columns=[
+                api.Column(
+                    name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()]
+                )
+                for name, values in self.few.items()
+                if len(values) > 1
+            ],
+            all_columns=self.open_columns,
+            upload_mb=upload_mb,
         )
 
     def search(self, asked: api.SearchAsked) -> api.Found:
@@ -162,10 +185,16 @@ class _Snapshot:
         if asked.mode == "words":
             return self._found(self.searcher.words(asked.query, top=asked.top, where=where))
         if asked.mode == "keyword":
-            return self._found(self.searcher.keyword(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))
+            return self._found(
+                self.searcher.keyword(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into)
+            )
         if asked.mode == "study":
-            return self._found(self.searcher.study(self.study(asked.query), into=asked.into, top=asked.top, where=where))
-        return self._found(self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into))
+            return self._found(
+                self.searcher.study(self.study(asked.query), into=asked.into, top=asked.top, where=where)
+            )
+        return self._found(
+            self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into)
+        )
 
     def search_volume(self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into) -> api.Found:
         """Answer a query by a volume file or DICOM folder.
@@ -197,10 +226,17 @@ class _Snapshot:
         """Return all that is shown of a case."""
         study = self.study(case)
         row = self.index.row(study)
-        nearest = self._found(self.searcher.study(study, top=_NEAREST, leave_out="study")).hits if len(self.index) > 1 else []
+        nearest = (
+            self._found(self.searcher.study(study, top=_NEAREST, leave_out="study")).hits if len(self.index) > 1 else []
+        )
         return api.Case(
-            case=case, report=row.report, labels=list(row.labels), columns={name: row.cells.get(name, "") for name in self.shown},
-            grid=_grid(row.geometry), thumbnails=bool(row.geometry), nearest=nearest,
+            case=case,
+            report=row.report,
+            labels=list(row.labels),
+            columns={name: row.cells.get(name, "") for name in self.shown},
+            grid=_grid(row.geometry),
+            thumbnails=bool(row.geometry),
+            nearest=nearest,
         )
 
     def thumbnail(self, case: str, plane: str) -> bytes:
@@ -218,7 +254,8 @@ class _Snapshot:
         """Return the compressed NIfTI of a case's source volume.
 
         Raises:
-            Unknown: there is no such case, or its source is not where it was, no regular volume any more or of another grid.
+            Unknown: there is no such case, or its source is not where it was, no regular volume any more or of another
+                grid.
         """
         study = self.study(case)
         row = self.index.row(study)
@@ -232,29 +269,44 @@ class _Snapshot:
         except UserError as error:
             raise Unknown(_GONE) from error
         if row.geometry and not _is_on(path, row.geometry):
-            raise Unknown("The source volume of this case has another size or spacing than when the index was made: it is not shown as "
-                          "this case. Run `index` again.")
+            raise Unknown(
+                "The source volume of this case has another size or spacing than when the index was made: it is not"
+                " shown as this case. Run `index` again."
+            )
         return path
 
     def _checked(self, where: Sequence[str], condition: str) -> list[str]:
-        """Return all conditions; in anonymous mode refuse those on what is hidden: an answer would confirm a guessed id."""
+        """Return all conditions; in anonymous mode refuse those on what is hidden.
+
+        An answer would confirm a guessed id.
+        """
         conditions = [*where, *split_where(condition)]
         parse_where(conditions, self.open_columns)
         return conditions
 
     def _found(self, answer: Answer) -> api.Found:
-        score_is = {"words": "BM25 of the query's words in the report"}.get(answer.mode, "cosine of the query and the case")
+        score_is = {"words": "BM25 of the query's words in the report"}.get(
+            answer.mode, "cosine of the query and the case"
+        )
         if answer.hybrid:
             score_is = "fused rank: 1 / (60 + rank) by vector and by words, added up"
         return api.Found(
-            hits=[self._hit(hit) for hit in answer.hits], among=answer.among, score_is=score_is,
-            asked=list(answer.asked) if answer.mode in ("text", "keyword") else [], notes=list(answer.notes),
-            seconds=answer.encode_seconds + answer.search_seconds, encode_seconds=answer.encode_seconds,
+            hits=[self._hit(hit) for hit in answer.hits],
+            among=answer.among,
+            score_is=score_is,
+            asked=list(answer.asked) if answer.mode in ("text", "keyword") else [],
+            notes=list(answer.notes),
+            seconds=answer.encode_seconds + answer.search_seconds,
+            encode_seconds=answer.encode_seconds,
         )
 
     def _hit(self, hit: Found) -> api.Hit:
         return api.Hit(
-            rank=hit.rank, case=self.desk.name_of(hit.study_id), score=hit.score, labels=list(hit.labels), report=hit.report,
+            rank=hit.rank,
+            case=self.desk.name_of(hit.study_id),
+            score=hit.score,
+            labels=list(hit.labels),
+            report=hit.report,
             spans=[api.Span(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
             columns={name: hit.row[name] for name, values in self.few.items() if len(values) > 1 and hit.row.get(name)},
             thumbnails=hit.has_pictures,
@@ -272,7 +324,9 @@ def _grid(geometry: dict[str, Any]) -> api.Grid | None:
 def _is_on(path: Path, geometry: dict[str, Any]) -> bool:
     """Tell whether a viewer's volume has the grid that was indexed; a file holds its spacing in float32."""
     shape, spacing = grid_of(path)
-    return list(shape) == list(geometry["native_size"]) and np.allclose(spacing, geometry["native_spacing"], rtol=1e-4, atol=0)
+    return list(shape) == list(geometry["native_size"]) and np.allclose(
+        spacing, geometry["native_spacing"], rtol=1e-4, atol=0
+    )
 
 
 def _make_room(folder: Path) -> None:
@@ -281,5 +335,7 @@ def _make_room(folder: Path) -> None:
         with upload_folder(folder):
             pass
     except OSError as error:
-        raise UserError(f"{folder} cannot be written to ({error.strerror}): uploads and the viewer's volumes need room there. Give "
-                        "the server's user the right to write.") from error
+        raise UserError(
+            f"{folder} cannot be written to ({error.strerror}): uploads and the viewer's volumes need room there. Give "
+            "the server's user the right to write."
+        ) from error

@@ -50,8 +50,11 @@ def suffix_of(name: str) -> str:
     for suffix in SUFFIXES:
         if name.lower().endswith(suffix):
             return suffix
-    raise _refused("unknown_format", "is of no format that can be uploaded.",
-                   f"Send a file that ends in {', '.join(SUFFIXES[:-1])}, or a .zip of a DICOM series.")
+    raise _refused(
+        "unknown_format",
+        "is of no format that can be uploaded.",
+        f"Send a file that ends in {', '.join(SUFFIXES[:-1])}, or a .zip of a DICOM series.",
+    )
 
 
 @contextmanager
@@ -79,7 +82,10 @@ def _locked_folder(parent: Path) -> tuple[Path, IO[str]]:
 
 
 def sweep_uploads(parent: Path) -> None:
-    """Delete what servers left that were killed in the middle of an upload: what no process holds, whatever its number was."""
+    """Delete what servers left that were killed in the middle of an upload.
+
+    What no process holds, whatever its number was.
+    """
     for folder in parent.glob("upload-*"):
         with suppress(UserError, OSError), only_one(folder / _LOCK, "A server is at this upload."):
             shutil.rmtree(folder, ignore_errors=True)
@@ -123,7 +129,9 @@ def _check_members(members: list[zipfile.ZipInfo], packed: int) -> None:
     if not members:
         raise _refused("no_dicom", "holds no file.", _SERIES)
     if len(members) > _MOST_MEMBERS:
-        raise _refused("too_large", f"holds {len(members):,} files; the most that are taken are {_MOST_MEMBERS:,}.", _SERIES)
+        raise _refused(
+            "too_large", f"holds {len(members):,} files; the most that are taken are {_MOST_MEMBERS:,}.", _SERIES
+        )
     unpacked = sum(member.file_size for member in members)
     if unpacked > MOST_BYTES:
         raise _refused("bomb", f"would unpack to over {MOST_BYTES / 2**30:.0f} GiB.", _SERIES)
@@ -175,8 +183,11 @@ def _check_slices(folder: Path) -> None:
         try:
             if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
                 # pydicom would inflate it whole, to any size, before anything of it can be counted
-                raise _refused("deflated", "has a member that is deflated as a whole, and may be of any size once inflated.",
-                               "Write it uncompressed, or with a compression of its pixels (dcmdjpeg, gdcmconv).")
+                raise _refused(
+                    "deflated",
+                    "has a member that is deflated as a whole, and may be of any size once inflated.",
+                    "Write it uncompressed, or with a compression of its pixels (dcmdjpeg, gdcmconv).",
+                )
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_COUNTED))
             rows, columns, frames, components, bits = (int(header.get(tag) or least) for tag, least in _COUNTED.items())
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -193,7 +204,8 @@ def _check_alone(file: Path) -> None:
     with file.open("rb") as stream:
         head = stream.read(1 << 16)
     if file.suffix == ".mha":
-        # the library takes `:` for `=` and a lone carriage return for a line's end: so the key stands once, in the plain form
+        # the library takes `:` for `=` and a lone carriage return for a line's end: so the key stands once, in the
+        # plain form
         sound = len(re.findall(rb"(?i)ElementDataFile", head)) == 1
         sound = sound and re.search(rb"\nElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?\n", head) is not None
     else:
@@ -228,11 +240,18 @@ def _bytes_of(pixel_id: int) -> int:
 
 def _check_voxels(voxels: int, size: int, sides: tuple[int, ...]) -> None:
     if voxels > MOST_VOXELS or max(sides) > _LONGEST_SIDE:
-        raise _refused("too_large", f"claims {voxels:,} voxels; the most that are read are {MOST_VOXELS:,}, and {_LONGEST_SIDE:,} along "
-                       "a side.", "Cut or resample the volume.")
+        raise _refused(
+            "too_large",
+            f"claims {voxels:,} voxels; the most that are read are {MOST_VOXELS:,}, and {_LONGEST_SIDE:,} along "
+            "a side.",
+            "Cut or resample the volume.",
+        )
     if size > MOST_BYTES:
-        raise _refused("too_large", f"claims {size:,} bytes of voxels; the most that are read are {MOST_BYTES:,}.",
-                       "Cut or resample the volume, or write it as 16-bit integers.")
+        raise _refused(
+            "too_large",
+            f"claims {size:,} bytes of voxels; the most that are read are {MOST_BYTES:,}.",
+            "Cut or resample the volume, or write it as 16-bit integers.",
+        )
 
 
 def _refused(reason: str, wrong: str, remedy: str) -> RefusedVolume:

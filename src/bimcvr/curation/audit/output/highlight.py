@@ -25,7 +25,8 @@ def marked(report: str, words: list[str], most: int = 4000) -> Markup:
 
     Args:
         report: as it stands in the manifest.
-        words: in lower case, without accents, with single spaces; they are found as whole words whatever their case, accents and spaces.
+        words: in lower case, without accents, with single spaces; they are found as whole words whatever their case,
+            accents and spaces.
         most: characters shown.
     """
     folded, places = _folded(report)

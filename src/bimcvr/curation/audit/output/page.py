@@ -53,7 +53,10 @@ class FlagCount(NamedTuple):
 
 
 class SplitCount(NamedTuple):
-    """A split: its rows, its patients, how many of its rows have a finding, and how many of its patients stand in another."""
+    """A split: its rows, its patients, how many of its rows have a finding.
+
+    How many of its patients stand in another.
+    """
 
     name: str
     rows: int
@@ -76,15 +79,39 @@ def write_audit_page(path: Path, result: AuditResult, ceilings: list[Ceiling], f
     manifest = result.manifest
     examples = result.examples(MOST_EXAMPLES)
     rows = sorted({row for chosen in examples.values() for row, _ in chosen})
-    pictures = {row: _picture(result, row, folder) for row in track(rows, description="pictures for the page", disable=not rows)}
-    counts = [FlagCount(flag, meaning(flag), count, [_example(manifest, row, finding, pictures[row]) for row, finding in examples[flag]])
-              for flag, count in result.counts().items()]
-    write_text(path, render(
-        "curation/audit/output/page.html", synthetic=manifest.is_phantom, has_patients=manifest.has_patients, name=manifest.path.name,
-        total=len(manifest), clean=result.clean(),
-        facts=_facts(result), counts=counts, funnel=result.funnel(), ceilings=ceilings, ways=WAYS, shown=cell,
-        splits=split_counts(result), patients_known=any(manifest.column("patient_id")), foreign=_foreign(result), unread=result.unread(),
-    ))
+    pictures = {
+        row: _picture(result, row, folder) for row in track(rows, description="pictures for the page", disable=not rows)
+    }
+    counts = [
+        FlagCount(
+            flag,
+            meaning(flag),
+            count,
+            [_example(manifest, row, finding, pictures[row]) for row, finding in examples[flag]],
+        )
+        for flag, count in result.counts().items()
+    ]
+    write_text(
+        path,
+        render(
+            "curation/audit/output/page.html",
+            synthetic=manifest.is_phantom,
+            has_patients=manifest.has_patients,
+            name=manifest.path.name,
+            total=len(manifest),
+            clean=result.clean(),
+            facts=_facts(result),
+            counts=counts,
+            funnel=result.funnel(),
+            ceilings=ceilings,
+            ways=WAYS,
+            shown=cell,
+            splits=split_counts(result),
+            patients_known=any(manifest.column("patient_id")),
+            foreign=_foreign(result),
+            unread=result.unread(),
+        ),
+    )
 
 
 def split_counts(result: AuditResult) -> list[SplitCount]:
@@ -92,9 +119,17 @@ def split_counts(result: AuditResult) -> list[SplitCount]:
     splits, patients, flags = result.manifest.column("split"), result.manifest.column("patient_id"), result.flags()
     of = {split: [row for row, name in enumerate(splits) if name == split] for split in SPLITS}
     people = {split: {patients[row] for row in rows} - {""} for split, rows in of.items()}
-    return [SplitCount(split, len(rows), len(people[split]), sum(bool(flags[row]) for row in rows),
-                       len(people[split] & set().union(*(people[other] for other in SPLITS if other != split))))
-            for split, rows in of.items() if rows]
+    return [
+        SplitCount(
+            split,
+            len(rows),
+            len(people[split]),
+            sum(bool(flags[row]) for row in rows),
+            len(people[split] & set().union(*(people[other] for other in SPLITS if other != split))),
+        )
+        for split, rows in of.items()
+        if rows
+    ]
 
 
 def _facts(result: AuditResult) -> dict[str, str]:
@@ -104,7 +139,9 @@ def _facts(result: AuditResult) -> dict[str, str]:
     return {
         "Manifest": f"{manifest.path}, hash {manifest.digest}",
         "Rows": f"{len(manifest)}" + (f", of which {aside} are set aside (status rejected or review)" if aside else ""),
-        "Volumes read": f"{len(manifest) - result.unread()}" + (f"; {result.unread()} cannot be read" if result.unread() else ""),
+        "Volumes read": (
+            f"{len(manifest) - result.unread()}" + (f"; {result.unread()} cannot be read" if result.unread() else "")
+        ),
         "Patients": str(patients) if patients else "unknown: the manifest has no patient_id",
         "Version": f"bimcvr {versions().get('bimcvr', '')}, commit {git_commit()}",
     }

@@ -40,7 +40,10 @@ def noise_ceilings(audited: Manifest, split: str) -> list[Ceiling]:
     """
     gallery = make_gallery(audited, *rows_of(audited, split), split)
     whole = "all accepted rows" if split == "all" else f"the split {split}"
-    parts = {whole: list(range(len(gallery.rows))), f"{whole} without a flag": np.flatnonzero(~gallery.flagged).tolist()}
+    parts = {
+        whole: list(range(len(gallery.rows))),
+        f"{whole} without a flag": np.flatnonzero(~gallery.flagged).tolist(),
+    }
     return [_ceiling(title, part) for title, places in parts.items() if places for part in [gallery.only(places)]]
 
 
@@ -49,13 +52,22 @@ def summary_text(result: AuditResult, ceilings: list[Ceiling]) -> str:
     rows = len(result.manifest)
     of = result.manifest
     kind = f"PHANTOM (synthetic data){' and patient data' if of.has_patients else ''}" if of.is_phantom else "data"
-    lines = [f"{kind}: audit of {result.manifest.path}, {rows} rows", "", f"{'flag':<24}{'rows':>7}{'share':>9}  against"]
-    lines += [f"{flag:<24}{count:>7}{_percent(count, rows):>9}  {meaning(flag).side}" for flag, count in result.counts().items()]
+    lines = [
+        f"{kind}: audit of {result.manifest.path}, {rows} rows",
+        "",
+        f"{'flag':<24}{'rows':>7}{'share':>9}  against",
+    ]
+    lines += [
+        f"{flag:<24}{count:>7}{_percent(count, rows):>9}  {meaning(flag).side}"
+        for flag, count in result.counts().items()
+    ]
     clean = result.clean()
     lines += ["", f"without a flag: {clean} of {rows} rows ({_percent(clean, rows)})"]
     for ceiling in ceilings:
-        shown = "; ".join(f"{way} R@1 {cell('R@1', of['R@1'])}, MdR {cell('MdR', of['MdR'])}, MnR {cell('MnR', of['MnR'])}"
-                          for way, of in zip(WAYS.values(), ceiling.figures.values(), strict=True))
+        shown = "; ".join(
+            f"{way} R@1 {cell('R@1', of['R@1'])}, MdR {cell('MdR', of['MdR'])}, MnR {cell('MnR', of['MnR'])}"
+            for way, of in zip(WAYS.values(), ceiling.figures.values(), strict=True)
+        )
         lines.append(f"noise ceiling, {ceiling.title}, n = {ceiling.n}: {shown}")
     if result.unread():
         lines.append(f"{result.unread()} volumes cannot be read")

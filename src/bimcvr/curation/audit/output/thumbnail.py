@@ -13,7 +13,8 @@ def thumbnail_jpeg(path: Path, height: int = 128) -> bytes:
 
     Args:
         path: a volume file or a DICOM folder.
-        height: of the picture in pixels. A volume is drawn as its header says, but no side more than four times the other.
+        height: of the picture in pixels. A volume is drawn as its header says, but no side more than four times the
+            other.
 
     Returns:
         A grey JPEG.
