@@ -1,0 +1,3 @@
+from .anonymiser import Anonymiser as Anonymiser
+
+__all__ = ["Anonymiser"]

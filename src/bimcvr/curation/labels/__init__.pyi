@@ -1,0 +1,3 @@
+from .extractor import LabelExtractor as LabelExtractor
+
+__all__ = ["LabelExtractor"]
