@@ -94,8 +94,8 @@ def benchmark() -> None:
     print(
         f"\nPHANTOM (synthetic data), cohort seed {arguments.cohort_seed}, {arguments.patients} patients; test: "
         f"{results[0]['n_queries']} volumes of {results[0]['n_patients']} patients, "
-        f"split {results[0]['about']['split_strategy']}"
-    )  # type: ignore[index]
+        f"split {results[0]['about']['split_strategy']}"  # type: ignore[index]
+    )
     print(f"chance {results[0]['chance']}\nceiling {results[0]['ceiling']}")
     for seed, result in enumerate(results):
         print(line(f"seed {seed}", result))

@@ -43,7 +43,7 @@ from bimcvr.training.lightning_cli import command_line
 SMALL = """
 data: {size: [16, 32, 32], batch_size: 2}
 model:
-  volume_encoder: {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4}}
+  volume_encoder: {class_path: bimcvr.models.ResNet3D, init_args: {depth: 10, width: 4}}
 """
 
 

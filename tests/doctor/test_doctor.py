@@ -133,13 +133,13 @@ def test_absent_weights_fail_where_they_are_asked_for_and_warn_elsewhere(tmp_pat
     some.mkdir(parents=True)
     text = """
     model:
-      volume_encoder: {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10}}
-      text_encoder: {class_path: bimcvr.models.text.sentence_transformer.SentenceEncoder, init_args: {model: %s}}
+      volume_encoder: {class_path: bimcvr.models.ResNet3D, init_args: {depth: 10}}
+      text_encoder: {class_path: bimcvr.models.SentenceEncoder, init_args: {model: %s}}
     """
     (some / "hub.yaml").write_text(text % "nobody/has-this-model")
     (some / "again.yaml").write_text(text % "nobody/has-this-model")
     (some / "folder.yaml").write_text(text % (tmp_path / "no/such"))
-    (some / "minilm.yaml").write_text("model: {text_encoder: bimcvr.models.text.minilm.MiniLM}")
+    (some / "minilm.yaml").write_text("model: {text_encoder: bimcvr.models.MiniLM}")
     lines = {line.what: line for line in check_weights([], tmp_path / "experiments")}
     assert len(lines) == 3, "a model that two files name is looked for once"
     assert lines["weights: nobody/has-this-model"].state == "warning"

@@ -23,8 +23,8 @@ data:
   view_2: {class_path: torchio.RandomAffine, init_args: {degrees: 5}}
 model:
   volume_encoder:
-    {class_path: bimcvr.models.volume.encoders.ResNet3D, init_args: {depth: 10, width: 4, max_pool: false}}
-  text_encoder: {class_path: bimcvr.models.text.minilm.MiniLM}
+    {class_path: bimcvr.models.ResNet3D, init_args: {depth: 10, width: 4, max_pool: false}}
+  text_encoder: {class_path: bimcvr.models.MiniLM}
 """
 
 

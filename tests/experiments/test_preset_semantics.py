@@ -30,7 +30,7 @@ SMALL = [
 ]
 SMALL_TOWERS = [
     "--model.volume_encoder",
-    "bimcvr.models.volume.encoders.ResNet3D",
+    "bimcvr.models.ResNet3D",
     "--model.volume_encoder.depth",
     "10",
     "--model.volume_encoder.width",

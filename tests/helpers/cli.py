@@ -18,10 +18,10 @@ model:
   embed_dim: 12
   volume_encoder: {class_path: helpers.toy_modules.PlainConv}
   text_encoder: {class_path: helpers.toy_modules.HashText}
-  fusion: bimcvr.models.volume.view_fusion.ChannelGate
+  fusion: bimcvr.models.ChannelGate
   optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 0.01}}
   objective:
-    class_path: bimcvr.models.losses.objective.Objective
+    class_path: bimcvr.models.Objective
     init_args: {symmetric: true, temperature: 0.1, learn_temperature: true, normalise_views: true}
 """
 

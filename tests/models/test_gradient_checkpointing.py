@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bimcvr.cli import main
-from bimcvr.models.volume.encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.resnet3d import ResNet3D
+from bimcvr.models.volume.vit3d import ViT3D
 
 SIZE = (16, 32, 32)
 ENCODERS: dict[str, Callable[[bool], nn.Module]] = {
@@ -118,7 +119,7 @@ def test_channels_last_gives_what_channels_first_gives() -> None:
 def test_a_run_may_be_compiled_and_its_checkpoint_tested_without(tiny_config: list[str], tmp_path: Path) -> None:
     words = [
         "--trainer.callbacks+",
-        "bimcvr.models.callbacks.CompileVolumeEncoder",
+        "bimcvr.models.CompileVolumeEncoder",
         "--trainer.callbacks.backend",
         "aot_eager",
         "--trainer.max_epochs",

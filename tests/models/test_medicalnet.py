@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets.resnet import ResNet, get_medicalnet_pretrained_resnet_args
 
 from bimcvr.errors import UserError, WeightsAbsent
-from bimcvr.models.volume.encoders import LAYERS, ResNet3D
+from bimcvr.models.volume.resnet3d import LAYERS, ResNet3D
 
 
 def published(path: Path, depth: int, width: int = 64) -> dict[str, torch.Tensor]:

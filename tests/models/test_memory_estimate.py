@@ -12,7 +12,8 @@ from torch import nn
 from bimcvr.contracts import Features
 from bimcvr.models.profiling.memory import footprint, parameters
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.volume.encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.resnet3d import ResNet3D
+from bimcvr.models.volume.vit3d import ViT3D
 from helpers.cli import environment
 from helpers.toy_modules import HashText
 
@@ -82,7 +83,7 @@ import gc, json, sys, torch
 from bimcvr.models.profiling.memory import footprint
 from bimcvr.models.retriever import Retriever
 from bimcvr.models.profiling.train_step import peak_bytes, random_batch, reset_peak, volume_step
-from models.test_footprint import ENCODERS
+from models.test_memory_estimate import ENCODERS
 from helpers.toy_modules import HashText
 for name in ENCODERS:
     for checkpointing in (False, True):

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
-from bimcvr.models.volume.encoders import ResNet3D, ViT3D
+from bimcvr.models.volume.resnet3d import ResNet3D
 from bimcvr.models.volume.view_fusion import ChannelGate, FirstView, TokenAttention
+from bimcvr.models.volume.vit3d import ViT3D
 
 
 def noise(seed: int, *shape: int) -> Tensor:

@@ -175,7 +175,7 @@ def test_class_path_in_yaml(bert_folder: Path) -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(nn.Module, "text")
     given = {
-        "class_path": "bimcvr.models.text.sentence_transformer.SentenceEncoder",
+        "class_path": "bimcvr.models.SentenceEncoder",
         "init_args": {"model": str(bert_folder), "pooling": "cls", "sentences": False},
     }
     encoder = parser.instantiate_classes(parser.parse_object({"text": given})).text

@@ -27,19 +27,19 @@ def options(clip_folder: Path, tiny_cohort: Path, tmp_path: Path) -> list[str]:
     """3D-MIR's zero-shot configuration with a small CLIP, on the tiny cohort."""
     config: dict[str, Any] = yaml.safe_load(TINY)
     tower = {
-        "class_path": "bimcvr.models.volume.slice_backbones.OpenClipImage",
+        "class_path": "bimcvr.models.OpenClipImage",
         "init_args": {"model": str(clip_folder)},
     }
     config["model"] = {
         "map_volumes": False,
         "slice_hits": 5,
-        "fusion": "bimcvr.models.volume.view_fusion.FirstView",
+        "fusion": "bimcvr.models.FirstView",
         "volume_encoder": {
-            "class_path": "bimcvr.models.volume.slice_encoder.SliceEncoder",
-            "init_args": {"tower": tower, "join": "bimcvr.models.volume.slice_pooling.Statistic"},
+            "class_path": "bimcvr.models.SliceEncoder",
+            "init_args": {"tower": tower, "join": "bimcvr.models.Statistic"},
         },
         "text_encoder": {
-            "class_path": "bimcvr.models.text.open_clip.OpenClipText",
+            "class_path": "bimcvr.models.OpenClipText",
             "init_args": {"model": str(clip_folder)},
         },
     }
@@ -120,15 +120,15 @@ def test_a_trained_clip_4_clip_goes_through_fit_and_test(options: list[str], cli
     towers["slice_hits"] = None
     towers["volume_encoder"]["init_args"] |= {
         "slices": 3,
-        "join": {"class_path": "bimcvr.models.volume.slice_pooling.SeqTransf", "init_args": {"dim": 16, "layers": 1}},
+        "join": {"class_path": "bimcvr.models.SeqTransf", "init_args": {"dim": 16, "layers": 1}},
     }
     towers["volume_encoder"]["init_args"]["tower"]["init_args"]["trained"] = True
     towers["text_encoder"] = {
-        "class_path": "bimcvr.models.text.finetuned.TunedText",
+        "class_path": "bimcvr.models.TunedText",
         "init_args": {"encoder": towers["text_encoder"], "lr_factor": 0.1},
     }
     towers["objective"] = {
-        "class_path": "bimcvr.models.losses.objective.Objective",
+        "class_path": "bimcvr.models.Objective",
         "init_args": {"consistency": 0.0, "symmetric": True, "temperature": 0.01, "learn_temperature": True},
     }
     path.write_text(yaml.safe_dump(config))

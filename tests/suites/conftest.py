@@ -28,7 +28,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "data": {"view_1": {"class_path": "torchio.RandomNoise"}},
             "model": {
                 "objective": {
-                    "class_path": "bimcvr.models.losses.objective.Objective",
+                    "class_path": "bimcvr.models.Objective",
                     "init_args": {"consistency": 0.0, "keywords": 0.1},
                 }
             },
@@ -37,7 +37,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "model": {
                 "embed_dim": None,
                 "map_volumes": False,
-                "fusion": "bimcvr.models.volume.view_fusion.FirstView",
+                "fusion": "bimcvr.models.FirstView",
                 "volume_encoder": {"class_path": "helpers.toy_modules.FixedConv", "init_args": {"dim": 16}},
                 "objective": None,
             }
@@ -45,7 +45,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "absent": {
             "model": {
                 "text_encoder": {
-                    "class_path": "bimcvr.models.text.open_clip.OpenClipText",
+                    "class_path": "bimcvr.models.OpenClipText",
                     "init_args": {"model": ABSENT},
                 }
             }

@@ -6,8 +6,8 @@ import pytest
 
 from bimcvr.cli import main
 
-RESNET = "bimcvr.models.volume.encoders.ResNet3D"
-OBJECTIVE = "{class_path: bimcvr.models.losses.objective.Objective, init_args: {temprature: 3}}"
+RESNET = "bimcvr.models.ResNet3D"
+OBJECTIVE = "{class_path: bimcvr.models.Objective, init_args: {temprature: 3}}"
 
 # what mine.yaml says, flags, what is told, what is not
 WRONG = {

@@ -78,7 +78,7 @@ def test_a_zero_shot_model_is_refused(tiny_config: list[str], capsys: pytest.Cap
         "--model.embed_dim",
         "null",
         "--model.fusion",
-        "bimcvr.models.volume.view_fusion.FirstView",
+        "bimcvr.models.FirstView",
         "--model.volume_encoder",
         "helpers.toy_modules.FixedConv",
         "--model.volume_encoder.init_args.dim",
@@ -96,9 +96,9 @@ def test_a_trained_text_tower_is_said_not_to_be_counted(
     assert "text tower" not in said(capsys, *tiny_config)
     tuned = [
         "--model.text_encoder",
-        "bimcvr.models.text.finetuned.TunedText",
+        "bimcvr.models.TunedText",
         "--model.text_encoder.init_args.encoder",
-        "bimcvr.models.text.minilm.MiniLM",
+        "bimcvr.models.MiniLM",
     ]
     told = said(capsys, *tiny_config, *tuned)
     (line,) = [line for line in told.splitlines() if "text tower" in line]

@@ -16,7 +16,7 @@ from bimcvr.doctor.check_result import Line, State
 from bimcvr.errors import UserError, WeightsAbsent
 
 _HOLDERS = ("model", "weights")
-_MINILM = "bimcvr.models.text.minilm.MiniLM"
+_MINILM = "bimcvr.models.MiniLM"
 _DECIDE = ("model", "pretrained", "weights", "depth", "width")
 
 

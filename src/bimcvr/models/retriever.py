@@ -99,7 +99,7 @@ class Retriever(LightningModule):
         if slice_hits is not None and not isinstance(volume_encoder, SliceEncoder):
             raise UserError(
                 "model.slice_hits needs an encoder of slices: set model.volume_encoder to "
-                "bimcvr.models.volume.slice_encoder.SliceEncoder, or leave slice_hits out."
+                "bimcvr.models.SliceEncoder, or leave slice_hits out."
             )
         self.slice_hits = slice_hits
         if whiten_text and not embed_dim:

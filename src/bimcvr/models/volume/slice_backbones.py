@@ -16,7 +16,7 @@ from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, first_line
 from bimcvr.models.pretrained.frozen import Frozen
 from bimcvr.models.pretrained.open_clip import fill, open_clip_folder, read_config
-from bimcvr.models.volume.encoders import LAYERS
+from bimcvr.models.volume.resnet3d import LAYERS
 
 _CHUNK = 128  # slices a frozen tower takes at a time
 # of OpenAI's CLIP, which open_clip takes where a folder names none

@@ -1,0 +1,43 @@
+from .callbacks import CompileVolumeEncoder as CompileVolumeEncoder
+from .losses.objective import Objective as Objective
+from .retriever import Retriever as Retriever
+from .text.base import FrozenTextEncoder as FrozenTextEncoder
+from .text.finetuned import TunedText as TunedText
+from .text.minilm import MiniLM as MiniLM
+from .text.open_clip import OpenClipText as OpenClipText
+from .text.sentence_transformer import SentenceEncoder as SentenceEncoder
+from .volume.resnet3d import ResNet3D as ResNet3D
+from .volume.slice_backbones import OpenClipImage as OpenClipImage
+from .volume.slice_backbones import ResNet2D as ResNet2D
+from .volume.slice_encoder import SliceEncoder as SliceEncoder
+from .volume.slice_pooling import MeanP as MeanP
+from .volume.slice_pooling import SeqLSTM as SeqLSTM
+from .volume.slice_pooling import SeqTransf as SeqTransf
+from .volume.slice_pooling import Statistic as Statistic
+from .volume.view_fusion import ChannelGate as ChannelGate
+from .volume.view_fusion import FirstView as FirstView
+from .volume.view_fusion import TokenAttention as TokenAttention
+from .volume.vit3d import ViT3D as ViT3D
+
+__all__ = [
+    "ChannelGate",
+    "CompileVolumeEncoder",
+    "FirstView",
+    "FrozenTextEncoder",
+    "MeanP",
+    "MiniLM",
+    "Objective",
+    "OpenClipImage",
+    "OpenClipText",
+    "ResNet2D",
+    "ResNet3D",
+    "Retriever",
+    "SentenceEncoder",
+    "SeqLSTM",
+    "SeqTransf",
+    "SliceEncoder",
+    "Statistic",
+    "TokenAttention",
+    "TunedText",
+    "ViT3D",
+]
