@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from bimcvr.search.index.reader import Index
-from bimcvr.search.index.schema import Study
+from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.query.encoder import SearchModel
 from bimcvr.search.query.searcher import Searcher
@@ -83,12 +83,12 @@ def make_index(folder: Path, count: int, dim: int) -> np.ndarray:
     return vectors
 
 
-def study(number: int, vector: np.ndarray) -> Study:
+def study(number: int, vector: np.ndarray) -> StudyRecord:
     """A study with a short report."""
     found = FINDINGS[number % len(FINDINGS)]
     cells = {"study_id": f"s{number:07}", "volume": f"{number}.nii.gz", "patient_id": f"p{number // 2}"}
     cells["report"] = f"There is {found}. Case {number}."
-    return Study(cells, vector, vector, labels=(found.removeprefix("a ").removeprefix("an "),))
+    return StudyRecord(cells, vector, vector, labels=(found.removeprefix("a ").removeprefix("an "),))
 
 
 def compare(index: Index, vectors: np.ndarray, options: argparse.Namespace) -> bool:

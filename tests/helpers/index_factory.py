@@ -9,7 +9,7 @@ import torch
 
 from bimcvr.contracts import Prompts
 from bimcvr.metrics.prompts import prompt_sentences
-from bimcvr.search.index.schema import Study
+from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
 from helpers.toy_modules import HashText
 
@@ -38,7 +38,7 @@ def vector_of(name: str) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)
 
 
-def study(name: str, version: int = 0, **cells: str) -> Study:
+def study(name: str, version: int = 0, **cells: str) -> StudyRecord:
     """A study whose vectors and report follow from its name and version."""
     number = int(name[1:])
     finding, denied = FINDINGS[number % 4], FINDINGS[(number + 1) % 4]
@@ -53,7 +53,7 @@ def study(name: str, version: int = 0, **cells: str) -> Study:
     } | cells
     text = WordEncoder().embed_texts([row["report"]])[0]
     pictures = {"axial": b"a" + name.encode(), "coronal": b"c", "sagittal": b"s"}
-    return Study(
+    return StudyRecord(
         row,
         vector_of(f"{name}i{version}"),
         text,
@@ -72,7 +72,7 @@ def prompts() -> Prompts:
     return Prompts(sentences, of, denies, torch.from_numpy(WordEncoder().embed_texts(sentences)))
 
 
-def make_index(folder: Path, studies: Sequence[Study], with_prompts: bool = True) -> Path:
+def make_index(folder: Path, studies: Sequence[StudyRecord], with_prompts: bool = True) -> Path:
     """Write an index in one go."""
     with IndexWriter(folder, DIM, {"split": "all"}) as writer:
         writer.put(studies)

@@ -14,9 +14,9 @@ import pandas as pd
 from starlette.testclient import TestClient
 
 from bimcvr.search.query.encoder import SearchModel
-from bimcvr.search.server.app import Options, create_app
-from bimcvr.search.server.middleware import Guard
-from bimcvr.search.server.service import Desk
+from bimcvr.search.server.app import ServerOptions, create_app
+from bimcvr.search.server.middleware import SecurityMiddleware
+from bimcvr.search.server.service import SearchService
 from helpers.cli import environment
 
 HOST = "http://127.0.0.1:8000"
@@ -32,16 +32,16 @@ class Made:
     run: Path
     model: SearchModel
 
-    def desk(self, anonymous: bool = False, with_model: bool = True) -> Desk:
-        return Desk(self.index, self.model if with_model else None, anonymous)
+    def service(self, anonymous: bool = False, with_model: bool = True) -> SearchService:
+        return SearchService(self.index, self.model if with_model else None, anonymous)
 
-    def client(self, desk: Desk, **options: object) -> TestClient:
+    def client(self, service: SearchService, **options: object) -> TestClient:
         """A client of the application in this process; what it raises is an answer, as it is to others."""
-        return TestClient(app_of(desk, **options), base_url=HOST, raise_server_exceptions=False)
+        return TestClient(app_of(service, **options), base_url=HOST, raise_server_exceptions=False)
 
 
-def app_of(desk: Desk, **options: object) -> Guard:
-    return create_app(desk, Options(**{"upload_mb": 4, **options}))  # type: ignore[arg-type]
+def app_of(service: SearchService, **options: object) -> SecurityMiddleware:
+    return create_app(service, ServerOptions(**{"upload_mb": 4, **options}))  # type: ignore[arg-type]
 
 
 def dressed(manifest: Path, out: Path) -> Path:

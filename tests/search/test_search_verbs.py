@@ -17,7 +17,7 @@ from bimcvr.commands.search.index import index as index_verb
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index
 from bimcvr.search.ingest.update import remove_studies
-from bimcvr.search.ingest.vector_sources import FromCheckpoint
+from bimcvr.search.ingest.vector_sources import CheckpointSource
 from helpers.cli import TINY, bimcvr, newest_run
 
 
@@ -151,13 +151,13 @@ def test_an_update_does_only_what_changed(
     new = table[table["study_id"] == "s5"].assign(study_id="s30")
     pd.concat([table, new]).to_csv(cohort / "manifest.csv", index=False)
     seen: list[str] = []
-    real = FromCheckpoint.embed
+    real = CheckpointSource.embed
 
-    def embed(self: FromCheckpoint, manifest: Any, rows: Any, *more: Any) -> Any:
+    def embed(self: CheckpointSource, manifest: Any, rows: Any, *more: Any) -> Any:
         seen.extend(manifest.column("study_id")[row] for row in rows)
         return real(self, manifest, rows, *more)
 
-    monkeypatch.setattr(FromCheckpoint, "embed", embed)
+    monkeypatch.setattr(CheckpointSource, "embed", embed)
     words = [
         "index",
         "--checkpoint",

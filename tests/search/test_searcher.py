@@ -20,12 +20,12 @@ from bimcvr.search.index.lance_table import STOP_WORDS
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.output.html_page import marked
-from bimcvr.search.query.query_encoding import Question
-from bimcvr.search.query.reliability_notes import doubts
+from bimcvr.search.query.query_encoding import EncodedQuery
+from bimcvr.search.query.reliability_notes import reliability_notes
 from bimcvr.search.query.results import RRF
 from bimcvr.search.query.searcher import Searcher
-from bimcvr.search.server.schemas import SearchAsked
-from bimcvr.search.server.service import Desk
+from bimcvr.search.server.schemas import SearchRequest
+from bimcvr.search.server.service import SearchService
 from helpers.index_factory import DIM, WordEncoder, make_index, study, vector_of
 
 COUNT = 40
@@ -117,11 +117,11 @@ def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
 
 
 def test_a_best_score_is_doubted_only_below_what_a_hundred_queries_reach(index: Index) -> None:
-    question = Question(np.ones(DIM), (), "keyword")
+    query = EncodedQuery(np.ones(DIM), (), "keyword")
     for of, highest, said in ((99, 0.01, 0), (100, 0.01, 1), (100, 0.0729, 0)):
         limits = {"keyword_image": {"lowest": 0.0730, "median": 0.5, "of": of, "what": "keywords"}}
         opened = SimpleNamespace(commit=SimpleNamespace(calibration=limits))
-        assert len(doubts(opened, question, "", highest, "image")) == said  # type: ignore[arg-type]
+        assert len(reliability_notes(opened, query, "", highest, "image")) == said  # type: ignore[arg-type]
 
 
 def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, searcher: Searcher) -> None:
@@ -246,10 +246,10 @@ def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
 def test_an_unfinished_index_shows_the_pictures_that_it_has(tmp_path: Path) -> None:
     with IndexWriter(tmp_path / "index", DIM) as writer:
         writer.put([study("s1"), replace(study("s2"), geometry={}, thumbnails={})])
-    desk = Desk(tmp_path / "index", None, anonymous=False)
-    found = desk.snapshot().search(SearchAsked(mode="words", query="case1 case2"))
+    service = SearchService(tmp_path / "index", None, anonymous=False)
+    found = service.snapshot().search(SearchRequest(mode="words", query="case1 case2"))
     assert {hit.case: hit.thumbnails for hit in found.hits} == {"s1": True, "s2": False}
-    desk.close()
+    service.close()
 
 
 def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from bimcvr.search.output.terminal import excerpt, show
-from bimcvr.search.query.highlights import matched_words
-from bimcvr.search.query.results import Answer, Hit
+from bimcvr.search.query.highlights import highlight_words
+from bimcvr.search.query.results import Hit, SearchResults
 
 REPORT = (
     "The trachea and the main bronchi are patent. A small left pleural effusion is seen. The adrenal glands are not"
@@ -18,11 +18,11 @@ QUERY = "large right pleural effusion"
 
 
 def hit(report: str = REPORT, study: str = "sub-1", labels: tuple[str, ...] = ("pleural effusion",)) -> Hit:
-    return Hit(1, study, 0.7057, "1", labels, report, tuple(matched_words(report, QUERY)), {})
+    return Hit(1, study, 0.7057, "1", labels, report, tuple(highlight_words(report, QUERY)), {})
 
 
-def answer(*hits: Hit) -> Answer:
-    return Answer("text", (QUERY,), "image", hits, 5, 7, ("[bold]doubt[/bold]",), True, False, 0.1, 0.001)
+def answer(*hits: Hit) -> SearchResults:
+    return SearchResults("text", (QUERY,), "image", hits, 5, 7, ("[bold]doubt[/bold]",), True, False, 0.1, 0.001)
 
 
 def test_the_excerpt_begins_with_a_sentence_and_holds_most_of_what_was_asked() -> None:

@@ -84,11 +84,11 @@ def _search(index: Path, picture: Path) -> None:
     from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
     from bimcvr.search.index.reader import Index
     from bimcvr.search.output.terminal import show
-    from bimcvr.search.query.encoder import model_of
+    from bimcvr.search.query.encoder import load_search_model
     from bimcvr.search.query.searcher import Searcher
 
     with Index.open(index) as opened:
-        answer = Searcher(opened, model_of(opened)).text(QUERY, top=5)
+        answer = Searcher(opened, load_search_model(opened)).text(QUERY, top=5)
         show(answer)
         hits = answer.hits
         volumes = [read_volume(Path(opened.row(hit.study_id).source)) for hit in hits]

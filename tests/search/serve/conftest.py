@@ -43,10 +43,10 @@ def made(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def client(made: Made) -> Iterator[TestClient]:
-    desk = made.desk()
-    with made.client(desk) as client:
+    service = made.service()
+    with made.client(service) as client:
         yield client
-    desk.close()
+    service.close()
 
 
 @pytest.fixture(scope="session")

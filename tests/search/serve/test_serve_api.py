@@ -28,7 +28,7 @@ from bimcvr.metrics.per_query import figures
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.query.encoder import SearchModel
-from bimcvr.search.server import service as desk_module
+from bimcvr.search.server import service as service_module
 from bimcvr.search.server.app import _Turns
 from helpers.running_server import Made
 
@@ -179,8 +179,8 @@ def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(
     source = Path(read_manifest(made.manifest).column("volume")[6])
     image = sitk.ReadImage(str(source))
     other = tmp_path / "other.nii.gz"
-    desk = made.desk()
-    state = desk.snapshot()
+    service = made.service()
+    state = service.snapshot()
     row = state.index.row("SECRET-s6")
     monkeypatch.setattr(state.index, "row", lambda study: replace(row, source=str(other)))
 
@@ -189,7 +189,7 @@ def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(
         answer = client.get("/api/volume", params={"case": "SECRET-s6"})
         return answer.status_code, answer.text if answer.status_code != 200 else ""
 
-    with made.client(desk) as client:
+    with made.client(service) as client:
         assert shown(image) == (200, "")
         cut = image[:, :, :-1]
         finer = sitk.Image(image)
@@ -204,7 +204,7 @@ def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(
             answer = client.get("/api/volume", params={"case": "SECRET-s6"})
             assert answer.status_code == 404
             assert str(tmp_path) not in answer.text
-    desk.close()
+    service.close()
 
 
 def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_path: Path) -> None:
@@ -235,11 +235,11 @@ def test_a_zip_of_a_real_dicom_series_is_read_as_its_folder(client: TestClient, 
 def test_an_index_that_changes_is_served_as_it_is_now(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
+    monkeypatch.setattr(service_module, "REOPEN_SECONDS", 0.0)
     copy = tmp_path / "index"
     shutil.copytree(made.index, copy)
-    desk = desk_module.Desk(copy, made.model, anonymous=False)
-    with made.client(desk) as client:
+    service = service_module.SearchService(copy, made.model, anonymous=False)
+    with made.client(service) as client:
         assert client.get("/api/volume", params={"case": "SECRET-s5"}).status_code == 200
         kept = set((copy / "derived/volumes").iterdir())
         assert main(["index", "--out", str(copy), "--remove", "SECRET-s5"]) == 0
@@ -247,7 +247,7 @@ def test_an_index_that_changes_is_served_as_it_is_now(
         assert client.get("/api/case", params={"case": "SECRET-s5"}).status_code == 404
         gone = kept - set((copy / "derived/volumes").iterdir())
         assert len(gone) == 1, "the volume of a study that was taken out is deleted"
-    desk.close()
+    service.close()
 
 
 def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,10 +255,10 @@ def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, mo
 
     Whatever is committed meanwhile.
     """
-    monkeypatch.setattr(desk_module, "REOPEN_SECONDS", 0.0)
+    monkeypatch.setattr(service_module, "REOPEN_SECONDS", 0.0)
     copy = tmp_path / "index"
     shutil.copytree(made.index, copy)
-    desk = desk_module.Desk(copy, made.model, anonymous=False)
+    service = service_module.SearchService(copy, made.model, anonymous=False)
     asked = threading.Event(), threading.Event()
 
     def embed_slowly(source: Path) -> np.ndarray:
@@ -266,28 +266,28 @@ def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, mo
         assert asked[1].wait(60)
         return made.model.embed_file(source)
 
-    monkeypatch.setattr(desk, "model", SimpleNamespace(embed_file=embed_slowly, embed_texts=made.model.embed_texts))
-    monkeypatch.setattr(desk.snapshot().searcher, "model", desk.model)
-    old = desk.snapshot().index
+    monkeypatch.setattr(service, "model", SimpleNamespace(embed_file=embed_slowly, embed_texts=made.model.embed_texts))
+    monkeypatch.setattr(service.snapshot().searcher, "model", service.model)
+    old = service.snapshot().index
     source = Path(read_manifest(made.manifest).column("volume")[4])
     with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(lambda: desk.snapshot().search_volume(source, 30, [], "", "image"))
+        found = pool.submit(lambda: service.snapshot().search_volume(source, 30, [], "", "image"))
         assert asked[0].wait(60)
         for number in (1, 2, 4):
             assert main(["index", "--out", str(copy), "--remove", f"SECRET-s{number}"]) == 0
-            assert len(desk.snapshot().index) < 30
+            assert len(service.snapshot().index) < 30
         assert old._held is not None
         asked[1].set()
         hits = found.result(60).hits
     assert (len(hits), hits[0].case) == (30, "SECRET-s4")
     del found
     assert old._held is None, "let go of when nobody is at it"
-    desk.close()
+    service.close()
 
 
 def test_an_index_without_a_model_says_what_it_can_do(made: Made) -> None:
-    desk = made.desk(with_model=False)
-    with made.client(desk) as client:
+    service = made.service(with_model=False)
+    with made.client(service) as client:
         facts = client.get("/api/index").json()
         assert not facts["can_embed"]
         assert "without a model" in facts["why_not"]
@@ -296,7 +296,7 @@ def test_an_index_without_a_model_says_what_it_can_do(made: Made) -> None:
         assert ask(client, mode="words", query="nodule")["hits"]
         assert client.post("/api/search", json={"mode": "text", "query": "large right effusion"}).status_code == 422
         assert client.post("/api/search/volume", params={"name": "a.nii"}, content=b"x").status_code == 422
-    desk.close()
+    service.close()
 
 
 def test_one_thread_is_at_the_model_whatever_others_do() -> None:

@@ -360,8 +360,8 @@ def test_a_narrow_screen_holds_it_all(narrow: Any) -> None:
 @pytest.fixture
 def guarded(made: Made, unused_port: int) -> Iterator[str]:
     """The address of a server that asks for its token, in a thread."""
-    desk = made.desk(anonymous=True)
-    server = uvicorn.Server(uvicorn.Config(app_of(desk, token=TOKEN), port=unused_port, log_level="error"))
+    service = made.service(anonymous=True)
+    server = uvicorn.Server(uvicorn.Config(app_of(service, token=TOKEN), port=unused_port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     until = time.monotonic() + 60
@@ -372,7 +372,7 @@ def guarded(made: Made, unused_port: int) -> Iterator[str]:
     server.should_exit = True
     thread.join(60)
     assert not thread.is_alive()
-    desk.close()
+    service.close()
 
 
 def test_the_page_asks_for_the_token(browser: Any, guarded: str) -> None:

@@ -29,9 +29,9 @@ CHECKS = (not_a_server_error, response_schema_conformance, content_type_conforma
 
 @pytest.fixture(scope="module")
 def schema(made: Made) -> Iterator[Any]:
-    desk = made.desk()
-    yield schemathesis.openapi.from_asgi("/api/openapi.json", app_of(desk, hosts=("testserver",)))
-    desk.close()
+    service = made.service()
+    yield schemathesis.openapi.from_asgi("/api/openapi.json", app_of(service, hosts=("testserver",)))
+    service.close()
 
 
 # its own parametrize does not run under pytest 9

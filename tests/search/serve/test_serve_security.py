@@ -106,11 +106,11 @@ def test_other_host_names_are_refused(client: TestClient, host: str) -> None:
 
 
 def test_known_host_names_are_served(made: Made) -> None:
-    desk = made.desk()
-    with made.client(desk, hosts=("localhost", "ct.hospital.local")) as client:
+    service = made.service()
+    with made.client(service, hosts=("localhost", "ct.hospital.local")) as client:
         assert client.get("/health", headers={"host": "CT.hospital.local:443"}).status_code == 200
         assert client.get("/health", headers={"host": "127.0.0.1"}).status_code == 400
-    desk.close()
+    service.close()
 
 
 def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
@@ -128,8 +128,8 @@ def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
     [None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \xff"],
 )
 def test_a_missing_or_wrong_token_is_refused(made: Made, header: str | None) -> None:
-    desk = made.desk()
-    with made.client(desk, token=TOKEN) as client:
+    service = made.service()
+    with made.client(service, token=TOKEN) as client:
         headers = {} if header is None else {b"authorization": header.encode("latin-1")}
         for path in ENDPOINTS:
             assert client.get(path, headers=headers).status_code == 401
@@ -137,15 +137,15 @@ def test_a_missing_or_wrong_token_is_refused(made: Made, header: str | None) -> 
         assert client.get("/").status_code == client.get("/health").status_code == 200
         for path in ENDPOINTS:
             assert client.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
-    desk.close()
+    service.close()
 
 
 def test_two_tokens_are_none(made: Made) -> None:
-    desk = made.desk()
-    with made.client(desk, token=TOKEN) as client:
+    service = made.service()
+    with made.client(service, token=TOKEN) as client:
         twice = [("authorization", "Bearer wrong"), ("authorization", f"Bearer {TOKEN}")]
         assert client.get("/api/index", headers=twice).status_code == 401
-    desk.close()
+    service.close()
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_two_tokens_are_none(made: Made) -> None:
         "/page/%00",
         "/page/.",
         "/..%2f..%2fetc/passwd",
-        "/page/niivue.umd.js/../../desk.py",
+        "/page/niivue.umd.js/../../service.py",
         "/page/index.html%00.js",
         "/web/index.html",
         "/derived/volumes",
@@ -492,8 +492,8 @@ def test_a_client_that_goes_away_leaves_nothing(running: Running, made: Made) ->
 
 
 def test_a_slow_upload_gives_its_place_back(made: Made) -> None:
-    desk = made.desk()
-    app = made.client(desk, upload_seconds=0.2).app
+    service = made.service()
+    app = made.client(service, upload_seconds=0.2).app
 
     async def stalled() -> list[dict]:
         scope = {
@@ -525,7 +525,7 @@ def test_a_slow_upload_gives_its_place_back(made: Made) -> None:
 
     assert asyncio.run(stalled())[0]["status"] == 408
     assert left_behind(made.index) == []
-    desk.close()
+    service.close()
 
 
 def test_only_so_many_volumes_wait() -> None:
@@ -551,8 +551,8 @@ def test_only_so_many_volumes_wait() -> None:
 
 
 def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
-    desk = made.desk(anonymous=True)
-    with made.client(desk) as client:
+    service = made.service(anonymous=True)
+    with made.client(service) as client:
         texts = [client.get("/api/index").text]
         found = client.post("/api/search", json={"mode": "text", "query": "a nodule", "top": 50}).json()
         texts += [json.dumps(found), client.post("/api/scores", json={"mode": "text", "query": "a nodule"}).text]
@@ -586,12 +586,12 @@ def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
         for text in texts:
             for secret in ("SECRET", "PATIENT", "ACC-", ".nii.gz", str(made.index), str(made.manifest.parent)):
                 assert secret not in text, (secret, text[:200])
-        other = made.desk(anonymous=True)
-        assert other.name_of("SECRET-s1") != desk.name_of("SECRET-s1") == desk.name_of("SECRET-s1"), (
+        other = made.service(anonymous=True)
+        assert other.name_of("SECRET-s1") != service.name_of("SECRET-s1") == service.name_of("SECRET-s1"), (
             "names hold until the server ends"
         )
         other.close()
-    desk.close()
+    service.close()
 
 
 def test_nothing_of_a_query_or_case_is_logged(running: Running) -> None:
@@ -612,9 +612,9 @@ def test_nothing_of_a_query_or_case_is_logged(running: Running) -> None:
 def test_an_error_inside_is_told_without_its_message(
     made: Made, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    desk = made.desk()
-    monkeypatch.setattr(desk, "snapshot", lambda: (_ for _ in ()).throw(RuntimeError("Mr Miller has a nodule")))
-    with caplog.at_level(logging.DEBUG), made.client(desk) as client:
+    service = made.service()
+    monkeypatch.setattr(service, "snapshot", lambda: (_ for _ in ()).throw(RuntimeError("Mr Miller has a nodule")))
+    with caplog.at_level(logging.DEBUG), made.client(service) as client:
         answer = client.get("/api/index")
     assert answer.status_code == 500
     assert "Miller" not in answer.text + caplog.text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.ingest.vector_sources import Source
+    from bimcvr.search.ingest.vector_sources import VectorSource
 
 
 def index(
@@ -44,7 +44,7 @@ def index(
         jobs: processes that read volumes; -1 for one a core.
         device: where the model runs: cpu or cuda; a GPU where there is one by default.
     """
-    from bimcvr.search.ingest.update import Chosen, build, remove_studies
+    from bimcvr.search.ingest.update import RowSelection, remove_studies, update_index
 
     if batch < 1:
         raise UserError(f"--batch {batch} commits nothing. Give a number from 1 on.")
@@ -57,16 +57,16 @@ def index(
             )
         return remove_studies(out, removed)
     source = _source(checkpoint, embeddings, cache, jobs, device)
-    return build(out, source, Chosen(manifest, root, split), removed, prune, batch)
+    return update_index(out, source, RowSelection(manifest, root, split), removed, prune, batch)
 
 
 def _source(
     checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None
-) -> "Source":
-    from bimcvr.search.ingest.vector_sources import FromCheckpoint, FromEmbeddings
+) -> "VectorSource":
+    from bimcvr.search.ingest.vector_sources import CheckpointSource, EmbeddingsSource
 
     if checkpoint is not None and embeddings is None:
-        return FromCheckpoint(checkpoint, cache, jobs, device)
+        return CheckpointSource(checkpoint, cache, jobs, device)
     if embeddings is not None and checkpoint is None:
-        return FromEmbeddings(embeddings, jobs)
+        return EmbeddingsSource(embeddings, jobs)
     raise UserError("index needs --checkpoint (a trained model's) or --embeddings (an .npz file), one of them.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.query.results import Answer
+    from bimcvr.search.query.results import SearchResults
     from bimcvr.search.query.searcher import Searcher
 
 
@@ -87,10 +87,10 @@ def search(
     if html is not None and html.is_dir():
         raise UserError(f"--html {html} is a folder. Name the file to write, like {html / 'answer.html'}.")
     with Index.open(index) as opened:
-        from bimcvr.search.query.encoder import model_of
+        from bimcvr.search.query.encoder import load_search_model
 
         needed = mode == "volume" or (mode in ("text", "keyword") and not has_prompts(str(modes[mode]), opened))
-        searcher = Searcher(opened, model_of(opened, checkpoint, device, needed))
+        searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needed))
         filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
         answer = _ask(searcher, mode, str(modes[mode]), into, hybrid, filters, holding, leave_out, top)
         if html is not None:
@@ -136,7 +136,7 @@ def _ask(
     holding: bool | None,
     leave_out: Literal["nothing", "study", "patient"] | None,
     top: int,
-) -> "Answer":
+) -> "SearchResults":
     if mode == "keyword":
         return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")
     if mode == "words":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
-    from bimcvr.search.server.service import Desk
+    from bimcvr.search.server.service import SearchService
 
 TOKEN = "BIMCVR_TOKEN"  # noqa: S105 - the variable's name
 _SHORTEST = 16
@@ -70,18 +70,18 @@ def serve(
     import uvicorn
 
     from bimcvr.search.index.reader import Index
-    from bimcvr.search.query.encoder import model_of
-    from bimcvr.search.server.app import Options, create_app
+    from bimcvr.search.query.encoder import load_search_model
+    from bimcvr.search.server.app import ServerOptions, create_app
     from bimcvr.search.server.middleware import LOOPBACK
-    from bimcvr.search.server.service import Desk
+    from bimcvr.search.server.service import SearchService
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Index.open(index) as opened:
-        model = model_of(opened, checkpoint, device)
+        model = load_search_model(opened, checkpoint, device)
     if model:
         model.remember(_TEXTS_KEPT)
-    desk = Desk(index, model, anonymous)
-    app = create_app(desk, Options(token, (*LOOPBACK, *names), upload_mb))
+    service = SearchService(index, model, anonymous)
+    app = create_app(service, ServerOptions(token, (*LOOPBACK, *names), upload_mb))
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -94,21 +94,21 @@ def serve(
         )
     )
     with _listen(host, port) as listening:
-        print(_headline(desk, host, listening.getsockname()[1], bool(token)), flush=True)
+        print(_headline(service, host, listening.getsockname()[1], bool(token)), flush=True)
         try:
             server.run(sockets=[listening])
         finally:
-            desk.close()
+            service.close()
     return 0
 
 
-def _headline(desk: "Desk", host: str, port: int, has_token: bool) -> str:
-    facts = desk.snapshot().index.facts
+def _headline(service: "SearchService", host: str, port: int, has_token: bool) -> str:
+    facts = service.snapshot().index.facts
     kind = f"{'partly ' if facts['has_patients'] else ''}phantom (synthetic) studies" if facts["phantom"] else "studies"
     where = {"127.0.0.1": "localhost", "::1": "[::1]"}.get(host, host)
-    asks = "" if desk.model else ", without a model: keywords, cases and words of reports only"
+    asks = "" if service.model else ", without a model: keywords, cases and words of reports only"
     return (
-        f"{facts['studies']:,} {kind}{asks}{', ids hidden' if desk.anonymous else ''}\n"
+        f"{facts['studies']:,} {kind}{asks}{', ids hidden' if service.anonymous else ''}\n"
         f"http://{where}:{port}/{'  (asks for the token)' if has_token else ''}  Ctrl+C ends it."
     )
 

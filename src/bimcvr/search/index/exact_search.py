@@ -27,7 +27,7 @@ ROWS = 8192
 """Vectors that are turned into float64 at a time."""
 
 
-class Top(NamedTuple):
+class TopMatches(NamedTuple):
     """The best places for one query, best first.
 
     Attributes:
@@ -63,7 +63,7 @@ class Vectors:
         parts = [self._exact(self.slot[start : start + ROWS], unit) for start in range(0, len(self.slot), ROWS)]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[Top]:
+    def top(self, queries: np.ndarray, count: int, allowed: np.ndarray | None = None) -> list[TopMatches]:
         """Return the best studies for each query.
 
         Args:
@@ -78,7 +78,7 @@ class Vectors:
         number = len(self.slot) if allowed is None else int(allowed.sum())
         count = min(count, number)
         if not count or not len(units):
-            return [Top(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
+            return [TopMatches(np.empty(0, dtype=np.int64), np.empty(0)) for _ in units]
         asked = units.astype(np.float32)
         # the worst rounding of two float32 products of E terms, and of the query and a stored vector's length to
         # float32
@@ -99,10 +99,10 @@ class Vectors:
         mask[self.slot if allowed is None else self.slot[allowed]] = True
         return mask
 
-    def _decide(self, slots: np.ndarray, score: np.ndarray, count: int) -> Top:
+    def _decide(self, slots: np.ndarray, score: np.ndarray, count: int) -> TopMatches:
         place = slots if len(self.slot) == len(self.values) else np.searchsorted(self.slot, slots)
         best = np.lexsort((self.order[place], -score))[:count]
-        return Top(place[best], score[best])
+        return TopMatches(place[best], score[best])
 
     def _exact(self, slots: np.ndarray, unit: np.ndarray) -> np.ndarray:
         """Return float64 cosines (…, n) with units (…, E).

@@ -26,7 +26,7 @@ Stream = Literal["image", "report"]
 
 
 @dataclass(frozen=True)
-class Row:
+class IndexedStudy:
     """What the index holds of a study, pictures apart.
 
     Attributes:
@@ -183,13 +183,13 @@ class Index:
             raise UserError(f"The index {self.folder} has no study '{study_id}'.")
         return self._places[study_id]
 
-    def rows(self, places: Sequence[int]) -> list[Row]:
+    def rows(self, places: Sequence[int]) -> list[IndexedStudy]:
         """Return the rows at some places, in that order."""
         wanted = [SLOT, LABELS, SOURCE, GEOMETRY, *map(stored, self.commit.columns)]
         found = {row[SLOT]: row for row in self._take(places, wanted)}
         return [self._row(found[int(self._slots[place])]) for place in places]
 
-    def row(self, study_id: str) -> Row:
+    def row(self, study_id: str) -> IndexedStudy:
         """Return a study's row.
 
         Raises:
@@ -289,10 +289,10 @@ class Index:
         rows: list[dict[str, Any]] = self._table.take_row_ids(ids).select(list(columns)).to_arrow().to_pylist()
         return rows
 
-    def _row(self, found: dict[str, Any]) -> Row:
+    def _row(self, found: dict[str, Any]) -> IndexedStudy:
         cells = {name: found[stored(name)] or "" for name in self.commit.columns}
         geometry = json.loads(found[GEOMETRY]) if found[GEOMETRY] else {}
-        return Row(
+        return IndexedStudy(
             cells["study_id"], cells, tuple(sorted(split_list(found[LABELS] or ""))), found[SOURCE] or "", geometry
         )
 

@@ -18,7 +18,7 @@ _DOT = "\u2024"  # a column of the table cannot have a full stop in its name
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyRecord:
     """One study to be put into an index.
 
     Attributes:
@@ -62,7 +62,7 @@ def schema_of(columns: Sequence[str]) -> Any:
     return pa.schema(fields)
 
 
-def arrow_rows(studies: Sequence[Study], first_slot: int, columns: Sequence[str]) -> Any:
+def arrow_rows(studies: Sequence[StudyRecord], first_slot: int, columns: Sequence[str]) -> Any:
     """Return studies as an arrow table, their vectors in the slots from `first_slot` on."""
     import pyarrow as pa
 

@@ -16,7 +16,7 @@ from bimcvr.search.index.commit import STREAMS, TABLE, Commit, read_commit, with
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.lance_table import index_words, open_table, read_columns, rewrite_rows
 from bimcvr.search.index.prompt_vectors import prompts_digest, save_prompts
-from bimcvr.search.index.schema import CELLS_HASH, SLOT, VOLUME_HASH, Study, arrow_rows, schema_of, stored
+from bimcvr.search.index.schema import CELLS_HASH, SLOT, VOLUME_HASH, StudyRecord, arrow_rows, schema_of, stored
 from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes
 
 _ROWS = 65536
@@ -62,7 +62,7 @@ class IndexWriter:
         """Return for each study the identities of its cells and of its volume."""
         return {study: (cells, volume) for study, (_, cells, volume) in self._known.items()}
 
-    def put(self, studies: Sequence[Study]) -> None:
+    def put(self, studies: Sequence[StudyRecord]) -> None:
         """Add studies, or replace those of the same id, and commit.
 
         Raises:
@@ -187,7 +187,7 @@ class IndexWriter:
             self.commit.vectors(self.folder, stream).write_bytes(b"")
         self._commit()
 
-    def _add_columns(self, studies: Sequence[Study]) -> None:
+    def _add_columns(self, studies: Sequence[StudyRecord]) -> None:
         import pyarrow as pa
 
         new = [

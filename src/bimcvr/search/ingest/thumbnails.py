@@ -12,14 +12,14 @@ _GRID = (128, 192, 192)
 _SIDE = 192
 
 
-class Pictures(NamedTuple):
+class VolumePreview(NamedTuple):
     """Middle slices in radiological convention, plane → JPEG, and the record of the source grid."""
 
     thumbnails: dict[str, bytes]
     geometry: dict[str, Any]
 
 
-def draw(path: Path) -> Pictures:
+def draw_preview(path: Path) -> VolumePreview:
     """Read a volume and draw its middle slices, the longer side of each 192 pixels.
 
     Raises:
@@ -27,4 +27,6 @@ def draw(path: Path) -> Pictures:
     """
     volume = read_resized(path, _GRID)
     slices = middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing)
-    return Pictures({plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}, asdict(volume.geometry))
+    return VolumePreview(
+        {plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}, asdict(volume.geometry)
+    )

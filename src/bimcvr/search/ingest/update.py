@@ -18,10 +18,10 @@ from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
 from bimcvr.search.index.commit import Commit, read_commit
 from bimcvr.search.index.reader import Index
-from bimcvr.search.index.schema import Study
+from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
-from bimcvr.search.ingest.thumbnails import Pictures
-from bimcvr.search.ingest.vector_sources import EMBEDDINGS, Embedded, Source
+from bimcvr.search.ingest.thumbnails import VolumePreview
+from bimcvr.search.ingest.vector_sources import EMBEDDINGS, EmbeddedStudy, VectorSource
 from bimcvr.search.query.calibration import calibrate
 from bimcvr.search.query.highlights import extractor
 
@@ -32,7 +32,7 @@ _NOT_ERASED = (
 
 
 @dataclass(frozen=True)
-class Chosen:
+class RowSelection:
     """Which rows of which manifest are indexed: those of one split, or `all`."""
 
     manifest: Path
@@ -40,8 +40,13 @@ class Chosen:
     split: str
 
 
-def build(
-    out: Path, source: Source, chosen: Chosen, remove: Sequence[str] = (), prune: bool = False, batch: int = 64
+def update_index(
+    out: Path,
+    source: VectorSource,
+    chosen: RowSelection,
+    remove: Sequence[str] = (),
+    prune: bool = False,
+    batch: int = 64,
 ) -> int:
     """Make an index, or bring it up to date.
 
@@ -140,7 +145,9 @@ class _Changes:
         self.same = len(volumes) - len(self.rows)
 
 
-def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Changes, batch: int) -> dict[int, str]:
+def _put(
+    writer: IndexWriter, source: VectorSource, manifest: Manifest, pending: _Changes, batch: int
+) -> dict[int, str]:
     refused: dict[int, str] = {}
     has_labels = any(manifest.column("labels"))
     known = writer.hashes()
@@ -164,7 +171,7 @@ def _put(writer: IndexWriter, source: Source, manifest: Manifest, pending: _Chan
     return refused
 
 
-def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: Embedded) -> None:
+def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: EmbeddedStudy) -> None:
     """A volume that is away, while its vectors come from a file, keeps the pictures that were drawn of it."""
     study_id, path = manifest.column("study_id")[row], manifest.volume_path(row)
     if (
@@ -176,23 +183,23 @@ def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: Embedded)
         embedded.pictures = _old_pictures(old, study_id)
 
 
-def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> Embedded:
+def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> EmbeddedStudy:
     """Only the row has changed: its volume's vector and pictures are those that the index has."""
-    return Embedded(old.image.row(old.place(study_id)), text, _old_pictures(old, study_id))
+    return EmbeddedStudy(old.image.row(old.place(study_id)), text, _old_pictures(old, study_id))
 
 
-def _old_pictures(old: Index, study_id: str) -> Pictures | None:
+def _old_pictures(old: Index, study_id: str) -> VolumePreview | None:
     thumbnails = old.thumbnails(study_id)
-    return Pictures(thumbnails, old.row(study_id).geometry) if thumbnails else None
+    return VolumePreview(thumbnails, old.row(study_id).geometry) if thumbnails else None
 
 
-def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, has_labels: bool) -> Study:
+def _study(manifest: Manifest, row: int, pending: _Changes, embedded: EmbeddedStudy, has_labels: bool) -> StudyRecord:
     cells = pending.cells[row]
     labels = (
         split_list(cells["labels"]) if has_labels else extractor().labels(cells["report"], cells.get("language", ""))
     )
     pictures = embedded.pictures
-    return Study(
+    return StudyRecord(
         cells,
         embedded.image,
         embedded.text,
@@ -204,7 +211,7 @@ def _study(manifest: Manifest, row: int, pending: _Changes, embedded: Embedded, 
     )
 
 
-def _finish(writer: IndexWriter, source: Source, facts: dict[str, Any]) -> bool:
+def _finish(writer: IndexWriter, source: VectorSource, facts: dict[str, Any]) -> bool:
     writer.refresh_words()
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])

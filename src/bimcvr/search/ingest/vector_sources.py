@@ -15,21 +15,21 @@ from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
-from bimcvr.search.ingest.thumbnails import Pictures, draw
+from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
 
 EMBEDDINGS = "embeddings"
 """What the identity of vectors from a file begins with."""
 
 
-class Embedded:
+class EmbeddedStudy:
     """A row that was embedded: its two vectors, and its pictures where the volume could be read."""
 
-    def __init__(self, image: np.ndarray, text: np.ndarray, pictures: Pictures | None) -> None:
+    def __init__(self, image: np.ndarray, text: np.ndarray, pictures: VolumePreview | None) -> None:
         self.image, self.text, self.pictures = image, text, pictures
 
 
-class Source(Protocol):
+class VectorSource(Protocol):
     """What makes vectors of a manifest's rows."""
 
     dim: int
@@ -40,7 +40,7 @@ class Source(Protocol):
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
         """Return what stands for each row's volume, and for the rows that cannot be embedded `reason: message`."""
 
-    def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
+    def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
         """Embed some rows; for those that cannot be, `reason: message`."""
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
@@ -53,7 +53,7 @@ class Source(Protocol):
         """Return what embeds texts, if there is such."""
 
 
-class FromCheckpoint:
+class CheckpointSource:
     """Vectors by a trained retriever.
 
     Args:
@@ -86,7 +86,7 @@ class FromCheckpoint:
         entries, missing = cache_entries(manifest, np.asarray(rows, dtype=np.int64), self._folder(manifest))
         return {row: entry.stem for row, entry in entries.items()}, missing
 
-    def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
+    def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
         """Read volumes through the cache and embed them."""
         if not rows:
             return {}, {}
@@ -99,7 +99,7 @@ class FromCheckpoint:
             return {}, refused
         image = self.model.embed_volumes([cache.read(entries[row]).hu for row in good])
         text = self.embed_reports(manifest, good)
-        return {row: Embedded(image[i], text[i], pictures[row]) for i, row in enumerate(good)}, refused
+        return {row: EmbeddedStudy(image[i], text[i], pictures[row]) for i, row in enumerate(good)}, refused
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
         """Embed whole reports."""
@@ -121,7 +121,7 @@ class FromCheckpoint:
         return VolumeCache(self._cache or default_folder(manifest), self.model.size)
 
 
-class FromEmbeddings:
+class EmbeddingsSource:
     """Vectors from anybody's `.npz` file.
 
     Args:
@@ -162,14 +162,14 @@ class FromEmbeddings:
             found[row] = hashlib.sha256(vectors + volume.encode()).hexdigest()[:32]
         return found, missing
 
-    def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, Embedded], dict[int, str]]:
+    def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
         """Look the vectors up; a row whose volume cannot be read has no pictures."""
         paths = {row: manifest.volume_path(row) for row in rows}
         pictures, _ = _draw_all(manifest, [row for row, path in paths.items() if path.exists()], self._jobs)
         studies = manifest.column("study_id")
         places = {row: self._place[studies[row]] for row in rows}
         image, text = self._embeddings.image.numpy(), self._embeddings.text.numpy()
-        return {row: Embedded(image[place], text[place], pictures.get(row)) for row, place in places.items()}, {}
+        return {row: EmbeddedStudy(image[place], text[place], pictures.get(row)) for row, place in places.items()}, {}
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
         """Look them up."""
@@ -185,7 +185,7 @@ class FromEmbeddings:
         return None
 
 
-def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[int, Pictures], dict[int, str]]:
+def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[int, VolumePreview], dict[int, str]]:
     from joblib import Parallel, delayed
 
     rows = list(rows)
@@ -195,7 +195,7 @@ def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[
     return good, {row: result for row, result in found.items() if isinstance(result, str)}
 
 
-def _draw(path: Path) -> Pictures | str:
+def _draw(path: Path) -> VolumePreview | str:
     import SimpleITK
     import torch
 
@@ -203,7 +203,7 @@ def _draw(path: Path) -> Pictures | str:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return draw(path)
+        return draw_preview(path)
     except RefusedVolume as refusal:
         return f"{refusal.reason}: {refusal}"
     finally:

@@ -10,10 +10,10 @@ from bimcvr.atomic_files import write_text
 from bimcvr.html.render import render
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import PLANES
-from bimcvr.search.query.results import Answer, Hit
+from bimcvr.search.query.results import Hit, SearchResults
 
 
-def write_page(path: Path, answer: Answer, index: Index) -> None:
+def write_page(path: Path, answer: SearchResults, index: Index) -> None:
     """Write the page.
 
     Args:

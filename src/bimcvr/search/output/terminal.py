@@ -6,7 +6,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from bimcvr.search.query.results import Answer, Hit
+from bimcvr.search.query.results import Hit, SearchResults
 
 _STYLES = {
     "word": "bold yellow",
@@ -19,7 +19,7 @@ _SHOWN = 240
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def show(answer: Answer) -> None:
+def show(answer: SearchResults) -> None:
     """Print the studies found below one another, with what was asked above them and what is to be doubted below."""
     console = Console(highlight=False)
     kind = f" ({'partly ' if answer.has_patients else ''}phantom: synthetic data)" if answer.phantom else ""

@@ -137,7 +137,7 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
     return (depth, height, width), (low, high)
 
 
-def model_of(
+def load_search_model(
     index: "Index", checkpoint: Path | None = None, device: str | None = None, needed: bool = True
 ) -> SearchModel | None:
     """Load the model that an index was made with.

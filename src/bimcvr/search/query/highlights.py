@@ -15,7 +15,7 @@ _COMMON = STOP_WORDS | frozenset("el la los las un una de del en con y o sin hay
 
 
 @dataclass(frozen=True)
-class Span:
+class HighlightSpan:
     """A part of a report, `report[start:end]`.
 
     Attributes:
@@ -30,11 +30,14 @@ class Span:
     kind: Kind
 
 
-def matched_words(report: str, query: str) -> list[Span]:
+def highlight_words(report: str, query: str) -> list[HighlightSpan]:
     """Return where a report has the query's words, plural, gender and accents aside; common words are passed over."""
     stems = query_stems(query)
     return [
-        Span(word.start, word.end, "word") for sentence in sentences(report) for word in sentence if word.stem in stems
+        HighlightSpan(word.start, word.end, "word")
+        for sentence in sentences(report)
+        for word in sentence
+        if word.stem in stems
     ]
 
 
@@ -48,11 +51,11 @@ def query_stems(query: str) -> set[str]:
     }
 
 
-def matched_findings(report: str, label: str, language: str = "") -> list[Span]:
+def highlight_findings(report: str, label: str, language: str = "") -> list[HighlightSpan]:
     """Return where a report names a finding or a narrower one, and what it says of it."""
     found = extractor()
     return [
-        Span(mention.start, mention.end, mention.assertion)
+        HighlightSpan(mention.start, mention.end, mention.assertion)
         for mention in found(report, language)
         if mention.label == label or label in found.library.ancestors(mention.label)
     ]

@@ -14,7 +14,7 @@ from bimcvr.search.query.highlights import extractor
 
 
 @dataclass(frozen=True)
-class Question:
+class EncodedQuery:
     """A query as a vector.
 
     Attributes:
@@ -30,12 +30,12 @@ class Question:
     notes: tuple[str, ...] = ()
 
 
-def ask_text(text: str, model: Encoder) -> Question:
+def encode_text(text: str, model: Encoder) -> EncodedQuery:
     """Return a text as a query: whole, as reports were read in training."""
-    return Question(model.embed_texts([text])[0], tuple(split_sentences(text)), "text")
+    return EncodedQuery(model.embed_texts([text])[0], tuple(split_sentences(text)), "text")
 
 
-def ask_keyword(label: str, model: Encoder | None, index: Index) -> Question:
+def encode_keyword(label: str, model: Encoder | None, index: Index) -> EncodedQuery:
     """Return a keyword as a query: the mean of its prompts' unit vectors, as `evaluate` asks it.
 
     Raises:
@@ -56,7 +56,7 @@ def ask_keyword(label: str, model: Encoder | None, index: Index) -> Question:
             " the model (--checkpoint), or write prompts into the .npz (python -m bimcvr probes) and run `index`"
             " again."
         )
-    return Question(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(asked), "keyword")
+    return EncodedQuery(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(asked), "keyword")
 
 
 def canonical_label(text: str, index: Index) -> str:

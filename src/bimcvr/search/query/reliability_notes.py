@@ -6,17 +6,19 @@ from bimcvr.curation.text.tokens import sentences
 from bimcvr.search.index.reader import Index, Stream
 from bimcvr.search.query.calibration import ENOUGH
 from bimcvr.search.query.highlights import query_stems
-from bimcvr.search.query.query_encoding import Question
+from bimcvr.search.query.query_encoding import EncodedQuery
 
 _WORDS = 30
 
 
-def doubts(index: Index, question: Question, words: str, highest: float | None, into: Stream) -> tuple[str, ...]:
+def reliability_notes(
+    index: Index, query: EncodedQuery, words: str, highest: float | None, into: Stream
+) -> tuple[str, ...]:
     """Return what speaks against trusting an answer.
 
     Args:
         index: the index.
-        question: as asked.
+        query: the encoded query.
         words: the query's text, if it has one.
         highest: the best score over the whole index; None if a filter was set.
         into: what was ranked.
@@ -27,9 +29,9 @@ def doubts(index: Index, question: Question, words: str, highest: float | None, 
         notes.append("None of the query's words stands in any report of this index: its model was not trained on this.")
     elif unknown:
         notes.append(f"In no report of this index: {', '.join(unknown)}.")
-    limits = index.commit.calibration.get(f"{question.kind}_{into}", {})
-    length = float(np.linalg.norm(question.vector))
-    if question.kind == "text" and length > limits.get("longest", np.inf):
+    limits = index.commit.calibration.get(f"{query.kind}_{into}", {})
+    length = float(np.linalg.norm(query.vector))
+    if query.kind == "text" and length > limits.get("longest", np.inf):
         notes.append(
             "The text lies far from what the model was trained on: "
             f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from bimcvr.search.index.reader import Index, Stream
-from bimcvr.search.query.highlights import Span
+from bimcvr.search.query.highlights import HighlightSpan
 
 RRF = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
@@ -38,7 +38,7 @@ class Hit:
     patient_id: str
     labels: tuple[str, ...]
     report: str
-    spans: tuple[Span, ...]
+    spans: tuple[HighlightSpan, ...]
     row: dict[str, str]
     cosine: float | None = None
     vector_rank: int | None = None
@@ -47,7 +47,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SearchResults:
     """What a query gives.
 
     Attributes:
@@ -89,7 +89,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Place:
+class RankedRow:
     """A place of the index in a ranking; its other attributes are `Hit`'s."""
 
     place: int
@@ -99,7 +99,7 @@ class Place:
     words_rank: int | None = None
 
 
-def fuse(by_vector: Sequence[Place], by_words: Sequence[tuple[int, float]], index: Index) -> list[Place]:
+def fuse(by_vector: Sequence[RankedRow], by_words: Sequence[tuple[int, float]], index: Index) -> list[RankedRow]:
     """Fuse two rankings: the sum of 1 / (60 + rank) over those that hold a study, ties by study id."""
     vector = {place.place: place for place in by_vector}
     words = {place: rank for rank, (place, _) in enumerate(by_words, 1)}
@@ -108,5 +108,5 @@ def fuse(by_vector: Sequence[Place], by_words: Sequence[tuple[int, float]], inde
         own, words_rank = vector.get(place), words.get(place)
         vector_rank = own.vector_rank if own else None
         score = sum(1 / (RRF + rank) for rank in (vector_rank, words_rank) if rank)
-        fused.append(Place(place, score, own.cosine if own else None, vector_rank, words_rank))
+        fused.append(RankedRow(place, score, own.cosine if own else None, vector_rank, words_rank))
     return sorted(fused, key=lambda item: (-item.score, index.order[item.place]))

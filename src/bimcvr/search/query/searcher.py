@@ -13,12 +13,12 @@ from bimcvr.curation.text.tokens import sentences
 from bimcvr.errors import UserError
 from bimcvr.search.index.filters import parse_where
 from bimcvr.search.index.lance_table import STOP_WORDS
-from bimcvr.search.index.reader import Index, Row, Stream
+from bimcvr.search.index.reader import Index, IndexedStudy, Stream
 from bimcvr.search.query.encoder import Encoder
-from bimcvr.search.query.highlights import Span, extractor, matched_findings, matched_words
-from bimcvr.search.query.query_encoding import Question, ask_keyword, ask_text, canonical_label
-from bimcvr.search.query.reliability_notes import doubts
-from bimcvr.search.query.results import Answer, Hit, Place, fuse
+from bimcvr.search.query.highlights import HighlightSpan, extractor, highlight_findings, highlight_words
+from bimcvr.search.query.query_encoding import EncodedQuery, canonical_label, encode_keyword, encode_text
+from bimcvr.search.query.reliability_notes import reliability_notes
+from bimcvr.search.query.results import Hit, RankedRow, SearchResults, fuse
 
 LeaveOut = Literal["nothing", "study", "patient"]
 FUSED = 1000
@@ -42,7 +42,7 @@ class Searcher:
 
     def text(
         self, text: str, *, top: int = 10, where: str | Sequence[str] = "", hybrid: bool = False, into: Stream = "image"
-    ) -> Answer:
+    ) -> SearchResults:
         """Find the studies that a text describes.
 
         Args:
@@ -61,8 +61,8 @@ class Searcher:
         if canonical_label(text, self.index):
             return replace(self.keyword(text, top=top, where=where, hybrid=hybrid, into=into), mode="text")
         began = time.perf_counter()
-        question = ask_text(text, self._text_encoder())
-        return self._answer("text", question, began, top, where, into, words=text, fused=text if hybrid else "")
+        query = encode_text(text, self._text_encoder())
+        return self._answer("text", query, began, top, where, into, words=text, fused=text if hybrid else "")
 
     def keyword(
         self,
@@ -73,7 +73,7 @@ class Searcher:
         holding: bool | None = None,
         hybrid: bool = False,
         into: Stream = "image",
-    ) -> Answer:
+    ) -> SearchResults:
         """Find the studies with a finding.
 
         Args:
@@ -94,14 +94,14 @@ class Searcher:
             raise UserError("The keyword is empty. Give one of the index's labels, like: atelectasis.")
         began = time.perf_counter()
         label = canonical_label(keyword, self.index) or keyword.strip()
-        question = ask_keyword(label, self.model, self.index)
+        query = encode_keyword(label, self.model, self.index)
         holders = self._holders(label)
         if holding is None and into == "report" and holders.any():
             holding = True
         holds = None if holding is None else holders == holding
         return self._answer(
             "keyword",
-            question,
+            query,
             began,
             top,
             where,
@@ -114,7 +114,7 @@ class Searcher:
 
     def volume(
         self, path: str | Path, *, top: int = 10, where: str | Sequence[str] = "", into: Stream = "image"
-    ) -> Answer:
+    ) -> SearchResults:
         """Find the studies like a volume: a file or a DICOM folder.
 
         Raises:
@@ -126,8 +126,8 @@ class Searcher:
                 f"The index {self.index.folder} was opened without a model, so no volume can be embedded. {_WITH_MODEL}"
             )
         began = time.perf_counter()
-        question = Question(self.model.embed_file(Path(path)), (Path(path).name,), "volume")
-        return self._answer("volume", question, began, top, where, into)
+        query = EncodedQuery(self.model.embed_file(Path(path)), (Path(path).name,), "volume")
+        return self._answer("volume", query, began, top, where, into)
 
     def study(
         self,
@@ -137,7 +137,7 @@ class Searcher:
         top: int = 10,
         where: str | Sequence[str] = "",
         leave_out: LeaveOut | None = None,
-    ) -> Answer:
+    ) -> SearchResults:
         """Find the volumes, or the reports, like a study's volume.
 
         Args:
@@ -161,10 +161,10 @@ class Searcher:
             if chosen == "patient":
                 own = self.index.patients[place]
                 among[[i for i, patient in enumerate(self.index.patients) if patient == own]] = False
-        question = Question(self.index.image.row(place), (study_id,), "study")
-        return self._answer("study", question, began, top, where, into, among=among)
+        query = EncodedQuery(self.index.image.row(place), (study_id,), "study")
+        return self._answer("study", query, began, top, where, into, among=among)
 
-    def words(self, words: str, *, top: int = 10, where: str | Sequence[str] = "") -> Answer:
+    def words(self, words: str, *, top: int = 10, where: str | Sequence[str] = "") -> SearchResults:
         """Find the reports that hold some words, by full text alone; needs no model.
 
         Raises:
@@ -175,10 +175,10 @@ class Searcher:
         began = time.perf_counter()
         allowed = self.index.mask(where)
         found = self.index.word_ranks(words, allowed)[:top]
-        ranked = [Place(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
+        ranked = [RankedRow(place, score, words_rank=rank) for rank, (place, score) in enumerate(found, 1)]
         hits = self._hits(ranked, words, "")
         notes = (*self._unfinished(), *(() if ranked else (self._no_words(words, where, allowed),)))
-        return Answer(
+        return SearchResults(
             "words",
             (words,),
             "report",
@@ -211,7 +211,7 @@ class Searcher:
     def _answer(
         self,
         mode: str,
-        question: Question,
+        query: EncodedQuery,
         began: float,
         top: int,
         where: str | Sequence[str],
@@ -221,21 +221,19 @@ class Searcher:
         fused: str = "",
         label: str = "",
         among: np.ndarray | None = None,
-    ) -> Answer:
+    ) -> SearchResults:
         searched = time.perf_counter()
         allowed = self.index.mask(where)
         if among is not None:
             allowed = among if allowed is None else allowed & among
-        if question.vector.shape != (self.index.commit.dim,):
+        if query.vector.shape != (self.index.commit.dim,):
             raise UserError(
-                f"The model's vectors have the width {len(question.vector)}, those of the index"
+                f"The model's vectors have the width {len(query.vector)}, those of the index"
                 f" {self.index.commit.dim}: it was made with another model."
             )
-        best = self.index.vectors(into).top(question.vector[None], max(top, FUSED) if fused else max(top, 1), allowed)[
-            0
-        ]
+        best = self.index.vectors(into).top(query.vector[None], max(top, FUSED) if fused else max(top, 1), allowed)[0]
         ranked = [
-            Place(int(p), float(s), cosine=float(s), vector_rank=r)
+            RankedRow(int(p), float(s), cosine=float(s), vector_rank=r)
             for r, (p, s) in enumerate(zip(best.place, best.score, strict=True), 1)
         ]
         highest = ranked[0].score if ranked else None
@@ -244,15 +242,15 @@ class Searcher:
         ended = time.perf_counter()
         notes = (
             *self._unfinished(),
-            *question.notes,
-            *doubts(self.index, question, words, highest if allowed is None else None, into),
+            *query.notes,
+            *reliability_notes(self.index, query, words, highest if allowed is None else None, into),
         )
         if not ranked:
             notes = (*notes, self._why_none(where))
         hits = self._hits(ranked[:top], words, label)
-        return Answer(
+        return SearchResults(
             mode,
-            question.asked,
+            query.asked,
             into,
             tuple(hits),
             self._among(allowed),
@@ -264,10 +262,10 @@ class Searcher:
             ended - searched,
             hybrid=bool(fused),
             label=label,
-            query=question.vector,
+            query=query.vector,
         )
 
-    def _hits(self, ranked: Sequence[Place], words: str, label: str) -> list[Hit]:
+    def _hits(self, ranked: Sequence[RankedRow], words: str, label: str) -> list[Hit]:
         rows = self.index.rows([place.place for place in ranked])
         return [
             Hit(
@@ -287,10 +285,10 @@ class Searcher:
             for rank, (place, row) in enumerate(zip(ranked, rows, strict=True), 1)
         ]
 
-    def _spans(self, row: Row, words: str, label: str) -> list[Span]:
+    def _spans(self, row: IndexedStudy, words: str, label: str) -> list[HighlightSpan]:
         if label.casefold() in extractor().library.keywords:
-            return matched_findings(row.report, label.casefold(), row.cells.get("language", ""))
-        return matched_words(row.report, words)
+            return highlight_findings(row.report, label.casefold(), row.cells.get("language", ""))
+        return highlight_words(row.report, words)
 
     def _why_none(self, where: str | Sequence[str]) -> str:
         """Say why a filter lets no study through: a label that none has, with the nearest."""

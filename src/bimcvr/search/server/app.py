@@ -21,8 +21,8 @@ from bimcvr import __version__
 from bimcvr.errors import UserError
 from bimcvr.search.index.viewer_volumes import write_nifti
 from bimcvr.search.server import schemas as api
-from bimcvr.search.server.middleware import LOOPBACK, Guard, Receive, Scope, Send
-from bimcvr.search.server.service import Desk, Unknown
+from bimcvr.search.server.middleware import LOOPBACK, Receive, Scope, SecurityMiddleware, Send
+from bimcvr.search.server.service import CaseNotFound, SearchService
 from bimcvr.search.server.uploads import open_upload, suffix_of, upload_folder
 
 PAGE = Path(__file__).parent / "web"
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Options:
+class ServerOptions:
     """How a server is run.
 
     Attributes:
@@ -90,7 +90,7 @@ class _Turns:
             self.uploads -= 1
 
 
-def create_app(desk: Desk, options: Options) -> Guard:
+def create_app(service: SearchService, options: ServerOptions) -> SecurityMiddleware:
     """Return the whole application over an index."""
     app = FastAPI(
         title="bimcvr search",
@@ -101,25 +101,25 @@ def create_app(desk: Desk, options: Options) -> Guard:
         description="Search of CT studies by text, keyword, case and volume.",
     )
     turns = _Turns()
-    _add_faults(app, desk)
+    _add_faults(app, service)
     _add_pages(app)
-    _add_questions(app, desk, turns, options)
-    _add_cases(app, desk, turns)
-    _add_uploads(app, desk, turns, options)
-    return Guard(app, options.hosts, options.token, options.upload_mb * 2**20, _UPLOADS)
+    _add_questions(app, service, turns, options)
+    _add_cases(app, service, turns)
+    _add_uploads(app, service, turns, options)
+    return SecurityMiddleware(app, options.hosts, options.token, options.upload_mb * 2**20, _UPLOADS)
 
 
-def _add_faults(app: FastAPI, desk: Desk) -> None:
+def _add_faults(app: FastAPI, service: SearchService) -> None:
     async def unknown(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, 404)
 
     async def refused(_: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": desk.plain(cast(UserError, error))}, 422)
+        return JSONResponse({"detail": service.plain(cast(UserError, error))}, 422)
 
     async def invalid(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": "; ".join(map(_invalid, cast(RequestValidationError, error).errors()))}, 422)
 
-    app.add_exception_handler(Unknown, unknown)
+    app.add_exception_handler(CaseNotFound, unknown)
     app.add_exception_handler(UserError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
 
@@ -152,8 +152,8 @@ def _add_pages(app: FastAPI) -> None:
     app.add_api_route("/health", health, summary="Tell that the server answers; asks for no token")
 
 
-_FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": api.Fault, "description": text}
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": api.ErrorResponse, "description": text}
     for status, text in {
         400: "malformed, or a host name not served",
         401: "the token is missing or wrong",
@@ -166,49 +166,49 @@ _FAULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _add_questions(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> None:
+def _add_questions(app: FastAPI, service: SearchService, turns: _Turns, options: ServerOptions) -> None:
     async def facts() -> api.IndexFacts:
-        return await turns.at_rows(lambda: desk.snapshot().facts(options.upload_mb))
+        return await turns.at_rows(lambda: service.snapshot().facts(options.upload_mb))
 
-    async def search(asked: api.SearchAsked) -> api.Found:
-        return await turns.at_model(lambda: desk.snapshot().search(asked))
+    async def search(asked: api.SearchRequest) -> api.SearchResponse:
+        return await turns.at_model(lambda: service.snapshot().search(asked))
 
-    async def scores(asked: api.ScoresAsked) -> api.Scores:
-        return await turns.at_model(lambda: desk.snapshot().scores(asked))
+    async def scores(asked: api.ScoresRequest) -> api.ScoresResponse:
+        return await turns.at_model(lambda: service.snapshot().scores(asked))
 
     app.add_api_route(
-        "/api/index", facts, summary="What the index is, its labels and columns with counts", responses=_FAULTS
+        "/api/index", facts, summary="What the index is, its labels and columns with counts", responses=_ERRORS
     )
     app.add_api_route(
-        "/api/search", search, methods=["POST"], summary="Search by text, keyword, case or words", responses=_FAULTS
+        "/api/search", search, methods=["POST"], summary="Search by text, keyword, case or words", responses=_ERRORS
     )
     app.add_api_route(
-        "/api/scores", scores, methods=["POST"], summary="A query's score with every study", responses=_FAULTS
+        "/api/scores", scores, methods=["POST"], summary="A query's score with every study", responses=_ERRORS
     )
 
 
 _Case = Annotated[api.CaseName, Query(description="the case's name")]
 
 
-def _add_cases(app: FastAPI, desk: Desk, turns: _Turns) -> None:
-    async def case(case: _Case) -> api.Case:
-        return await turns.at_model(lambda: desk.snapshot().case(case))
+def _add_cases(app: FastAPI, service: SearchService, turns: _Turns) -> None:
+    async def case(case: _Case) -> api.CaseResponse:
+        return await turns.at_model(lambda: service.snapshot().case(case))
 
     async def thumbnail(case: _Case, plane: Literal["axial", "coronal", "sagittal"] = "axial") -> Response:
-        content = await turns.at_rows(lambda: desk.snapshot().thumbnail(case, plane))
+        content = await turns.at_rows(lambda: service.snapshot().thumbnail(case, plane))
         return Response(content, media_type="image/jpeg")
 
     async def volume(case: _Case) -> Response:
-        path = await turns.at_model(lambda: desk.snapshot().volume(case))
+        path = await turns.at_model(lambda: service.snapshot().volume(case))
         return FileResponse(path, media_type="application/gzip")
 
     def media(kind: str) -> dict[int | str, dict[str, Any]]:
         return {
-            **_FAULTS,
+            **_ERRORS,
             200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}, "description": "the file"},
         }
 
-    app.add_api_route("/api/case", case, summary="Report, labels, grid and nearest cases of a case", responses=_FAULTS)
+    app.add_api_route("/api/case", case, summary="Report, labels, grid and nearest cases of a case", responses=_ERRORS)
     app.add_api_route(
         "/api/thumbnail",
         thumbnail,
@@ -232,7 +232,7 @@ def _where(where: Annotated[str, Query(max_length=6000, description="a JSON list
         raise HTTPException(422, 'where is no JSON list of conditions, like ["labels = nodule"].') from error
 
 
-def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> None:
+def _add_uploads(app: FastAPI, service: SearchService, turns: _Turns, options: ServerOptions) -> None:
     name_of_file = Annotated[
         str, Query(min_length=1, max_length=300, description="the file's name: its ending says what it is")
     ]
@@ -250,7 +250,7 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
         """
         suffix = suffix_of(name)
         await held.enter_async_context(turns.uploading())
-        folder = held.enter_context(upload_folder(desk.uploads))
+        folder = held.enter_context(upload_folder(service.uploads))
         file = folder / f"upload{suffix}"
         await _receive(request, file, options.upload_seconds)
         return await turns.at_model(lambda: do(open_upload(file, folder)))
@@ -262,11 +262,11 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
         into: api.Into = "image",
         top: Annotated[int, Query(ge=1, le=api.MOST_HITS)] = 20,
         condition: Annotated[api.Joined, Query(description=api.JOINED)] = "",
-    ) -> api.Found:
-        if desk.model is None:
+    ) -> api.SearchResponse:
+        if service.model is None:
             raise HTTPException(422, "This index is served without a model: no volume can be asked.")
         async with AsyncExitStack() as held:
-            return await take(request, name, held, partial(_search_volume, desk, top, where, condition, into))
+            return await take(request, name, held, partial(_search_volume, service, top, where, condition, into))
 
     async def convert(request: Request, name: name_of_file) -> Response:
         async with AsyncExitStack() as held:
@@ -278,7 +278,7 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
         search_volume,
         methods=["POST"],
         openapi_extra=body,
-        responses=_FAULTS,
+        responses=_ERRORS,
         summary="Search by a volume (.nii, .nii.gz, .mha, .nrrd, or a .zip of one DICOM series); nothing of it is kept",
     )
     app.add_api_route(
@@ -289,14 +289,16 @@ def _add_uploads(app: FastAPI, desk: Desk, turns: _Turns, options: Options) -> N
         response_class=Response,
         summary="A volume as the reader sees it: int16 HU, compressed NIfTI; nothing of it is kept",
         responses={
-            **_FAULTS,
+            **_ERRORS,
             200: {"content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}}},
         },
     )
 
 
-def _search_volume(desk: Desk, top: int, where: list[str], condition: str, into: api.Into, source: Path) -> api.Found:
-    return desk.snapshot().search_volume(source, top, where, condition, into)
+def _search_volume(
+    service: SearchService, top: int, where: list[str], condition: str, into: api.Into, source: Path
+) -> api.SearchResponse:
+    return service.snapshot().search_volume(source, top, where, condition, into)
 
 
 def _convert(source: Path) -> Path:

@@ -40,7 +40,7 @@ HEADERS = {
 _log = logging.getLogger("bimcvr.serve")
 
 
-class Guard:
+class SecurityMiddleware:
     """The outermost layer of the application.
 
     Args:

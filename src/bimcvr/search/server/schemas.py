@@ -35,7 +35,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ScoresAsked(_Strict):
+class ScoresRequest(_Strict):
     """A query whose scores with every study are wanted."""
 
     mode: Literal["text", "keyword", "study"] = Field(
@@ -49,7 +49,7 @@ class ScoresAsked(_Strict):
     condition: Joined = Field("", description=JOINED)
 
 
-class SearchAsked(_Strict):
+class SearchRequest(_Strict):
     """A query."""
 
     mode: Literal["text", "keyword", "study", "words"] = Field(
@@ -76,13 +76,13 @@ class SearchAsked(_Strict):
         return self
 
 
-class Fault(BaseModel):
+class ErrorResponse(BaseModel):
     """Why a request was refused."""
 
     detail: str
 
 
-class Span(BaseModel):
+class HighlightOut(BaseModel):
     """A part of a report that was asked for, counted in Unicode characters."""
 
     start: int
@@ -92,7 +92,7 @@ class Span(BaseModel):
     )
 
 
-class Hit(BaseModel):
+class HitOut(BaseModel):
     """A case in a ranking."""
 
     rank: int
@@ -100,15 +100,15 @@ class Hit(BaseModel):
     score: float
     labels: list[str]
     report: str
-    spans: list[Span]
+    spans: list[HighlightOut]
     columns: dict[str, str] = Field(description="the columns of few values")
     thumbnails: bool = Field(description="whether there are pictures")
 
 
-class Found(BaseModel):
+class SearchResponse(BaseModel):
     """The answer to a query."""
 
-    hits: list[Hit]
+    hits: list[HitOut]
     among: int = Field(description="how many studies pass the filters")
     score_is: str = Field(description="what the score is")
     asked: list[str] = Field(description="what the text encoder read")
@@ -117,14 +117,14 @@ class Found(BaseModel):
     encode_seconds: float
 
 
-class Scores(BaseModel):
+class ScoresResponse(BaseModel):
     """A query's score with every study that passes the filters."""
 
     cases: list[str]
     scores: list[float] = Field(description="cosines, float64")
 
 
-class Grid(BaseModel):
+class GridOut(BaseModel):
     """The source volume's own grid; its axes run left-right, front-back and bottom-top."""
 
     size: tuple[int, int, int] = Field(description="voxels")
@@ -132,16 +132,16 @@ class Grid(BaseModel):
     obliquity: float = Field(description="degrees between the slices and the patient's axes")
 
 
-class Case(BaseModel):
+class CaseResponse(BaseModel):
     """All that is shown of a case."""
 
     case: str
     report: str
     labels: list[str]
     columns: dict[str, str]
-    grid: Grid | None
+    grid: GridOut | None
     thumbnails: bool
-    nearest: list[Hit] = Field(description="the other cases whose volumes are nearest")
+    nearest: list[HitOut] = Field(description="the other cases whose volumes are nearest")
 
 
 class ValueCount(BaseModel):

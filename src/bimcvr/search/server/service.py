@@ -20,8 +20,7 @@ from bimcvr.search.index.filters import parse_where, split_where
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes, grid_of
 from bimcvr.search.query.encoder import Encoder
-from bimcvr.search.query.results import Answer
-from bimcvr.search.query.results import Hit as Found
+from bimcvr.search.query.results import Hit, SearchResults
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.uploads import sweep_uploads, upload_folder
@@ -45,11 +44,11 @@ _APART = ("study_id", "report", "report_original", "labels", "volume", "sha256",
 _IDENTIFYING = ("study_id", "patient_id", "report_id", "volume", "sha256")
 
 
-class Unknown(UserError):
+class CaseNotFound(UserError):
     """There is no such case."""
 
 
-class Desk:
+class SearchService:
     """Answers the API's questions from the newest state of an index.
 
     Args:
@@ -64,13 +63,13 @@ class Desk:
         self.volumes = ViewerVolumes(folder / VIEWER)
         self.uploads = folder / "derived" / "uploads"
         self._secret = secrets.token_bytes(16)
-        self._newest: _Snapshot | None = None
+        self._newest: IndexSnapshot | None = None
         self._opening, self._next = threading.Lock(), 0.0
         _make_room(self.uploads)
         sweep_uploads(self.uploads)
         self.snapshot()
 
-    def snapshot(self) -> "_Snapshot":
+    def snapshot(self) -> "IndexSnapshot":
         """Return the index as it is committed.
 
         It is opened anew when a writer has committed, though not at every batch of one.
@@ -82,7 +81,7 @@ class Desk:
                 return self._newest
             stamp = (self.folder / NAME).stat().st_mtime_ns
             if self._newest is None or self._newest.stamp != stamp:
-                self._newest = _Snapshot(self, stamp)
+                self._newest = IndexSnapshot(self, stamp)
                 self.volumes.keep_only(self._newest.index.study_ids)
             self._next = time.monotonic() + REOPEN_SECONDS
             return self._newest
@@ -106,25 +105,27 @@ class Desk:
         return str(error).replace(f" {self.folder}", "")
 
 
-class _Snapshot:
+class IndexSnapshot:
     """One committed state of the index, and the names of its cases."""
 
-    def __init__(self, desk: Desk, stamp: int) -> None:
-        self.desk, self.stamp = desk, stamp
-        self.index = Index.open(desk.folder)
+    def __init__(self, service: SearchService, stamp: int) -> None:
+        self.service, self.stamp = service, stamp
+        self.index = Index.open(service.folder)
         weakref.finalize(self, self.index.close)
-        self.searcher = Searcher(self.index, desk.model)
-        self.names = [desk.name_of(study) for study in self.index.study_ids]
+        self.searcher = Searcher(self.index, service.model)
+        self.names = [service.name_of(study) for study in self.index.study_ids]
         self._studies = dict(zip(self.names, self.index.study_ids, strict=True))
         counts = {name: self.index.counts(name) for name in self.index.columns if name not in _APART}
         self.few = {
             name: values for name, values in counts.items() if len(values) <= _FEW and self._may_show(name, values)
         }
-        self.open_columns = ["labels", *self.few] if desk.anonymous else self.index.columns
-        self.shown = list(self.few) if desk.anonymous else [name for name in self.index.columns if name not in _APART]
+        self.open_columns = ["labels", *self.few] if service.anonymous else self.index.columns
+        self.shown = (
+            list(self.few) if service.anonymous else [name for name in self.index.columns if name not in _APART]
+        )
 
     def _may_show(self, name: str, values: dict[str, int]) -> bool:
-        if not self.desk.anonymous:
+        if not self.service.anonymous:
             return name not in _IDENTIFYING
         # a value that few studies share points at them
         return name not in _IDENTIFYING and min(values.values(), default=0) >= _CROWD
@@ -136,7 +137,7 @@ class _Snapshot:
             Unknown: there is none.
         """
         if case not in self._studies:
-            raise Unknown("There is no such case in this index.")
+            raise CaseNotFound("There is no such case in this index.")
         return self._studies[case]
 
     def facts(self, upload_mb: int) -> api.IndexFacts:
@@ -152,18 +153,18 @@ class _Snapshot:
             created=str(known.get("created", "")),
             phantom=index.is_phantom,
             has_patients=index.has_patients,
-            anonymous=self.desk.anonymous,
-            can_embed=self.desk.model is not None,
+            anonymous=self.service.anonymous,
+            can_embed=self.service.model is not None,
             why_not=(
                 ""
-                if self.desk.model
+                if self.service.model
                 else (
                     "This index is served without a model: keywords, cases and words of reports can be asked, "
                     "new texts and volumes cannot."
                 )
             ),
             labels=labels,
-            keywords=[label for label in labels if self.desk.model or label.value in prompts],
+            keywords=[label for label in labels if self.service.model or label.value in prompts],
             columns=[
                 api.Column(
                     name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()]
@@ -175,7 +176,7 @@ class _Snapshot:
             upload_mb=upload_mb,
         )
 
-    def search(self, asked: api.SearchAsked) -> api.Found:
+    def search(self, asked: api.SearchRequest) -> api.SearchResponse:
         """Answer a query.
 
         Raises:
@@ -196,7 +197,9 @@ class _Snapshot:
             self.searcher.text(asked.query, top=asked.top, where=where, hybrid=asked.hybrid, into=asked.into)
         )
 
-    def search_volume(self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into) -> api.Found:
+    def search_volume(
+        self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into
+    ) -> api.SearchResponse:
         """Answer a query by a volume file or DICOM folder.
 
         Raises:
@@ -205,7 +208,7 @@ class _Snapshot:
         """
         return self._found(self.searcher.volume(source, top=top, where=self._checked(where, condition), into=into))
 
-    def scores(self, asked: api.ScoresAsked) -> api.Scores:
+    def scores(self, asked: api.ScoresRequest) -> api.ScoresResponse:
         """Return a query's cosine with every study that passes the filters."""
         where = self._checked(asked.where, asked.condition)
         if asked.mode == "keyword":
@@ -217,19 +220,19 @@ class _Snapshot:
         mask = self.index.mask(where)
         scores = self.searcher.scores_all(cast(np.ndarray, answer.query), asked.into).tolist()
         kept = [place for place in range(len(scores)) if mask is None or mask[place]]
-        if self.desk.anonymous:
+        if self.service.anonymous:
             # the order of the manifest would tell who is who
             kept.sort(key=lambda place: self.names[place])
-        return api.Scores(cases=[self.names[place] for place in kept], scores=[scores[place] for place in kept])
+        return api.ScoresResponse(cases=[self.names[place] for place in kept], scores=[scores[place] for place in kept])
 
-    def case(self, case: str) -> api.Case:
+    def case(self, case: str) -> api.CaseResponse:
         """Return all that is shown of a case."""
         study = self.study(case)
         row = self.index.row(study)
         nearest = (
             self._found(self.searcher.study(study, top=_NEAREST, leave_out="study")).hits if len(self.index) > 1 else []
         )
-        return api.Case(
+        return api.CaseResponse(
             case=case,
             report=row.report,
             labels=list(row.labels),
@@ -247,7 +250,7 @@ class _Snapshot:
         """
         pictures = self.index.thumbnails(self.study(case))
         if plane not in pictures:
-            raise Unknown("There is no such picture: the index was made without this case's volume.")
+            raise CaseNotFound("There is no such picture: the index was made without this case's volume.")
         return pictures[plane]
 
     def volume(self, case: str) -> Path:
@@ -260,16 +263,18 @@ class _Snapshot:
         study = self.study(case)
         row = self.index.row(study)
         if not row.source:
-            raise Unknown(_GONE)
+            raise CaseNotFound(_GONE)
         # what the errors say may name files and series
         try:
-            path = self.desk.volumes.get(study, Path(row.source))
+            path = self.service.volumes.get(study, Path(row.source))
         except RefusedVolume as refusal:
-            raise Unknown(f"The source volume of this case cannot be read any more ({refusal.reason}).") from refusal
+            raise CaseNotFound(
+                f"The source volume of this case cannot be read any more ({refusal.reason})."
+            ) from refusal
         except UserError as error:
-            raise Unknown(_GONE) from error
+            raise CaseNotFound(_GONE) from error
         if row.geometry and not _is_on(path, row.geometry):
-            raise Unknown(
+            raise CaseNotFound(
                 "The source volume of this case has another size or spacing than when the index was made: it is not"
                 " shown as this case. Run `index` again."
             )
@@ -284,13 +289,13 @@ class _Snapshot:
         parse_where(conditions, self.open_columns)
         return conditions
 
-    def _found(self, answer: Answer) -> api.Found:
+    def _found(self, answer: SearchResults) -> api.SearchResponse:
         score_is = {"words": "BM25 of the query's words in the report"}.get(
             answer.mode, "cosine of the query and the case"
         )
         if answer.hybrid:
             score_is = "fused rank: 1 / (60 + rank) by vector and by words, added up"
-        return api.Found(
+        return api.SearchResponse(
             hits=[self._hit(hit) for hit in answer.hits],
             among=answer.among,
             score_is=score_is,
@@ -300,25 +305,25 @@ class _Snapshot:
             encode_seconds=answer.encode_seconds,
         )
 
-    def _hit(self, hit: Found) -> api.Hit:
-        return api.Hit(
+    def _hit(self, hit: Hit) -> api.HitOut:
+        return api.HitOut(
             rank=hit.rank,
-            case=self.desk.name_of(hit.study_id),
+            case=self.service.name_of(hit.study_id),
             score=hit.score,
             labels=list(hit.labels),
             report=hit.report,
-            spans=[api.Span(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
+            spans=[api.HighlightOut(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
             columns={name: hit.row[name] for name, values in self.few.items() if len(values) > 1 and hit.row.get(name)},
             thumbnails=hit.has_pictures,
         )
 
 
-def _grid(geometry: dict[str, Any]) -> api.Grid | None:
+def _grid(geometry: dict[str, Any]) -> api.GridOut | None:
     if not geometry:
         return None
     depth, height, width = geometry["native_size"]
     up, back, across = geometry["native_spacing"]
-    return api.Grid(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
+    return api.GridOut(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
 
 
 def _is_on(path: Path, geometry: dict[str, Any]) -> bool:
