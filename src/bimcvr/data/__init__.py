@@ -1,1 +1,5 @@
-"""From a manifest to batches."""
+"""Manifests, splits, volumes, the cache and the loaders of batches; `__init__.pyi` lists the public names."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
