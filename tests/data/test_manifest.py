@@ -46,7 +46,7 @@ def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
     [
         ("study_id,volume,raport\na,b,c\n", "'report'.*'raport'"),
         ("study_id,volume,report\n", "no rows"),
-        ("study_id,volume,report\na,b,c\na,d,e\n", "'a' stands in rows 1, 2"),
+        ("study_id,volume,report\na,b,c\na,d,e\n", "'a' appears in rows 1, 2"),
         ("study_id,volume,report\na,,c\n", r"row 1 \(study_id 'a'\): 'volume' is empty"),
         ("study_id,volume,report,split\na,b,c,training\n", r"row 1 \(study_id 'a'\): the split 'training' is unknown"),
         ('study_id,volume,report,split\na,b,"c\n\nd",train\nb,b,"c\nd",training\n', r"row 2 \(study_id 'b'\)"),

@@ -186,7 +186,7 @@ def assert_told(error: str, told: str) -> None:
 
 MANIFEST_MISTAKES = {
     "report": (lambda t: t.rename(columns={"report": "raport"}), "'report'.*'raport'"),
-    "twice": (lambda t: pd.concat([t, t.iloc[[3]]]), "'s3' stands in rows 4, 31"),
+    "twice": (lambda t: pd.concat([t, t.iloc[[3]]]), "'s3' appears in rows 4, 31"),
     "unknown split": (lambda t: t.assign(split="training"), "the split 'training' is unknown"),
     "empty split": (lambda t: t.assign(split=t["split"].replace("val", "train")), "split 'val'.*is empty"),
     "missing file": (

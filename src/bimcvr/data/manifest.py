@@ -1,4 +1,4 @@
-"""The manifest: one CSV row a volume, the one description of a dataset."""
+"""The manifest: a CSV file with one row a volume, which describes a whole dataset."""
 
 import difflib
 import hashlib
@@ -11,26 +11,26 @@ import numpy as np
 import pandas as pd
 
 from bimcvr.atomic_files import replacing
+from bimcvr.data.manifest_schema import COLUMNS
 from bimcvr.errors import UserError
 
-REQUIRED = ("study_id", "volume", "report")
-SPLITS = ("train", "val", "test")
-STATUSES = ("ok", "rejected", "review")
-# flags that say something against a row's report: its text then proves nothing about another row
+REQUIRED = tuple(column.name for column in COLUMNS.values() if column.required)
+SPLITS = COLUMNS["split"].allowed
+# flags against a row's report: identical text then does not make two rows share a report
 REPORT_FLAGS = ("report", "placeholder", "mismatch", "duplicate_report", "untranslated", "wrong_modality")
-# those of them by which a row's report is not its volume's at all
+# those of them that say that the report belongs to another volume, or to none
 ELSEWHERE_FLAGS = ("placeholder", "mismatch", "wrong_modality")
 
-_MORE_CELLS = "A row has more cells than the header: put reports with commas into quotes, and end no row with a comma."
+_MORE_CELLS = "A row has more cells than the header: quote reports that have commas, and end no row with a comma."
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset: its rows, in file order, and where their volumes lie.
+    """A dataset: the rows of its manifest, in file order, and the folder of its volumes.
 
     Attributes:
-        table: one row a volume; every column is text, absent values are empty strings. The row's
-            position is its `index` in batches, metrics and embeddings.
+        table: one row a volume; every cell is text, absent values are empty strings. The position of a
+            row is its `index` in batches, metrics and embeddings.
         path: the CSV file.
         root: the folder that the `volume` column is relative to.
     """
@@ -44,7 +44,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """The identity of the content: the first 16 hex digits of a sha256 over all cells."""
+        """Identity of the content: the first 16 hex digits of a sha256 over all cells."""
         text = self.table.to_csv(index=False, lineterminator="\n")
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -55,11 +55,11 @@ class Manifest:
 
     @property
     def has_patients(self) -> bool:
-        """Whether any row is not synthetic: what shows the rows then shows patient data."""
+        """Whether any row is not synthetic: a page or an API that shows the rows then shows patient data."""
         return "source" not in self.table or bool((self.table["source"] != "phantom").any())
 
     def column(self, name: str) -> list[str]:
-        """Return a column as text, empty strings where it is absent."""
+        """Return the N cells of a column; empty strings if the manifest does not have it."""
         if name not in self.table:
             return [""] * len(self)
         return cast(list[str], self.table[name].tolist())
@@ -69,7 +69,7 @@ class Manifest:
         return self.root / str(self.table["volume"].iloc[row])
 
     def accepted(self) -> np.ndarray:
-        """Return the positions of the rows that are not set aside (`status` empty or `ok`)."""
+        """Return the positions (n,) of the rows that take part (`status` empty or `ok`), ascending."""
         return np.flatnonzero([status in ("", "ok") for status in self.column("status")])
 
     def with_column(self, name: str, values: list[str]) -> "Manifest":
@@ -78,27 +78,27 @@ class Manifest:
 
 
 def split_list(cell: str) -> frozenset[str]:
-    """Split a `;`-separated cell into its stripped, non-empty items."""
-    return frozenset(item.strip() for item in cell.split(";") if item.strip())
+    """Split a cell of `labels` or `flags` at its semicolons into stripped, non-empty items."""
+    return frozenset(item.strip() for item in cell.split(COLUMNS["labels"].delimiter) if item.strip())
 
 
 def normalised_text(report: str) -> str:
-    """Return a report in lower case with single spaces: how two reports are compared."""
+    """Return a report in lower case with single spaces, the form in which two reports are compared."""
     return " ".join(report.lower().split())
 
 
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
-    """Read and check a manifest.
+    """Read a manifest and check it against the columns' schema (`manifest.schema.json`).
 
-    Blanks around cells go, except in reports; `split` and `status` may be in capitals.
+    Blanks around cells are removed, except in reports; `split` and `status` may be in capitals.
 
     Args:
         path: the CSV file (UTF-8).
         root: the folder that `volume` is relative to; the manifest's own folder if None.
 
     Raises:
-        UserError: the file, a column or a study_id is missing, a study_id stands twice, or a split or status is
-            unknown.
+        UserError: the file, a required column or a required cell is missing, a study_id appears twice, or a
+            split or status is unknown.
     """
     path = Path(path)
     if not path.is_file():
@@ -108,8 +108,8 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
         )
     with path.open(encoding="utf-8-sig", errors="replace") as stream:
         head = stream.readline()
-    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
-        if mark in head and "," not in head:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in head and "," not in head:
             raise UserError(
                 f"{path} is separated by {name}; a manifest needs commas. Save it again as comma-separated CSV."
             )
@@ -118,7 +118,7 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         hint = f". {_MORE_CELLS}" if "Expected" in str(error) else ""
         raise UserError(f"{path} cannot be read as a UTF-8 CSV file: {str(error).strip()}{hint}") from error
-    # pandas takes the first column for row names where rows are longer than the header
+    # pandas takes the first column as row names where rows are longer than the header
     if not isinstance(table.index, pd.RangeIndex):
         raise UserError(f"{path} cannot be read as a UTF-8 CSV file. {_MORE_CELLS}")
     table = table.fillna("").rename(columns=str.strip)
@@ -128,8 +128,9 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
         )
     for name in set(table.columns) - {"report"}:
         table[name] = table[name].str.strip()
-    for name in {"split", "status"} & set(table.columns):
-        table[name] = table[name].str.lower()
+    for column in COLUMNS.values():
+        if column.allowed and column.name in table:
+            table[column.name] = table[column.name].str.lower()
     _check(table, path)
     return Manifest(table, path, Path(root) if root is not None else path.parent)
 
@@ -141,10 +142,10 @@ def write_manifest(table: pd.DataFrame, path: Path) -> None:
 
 
 def report_groups(manifest: Manifest) -> np.ndarray:
-    """Number the rows so that rows with the same number share one report, that is one right answer.
+    """Number the reports: rows with the same number share one report and are right answers for each other.
 
-    Rows share a report if their `report_id` is the same, or their normalised text is the same, has at least
-    five words and bears no flag against the report.
+    Rows share a report if their `report_id` is the same, or if their normalised text is the same, has at least
+    five words, and neither row has a flag against its report.
 
     Returns:
         int64 (N,): a group number a row.
@@ -170,42 +171,49 @@ def report_groups(manifest: Manifest) -> np.ndarray:
 
 
 def _check(table: pd.DataFrame, path: Path) -> None:
+    """Hold a table against the schema: required columns, required cells, unique values, allowed values."""
     for name in REQUIRED:
         if name not in table:
-            near = difflib.get_close_matches(name, list(table.columns), n=1, cutoff=0.5)
-            hint = f" (is it the column '{near[0]}'? rename it)" if near else ""
-            # where the header is absent, its place is taken by a report, which must not be shown
-            named = [column for column in table.columns if column.isidentifier()]
-            raise UserError(
-                f"{path} has no column '{name}'{hint}. Its first row must name the columns, and a manifest needs "
-                f"{', '.join(REQUIRED)}; it has {', '.join(named) or 'none of them'}."
-            )
+            raise _missing_column(table, path, name)
     if table.empty:
         raise UserError(f"{path} has no rows: a manifest needs one row a volume.")
-    for name in ("study_id", "volume"):
+    columns = [column for column in COLUMNS.values() if column.name in table]
+    for name in (column.name for column in columns if column.filled):
         empty = np.flatnonzero(table[name] == "")
         if len(empty):
             raise UserError(f"{path}, {_row(table, empty[0])}: '{name}' is empty. Every row needs one.")
-    twice = table["study_id"][table["study_id"].duplicated()]
-    if len(twice):
-        rows = np.flatnonzero(table["study_id"] == twice.iloc[0]) + 1
-        raise UserError(
-            f"{path}: the study_id '{twice.iloc[0]}' stands in rows {', '.join(map(str, rows))}. Each row "
-            "needs its own: name two volumes of one examination like ses-1_run-1 and ses-1_run-2."
-        )
-    for name, known in (("split", SPLITS), ("status", STATUSES)):
-        unknown = np.flatnonzero(~table[name].isin([*known, ""])) if name in table else np.empty(0, dtype=np.int64)
+    for name in (column.name for column in columns if column.unique):
+        repeated = table[name][table[name].duplicated()]
+        if len(repeated):
+            rows = np.flatnonzero(table[name] == repeated.iloc[0]) + 1
+            raise UserError(
+                f"{path}: the {name} '{repeated.iloc[0]}' appears in rows {', '.join(map(str, rows))}. Each row "
+                "needs its own: name two volumes of one examination like ses-1_run-1 and ses-1_run-2."
+            )
+    for column in columns:
+        unknown = np.flatnonzero(~table[column.name].isin([*column.allowed, ""])) if column.allowed else ()
         if len(unknown):
-            value = table[name].iloc[unknown[0]]
-            # cells out of place may be a report's
+            value = table[column.name].iloc[unknown[0]]
+            # a cell in the wrong column may be part of a report, which must not be shown
             shown = f" '{value}'" if len(value) < 20 and " " not in value else ""
             raise UserError(
-                f"{path}, {_row(table, unknown[0])}: the {name}{shown} is unknown. "
-                f"Use one of {', '.join(known)}, or leave the cell empty."
+                f"{path}, {_row(table, unknown[0])}: the {column.name}{shown} is unknown. "
+                f"Use one of {', '.join(column.allowed)}, or leave the cell empty."
             )
 
 
+def _missing_column(table: pd.DataFrame, path: Path, name: str) -> UserError:
+    near = difflib.get_close_matches(name, list(table.columns), n=1, cutoff=0.5)
+    hint = f" (is it the column '{near[0]}'? rename it)" if near else ""
+    # without a header, the first row is taken for one: it has a report, which must not be shown
+    names = [column for column in table.columns if column.isidentifier()]
+    return UserError(
+        f"{path} has no column '{name}'{hint}. Its first row must name the columns, and a manifest needs "
+        f"{', '.join(REQUIRED)}; it has {', '.join(names) or 'none of them'}."
+    )
+
+
 def _row(table: pd.DataFrame, row: int) -> str:
-    """Name a row as a user finds it: reports of several lines make line numbers useless."""
+    """Name a row by its number: reports of several lines make line numbers useless."""
     study = table["study_id"].iloc[row]
     return f"row {row + 1}" + (f" (study_id '{study}')" if study else "")
