@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src/bimcvr"
 # modules at the root that every layer may use
 SHARED = {
     "errors",
+    "extras",
     "config_errors",
     "atomic_files",
     "contracts",

@@ -1,4 +1,4 @@
-"""The verbs of `python -m bimcvr`. A verb's function is imported only when it is called."""
+"""The command line, `bimcvr VERB`. A verb's module is imported only when the verb is called."""
 
 import difflib
 import importlib
@@ -9,70 +9,88 @@ from collections.abc import Callable, Sequence
 
 from bimcvr import __version__
 from bimcvr.errors import UserError
+from bimcvr.extras import MissingExtra
 from bimcvr.presets import resolve_presets
 
-# verb: (module:function, what it does)
-VERBS = {
-    "fit": ("bimcvr.commands.training.train:train", "train a retriever on a manifest"),
-    "dry-run": (
-        "bimcvr.commands.training.dry_run:dry_run",
-        "print parameters, memory, disk and time of a fit before anything is spent",
-    ),
-    "validate": ("bimcvr.commands.training.train:train", "score a checkpoint on the split val"),
-    "test": (
-        "bimcvr.commands.training.train:train",
-        "score a checkpoint on the split test; write embeddings.npz and result.json",
-    ),
-    "predict": (
-        "bimcvr.commands.training.train:train",
-        "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz",
-    ),
-    "phantom": ("bimcvr.commands.dataset.phantom:phantom", "make a synthetic cohort of chest CTs with reports"),
-    "audit": (
-        "bimcvr.commands.dataset.audit:audit",
-        "check every row of a manifest: flags with evidence, a page, the noise ceiling",
-    ),
-    "stats": (
-        "bimcvr.commands.dataset.stats:stats",
-        "describe a manifest: Table 1, samples, words, labels, splits, reviewers",
-    ),
-    "cache": (
-        "bimcvr.commands.dataset.cache:cache",
-        "resize a manifest's volumes to the model's grid ahead of training",
-    ),
-    "preview": ("bimcvr.commands.dataset.preview:preview", "draw what the model sees of a manifest, as a PNG sheet"),
-    "curate": (
-        "bimcvr.commands.dataset.curate:curate",
-        "turn an archive into a manifest: read, check, anonymise, translate, label, split",
-    ),
-    "evaluate": (
-        "bimcvr.commands.evaluation.evaluate:evaluate",
-        "score any model's embeddings against a manifest; compare methods",
-    ),
-    "benchmark": (
-        "bimcvr.commands.evaluation.benchmark:benchmark",
-        "run a suite of experiments: Tables 1 to 4, figures, a page",
-    ),
-    "probes": (
-        "bimcvr.commands.evaluation.probes:probes",
-        "write the prompts and changed reports that a model of your own has to embed",
-    ),
-    "sweep": (
-        "bimcvr.commands.training.sweep:sweep",
-        "search hyper-parameters by a W&B sweep file: on W&B, or with --local on this machine",
-    ),
-    "index": (
-        "bimcvr.commands.search.index:index",
-        "make a manifest's studies searchable, from a checkpoint or any model's embeddings",
-    ),
-    "search": ("bimcvr.commands.search.search:run", "find similar cases by text, volume, study or keyword"),
-    "serve": ("bimcvr.commands.search.serve:run", "the search page and its API, on this machine"),
-    "doctor": (
-        "bimcvr.commands.doctor:doctor",
-        "check this machine: packages, weights, GPU, cache, checkpoint; what to do about each failure",
-    ),
-    "demo": ("bimcvr.commands.demo:demo", "the whole road on a phantom cohort: make, train, test, search"),
+# group: verb: (module:function, what it does)
+GROUPS = {
+    "Dataset": {
+        "curate": (
+            "bimcvr.commands.dataset.curate:curate",
+            "turn an archive into a manifest: read, check, anonymise, translate, label, split",
+        ),
+        "audit": (
+            "bimcvr.commands.dataset.audit:audit",
+            "check every row of a manifest: flags with evidence, a page, the noise ceiling",
+        ),
+        "stats": (
+            "bimcvr.commands.dataset.stats:stats",
+            "describe a manifest: Table 1, samples, words, labels, splits, reviewers",
+        ),
+        "cache": (
+            "bimcvr.commands.dataset.cache:cache",
+            "resample a manifest's volumes to the model's grid ahead of training",
+        ),
+        "preview": (
+            "bimcvr.commands.dataset.preview:preview",
+            "draw what the model sees of a manifest, as a PNG sheet",
+        ),
+        "phantom": ("bimcvr.commands.dataset.phantom:phantom", "make a synthetic cohort of chest CTs with reports"),
+    },
+    "Training": {
+        "fit": ("bimcvr.commands.training.train:train", "train a retriever on a manifest"),
+        "validate": ("bimcvr.commands.training.train:train", "score a checkpoint on the validation split"),
+        "test": (
+            "bimcvr.commands.training.train:train",
+            "score a checkpoint on the test split; write embeddings.npz and result.json",
+        ),
+        "predict": (
+            "bimcvr.commands.training.train:train",
+            "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz",
+        ),
+        "dry-run": (
+            "bimcvr.commands.training.dry_run:dry_run",
+            "estimate the parameters, memory, disk and time of a fit before it starts",
+        ),
+        "sweep": (
+            "bimcvr.commands.training.sweep:sweep",
+            "search hyper-parameters by a W&B sweep file: on W&B, or on this machine with --local",
+        ),
+    },
+    "Evaluation": {
+        "evaluate": (
+            "bimcvr.commands.evaluation.evaluate:evaluate",
+            "score any model's embeddings against a manifest; compare methods",
+        ),
+        "probes": (
+            "bimcvr.commands.evaluation.probes:probes",
+            "write the prompts and changed reports that a model of your own has to embed",
+        ),
+        "benchmark": (
+            "bimcvr.commands.evaluation.benchmark:benchmark",
+            "run a suite of experiments: Tables 1 to 4, figures, a page",
+        ),
+    },
+    "Search": {
+        "index": (
+            "bimcvr.commands.search.index:index",
+            "make a manifest's studies searchable, from a checkpoint or any model's embeddings",
+        ),
+        "search": ("bimcvr.commands.search.search:run", "find similar cases by text, volume, study or keyword"),
+        "serve": ("bimcvr.commands.search.serve:run", "serve the search page and its API on this machine"),
+    },
+    "Help": {
+        "doctor": (
+            "bimcvr.commands.doctor:doctor",
+            "check this machine: packages, weights, GPU, cache, checkpoint; say how to mend each failure",
+        ),
+        "demo": (
+            "bimcvr.commands.demo:demo",
+            "run the whole pipeline on a phantom cohort: make it, train, test, index, search",
+        ),
+    },
 }
+VERBS = {verb: entry for verbs in GROUPS.values() for verb, entry in verbs.items()}
 LIGHTNING = ("fit", "dry-run", "validate", "test", "predict")
 OWN_PARSER = (*LIGHTNING, "search", "serve")
 
@@ -97,23 +115,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb not in VERBS:
         near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.4)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        print(f"There is no verb '{verb}'.{hint} `python -m bimcvr --help` lists them all.", file=sys.stderr)
+        print(f"There is no verb '{verb}'.{hint} `bimcvr --help` lists them all.", file=sys.stderr)
         return 2
     try:
         return _run(verb, words)
+    except MissingExtra as error:
+        print(f"\nbimcvr {verb} {error}", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"\nbimcvr {verb}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\nbimcvr {verb}: stopped. The same command goes on where it can.", file=sys.stderr)
+        print(f"\nbimcvr {verb}: stopped. Run the same command again to resume where possible.", file=sys.stderr)
         return 130
 
 
 def _run(verb: str, words: list[str]) -> int:
     module, name = VERBS[verb][0].split(":")
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
-    # joblib puts a fresh worker in the place of one whose memory has grown, as volumes make it; none of its work is
-    # lost
+    # joblib replaces a worker whose memory has grown, as it does while reading volumes, and loses none of its work
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
     if verb in OWN_PARSER:
         return function(words)
@@ -132,17 +152,25 @@ def _switched(function: Callable[..., int], words: list[str]) -> list[str]:
     }
     return [
         part
-        for place, word in enumerate(words)
+        for position, word in enumerate(words)
         for part in (
             (word, "true")
-            if word in switches and "".join(words[place + 1 : place + 2]).lower() not in ("true", "false")
+            if word in switches and "".join(words[position + 1 : position + 2]).lower() not in ("true", "false")
             else (word,)
         )
     ]
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<10} {what}" for verb, (_, what) in VERBS.items())
-    return (
-        f"usage: python -m bimcvr VERB [options]\n\n{verbs}\n\n`python -m bimcvr VERB --help` lists a verb's options."
+    groups = (
+        "\n".join([f"{group}:", *(f"  {verb:<10} {summary}" for verb, (_, summary) in verbs.items())])
+        for group, verbs in GROUPS.items()
+    )
+    return "\n\n".join(
+        [
+            "usage: bimcvr VERB [options]",
+            "Retrieval between 3D CT volumes and radiology reports.",
+            *groups,
+            "`bimcvr VERB --help` lists a verb's options. `python -m bimcvr` is the same program.",
+        ]
     )

@@ -41,7 +41,7 @@ def test_the_parts_of_a_job_array_make_the_same_manifest(archives: Path, tmp_pat
 
 @pytest.mark.slow
 def test_the_same_call_on_a_cluster_of_two_workers(tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed", reason="bimcvr[dask] is not installed")
+    distributed = pytest.importorskip("distributed", reason="bimcvr[curate] is not installed")
     table = write_table(tmp_path, 24)
     assert curate(ThreeColumnTable(str(table)), tmp_path / "alone", **STEPS) == 0  # type: ignore[arg-type]
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
@@ -72,7 +72,7 @@ def test_the_same_call_on_a_cluster_of_two_workers(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, unused_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    distributed = pytest.importorskip("distributed", reason="bimcvr[dask] is not installed")
+    distributed = pytest.importorskip("distributed", reason="bimcvr[curate] is not installed")
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("refused")

@@ -250,14 +250,3 @@ def test_usage_mistakes(
 ) -> None:
     assert main([verb, *(tiny_config if verb != "fti" else []), *words]) in (1, 2)
     assert told in capsys.readouterr().err
-
-
-def test_help_imports_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from bimcvr.cli import main; main(['--help']); "
-        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pandas', 'jsonargparse')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

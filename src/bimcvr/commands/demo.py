@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bimcvr.atomic_files import replacing
+from bimcvr.extras import require_extra
 
 QUERY = "large right pleural effusion"
+EXPERIMENT = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml"))
 
 
 def demo(
     directory: Path = Path("demo"),
-    experiment: Sequence[Path] = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml")),
+    experiment: Sequence[Path] = EXPERIMENT,
     patients: int = 2000,
     seed: int = 0,
 ) -> int:
@@ -25,6 +27,9 @@ def demo(
     """
     from bimcvr.cli import main
 
+    require_extra("search")  # before minutes go into training
+    if list(experiment) == list(EXPERIMENT):
+        require_extra("minilm")
     began = time.perf_counter()
     which = f"{patients}-{seed}"  # in every name: another size or seed shares nothing with this one
     cohort, index, runs = directory / f"phantom-{which}", directory / f"index-{which}", directory / "runs"

@@ -22,9 +22,9 @@ def check_index(folder: Path) -> Line:
 
     Each vector is one that can be ranked.
     """
-    from bimcvr.search.index.reader import Index
-
     try:
+        from bimcvr.search.index.reader import Index
+
         with Index.open(folder) as opened:
             wrong = (
                 _count_fault(opened)

@@ -21,6 +21,7 @@ from bimcvr.curation.pipeline.step_log import write_changed, write_csv
 from bimcvr.curation.pipeline.steps import Steps, TranslateStep, run_steps
 from bimcvr.curation.study import SetAside
 from bimcvr.errors import UserError
+from bimcvr.extras import require_extra
 
 if TYPE_CHECKING:
     from bimcvr.curation.audit.facts_cache import Measured
@@ -206,12 +207,10 @@ def _workers(scheduler: str | None) -> Iterator[None]:
     if scheduler is None:
         yield
         return
+    require_extra("curate", "--scheduler")
     import joblib
+    from distributed import Client
 
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UserError("--scheduler needs Dask: run `pip install 'bimcvr[dask]'`.") from error
     try:
         client = Client(scheduler, timeout="20s")
     except OSError as error:

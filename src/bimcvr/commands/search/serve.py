@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bimcvr.errors import UserError
+from bimcvr.extras import require_extra
 
 if TYPE_CHECKING:
     from bimcvr.search.server.service import SearchService
@@ -67,6 +68,7 @@ def serve(
     token = os.environ.get(TOKEN, "").strip()
     names = [name.strip() for name in allowed_hosts]
     _check(host, token, names)
+    require_extra("search")
     import uvicorn
 
     from bimcvr.search.index.reader import Index

@@ -28,6 +28,9 @@ def sweep(file: Path, local: bool = False, trials: int | None = None, folder: Pa
         raise UserError(f"--trials is {trials}: at least one.")
     wanted = read_sweep(file)
     if local:
+        from bimcvr.extras import require_extra
+
+        require_extra("sweep", "--local")
         from bimcvr.sweeps.local import run_locally
 
         return run_locally(wanted, folder or Path("runs/sweeps") / file.stem, trials, seed)

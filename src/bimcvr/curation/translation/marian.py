@@ -7,6 +7,7 @@ from typing import Any
 from bimcvr.curation.anonymise.anonymiser import Anonymised
 from bimcvr.curation.translation.translator import TranslationError
 from bimcvr.errors import UserError
+from bimcvr.extras import MissingExtra
 from bimcvr.hub import REPAIR, first_line, model_folder
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -34,9 +35,7 @@ class LocalTranslator:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             model_of_folder: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), local_files_only=True)
         except ImportError as error:
-            raise UserError(
-                "The tokenizer of Marian models needs the package sentencepiece: run `pip install 'bimcvr[translate]'`."
-            ) from error
+            raise MissingExtra("curate", "the tokenizer of Marian models") from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise UserError(
                 f"The translation model in {folder} cannot be made: {type(error).__name__}: {first_line(error)}. "

