@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast lint types perf benchmark control
+.PHONY: help install demo test test-fast docs lint types perf benchmark control
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -35,6 +35,9 @@ lint: install ## ruff
 
 types: install ## mypy --strict
 	$(BIN)/mypy
+
+docs: install ## the documentation as a site: open site/index.html, or $(BIN)/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 perf: install ## speed and memory against peers, measured in one run
 	$(BIN)/python perf/preprocess.py

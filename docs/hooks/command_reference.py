@@ -1,0 +1,184 @@
+"""MkDocs hook: writes the command reference from the commands' own signatures and docstrings.
+
+The parsers are made from the same signatures, and a test compares the page with what `--help` prints. The code is read,
+not imported, so a build needs none of the heavy packages.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import griffe
+
+SOURCE = Path(__file__).parents[2] / "src"
+MARKER = "<!-- command reference -->"
+LIGHTNING = ("fit", "validate", "test", "predict", "dry-run")
+
+
+class Option(NamedTuple):
+    """One option, or one positional argument, of a verb."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the reference where the page asks for it."""
+    return markdown.replace(MARKER, "\n".join(reference())) if MARKER in markdown else markdown
+
+
+def reference() -> Iterator[str]:
+    """Yield the lines of the page: a section a verb, with its arguments and options."""
+    for verb, (target, summary) in verbs().items():
+        yield f"\n## {verb} {{ #{verb} }}\n"
+        yield f"{summary[0].upper()}{summary[1:]}.\n"
+        yield from _lightning(verb) if verb in LIGHTNING else _function(verb, target)
+
+
+def verbs() -> dict[str, tuple[str, str]]:
+    """Return what `bimcvr.cli` lists: for each verb where its function is, and one line about it."""
+    sys.path.insert(0, str(SOURCE))
+    try:
+        from bimcvr.cli import VERBS
+    finally:
+        sys.path.remove(str(SOURCE))
+    return VERBS
+
+
+def _function(verb: str, target: str) -> Iterator[str]:
+    module, name = target.split(":")
+    functions = _load(module).functions
+    function = functions.get(verb.replace("-", "_"), functions[name])
+    options = list(_options(function, "--"))
+    # a parser of its own may take an argument with a default without its name
+    unnamed = {
+        f"--{call.args[0].value}" for call in _calls_of_add_argument(module) if isinstance(call.args[0], ast.Constant)
+    }
+    positional = [option for option in options if not option.default or option.name in unnamed]
+    options = [option for option in options if option not in positional]
+    words = " ".join(option.name.removeprefix("--").upper() for option in positional)
+    yield f"```text\nbimcvr {verb} {words}{' ' * bool(words)}[options]\n```\n"
+    yield from _description(function)
+    yield from _table([option._replace(name=option.name.removeprefix("--")) for option in positional], "argument")
+    yield from _table(options, "option")
+
+
+def _lightning(verb: str) -> Iterator[str]:
+    yield f"```text\nbimcvr {verb} --config FILE [--config FILE …] [options]\n```\n"
+    if verb == "dry-run":
+        yield "All options of [fit](#fit), and these:\n"
+        yield from _table(list(_added("bimcvr.commands.training.dry_run", "DryRunCLI")), "option")
+    elif verb != "fit":
+        yield "Takes the options of [fit](#fit). Without `--config` it starts from the `config.yaml` of the run that"
+        yield "`--ckpt_path` names; flags come on top.\n"
+    else:
+        yield from _table([*_OF_LIGHTNING, *_added("bimcvr.training.lightning_cli", "RetrieverCLI")], "option")
+        yield "\n**The model** (`bimcvr.models.Retriever`), as `model:` in a YAML file or as flags:\n"
+        yield from _table(list(_options(_class("bimcvr.models.retriever", "Retriever"), "--model.")), "option")
+        yield "\n**The data** (`bimcvr.data.CTReportDataModule`), as `data:` in a YAML file or as flags:\n"
+        data = _options(_class("bimcvr.data.loading.datamodule", "CTReportDataModule"), "--data.")
+        yield from _table([option for option in data if option.name != "--data.seed"], "option")
+        yield "\n`--trainer.*` are the arguments of Lightning's `Trainer`, `--checkpoint.*` those of its"
+        yield "`ModelCheckpoint`, `--model.optimizer.*` those of the optimizer: `bimcvr fit --help` lists them all."
+
+
+_OF_LIGHTNING = [
+    Option(
+        "--config", "file", "none", "A YAML file. May be given several times; later files win, and flags win over all."
+    ),
+    Option("--print_config", "", "off", "Print the configuration that results, and exit."),
+    Option("--seed_everything", "bool | int", "0", "The seed of everything that is random."),
+    Option(
+        "--ckpt_path",
+        "file, best or last",
+        "None",
+        "The checkpoint to test, or to resume from; `best` and `last` mean the newest run of the experiment.",
+    ),
+]
+
+
+def _file(module: str) -> Path:
+    return SOURCE.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _load(module: str) -> Any:
+    code = _file(module).read_text(encoding="utf-8")
+    return griffe.visit(module, filepath=_file(module), code=code, docstring_parser=griffe.Parser.google)
+
+
+def _class(module: str, name: str) -> Any:
+    return _load(module).classes[name]
+
+
+def _options(owner: Any, prefix: str) -> Iterator[Option]:
+    sections = owner.docstring.parsed if owner.docstring else []
+    about = {
+        entry.name: " ".join(entry.description.split())
+        for section in sections
+        if section.kind is griffe.DocstringSectionKind.parameters
+        for entry in section.value
+    }
+    for parameter in owner.parameters:
+        if parameter.name != "self":
+            default = "" if parameter.default is None else str(parameter.default)
+            yield Option(f"{prefix}{parameter.name}", str(parameter.annotation), default, about.get(parameter.name, ""))
+
+
+def _description(function: Any) -> Iterator[str]:
+    for section in function.docstring.parsed:
+        if section.kind is griffe.DocstringSectionKind.text:
+            yield section.value + "\n"
+
+
+def _added(module: str, name: str) -> Iterator[Option]:
+    """Yield what a class adds by `parser.add_argument`."""
+    constants = {key: value.value for key, value in _load(module).attributes.items()}
+    for call in _calls_of_add_argument(module, name):
+        given = {word.arg: word.value for word in call.keywords}
+        kind, default = (ast.unparse(given[key]) if key in given else "" for key in ("type", "default"))
+        yield Option(str(ast.literal_eval(call.args[0])), kind, default, _text(given["help"], constants))
+
+
+def _calls_of_add_argument(module: str, within: str = "") -> Iterator[ast.Call]:
+    """Yield a module's, or a class's, calls of `add_argument`."""
+    tree: ast.AST = ast.parse(_file(module).read_text(encoding="utf-8"))
+    if within:
+        tree = next(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == within)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+            yield node
+
+
+def _text(node: ast.expr, constants: dict[str, Any]) -> str:
+    """Return a help text, with the module's constants where it names them."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part, constants) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return str(constants[ast.unparse(node.value)])
+    return str(ast.literal_eval(node))
+
+
+def _table(options: list[Option], first: str) -> Iterator[str]:
+    if not options:
+        return
+    yield f"| {first} | type | {'default | ' * (first == 'option')}meaning |"
+    yield "|---|---|" + "---|" * (first == "option") + "---|"
+    for option in options:
+        cells = [f"`{option.name}`", _code(option.type)]
+        cells += [_code(option.default)] if first == "option" else []
+        yield f"| {' | '.join(cells)} | {_sentence(option.help)} |"
+    yield ""
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _sentence(text: str) -> str:
+    text = re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
+    return text[:1].upper() + text[1:]
