@@ -101,7 +101,7 @@ def test_the_reference_lists_the_options_of_the_parser(
     verb: str, site: dict[Path, Page], capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = next(path for path in site if path.name == "commands.html").read_text(encoding="utf-8")
-    section = text.split(f'<h2 id="{verb}"', 1)[1].split("<h2 ", 1)[0]
+    section = re.split("<h[23] ", text.split(f'<h3 id="{verb}"', 1)[1])[0]
     listed = set(re.findall(r"<td><code>(--[\w.]+)</code></td>", section))
     with pytest.raises(SystemExit):
         main([verb, "--help"])

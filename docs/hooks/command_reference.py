@@ -19,7 +19,7 @@ LIGHTNING = ("fit", "validate", "test", "predict", "dry-run")
 
 
 class Option(NamedTuple):
-    """One option, or one positional argument, of a verb."""
+    """An option or a positional argument of a verb."""
 
     name: str
     type: str
@@ -33,21 +33,23 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def reference() -> Iterator[str]:
-    """Yield the lines of the page: a section a verb, with its arguments and options."""
-    for verb, (target, summary) in verbs().items():
-        yield f"\n## {verb} {{ #{verb} }}\n"
-        yield f"{summary[0].upper()}{summary[1:]}.\n"
-        yield from _lightning(verb) if verb in LIGHTNING else _function(verb, target)
+    """Yield the lines of the page: a section per verb, with its arguments and options."""
+    for group, verbs in groups().items():
+        yield f"\n## {group}\n"
+        for verb, (target, summary) in verbs.items():
+            yield f"\n### {verb} {{ #{verb} }}\n"
+            yield f"{summary[0].upper()}{summary[1:]}.\n"
+            yield from _lightning(verb) if verb in LIGHTNING else _function(verb, target)
 
 
-def verbs() -> dict[str, tuple[str, str]]:
-    """Return what `bimcvr.cli` lists: for each verb where its function is, and one line about it."""
+def groups() -> dict[str, dict[str, tuple[str, str]]]:
+    """Return what `bimcvr.cli` lists: by group, for each verb where its function is, and one line about it."""
     sys.path.insert(0, str(SOURCE))
     try:
-        from bimcvr.cli import VERBS
+        from bimcvr.cli import GROUPS
     finally:
         sys.path.remove(str(SOURCE))
-    return VERBS
+    return GROUPS
 
 
 def _function(verb: str, target: str) -> Iterator[str]:
