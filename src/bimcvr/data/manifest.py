@@ -191,7 +191,11 @@ def _check(table: pd.DataFrame, path: Path) -> None:
                 "needs its own: name two volumes of one examination like ses-1_run-1 and ses-1_run-2."
             )
     for column in columns:
-        unknown = np.flatnonzero(~table[column.name].isin([*column.allowed, ""])) if column.allowed else ()
+        unknown = (
+            np.flatnonzero(~table[column.name].isin([*column.allowed, ""]))
+            if column.allowed
+            else np.empty(0, dtype=np.int64)
+        )
         if len(unknown):
             value = table[column.name].iloc[unknown[0]]
             # a cell in the wrong column may be part of a report, which must not be shown

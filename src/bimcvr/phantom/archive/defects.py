@@ -120,7 +120,7 @@ def _colour(source: Path, target: Path, rng: Rng) -> str:
     image = read_nifti(source)
     grey = np.rint((np.clip(image.voxels, AIR, 1000) - AIR) / 2000.0 * 255).astype(np.uint8)
     image.voxels = np.repeat(grey[..., None], 3, axis=-1)
-    write_nifti(image, target, colours=3)
+    write_nifti(image, target)
     return "RGB"
 
 

@@ -1,16 +1,15 @@
-"""A NIfTI-1 file taken apart, so that single header fields can be spoilt as real archives have them spoilt."""
+"""A NIfTI-1 file taken apart, so that single fields of its header can be spoilt as they are in real archives."""
 
 import gzip
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
 import numpy as np
 
 from bimcvr.atomic_files import replacing
 
-_TYPES = {"uint8": (2, 8), "int16": (4, 16), "float32": (16, 32)}
-_DIM, _TYPE, _PIXDIM, _QFORM, _SFORM = 40, 70, 76, 252, 280
+_RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
 @dataclass
@@ -18,16 +17,16 @@ class NiftiFile:
     """A volume as it lies in its file.
 
     Attributes:
-        voxels: axes (z, y, x) as stored.
+        voxels: (z, y, x) as stored.
         spacing: mm along x, y and z.
-        rows: the sform's three rows of four.
-        header: the other fields, as bytes.
+        rows: the sform, (3, 4).
+        header: the other fields.
     """
 
     voxels: np.ndarray
     spacing: np.ndarray
     rows: np.ndarray
-    header: bytes
+    header: nibabel.Nifti1Header
 
     def turned(self, voxels: np.ndarray, spacing: np.ndarray) -> "NiftiFile":
         """Return other voxels under the same axes: the header's directions stay, whatever was done to the voxels."""
@@ -36,36 +35,36 @@ class NiftiFile:
         return NiftiFile(voxels, spacing, rows, self.header)
 
     def respaced(self, spacing: np.ndarray) -> "NiftiFile":
-        """Return the same voxels with other distances between them."""
+        """Return the same voxels with other distances between them, in mm along x, y and z."""
         return self.turned(self.voxels, spacing)
 
 
 def read_nifti(path: Path) -> NiftiFile:
     """Read an int16 NIfTI-1 file as the phantom writes them."""
-    raw = gzip.decompress(path.read_bytes())
-    width, height, depth = struct.unpack_from("<3h", raw, _DIM + 2)
-    spacing = np.array(struct.unpack_from("<3f", raw, _PIXDIM + 4))
-    rows = np.array(struct.unpack_from("<12f", raw, _SFORM)).reshape(3, 4)
-    voxels = np.frombuffer(raw, dtype="<i2", offset=352).reshape(depth, height, width)
-    return NiftiFile(voxels, spacing, rows, raw[:352])
+    image = nibabel.Nifti1Image.from_filename(path)
+    header = image.header
+    spacing = header["pixdim"][1:4].astype(np.float64)
+    rows = np.array([header[name] for name in ("srow_x", "srow_y", "srow_z")], dtype=np.float64)
+    return NiftiFile(np.asarray(image.dataobj.get_unscaled()).T, spacing, rows, header)
 
 
-def write_nifti(image: NiftiFile, path: Path, colours: int = 1) -> None:
+def write_nifti(image: NiftiFile, path: Path) -> None:
     """Write a compressed NIfTI-1 file; the sform alone places it.
 
     Args:
-        image: the volume; with `colours` 3 its last axis is red, green and blue.
+        image: the volume; voxels with a fourth axis of length 3 are colours (red, green, blue).
         path: the file.
-        colours: values a voxel.
     """
-    header = bytearray(image.header)
-    kind, bits = (128, 24) if colours == 3 else _TYPES[image.voxels.dtype.name]
-    struct.pack_into("<4h", header, _DIM, 3, *image.voxels.shape[2::-1])
-    struct.pack_into("<2h", header, _TYPE, kind, bits)
-    struct.pack_into("<4f", header, _PIXDIM, 1.0, *image.spacing)
-    struct.pack_into("<2h", header, _QFORM, 0, 1)
-    struct.pack_into("<12f", header, _SFORM, *image.rows.ravel())
+    voxels = np.ascontiguousarray(image.voxels)
+    if voxels.ndim == 4:
+        voxels = voxels.view(_RGB)[..., 0]
+    header = image.header.copy()
+    header.set_data_shape(voxels.shape[::-1])
+    header.set_data_dtype(voxels.dtype)
+    header["pixdim"] = (1.0, *image.spacing, *image.header["pixdim"][4:])
+    header["qform_code"], header["sform_code"] = 0, 1
+    header["srow_x"], header["srow_y"], header["srow_z"] = image.rows
+    # without an affine, nibabel leaves the header as it is, however wrong
+    content = nibabel.Nifti1Image(voxels.T, None, header).to_bytes()
     with replacing(path) as temporary:
-        temporary.write_bytes(
-            gzip.compress(bytes(header) + np.ascontiguousarray(image.voxels).tobytes(), compresslevel=1, mtime=0)
-        )
+        temporary.write_bytes(gzip.compress(content, compresslevel=1, mtime=0))
