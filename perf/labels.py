@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.curation.labels.extractor import NORMAL, LabelExtractor
-from bimcvr.curation.labels.keyword_library import Library, read_library
+from bimcvr.curation.labels.keyword_library import KeywordLibrary, read_library
 from bimcvr.phantom.cohort.studies import plan_patient
 from bimcvr.phantom.reports.vocabulary import LABELS, PHRASES
 
@@ -46,7 +46,7 @@ class Agreement:
     missed: Counter[str]
 
 
-def phantom_agreement(patients: int, seed: int, library: Library | None = None) -> Agreement:
+def phantom_agreement(patients: int, seed: int, library: KeywordLibrary | None = None) -> Agreement:
     """Read the labels of a phantom cohort's reports; a finding counts as given where a narrower one is."""
     library = library or read_library()
     extractor, literal = LabelExtractor(library), LabelExtractor(library.without_patterns())

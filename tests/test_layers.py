@@ -13,6 +13,7 @@ SHARED = {
     "extras",
     "config_errors",
     "atomic_files",
+    "decompression_bombs",
     "contracts",
     "hub",
     "html",
@@ -51,7 +52,7 @@ ALLOWED = {
     "curation.translation": {"curation.anonymise", "curation.text", "data.text"},
     "curation.audit": {"curation.text", "data", "data.*", "metrics"},
     "curation.audit.output": {"curation.audit", "curation.text", "data", "data.*", "metrics", "evaluation"},
-    "curation.review": {"data"},
+    "curation.review": {"curation", "data"},
     "curation.statistics": {"curation.audit", "curation.review", "curation.text", "data", "data.*"},
     "curation.pipeline": {
         "curation",

@@ -7,11 +7,10 @@ import pandas as pd
 import pytest
 
 from bimcvr.cli import main
+from bimcvr.curation import BimcvR, SourceStudy
 from bimcvr.curation.audit.audit import AuditResult, audit_manifest
-from bimcvr.curation.study import SourceStudy
 from bimcvr.data.manifest import read_manifest, write_manifest
 
-bimcv_r = pytest.importorskip("bimcvr.curation.sources.bimcv_r")
 pytestmark = pytest.mark.slow
 # a chest film's wording, and other parts of the body: judged, not measured
 JUDGED = {"wrong_modality", "not_chest"}
@@ -32,7 +31,7 @@ def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditResult, dict
             "report_id": study.report_id,
             **study.columns,
         }
-        for study in bimcv_r.BimcvR(str(folder / "bimcv_r")).studies()
+        for study in BimcvR(str(folder / "bimcv_r")).studies()
         if isinstance(study, SourceStudy)
     ]
     write_manifest(pd.DataFrame(rows).fillna(""), folder / "audited.csv")

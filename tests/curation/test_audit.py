@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from defective import chest, write
 
-from bimcvr.curation.audit.audit import audit_manifest, facts_cache, geometry_columns
+from bimcvr.curation.audit import facts_cache
+from bimcvr.curation.audit.audit import audit_manifest, geometry_columns
 from bimcvr.data.manifest import Manifest, read_manifest, write_manifest
 
 REPORT = "There is a nodule of {} mm in the left upper lobe, and no effusion."

@@ -16,7 +16,8 @@ import pytest
 from defective import chest, write
 
 from bimcvr.cli import main
-from bimcvr.curation.audit.audit import audit_manifest, facts_cache
+from bimcvr.curation.audit import facts_cache
+from bimcvr.curation.audit.audit import audit_manifest
 from bimcvr.curation.audit.output import page as audit_page
 from bimcvr.data.manifest import read_manifest, write_manifest
 from helpers.cli import environment

@@ -19,7 +19,7 @@ from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.pipeline.steps import TranslateStep
 from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
 from bimcvr.curation.sources.bimcv_r import BimcvR
-from bimcvr.curation.sources.own_table import ThreeColumnTable
+from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError
 from curation.conftest import REPORTS, write_table
@@ -124,16 +124,16 @@ def test_no_personal_datum_and_no_report_stands_outside_its_column(archives: Pat
 def test_a_second_run_touches_no_file_and_new_studies_are_added(tmp_path: Path) -> None:
     table, out = write_table(tmp_path, 3), tmp_path / "out"
     options = {**ALL, "cache": (6, 8, 8), "checks": Checks(("report_short",), ())}
-    assert curate(ThreeColumnTable(str(table)), out, **options) == 0
+    assert curate(CsvTable(str(table)), out, **options) == 0
     before, rows = content(out), rows_of(out)
-    assert curate(ThreeColumnTable(str(table)), out, **options) == 0
+    assert curate(CsvTable(str(table)), out, **options) == 0
     assert content(out) == before
     write_table(tmp_path, 5)
-    assert curate(ThreeColumnTable(str(table)), out, **options) == 0
+    assert curate(CsvTable(str(table)), out, **options) == 0
     assert list(rows_of(out).index) == ["s0", "s1", "s2", "s3", "s4"]
     pd.testing.assert_frame_equal(rows_of(out).loc[rows.index], rows)
     kept = content(out)
-    assert all(kept[name] == file for name, file in before.items() if name.startswith(("facts", "cache", "taken")))
+    assert all(kept[name] == file for name, file in before.items() if name.startswith(("facts", "cache", "checksums")))
 
 
 def test_what_reviewers_wrote_is_taken_in_and_stays(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_reviewers_wrote_is_taken_in_and_stays(tmp_path: Path) -> None:
     frame.loc[[0, 1, 2], "report"] = [f"{failed} {number}" for number in range(3)]
     frame.to_csv(table, index=False)
     options = {**ALL, "checks": Checks(())}
-    curate(ThreeColumnTable(str(table)), out, **options)
+    curate(CsvTable(str(table)), out, **options)
     assert list(rows_of(out)["status"]) == ["review", "review", "review", "ok"]
     assert list(rows_of(out)["split"].astype(bool)) == [False, False, False, True]
     queue = out / "review.csv"
@@ -162,7 +162,7 @@ def test_what_reviewers_wrote_is_taken_in_and_stays(tmp_path: Path) -> None:
         writer.writerows(lines)
     edited = queue.read_bytes()
     for _ in range(2):
-        curate(ThreeColumnTable(str(table)), out, **options)
+        curate(CsvTable(str(table)), out, **options)
         assert queue.read_bytes() == edited
         rows = rows_of(out)
         assert list(rows["status"]) == ["ok", "rejected", "ok", "ok"]
@@ -178,7 +178,7 @@ def test_flags_decide_as_they_are_told_to(tmp_path: Path) -> None:
     frame = pd.read_csv(table)
     frame.loc[1, "report"] = "Normal."
     frame.to_csv(table, index=False)
-    source = ThreeColumnTable(str(table))
+    source = CsvTable(str(table))
     curate(source, tmp_path / "paper", **ALL)
     assert list(rows_of(tmp_path / "paper")["status"]) == ["rejected"] * 3  # 20 voxels: too_small
     curate(source, tmp_path / "noted", **{**ALL, "checks": Checks((), ())})
@@ -197,7 +197,7 @@ def test_flags_decide_as_they_are_told_to(tmp_path: Path) -> None:
 
 
 def test_without_a_queue_nothing_waits(tmp_path: Path) -> None:
-    curate(ThreeColumnTable(str(write_table(tmp_path, 2))), tmp_path / "out", checks=Checks((), ("too_small",)), jobs=1)
+    curate(CsvTable(str(write_table(tmp_path, 2))), tmp_path / "out", checks=Checks((), ("too_small",)), jobs=1)
     assert list(rows_of(tmp_path / "out")["status"]) == ["ok", "ok"]
 
 
@@ -222,7 +222,7 @@ def test_a_doubtful_translation_is_used_once_a_reviewer_accepts_it(tmp_path: Pat
     frame["report"] = ["Nódulo de 5 mm en lóbulo superior derecho. Paciente: García Pérez.", "Sin derrame pleural."]
     frame.to_csv(table, index=False)
     options = {**ALL, "translate": TranslateStep(Glossary()), "checks": Checks((), ())}
-    curate(ThreeColumnTable(str(table)), out, **options)
+    curate(CsvTable(str(table)), out, **options)
     rows = rows_of(out)
     assert rows.loc["s0", "report"] == "Nodule of 5 mm in the right upper lobe. Patient: [NAME]."
     assert list(rows["language"]) == ["en", "es"]
@@ -234,27 +234,27 @@ def test_a_doubtful_translation_is_used_once_a_reviewer_accepts_it(tmp_path: Pat
     for line in lines:
         line["decision"], line["reviewer"] = "accept", "R1"
     pd.DataFrame(lines).to_csv(queue, index=False)
-    curate(ThreeColumnTable(str(table)), out, **options)
+    curate(CsvTable(str(table)), out, **options)
     assert (rows_of(out).loc["s1", "report"], rows_of(out).loc["s1", "status"]) == ("Pleural effusion.", "ok")
     with pytest.raises(UserError, match="without anonymise"):
-        curate(ThreeColumnTable(str(table)), out, **{**options, "anonymise": None})
+        curate(CsvTable(str(table)), out, **{**options, "anonymise": None})
 
 
 def test_denoising_writes_a_copy_and_leaves_the_source(tmp_path: Path) -> None:
     table, out = write_table(tmp_path, 1), tmp_path / "out"
     source = (tmp_path / "v0.nii.gz").read_bytes()
     options = {"denoise": Denoise("MedianImageFilter", {"Radius": 1}), "cache": (6, 8, 8), "jobs": 1}
-    assert curate(ThreeColumnTable(str(table)), out, **options) == 0
+    assert curate(CsvTable(str(table)), out, **options) == 0
     row = rows_of(out).loc["s0"]
     copy = sitk.ReadImage(str(out / row["volume"]))
     wanted = sitk.Median(sitk.ReadImage(str(tmp_path / "v0.nii.gz")), [1, 1, 1])
     assert abs(sitk.GetArrayFromImage(copy).astype(int) - sitk.GetArrayFromImage(wanted)).max() == 0
     assert (tmp_path / "v0.nii.gz").read_bytes() == source
     before = content(out)
-    curate(ThreeColumnTable(str(table)), out, **options)
+    curate(CsvTable(str(table)), out, **options)
     assert content(out) == before
     with pytest.raises(UserError, match="no filter"):
-        curate(ThreeColumnTable(str(table)), out, denoise=Denoise("Medain"))
+        curate(CsvTable(str(table)), out, denoise=Denoise("Medain"))
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -277,7 +277,7 @@ def test_usage_mistakes_are_one_paragraph(tmp_path: Path, capsys: pytest.Capture
     words = [
         "curate",
         "--source",
-        "bimcvr.curation.sources.own_table.ThreeColumnTable",
+        "bimcvr.curation.CsvTable",
         "--source.table",
         table,
         "--out",
@@ -297,9 +297,7 @@ def test_a_source_that_deletes_needs_a_cache(archive: Callable[[str, str], Path]
 def test_a_table_may_bring_its_own_split(tmp_path: Path) -> None:
     table = write_table(tmp_path, 3)
     pd.read_csv(table).assign(split=["test", "dev", "train"], age=["61", "", "70"]).to_csv(table, index=False)
-    curate(
-        ThreeColumnTable(str(table)), tmp_path / "out", split=SplitStep("column"), columns={"source": "phantom"}, jobs=1
-    )
+    curate(CsvTable(str(table)), tmp_path / "out", split=SplitStep("column"), columns={"source": "phantom"}, jobs=1)
     rows = rows_of(tmp_path / "out")
     assert list(rows["split"]) == ["test", "", "train"]
     assert list(rows["age"]) == ["61", "", "70"]
@@ -312,4 +310,4 @@ def test_a_full_disk_is_said_in_a_word(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("bimcvr.data.cache.volume_cache.VolumeCache.put", full)
     with pytest.raises(UserError, match="is full"):
-        curate(ThreeColumnTable(str(write_table(tmp_path, 1))), tmp_path / "out", cache=(6, 8, 8), jobs=1)
+        curate(CsvTable(str(write_table(tmp_path, 1))), tmp_path / "out", cache=(6, 8, 8), jobs=1)

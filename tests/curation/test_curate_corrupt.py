@@ -22,13 +22,12 @@ from curation.conftest import REPORTS, write_table, write_volume
 
 def run(out: Path, kind: str, **options: str) -> tuple[int, dict[str, str]]:
     """The verb's exit code and what it set aside, by name."""
-    module = {"ThreeColumnTable": "table", "BimcvR": "bimcv_r", "BimcvCovid19": "bimcv_covid"}[kind]
     words = [word for name, value in options.items() for word in (f"--source.{name}", value)]
     code = main(
         [
             "curate",
             "--source",
-            f"bimcvr.curation.sources.{module}.{kind}",
+            f"bimcvr.curation.{kind}",
             *words,
             "--out",
             str(out),
@@ -37,7 +36,7 @@ def run(out: Path, kind: str, **options: str) -> tuple[int, dict[str, str]]:
             "--checks",
             "{reject: [missing_voxels], review: []}",
             "--anonymise",
-            "bimcvr.curation.anonymise.anonymiser.Anonymiser",
+            "bimcvr.curation.Anonymiser",
             "--cache",
             "[6, 8, 8]",
         ]
@@ -60,7 +59,7 @@ def test_spoilt_volumes_keep_their_rows(tmp_path: Path) -> None:
         spoilt.CopyInformation(image)
         sitk.WriteImage(spoilt, str(tmp_path / f"v{number}.nii.gz"))
     (tmp_path / "v6.nii.gz").write_bytes(b"this is no gzip at all")
-    code, aside = run(tmp_path / "out", "ThreeColumnTable", table=str(table))
+    code, aside = run(tmp_path / "out", "CsvTable", table=str(table))
     assert code == 3
     assert aside == {
         "s1": "truncated",
@@ -90,7 +89,7 @@ def test_bad_rows_of_a_table(tmp_path: Path) -> None:
         "s6,v4.nii.gz,Opacidad en l\xf3bulo superior con derrame.,p6",
     ]
     (tmp_path / "table.csv").write_bytes("\n".join(lines).encode("latin-1"))
-    code, aside = run(tmp_path / "out", "ThreeColumnTable", table=str(tmp_path / "table.csv"))
+    code, aside = run(tmp_path / "out", "CsvTable", table=str(tmp_path / "table.csv"))
     assert code == 3
     assert sorted(aside.values()) == [
         "duplicate_row",
@@ -171,7 +170,7 @@ def test_nothing_but_rubbish_ends_with_a_word(tmp_path: Path, capsys: pytest.Cap
     words = [
         "curate",
         "--source",
-        "bimcvr.curation.sources.own_table.ThreeColumnTable",
+        "bimcvr.curation.CsvTable",
         "--source.table",
         str(tmp_path / "table.csv"),
         "--out",
@@ -180,4 +179,4 @@ def test_nothing_but_rubbish_ends_with_a_word(tmp_path: Path, capsys: pytest.Cap
     assert main(words) == 1
     aside = dict(pd.read_csv(tmp_path / "out/set_aside.csv")[["name", "reason"]].itertuples(index=False))
     assert list(aside.values()) == ["formula"]
-    assert "No study could be taken in" in capsys.readouterr().err
+    assert "has no usable study" in capsys.readouterr().err

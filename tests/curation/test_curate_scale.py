@@ -9,7 +9,7 @@ from bimcvr.cli import main
 from bimcvr.commands.dataset.curate import curate
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep
 from bimcvr.curation.sources.bimcv_r import BimcvR
-from bimcvr.curation.sources.own_table import ThreeColumnTable
+from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.errors import UserError
 from curation.conftest import write_table
 
@@ -43,12 +43,12 @@ def test_the_parts_of_a_job_array_make_the_same_manifest(archives: Path, tmp_pat
 def test_the_same_call_on_a_cluster_of_two_workers(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="bimcvr[curate] is not installed")
     table = write_table(tmp_path, 24)
-    assert curate(ThreeColumnTable(str(table)), tmp_path / "alone", **STEPS) == 0  # type: ignore[arg-type]
+    assert curate(CsvTable(str(table)), tmp_path / "alone", **STEPS) == 0  # type: ignore[arg-type]
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         words = [
             "curate",
             "--source",
-            "bimcvr.curation.sources.own_table.ThreeColumnTable",
+            "bimcvr.curation.CsvTable",
             "--source.table",
             str(table),
             "--out",
@@ -80,7 +80,7 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path, unused_port: int, monkeyp
     monkeypatch.setattr(distributed, "Client", refuse)
     with pytest.raises(UserError, match="no Dask scheduler"):
         curate(
-            ThreeColumnTable(str(write_table(tmp_path, 1))),
+            CsvTable(str(write_table(tmp_path, 1))),
             tmp_path / "out",
             scheduler=f"tcp://127.0.0.1:{unused_port}",
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.labels.keyword_library import Keyword, Library, read_library
+from bimcvr.curation.labels.keyword_library import Keyword, KeywordLibrary, read_library
 from bimcvr.curation.text.tokens import sentences, stem
 from bimcvr.errors import UserError
 
@@ -16,7 +16,7 @@ LIBRARY = read_library()
 def found(text: str, *keywords: Keyword) -> list[tuple[str, str]]:
     """The labels that a library finds in a sentence, with the words."""
     (sentence,) = sentences(text)
-    places = Library(keywords).places(sentence)
+    places = KeywordLibrary(keywords).find(sentence)
     return [(place.label, text[sentence[place.first].start : sentence[place.last - 1].end]) for place in places]
 
 
@@ -95,11 +95,11 @@ def test_two_findings_share_a_noun() -> None:
     [
         ("nodule: 3", "not a list"),
         ("- {en: [nodule]}", "has no label"),
-        ("- {label: nodule}\n- {label: nodule}", "stands twice"),
+        ("- {label: nodule}\n- {label: nodule}", "appears more than once"),
         ("- {label: nodule, synonyms: [x]}", "unknown fields"),
         ("- {label: nodule, parent: lump}", "parent 'lump'"),
-        ("- {label: nodule, parent: nodule}", "below it"),
-        ("- {label: a, parent: b}\n- {label: b, parent: a}", "below it"),
+        ("- {label: nodule, parent: nodule}", "one of its descendants"),
+        ("- {label: a, parent: b}\n- {label: b, parent: a}", "one of its descendants"),
         ("- {label: nodule, en: nodule}", "not a list of phrases"),
         ("- {label: nodule, en: [no]}", "not a list of phrases"),
         ("- {label: nodule, es: ['...']}", "not a list of phrases"),

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.review.queue import COLUMNS, Question, Review, ask, labels_of, read_reviews, verdicts
+from bimcvr.curation.review.queue import (
+    COLUMNS,
+    Question,
+    Review,
+    append_questions,
+    read_reviews,
+    reviewed_labels,
+    settle,
+)
 from bimcvr.errors import UserError
 
 HEADER = ",".join(COLUMNS)
@@ -24,17 +32,17 @@ def queue(tmp_path: Path, *lines: str, header: str = HEADER) -> Path:
 
 def test_questions_come_back_unchanged_and_once(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "review.csv"
-    assert ask(path, [A, B, A]) == 2
+    assert append_questions(path, [A, B, A]) == 2
     assert [review.question for review in read_reviews(path)] == [A, B]
     before = path.read_bytes()
-    assert ask(path, [B, A]) == 0
+    assert append_questions(path, [B, A]) == 0
     assert path.read_bytes() == before
 
 
 def test_an_empty_queue_has_its_header(tmp_path: Path) -> None:
     path = tmp_path / "review.csv"
     assert read_reviews(path) == []
-    assert ask(path, []) == 0
+    assert append_questions(path, []) == 0
     assert path.read_text(encoding="utf-8-sig") == HEADER + "\n"
 
 
@@ -43,7 +51,7 @@ def test_an_empty_queue_has_its_header(tmp_path: Path) -> None:
 )
 def test_formulas_are_disarmed_and_read_back(tmp_path: Path, text: str) -> None:
     path = tmp_path / "review.csv"
-    ask(path, [Question("s1", text, text)])
+    append_questions(path, [Question("s1", text, text)])
     cells = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))[1]
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
     assert read_reviews(path)[0].question == Question("s1", text, text)
@@ -61,8 +69,8 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, texts: list
     ]
     path = tmp_path_factory.mktemp("queue") / "review.csv"
     questions = [Question(*each) for each in printable]
-    ask(path, questions[:2])
-    ask(path, questions)
+    append_questions(path, questions[:2])
+    append_questions(path, questions)
     assert [review.question for review in read_reviews(path)] == questions
 
 
@@ -75,7 +83,7 @@ def test_what_people_wrote_stays_byte_for_byte(tmp_path: Path) -> None:
     ).encode()
     path = tmp_path / "review.csv"
     path.write_bytes(content)
-    assert ask(path, [A, B]) == 1
+    assert append_questions(path, [A, B]) == 1
     after = path.read_bytes()
     assert after.startswith(content)
     first, second = read_reviews(path)
@@ -94,7 +102,7 @@ def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.Monke
     saved = f"{HEADER}\ns9,,,accept,,,eva\n"
     monkeypatch.setattr("bimcvr.curation.review.queue.os.fsync", lambda _: path.write_text(saved))
     with pytest.raises(UserError, match="saved by somebody"):
-        ask(path, [A])
+        append_questions(path, [A])
     assert path.read_text() == saved
     assert [child.name for child in tmp_path.iterdir()] == ["review.csv"]
 
@@ -127,7 +135,7 @@ def test_files_that_are_no_queue(tmp_path: Path) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes(f"{HEADER}\ns1,señal,t,,,,\n".encode("cp1252"))
     with pytest.raises(UserError, match="CSV UTF-8"):
-        ask(path, [A])
+        append_questions(path, [A])
 
 
 def rows(*answers: str, question: Question = A) -> list[Review]:
@@ -154,35 +162,35 @@ def rows(*answers: str, question: Question = A) -> list[Review]:
     ],
 )
 def test_the_majority_decides_and_a_draw_stays_open(answers: list[str], decision: str, corrected: str) -> None:
-    verdict = verdicts(rows(*answers), {"s1": A.report})["s1"]
+    verdict = settle(rows(*answers), {"s1": A.report})["s1"]
     assert (verdict.decision, verdict.corrected) == (decision, corrected)
 
 
 def test_a_study_with_two_questions() -> None:
     other = Question("s1", "wrong_modality", A.report)
     reports = {"s1": A.report}
-    assert verdicts(rows("ana:accept") + rows("", question=other), reports)["s1"].decision == ""
-    assert verdicts(rows("ana:accept") + rows("ana:reject", question=other), reports)["s1"].decision == "reject"
-    assert verdicts(rows("ana:correct:x") + rows("ana:accept", question=other), reports)["s1"].decision == "correct"
+    assert settle(rows("ana:accept") + rows("", question=other), reports)["s1"].decision == ""
+    assert settle(rows("ana:accept") + rows("ana:reject", question=other), reports)["s1"].decision == "reject"
+    assert settle(rows("ana:correct:x") + rows("ana:accept", question=other), reports)["s1"].decision == "correct"
 
 
 def test_an_answer_about_an_older_text_does_not_count(tmp_path: Path) -> None:
-    assert verdicts(rows("ana:accept"), {"s1": "Another translation."}) == {}
-    assert verdicts(rows("ana:accept"), {"s1": "Effusion  is\r\nseen."})["s1"].decision == "accept"
+    assert settle(rows("ana:accept"), {"s1": "Another translation."}) == {}
+    assert settle(rows("ana:accept"), {"s1": "Effusion  is\r\nseen."})["s1"].decision == "accept"
     path = tmp_path / "review.csv"
-    ask(path, [A])
-    assert ask(path, [Question("s1", A.reason, "Another translation.")]) == 1  # so it is asked again
+    append_questions(path, [A])
+    assert append_questions(path, [Question("s1", A.reason, "Another translation.")]) == 1  # so it is asked again
 
 
 def test_experts_labels_override_extracted_ones() -> None:
-    verdict = verdicts(rows("ana:accept::nodule;mass", "eva:accept::nodule", "leo:accept"), {"s1": A.report})["s1"]
-    assert labels_of(verdict, ["effusion"], "rules") == (("nodule",), "expert")
-    assert labels_of(verdicts(rows("ana:accept::none"), {"s1": A.report})["s1"], ["effusion"], "rules") == (
+    verdict = settle(rows("ana:accept::nodule;mass", "eva:accept::nodule", "leo:accept"), {"s1": A.report})["s1"]
+    assert reviewed_labels(verdict, ["effusion"], "rules") == (("nodule",), "expert")
+    assert reviewed_labels(settle(rows("ana:accept::none"), {"s1": A.report})["s1"], ["effusion"], "rules") == (
         (),
         "expert",
     )
-    assert labels_of(verdicts(rows("ana:accept"), {"s1": A.report})["s1"], ["effusion"], "rules") == (
+    assert reviewed_labels(settle(rows("ana:accept"), {"s1": A.report})["s1"], ["effusion"], "rules") == (
         ("effusion",),
         "rules",
     )
-    assert labels_of(None, ["effusion"], "archive") == (("effusion",), "archive")
+    assert reviewed_labels(None, ["effusion"], "archive") == (("effusion",), "archive")

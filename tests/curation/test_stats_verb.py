@@ -10,7 +10,7 @@ from defective import chest, write
 from matplotlib.image import imread
 
 from bimcvr.cli import main
-from bimcvr.curation.audit.audit import facts_cache
+from bimcvr.curation.audit import facts_cache
 from bimcvr.data.manifest import read_manifest, write_manifest
 
 FILES = ["figure2.png", "figure3.png", "labels.png", "statistics.html", "statistics.md", "table1.tex"]

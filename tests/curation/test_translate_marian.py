@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bimcvr.curation.anonymise.anonymiser import Anonymised
-from bimcvr.curation.translation.marian import LocalTranslator
+from bimcvr.curation.translation.marian import MarianTranslator
 from bimcvr.curation.translation.translator import TranslationCache, TranslationError, translate_report
 from bimcvr.errors import UserError
 
@@ -88,7 +88,7 @@ def test_a_published_folder_translates_without_a_network(
         raise OSError("the network is off in this test")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    translator = LocalTranslator(str(marian_folder))
+    translator = MarianTranslator(str(marian_folder))
     report = Anonymised(" ".join(SENTENCES[:2]), {})
     once = translator(report)
     assert isinstance(once, str)
@@ -100,7 +100,7 @@ def test_a_published_folder_translates_without_a_network(
 
 
 def test_sentences_and_lines_keep_their_order(marian_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    translator = LocalTranslator(str(marian_folder), batch_size=2)
+    translator = MarianTranslator(str(marian_folder), batch_size=2)
     seen: list[tuple[list[str], int]] = []
 
     def echo(sentences: list[str], beams: int) -> list[str]:
@@ -117,21 +117,21 @@ def test_sentences_and_lines_keep_their_order(marian_folder: Path, monkeypatch: 
 
 def test_batches_do_not_change_a_sentence(marian_folder: Path) -> None:
     text = Anonymised("\n".join(SENTENCES[:4]), {})
-    assert LocalTranslator(str(marian_folder), batch_size=1)(text) == LocalTranslator(str(marian_folder), batch_size=4)(
-        text
-    )
+    assert MarianTranslator(str(marian_folder), batch_size=1)(text) == MarianTranslator(
+        str(marian_folder), batch_size=4
+    )(text)
 
 
 def test_a_sentence_beyond_the_model_is_for_a_person(marian_folder: Path) -> None:
     with pytest.raises(TranslationError, match="40 tokens"):
-        LocalTranslator(str(marian_folder))(Anonymised("derrame " * 60, {}))
+        MarianTranslator(str(marian_folder))(Anonymised("derrame " * 60, {}))
 
 
 def test_absent_and_broken_models_say_what_to_do(tmp_path: Path, marian_folder: Path) -> None:
     with pytest.raises(UserError, match="no model folder"):
-        LocalTranslator("./nowhere/at/all")
+        MarianTranslator("./nowhere/at/all")
     for path in marian_folder.iterdir():
         if path.suffix != ".spm":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(UserError, match="cannot be made"):
-        LocalTranslator(str(tmp_path))
+        MarianTranslator(str(tmp_path))

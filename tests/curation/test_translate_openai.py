@@ -227,7 +227,7 @@ def test_cache_is_by_text_model_prompt_and_glossary(
     translate_report(REPORT, translator(endpoint, glossary=str(terms)), cache)
     assert len(endpoint.asked) == 4  # the draft and its revision
     assert "derrame pleural = pleural effusion" in endpoint.asked[3]["messages"][1]["content"]
-    monkeypatch.setattr("bimcvr.curation.translation.openai_api.PROMPT", "another prompt")
+    monkeypatch.setattr("bimcvr.curation.PROMPT", "another prompt")
     translate_report(REPORT, translator(endpoint), cache)
     assert len(endpoint.asked) == 5
     assert all(

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from defective import OTHER_PARTS, WRONG_VOXELS, Spacing, chest, padded, patch, write
 
-from bimcvr.curation.audit.nifti_orientation import placing_conflict
+from bimcvr.curation.audit.nifti_orientation import orientation_conflict
 from bimcvr.curation.audit.volume_checks import check_volume
 from bimcvr.curation.audit.volume_facts import measure_volume
 
@@ -100,16 +100,16 @@ def _other_size(path: Path) -> Path:
 @pytest.mark.parametrize(("spoil", "said"), [(_mirrored, "handedness"), (_turned, "turn of"), (_other_size, "pixdim")])
 def test_a_header_that_contradicts_itself(spoil: Callable[[Path], Path], said: str, tmp_path: Path) -> None:
     path = write(tmp_path / "v.nii", *chest(1))
-    assert placing_conflict(path) == ""
-    assert said in placing_conflict(spoil(path))
+    assert orientation_conflict(path) == ""
+    assert said in orientation_conflict(spoil(path))
     # without an sform there is nothing to contradict
-    assert placing_conflict(patch(path, 254, "h", 0)) == ""
+    assert orientation_conflict(patch(path, 254, "h", 0)) == ""
 
 
 def test_contradictions_are_of_nifti_alone(tmp_path: Path) -> None:
     path = write(tmp_path / "v.nii", *chest(1))
     sitk.WriteImage(sitk.ReadImage(str(path)), str(tmp_path / "v.nrrd"))
-    assert placing_conflict(tmp_path / "v.nrrd") == ""
+    assert orientation_conflict(tmp_path / "v.nrrd") == ""
     assert "handedness" in flags_of(_mirrored(path))["orientation"]
 
 

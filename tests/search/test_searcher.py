@@ -16,7 +16,7 @@ from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.result import build_result
 from bimcvr.metrics.ranks import TIE, Ranks
-from bimcvr.search.index.lance_table import STOP_WORDS
+from bimcvr.data.text.stop_words import INDEX_STOP_WORDS
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.output.html_page import marked
@@ -109,10 +109,10 @@ def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:
 def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
     plain = "during above before because very any only once hilum sin hay del las mass left right".split()
     studies = [
-        study(f"s{number}", report=f"zebra {word} lion") for number, word in enumerate([*sorted(STOP_WORDS), *plain])
+        study(f"s{number}", report=f"zebra {word} lion") for number, word in enumerate([*sorted(INDEX_STOP_WORDS), *plain])
     ]
     with Index.open(make_index(tmp_path / "index", studies)) as opened:
-        assert [word for word in STOP_WORDS if opened.holds_word(word)] == []
+        assert [word for word in INDEX_STOP_WORDS if opened.holds_word(word)] == []
         assert [word for word in plain if not opened.holds_word(word)] == []
 
 

@@ -1,4 +1,4 @@
-"""A study as an archive gives it, and what a source could not take in."""
+"""A study as it is in its archive, and what a source sets aside."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,19 +6,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class SourceStudy:
-    """One volume of an archive with the report that the archive says is its own.
+    """One volume of an archive with the report that the archive assigns to it.
 
     Attributes:
-        study_id: the row's unique name: two volumes of one examination are `ses-1_run-1` and `ses-1_run-2`.
+        study_id: the unique name of the row: two volumes of one examination are `ses-1_run-1` and `ses-1_run-2`.
         volume: the file, or the folder of DICOM slices.
-        report: the text as the archive has it, in whatever language.
+        report: the text as it is in the archive, in any language.
         language: `en`, `es` or empty where the archive does not say.
         patient_id: empty where the archive does not say.
-        report_id: the examination's name: volumes that share a report share it.
+        report_id: the name of the examination; volumes with the same report have the same one.
         shard: the archive file that the volume came in; empty for folders.
-        labels: as the archive gives them.
+        labels: the archive's own labels.
         translation: the archive's own English text, where it has one beside the original.
-        columns: further facts for the manifest (age, sex, scanner, kernel …), never a person's.
+        columns: further columns of the manifest (age, sex, scanner, kernel …); never names or ids of people.
     """
 
     study_id: str
@@ -35,11 +35,11 @@ class SourceStudy:
 
 @dataclass(frozen=True)
 class SetAside:
-    """What a source could not take in.
+    """A file, archive member or table row that a source skipped, with the reason.
 
     Attributes:
         name: the file or row.
-        reason: a short name, as `truncated` or `path_traversal`.
+        reason: a short name, such as `truncated` or `path_traversal`.
         message: what is wrong and what to do, in one line.
     """
 

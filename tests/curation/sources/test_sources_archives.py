@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bimcvr.curation.archives.archives import (
-    Limits,
+from bimcvr.curation.archives.extractor import ArchiveLimits
+from bimcvr.curation.archives.unpack import (
+    delete_ingested,
     discard,
     is_archive,
     listed_members,
-    release,
     sha1_of,
     sha1_sums,
     unpack,
@@ -71,9 +71,9 @@ def test_all_comes_out_as_it_went_in(tmp_path: Path, make: Packer, name: str) ->
     assert is_archive(archive)
     found = unpack(archive, tmp_path / "out")
     assert content(tmp_path / "out") == MEMBERS
-    assert found.aside == ()
+    assert found.set_aside == ()
     again = unpack(archive, tmp_path / "out")
-    assert (again.aside, again.folder) == (found.aside, found.folder)
+    assert (again.set_aside, again.folder) == (found.set_aside, found.folder)
 
 
 @pytest.mark.parametrize(("make", "name"), PACKERS)
@@ -90,7 +90,7 @@ def test_paths_that_leave_the_folder_are_refused_by_name(tmp_path: Path, make: P
     out = tmp_path / "deep" / "out"
     found = unpack(archive, out)
     assert content(out) == {"good.txt": b"good"}
-    assert {item.name.partition(": ")[2]: item.reason for item in found.aside} == bad
+    assert {item.name.partition(": ")[2]: item.reason for item in found.set_aside} == bad
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         name,
         "good.txt",
@@ -109,7 +109,7 @@ def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path) -> None:
     # a file through the link would be written to /etc, were the link there
     archive = make_tar(tmp_path / "x.tgz", {"link/passwd": b"evil", "good.txt": b"good"}, *odd)
     found = unpack(archive, tmp_path / "out")
-    assert [item.reason for item in found.aside] == ["symlink", "hardlink", "special_file", "special_file"]
+    assert [item.reason for item in found.set_aside] == ["symlink", "hardlink", "special_file", "special_file"]
     assert content(tmp_path / "out") == {"link/passwd": b"evil", "good.txt": b"good"}
     assert not any(path.is_symlink() for path in (tmp_path / "out").rglob("*"))
 
@@ -127,7 +127,7 @@ def test_links_and_locked_members_in_a_zip_are_refused(tmp_path: Path) -> None:
     raw[place + 8] |= 1
     (tmp_path / "x.zip").write_bytes(raw)
     found = unpack(tmp_path / "x.zip", tmp_path / "out")
-    assert [item.reason for item in found.aside] == ["symlink", "encrypted"]
+    assert [item.reason for item in found.set_aside] == ["symlink", "encrypted"]
     assert content(tmp_path / "out") == {"good.txt": b"good"}
 
 
@@ -135,19 +135,19 @@ def test_a_zip_bomb_is_refused_before_it_grows(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", {"bomb.nii": bytes(30_000_000), "good.txt": b"good"})
     assert archive.stat().st_size < 100_000
     found = unpack(archive, tmp_path / "out")
-    assert [item.reason for item in found.aside] == ["bomb"]
+    assert [item.reason for item in found.set_aside] == ["bomb"]
     assert content(tmp_path / "out") == {"good.txt": b"good"}
-    whole = unpack(archive, tmp_path / "out2", Limits(total_bytes=1_000_000))
-    assert ([item.reason for item in whole.aside], content(tmp_path / "out2")) == (["bomb"], {})
-    assert unpack(archive, tmp_path / "out3", Limits(members=1)).aside[0].reason == "bomb"
+    whole = unpack(archive, tmp_path / "out2", ArchiveLimits(total_bytes=1_000_000))
+    assert ([item.reason for item in whole.set_aside], content(tmp_path / "out2")) == (["bomb"], {})
+    assert unpack(archive, tmp_path / "out3", ArchiveLimits(members=1)).set_aside[0].reason == "bomb"
 
 
 def test_a_tar_bomb_is_stopped_while_it_grows(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "x.tgz", {"good.txt": b"good", "bomb.nii": bytes(60_000_000)})
     found = unpack(archive, tmp_path / "out")
-    assert ([item.reason for item in found.aside], content(tmp_path / "out")) == (["bomb"], {"good.txt": b"good"})
-    limited = unpack(archive, tmp_path / "out2", Limits(total_bytes=5_000_000, ratio=1e9))
-    assert [item.reason for item in limited.aside] == ["bomb"]
+    assert ([item.reason for item in found.set_aside], content(tmp_path / "out")) == (["bomb"], {"good.txt": b"good"})
+    limited = unpack(archive, tmp_path / "out2", ArchiveLimits(total_bytes=5_000_000, ratio=1e9))
+    assert [item.reason for item in limited.set_aside] == ["bomb"]
     assert sum(map(len, content(tmp_path / "out2").values())) <= 5_000_000
 
 
@@ -159,7 +159,7 @@ def test_a_header_that_claims_a_gigabyte_of_name_is_no_gigabyte_in_memory(tmp_pa
     found = unpack(tmp_path / "x.tar", tmp_path / "out")
     assert tracemalloc.get_traced_memory()[1] < 50_000_000
     tracemalloc.stop()
-    assert [item.reason for item in found.aside] == ["truncated"]
+    assert [item.reason for item in found.set_aside] == ["truncated"]
 
 
 def test_a_damaged_member_of_a_zip_costs_no_other(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_damaged_member_of_a_zip_costs_no_other(tmp_path: Path) -> None:
     raw[50_000] ^= 0xFF
     archive.write_bytes(raw)
     found = unpack(archive, tmp_path / "out")
-    assert [(item.name, item.reason) for item in found.aside] == [("x.zip: a/one.bin", "damaged")]
+    assert [(item.name, item.reason) for item in found.set_aside] == [("x.zip: a/one.bin", "damaged")]
     assert content(tmp_path / "out") == {name: data for name, data in MEMBERS.items() if name != "a/one.bin"}
 
 
@@ -177,7 +177,7 @@ def test_of_a_truncated_tar_what_lies_before_is_taken(tmp_path: Path, name: str)
     archive = make_tar(tmp_path / name, MEMBERS)
     archive.write_bytes(archive.read_bytes()[:250_000])
     found = unpack(archive, tmp_path / "out")
-    assert [item.reason for item in found.aside] == ["truncated"]
+    assert [item.reason for item in found.set_aside] == ["truncated"]
     assert content(tmp_path / "out") == {"a/one.bin": MEMBERS["a/one.bin"]}
 
 
@@ -186,18 +186,18 @@ def test_a_tar_with_a_spoilt_header_does_not_end_quietly(tmp_path: Path) -> None
     raw = bytearray(archive.read_bytes())
     raw[raw.index(b"a/b/two.bin")] = 0
     archive.write_bytes(raw)
-    assert [item.reason for item in unpack(archive, tmp_path / "out").aside] == ["damaged"]
+    assert [item.reason for item in unpack(archive, tmp_path / "out").set_aside] == ["damaged"]
 
 
 def test_of_a_truncated_zip_the_whole_is_set_aside(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", MEMBERS)
     archive.write_bytes(archive.read_bytes()[:-300])
     found = unpack(archive, tmp_path / "out")
-    assert ([item.reason for item in found.aside], content(tmp_path / "out")) == (["damaged"], {})
+    assert ([item.reason for item in found.set_aside], content(tmp_path / "out")) == (["damaged"], {})
     (tmp_path / "empty.zip").touch()
     (tmp_path / "empty.tar.gz").touch()
-    assert unpack(tmp_path / "empty.zip", tmp_path / "out2").aside
-    assert unpack(tmp_path / "empty.tar.gz", tmp_path / "out3").aside
+    assert unpack(tmp_path / "empty.zip", tmp_path / "out2").set_aside
+    assert unpack(tmp_path / "empty.tar.gz", tmp_path / "out3").set_aside
 
 
 def test_clashing_and_repeated_names(tmp_path: Path) -> None:
@@ -210,14 +210,14 @@ def test_clashing_and_repeated_names(tmp_path: Path) -> None:
         again.size = 1
         packed.addfile(again, io.BytesIO(b"2"))
     found = unpack(archive, tmp_path / "out")
-    assert [item.reason for item in found.aside] == ["name_clash", "long_name", "long_name", "duplicate_member"]
+    assert [item.reason for item in found.set_aside] == ["name_clash", "long_name", "long_name", "duplicate_member"]
     assert content(tmp_path / "out") == {"a": b"file", "c": b"1"}
 
 
 def test_unwanted_members_are_counted_and_the_sha1_is_compared(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", MEMBERS)
     wrong = unpack(archive, tmp_path / "out", sha1="0" * 40)
-    assert ([item.reason for item in wrong.aside], (tmp_path / "out").exists()) == (["checksum"], False)
+    assert ([item.reason for item in wrong.set_aside], (tmp_path / "out").exists()) == (["checksum"], False)
     found = unpack(archive, tmp_path / "out", wanted=lambda name: name.endswith(".txt"), sha1=sha1_of(archive))
     assert (content(tmp_path / "out"), found.passed_over) == ({"three.txt": b"hola"}, {".bin": 3})
     assert unpack(archive, tmp_path / "out").passed_over == {".bin": 3}
@@ -231,15 +231,15 @@ def test_an_archive_that_has_changed_is_unpacked_anew(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["x.zip"]
 
 
-def test_release_keeps_an_archive_that_was_not_taken_whole(tmp_path: Path) -> None:
+def test_an_archive_that_was_not_ingested_completely_is_never_deleted(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", MEMBERS)
-    for keep, whole, left in (
+    for keep, complete, left in (
         ("all", True, {"out", "out.done.json", "x.zip"}),
         ("nothing", False, {"x.zip"}),
         ("nothing", True, set()),
     ):
         unpack(archive, tmp_path / "out")
-        release(archive, tmp_path / "out", keep, whole)  # type: ignore[arg-type]
+        delete_ingested(archive, tmp_path / "out", keep, complete)  # type: ignore[arg-type]
         assert {path.name for path in tmp_path.glob("[!.]*")} == left
 
 
@@ -248,7 +248,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffi
     members = {f"{number:02d}/{number}.bin": os.urandom(4_000_000) for number in range(25)}
     archive = (make_zip if suffix == ".zip" else make_tar)(tmp_path / f"x{suffix}", members)
     code = (
-        "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path,"
+        "import sys, pathlib; from bimcvr.curation.archives.unpack import unpack; unpack(*map(pathlib.Path,"
         " sys.argv[1:]))"
     )
     out = tmp_path / "out"
@@ -270,7 +270,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(tmp_path: Path, suffi
         assert {name: data for name, data in content(out).items() if "/.part-" not in name}.items() <= members.items()
         kept = {name: (out / name).stat().st_mtime_ns for name in members if (out / name).is_file()}
     assert kept
-    assert unpack(archive, out).aside == ()
+    assert unpack(archive, out).set_aside == ()
     assert content(out) == members
     assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept
 
@@ -279,7 +279,7 @@ def test_two_processes_do_not_write_into_each_others_files(tmp_path: Path) -> No
     members = {f"{number}.csv": os.urandom(2_000_000) for number in range(10)}
     archive = make_zip(tmp_path / "x.zip", members)
     code = (
-        "import sys, pathlib; from bimcvr.curation.archives.archives import unpack; unpack(*map(pathlib.Path,"
+        "import sys, pathlib; from bimcvr.curation.archives.unpack import unpack; unpack(*map(pathlib.Path,"
         " sys.argv[1:]))"
     )
     jobs = [subprocess.Popen([sys.executable, "-c", code, str(archive), str(tmp_path / "out")]) for _ in range(3)]
@@ -306,7 +306,7 @@ def test_spoilt_bytes_never_raise_nor_leave_the_folder(
         path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(tmp_path / "in" / "out")
     ]
     assert {path.name for path in outside} <= {"x.zip", "x.tgz", "x.tar", "out.done.json", ".out.lock"}
-    if not found.aside and suffix != ".tar":
+    if not found.set_aside and suffix != ".tar":
         # zip's and gzip's checksums cover the contents: what was not set aside is right
         assert set(content(tmp_path / "in" / "out").values()) <= set(small.values())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.archives.archives import Keep
+from bimcvr.curation.archives.unpack import Keep
 from bimcvr.curation.sources.bimcv_r import BimcvR
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
@@ -117,30 +117,34 @@ def test_a_zip_that_was_unpacked_beside_itself_is_no_second_copy(bimcv_r: Path) 
     [
         ("all", 3, 3, ["CT1.zip", "CT10.zip", "CT2.zip"]),
         ("archives", 1, 0, ["CT1.zip", "CT10.zip", "CT2.zip"]),
-        # of the other two, volumes were set aside
+        # of the other two archives, volumes were set aside
         ("nothing", 1, 0, ["CT1.zip", "CT2.zip"]),
     ],
 )
-def test_a_shard_goes_once_the_next_is_asked_for(
+def test_a_released_shard_is_deleted_as_far_as_keep_says(
     bimcv_r: Path, keep: Keep, at_once: int, left: int, archives: list[str]
 ) -> None:
     def unpacked() -> int:
         return len(list((bimcv_r / "unpacked").glob("CT*.zip")))
 
+    source = BimcvR(str(zipped(bimcv_r)), keep=keep)
     on_disk = []
-    for item in BimcvR(str(zipped(bimcv_r)), keep=keep).studies():
-        if isinstance(item, SourceStudy):
-            assert item.volume.is_file()
-            on_disk.append(unpacked())
+    for shard in source.shards():
+        studies = [item for item in source.studies([shard]) if isinstance(item, SourceStudy)]
+        assert all(study.volume.is_file() for study in studies)
+        on_disk.append(unpacked())
+        source.release(shard)
     assert max(on_disk) == at_once
     assert unpacked() == left
     assert sorted(path.name for path in bimcv_r.glob("CT*.zip")) == archives
 
 
-def test_a_source_left_early_deletes_nothing(bimcv_r: Path) -> None:
-    studies = BimcvR(str(zipped(bimcv_r)), keep="nothing").studies()
+def test_only_what_was_read_to_the_end_is_released(bimcv_r: Path) -> None:
+    source = BimcvR(str(zipped(bimcv_r)), keep="nothing")
+    studies = source.studies()
     first = next(item for item in studies if isinstance(item, SourceStudy))
-    del studies
+    for shard in source.shards():
+        source.release(shard)
     assert first.volume.is_file()
     assert len(list(bimcv_r.glob("CT*.zip"))) == 3
 

@@ -10,9 +10,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.curation.sources.ct_rate import CtRate
 from bimcvr.curation.sources.dicom_folder import DicomFolder
-from bimcvr.curation.sources.own_table import ThreeColumnTable
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.errors import UserError
@@ -199,27 +199,27 @@ def test_table(tmp_path: Path, volume: Writer) -> None:
         " vez.,,,\nthree,three.nii.gz,Tres.,,,\nfour,../outside.nii.gz,Cuatro.,,,\n"
         ",two.nii.gz,Cinco.,,,\nsix,/etc/passwd,Seis.,,,\n"
     )
-    studies, aside = split(list(ThreeColumnTable(str(tmp_path / "data/t.csv")).studies()))
+    studies, aside = split(list(CsvTable(str(tmp_path / "data/t.csv")).studies()))
     assert [study.study_id for study in studies] == ["one", "two"]
     assert (studies[0].report, studies[0].labels, studies[0].translation) == ("Informe.", ("mass", "nodule"), "Report.")
     assert studies[0].columns == {"site": "Valencia"}
     assert Counter(aside.values()) == {"duplicate_row": 1, "missing_file": 1, "outside_root": 2, "unreadable_row": 1}
-    assert len(split(list(ThreeColumnTable(str(tmp_path / "data/t.csv"), str(tmp_path)).studies()))[0]) == 0
+    assert len(split(list(CsvTable(str(tmp_path / "data/t.csv"), str(tmp_path)).studies()))[0]) == 0
 
 
 def test_tables_without_their_columns_are_errors(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("study,volume,report\n1,2,3\n")
     with pytest.raises(UserError, match="no column study_id"):
-        list(ThreeColumnTable(str(tmp_path / "t.csv")).studies())
+        list(CsvTable(str(tmp_path / "t.csv")).studies())
     with pytest.raises(UserError, match="no column folder"):
         list(DicomFolder(str(tmp_path), str(tmp_path / "t.csv")).studies())
     with pytest.raises(UserError, match="There is no table"):
-        ThreeColumnTable(str(tmp_path / "none.csv"))
+        CsvTable(str(tmp_path / "none.csv"))
 
 
 def test_an_empty_table_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "t.csv").touch()
-    _, aside = split(list(ThreeColumnTable(str(tmp_path / "t.csv")).studies()))
+    _, aside = split(list(CsvTable(str(tmp_path / "t.csv")).studies()))
     assert aside == {"t.csv": "unreadable_table"}
 
 

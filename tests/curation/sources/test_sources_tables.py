@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimcvr.curation.archives.file_tree import ids_of, stem_of
-from bimcvr.curation.sources.csv_tables import parse_codes, parse_list, parse_sentences, read_table
 from bimcvr.curation.sources.dicom_metadata import TAGS, age_in_years, columns_of_header, columns_of_json
+from bimcvr.curation.sources.table_reader import parse_codes, parse_list, parse_sentences, read_table
 
 TEXT = "id,texto\n1,opacidad en pulmón izquierdo\n2,ñandú\n"
 
@@ -22,19 +22,19 @@ def test_encodings(tmp_path: Path, encoding: str, reasons: list[str]) -> None:
     (tmp_path / "x.csv").write_bytes(TEXT.encode(encoding))
     table = read_table(tmp_path / "x.csv")
     assert [cells["texto"] for _, cells in table.rows] == ["opacidad en pulmón izquierdo", "ñandú"]
-    assert [item.reason for item in table.aside] == reasons
+    assert [item.reason for item in table.set_aside] == reasons
 
 
 def test_bytes_that_windows_does_not_know_are_read_too(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"id,texto\n1,\xf3\x81\n")
-    assert read_table(tmp_path / "x.csv").aside[0].message.count("Latin-1") == 1
+    assert read_table(tmp_path / "x.csv").set_aside[0].message.count("Latin-1") == 1
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n \n", b"\0" * 50, b"id,texto\n1,\0\n"])
 def test_empty_and_binary_files_are_set_aside(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(raw)
     table = read_table(tmp_path / "x.csv")
-    assert ([item.reason for item in table.aside], table.rows) == (["unreadable_table"], ())
+    assert ([item.reason for item in table.set_aside], table.rows) == (["unreadable_table"], ())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_formulas_are_set_aside(tmp_path: Path, cell: str) -> None:
     (tmp_path / "x.tsv").write_text(f"id\ttexto\n1\t{cell}\n2\tbien\n")
     table = read_table(tmp_path / "x.tsv")
     assert [cells["id"] for _, cells in table.rows] == ["2"]
-    assert [(item.name, item.reason) for item in table.aside] == [("x.tsv: line 2", "formula")]
+    assert [(item.name, item.reason) for item in table.set_aside] == [("x.tsv: line 2", "formula")]
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_spoilt_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
     )
     table = read_table(tmp_path / "x.csv")
     assert [(line, cells["id"]) for line, cells in table.rows] == [(2, "1"), (7, "4")]
-    assert [item.name for item in table.aside] == ["x.csv: line 4", "x.csv: line 5", "x.csv: line 8"]
-    assert "not closed" in table.aside[-1].message
+    assert [item.name for item in table.set_aside] == ["x.csv: line 4", "x.csv: line 5", "x.csv: line 8"]
+    assert "unclosed" in table.set_aside[-1].message
 
 
 def test_no_report_text_in_what_is_set_aside(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("id,Report\n1,=secreto médico\n2,secreto,médico\n")
-    assert all("secreto" not in item.message for item in read_table(tmp_path / "x.csv").aside)
+    assert all("secreto" not in item.message for item in read_table(tmp_path / "x.csv").set_aside)
 
 
 def test_lists() -> None:

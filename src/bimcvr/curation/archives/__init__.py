@@ -1,1 +1,1 @@
-"""Archive files: what they hold, unpacked safely, one shard at a time."""
+"""Reading archive files: what they contain, safe unpacking, one shard at a time."""

@@ -1,4 +1,4 @@
-"""The members of a zip or tar archive, written one by one under the rules of safe unpacking."""
+"""Extraction of a zip or tar archive, member by member, under the rules of safe unpacking."""
 
 import errno
 import hashlib
@@ -19,11 +19,12 @@ from typing import IO, Any
 from isal import igzip
 from isal.igzip_lib import IsalError
 
-from bimcvr.curation.archives.forward_stream import Forward
+from bimcvr.curation.archives.forward_stream import ForwardStream
 from bimcvr.curation.study import SetAside
+from bimcvr.decompression_bombs import RATIO, is_bomb
 
 _CHUNK = 1 << 20
-# what zipfile, tarfile and the decompressors raise over spoilt bytes; isal declares its classes as instances
+# what zipfile, tarfile and the decompressors raise over damaged bytes; isal declares its classes as instances
 _DAMAGE: Any = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -39,62 +40,64 @@ _DAMAGE: Any = (
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What an archive may grow to before it is taken for a bomb.
+class ArchiveLimits:
+    """How large an archive may become before it is refused as a decompression bomb.
 
     Attributes:
-        total_bytes: of all its members. A shard of the released BIMCV-R packs 70 GB, and users reckon with five times
+        total_bytes: size of all members. A shard of the released BIMCV-R packs 70 GB, and users report up to five times
             that.
         ratio: how many times a member of over 10 MB may exceed its packed size; text packs 10 to 30 times.
-        members: how many.
+        members: number of members.
     """
 
     total_bytes: int = 400 * 10**9
-    ratio: float = 200.0
+    ratio: float = float(RATIO)
     members: int = 2_000_000
 
 
-class ArchiveWriter:
-    """Writes the members of one archive into a folder.
+class ArchiveExtractor:
+    """Extracts the members of one archive into a folder.
 
     Args:
         archive: a zip or tar file.
-        folder: where to; it exists.
-        limits: how large it may become.
+        folder: the target folder, which exists.
+        limits: how large the archive may become.
         wanted: which members to write, by their path.
 
     Attributes:
-        aside: what was not taken, with reasons; fills as it goes.
-        passed_over: how many members were not wanted, by suffix.
+        set_aside: the members that were not extracted, with reasons; filled by `extract_all`.
+        passed_over: the number of members that were not wanted, by suffix.
     """
 
-    def __init__(self, archive: Path, folder: Path, limits: Limits, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, archive: Path, folder: Path, limits: ArchiveLimits, wanted: Callable[[str], bool]) -> None:
         self.archive = archive
         self.folder = folder
         self.limits = limits
         self.wanted = wanted
-        self.aside: list[SetAside] = []
+        self.set_aside: list[SetAside] = []
         self.passed_over: Counter[str] = Counter()
         self._seen: set[str] = set()
 
-    def write_all(self) -> None:
-        """Write every member that can be taken and is not there yet.
+    def extract_all(self) -> None:
+        """Write every member that can be extracted and is not on disk yet.
 
         Raises:
             OSError: the folder cannot be written to.
         """
-        write = self._write_zip if self.archive.name.lower().endswith(".zip") else self._write_tar
+        extract = self._extract_zip if self.archive.name.lower().endswith(".zip") else self._extract_tar
         try:
-            write()
+            extract()
         except _Bomb as bomb:
-            self._refuse("", "bomb", f"{bomb} Look into it, and raise the limit if it is sound.")
+            self._refuse("", "bomb", f"{bomb} Inspect it, and raise the limit if it is legitimate.")
         except (*_DAMAGE, OSError) as error:
             if not _is_damage(error):
                 raise
             reason = "truncated" if isinstance(error, EOFError) or "unexpected end" in str(error) else "damaged"
-            self._refuse("", reason, f"cannot be read to its end ({error}). What lies before is taken; fetch it again.")
+            self._refuse(
+                "", reason, f"cannot be read to its end ({error}). The members before were taken; download it again."
+            )
 
-    def _write_zip(self) -> None:
+    def _extract_zip(self) -> None:
         with zipfile.ZipFile(self.archive) as packed:
             members = packed.infolist()
             self._check_room(sum(member.file_size for member in members), len(members))
@@ -105,22 +108,22 @@ class ArchiveWriter:
                 if fault := _zip_fault(member, kind, self.limits):
                     self._refuse(member.filename, *fault)
                 elif self._accepts(member.filename):
-                    with self._noting(member.filename), packed.open(member) as stream:
+                    with self._setting_damage_aside(member.filename), packed.open(member) as stream:
                         self._write(member.filename, member.file_size, stream)
 
-    def _write_tar(self) -> None:
+    def _extract_tar(self) -> None:
         with self.archive.open("rb") as raw:
             gzipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             stream = igzip.IGzipFile(fileobj=raw) if gzipped else raw
-            forward = Forward(stream, lambda written: self._check_growth(written, raw.tell()))
+            forward = ForwardStream(stream, lambda written: self._check_growth(written, raw.tell()))
             with closing(tarfile.open(fileobj=forward, mode="r:")) as packed:  # type: ignore[call-overload]
                 for member in packed:
-                    self._write_tar_member(packed, member)
+                    self._extract_tar_member(packed, member)
                 if forward.rest_is_data(packed.offset):
-                    self._refuse("", "damaged", "has more behind its last readable member. Fetch it again.")
+                    self._refuse("", "damaged", "has more data after its last readable member. Download it again.")
 
-    def _write_tar_member(self, packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def _extract_tar_member(self, packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         if member.isdir():
             return
         if fault := _tar_fault(member):
@@ -131,7 +134,7 @@ class ArchiveWriter:
                 self._write(member.name, member.size, stream)
 
     def _accepts(self, name: str) -> bool:
-        """Count or set aside what is not to be written."""
+        """Return whether to write a member; one that is not written is counted or set aside."""
         if fault := _name_fault(name):
             self._refuse(name, *fault)
             return False
@@ -139,7 +142,7 @@ class ArchiveWriter:
             self.passed_over["".join(PurePosixPath(name).suffixes[-1:])] += 1
             return False
         if name in self._seen:
-            self._refuse(name, "duplicate_member", "stands in it twice; the first was taken.")
+            self._refuse(name, "duplicate_member", "appears more than once; the first was taken.")
             return False
         self._seen.add(name)
         if len(self._seen) > self.limits.members:
@@ -147,14 +150,14 @@ class ArchiveWriter:
         return True
 
     @contextmanager
-    def _noting(self, name: str) -> Iterator[None]:
-        """Set a member aside whose bytes are spoilt; the others can still be taken."""
+    def _setting_damage_aside(self, name: str) -> Iterator[None]:
+        """Set aside a member whose bytes are damaged; the others can still be extracted."""
         try:
             yield
         except (*_DAMAGE, OSError) as error:
             if not _is_damage(error):
                 raise
-            self._refuse(name, "damaged", f"cannot be unpacked ({error}). Fetch the archive again.")
+            self._refuse(name, "damaged", f"cannot be unpacked ({error}). Download the archive again.")
 
     def _write(self, name: str, size: int, stream: IO[bytes]) -> None:
         target = self.folder / name
@@ -169,7 +172,7 @@ class ArchiveWriter:
                 raise EOFError(f"unexpected end of {name}")
             partial.replace(target)
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            self._refuse(name, "name_clash", f"has the name of a folder, or lies in what is a file ({error.strerror}).")
+            self._refuse(name, "name_clash", f"has the name of a folder, or a file as its folder ({error.strerror}).")
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
@@ -187,20 +190,20 @@ class ArchiveWriter:
     def _check_growth(self, written: int, read: int) -> None:
         if written > self.limits.total_bytes:
             raise _Bomb(f"unpacks to over {self.limits.total_bytes / 1e9:.1f} GB.")
-        if written > 10**7 and written > self.limits.ratio * read:
+        if is_bomb(written, read, self.limits.ratio):
             raise _Bomb(f"unpacks to over {self.limits.ratio:g} times its size.")
 
     def _refuse(self, name: str, reason: str, message: str) -> None:
-        place = f"{self.archive.name}: {name}" if name else self.archive.name
-        self.aside.append(SetAside(place, reason, f"{place} {message}"))
+        label = f"{self.archive.name}: {name}" if name else self.archive.name
+        self.set_aside.append(SetAside(label, reason, f"{label} {message}"))
 
 
 class _Bomb(Exception):
-    """An archive that grows beyond its limits."""
+    """An archive exceeds its limits."""
 
 
 def _is_damage(error: Exception) -> bool:
-    """Tell spoilt bytes from a failing disk: zipfile seeks to where a forged offset says."""
+    """Return whether an error comes from damaged bytes, not from the disk; zipfile seeks to forged offsets (EINVAL)."""
     return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno == errno.EINVAL)
 
 
@@ -216,14 +219,14 @@ def _name_fault(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _zip_fault(member: zipfile.ZipInfo, kind: int, limits: Limits) -> tuple[str, str] | None:
+def _zip_fault(member: zipfile.ZipInfo, kind: int, limits: ArchiveLimits) -> tuple[str, str] | None:
     if kind == stat.S_IFLNK:
         return "symlink", "is a symbolic link. Put the file itself into the archive."
     if kind not in (0, stat.S_IFREG):
         return "special_file", "is neither a file nor a folder."
     if member.flag_bits & 1:
         return "encrypted", "is encrypted. Unpack it with its password first."
-    if member.file_size > 10**7 and member.file_size > limits.ratio * max(member.compress_size, 1):
+    if is_bomb(member.file_size, member.compress_size, limits.ratio):
         return "bomb", f"would unpack to {member.file_size / 1e6:.0f} MB, over {limits.ratio:g} times its size."
     return None
 

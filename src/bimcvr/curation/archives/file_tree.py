@@ -1,4 +1,4 @@
-"""The files of a folder, in a fixed order, none of them outside of it; and the ids in BIMCV's file names."""
+"""Listing the files of a folder in a fixed order, without links that lead out of it; and BIMCV's file names."""
 
 import os
 import re
@@ -11,41 +11,41 @@ _IDS = re.compile(r"(sub-[A-Za-z0-9]+)_(ses-[A-Za-z0-9]+)")
 
 
 def files_below(root: Path, leave_out: Path | None = None) -> tuple[list[Path], list[SetAside]]:
-    """List the files below a folder, sorted; hidden ones are passed over.
+    """List the files below a folder in sorted order; hidden files are left out.
 
     Args:
         root: the folder.
         leave_out: a folder below it that is not searched.
 
     Returns:
-        The files, and the symbolic links that lead out of the folder or nowhere. Linked folders are not searched.
+        The files, and the symbolic links that lead out of the folder or are broken. Linked folders are not searched.
     """
     files: list[Path] = []
-    aside: list[SetAside] = []
+    set_aside: list[SetAside] = []
     top = root.resolve()
     for folder, folders, names in os.walk(root):
-        here = Path(folder)
+        current = Path(folder)
         for name in sorted(folders):
-            if (here / name).is_symlink() and not _leads_inside(here / name, top):
-                aside.append(_outside(here / name, root))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != leave_out)
+            if (current / name).is_symlink() and not _leads_inside(current / name, top):
+                set_aside.append(_outside(current / name, root))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and current / name != leave_out)
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            if (here / name).is_symlink() and not _leads_inside(here / name, top):
-                aside.append(_outside(here / name, root))
+            if (current / name).is_symlink() and not _leads_inside(current / name, top):
+                set_aside.append(_outside(current / name, root))
             else:
-                files.append(here / name)
-    return files, aside
+                files.append(current / name)
+    return files, set_aside
 
 
 def is_inside(path: Path, root: Path) -> bool:
-    """Tell whether a path, with its links followed, lies in a folder."""
+    """Return whether a path, with its links resolved, is in a folder."""
     return path.resolve().is_relative_to(root.resolve())
 
 
 def is_volume(name: str) -> bool:
-    """Tell by its name whether a file is a NIfTI volume."""
+    """Return whether a file is a NIfTI volume, by its name."""
     return name.lower().endswith(VOLUMES)
 
 
@@ -69,7 +69,9 @@ def _leads_inside(link: Path, top: Path) -> bool:
 
 
 def _outside(link: Path, root: Path) -> SetAside:
-    where = "leads out of the archive's folder" if link.exists() else "leads nowhere"
+    problem = "leads out of the archive's folder" if link.exists() else "is broken"
     return SetAside(
-        str(link.relative_to(root)), "symlink", f"{link} is a symbolic link that {where}. Put the file itself there."
+        str(link.relative_to(root)),
+        "symlink",
+        f"{link} is a symbolic link that {problem}. Replace it by the file itself.",
     )

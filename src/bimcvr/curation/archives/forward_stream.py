@@ -1,20 +1,20 @@
-"""A stream that is only ever read forward, as what tarfile takes for a file."""
+"""A file-like wrapper that lets tarfile read a compressed stream strictly forward."""
 
 from collections.abc import Callable
 from typing import IO, Any
 
-# tarfile reads a long name or an extended header in one go: none is this long, but a forged one claims to be
+# tarfile reads a long name or an extended header at once; none is this long, but a forged header can claim so
 _LONGEST_READ = 1 << 24
 
 
-class Forward:
+class ForwardStream:
     """Wraps a compressed stream for tarfile, which looks back by one byte at most.
 
-    Seeking back in a compressed stream would start it anew each time.
+    Seeking back in a compressed stream would decompress it from the start each time.
 
     Args:
-        stream: to be read from its beginning.
-        check: called with the bytes read so far; raises if they are too many.
+        stream: a stream at its beginning.
+        check: called with the number of bytes read so far; raises if there are too many.
     """
 
     def __init__(self, stream: IO[bytes] | Any, check: Callable[[int], None]) -> None:
@@ -32,7 +32,7 @@ class Forward:
         """Go forward to a position, or one byte back.
 
         Raises:
-            ValueError: it lies further back.
+            ValueError: the position is further back.
         """
         if whence or offset < self._position - 1:
             raise ValueError("this stream is read forward only")
@@ -45,7 +45,7 @@ class Forward:
         """Read up to `size` bytes.
 
         Raises:
-            EOFError: more is asked for at once than any sound archive needs.
+            EOFError: more is requested at once than any valid archive needs.
         """
         if not 0 <= size <= _LONGEST_READ:
             raise EOFError(f"unexpected end: a header claims {size} bytes")
@@ -59,7 +59,7 @@ class Forward:
         return head + data
 
     def rest_is_data(self, start: int) -> bool:
-        """Read to the end, and tell whether anything but zeros lies behind `start`."""
+        """Read to the end, and return whether anything but zeros follows `start`."""
         self.seek(max(start, self._position))
         found = False
         while chunk := self.read(1 << 20):

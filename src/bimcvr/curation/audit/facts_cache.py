@@ -32,7 +32,7 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
         For each row the facts of its volume, or the reader's refusal.
     """
     checksums = manifest.column("sha256")
-    entries = {row: kept_at(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
+    entries = {row: facts_path(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
     measured: dict[int, Measured] = {}
     for row, entry in entries.items():
         known = _load(entry, manifest.volume_path(row)) if entry else None
@@ -50,7 +50,7 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
     return dict(sorted(measured.items()))
 
 
-def measure_one(source: Path, sha256: str, folder: Path) -> Measured:
+def measure_cached(source: Path, sha256: str, folder: Path) -> Measured:
     """Measure one volume, unless what is kept under its checksum says all.
 
     Args:
@@ -58,7 +58,7 @@ def measure_one(source: Path, sha256: str, folder: Path) -> Measured:
         sha256: its checksum.
         folder: where facts are kept; every outcome is, since the source may be deleted afterwards.
     """
-    entry = kept_at(source, sha256, folder)
+    entry = facts_path(source, sha256, folder)
     known = _load(entry, source) if entry else None
     measured = known if known is not None else _measure(0, source, entry)[1]
     if known is None and entry and isinstance(measured, RefusedVolume):
@@ -67,7 +67,7 @@ def measure_one(source: Path, sha256: str, folder: Path) -> Measured:
     return measured
 
 
-def kept_at(source: Path, sha256: str, folder: Path) -> Path | None:
+def facts_path(source: Path, sha256: str, folder: Path) -> Path | None:
     """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
 
     A changed volume has another file. Its suffix may be changed for what else is kept of the volume.

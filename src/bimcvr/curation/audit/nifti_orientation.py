@@ -10,7 +10,7 @@ import numpy as np
 _ANGLE, _SPACING = 5.0, 0.05
 
 
-def placing_conflict(path: Path) -> str:
+def orientation_conflict(path: Path) -> str:
     """Compare the sform, the qform and the voxel sizes of a NIfTI-1 file.
 
     Readers differ in which of them they believe, so a contradiction means that left and right, top and bottom or the

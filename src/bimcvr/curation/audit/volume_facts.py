@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
-from bimcvr.curation.audit.nifti_orientation import placing_conflict
+from bimcvr.curation.audit.nifti_orientation import orientation_conflict
 from bimcvr.data.reading.intensity import AIR, HIGHEST, LOWEST
 from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
 
@@ -122,7 +122,7 @@ def measure_volume(path: Path) -> VolumeFacts:
         padding_outside=round(geometry.padding_outside, 6),
         missing=round(tally.missing / math.prod(native.shape), 6),
         blank_slices=tally.blank,
-        placing=placing_conflict(path),
+        placing=orientation_conflict(path),
         values=tally.values(),
         chest=measure_chest(coarse, (depth, height, width)),
         content=tally.fingerprint(),

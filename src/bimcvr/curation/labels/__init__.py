@@ -1,4 +1,4 @@
-"""Findings named in a report: present, absent or uncertain."""
+"""Findings named in a report, and whether it states them as present, absent, uncertain or history."""
 
 import lazy_loader
 

@@ -1,14 +1,15 @@
 """Whether a finding named in a sentence is present, absent, uncertain or history.
 
-Triggers with scopes, as in NegEx and ConText.
+Rule-based, with triggers and their scopes, as in NegEx and ConText.
 """
 
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
+from bimcvr.curation.labels.keyword_library import KeywordMatch
 from bimcvr.curation.labels.negation_triggers import HISTORY_HEADINGS, TERMINATORS, TRIGGERS
 from bimcvr.curation.text.tokens import Word
 
@@ -16,27 +17,11 @@ Assertion = Literal["present", "absent", "uncertain", "history"]
 
 _STOPS = frozenset("; : ( )".split())
 _JOINS = frozenset("and or nor y o e u ni / ,".split())
-# a scope ends after this many words without a list's comma, conjunction or finding
+# a scope ends after this many words without a comma, a conjunction or a finding
 _REACH = 8
-# a negation stays one over an uncertainty that follows within this many words
+# a negation also covers an uncertainty that follows within this many words
 _CHAIN = 5
-_Phrases = dict[str, list[tuple[tuple[str, ...], str, str]]]
-
-
-class Span(Protocol):
-    """Where a finding stands in a sentence: `words[first:last]`, said by the word at `head`."""
-
-    @property
-    def first(self) -> int:
-        """Its first word."""
-
-    @property
-    def last(self) -> int:
-        """One past its last word."""
-
-    @property
-    def head(self) -> int:
-        """The word that triggers act on."""
+_TriggerIndex = dict[str, list[tuple[tuple[str, ...], str, str]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +30,7 @@ class Trigger:
 
     Attributes:
         kind: absent, uncertain, history, pseudo or stop.
-        side: where it acts (see `triggers.TRIGGERS`).
+        side: where it acts (see `negation_triggers.TRIGGERS`).
         first: its first word.
         last: one past its last word.
     """
@@ -57,39 +42,45 @@ class Trigger:
 
 
 def find_triggers(sentence: Sequence[Word]) -> list[Trigger]:
-    """Return the triggers and terminators of a sentence from left to right, the longest at each word."""
-    texts = tuple(word.text for word in sentence)
-    found: list[Trigger] = []
-    at = 0
-    while at < len(texts):
-        length = 0
-        for phrase, kind, side in _phrases().get(texts[at], ()):
-            if len(phrase) < length:
-                break
-            if texts[at : at + len(phrase)] == phrase:
-                length = len(phrase)
-                # `tampoco` `se observan`: the verb of a negation begins no new clause
-                if kind != "stop" or not any(other.last == at and other.side in ("after", "both") for other in found):
-                    found.append(Trigger(kind, side, at, at + length))
-        at += length or 1
-    return found
-
-
-def assertions(sentence: Sequence[Word], spans: Sequence[Span]) -> list[Assertion]:
-    """Return what a sentence asserts of each finding.
-
-    A negation reaches on through lists (`no effusion, nodule or mass`); an uncertainty ends at a comma. Where several
-    triggers reach a finding, absent goes before uncertain and uncertain before history.
+    """Return the triggers and terminators of a sentence from left to right, the longest at each word.
 
     Args:
         sentence: its words.
-        spans: where the findings stand.
     """
-    scopes = _Scopes(sentence, spans, find_triggers(sentence))
+    texts = tuple(word.text for word in sentence)
+    triggers: list[Trigger] = []
+    position = 0
+    while position < len(texts):
+        length = 0
+        for phrase, kind, side in _trigger_index().get(texts[position], ()):
+            if len(phrase) < length:
+                break
+            if texts[position : position + len(phrase)] == phrase:
+                length = len(phrase)
+                # `tampoco` `se observan`: the verb of a negation begins no new clause
+                if kind != "stop" or not any(
+                    other.last == position and other.side in ("after", "both") for other in triggers
+                ):
+                    triggers.append(Trigger(kind, side, position, position + length))
+        position += length or 1
+    return triggers
+
+
+def assertions(sentence: Sequence[Word], matches: Sequence[KeywordMatch]) -> list[Assertion]:
+    """Return what a sentence asserts about each finding.
+
+    The scope of a negation extends through lists (`no effusion, nodule or mass`); that of an uncertainty ends at a
+    comma. If several triggers reach a finding, absent takes precedence over uncertain, and uncertain over history.
+
+    Args:
+        sentence: its words.
+        matches: the findings it names.
+    """
+    scopes = _Scopes(sentence, matches, find_triggers(sentence))
     heading = _is_history(sentence)
     result: list[Assertion] = []
-    for span in spans:
-        kinds = {trigger.kind for trigger in scopes.triggers if scopes.reaches(trigger, trigger.side, span)}
+    for match in matches:
+        kinds = {trigger.kind for trigger in scopes.triggers if scopes.reaches(trigger, trigger.side, match)}
         if "absent" in kinds:
             result.append("absent")
         elif "uncertain" in kinds:
@@ -104,35 +95,35 @@ class _Scopes:
     """The scopes of a sentence's triggers."""
 
     sentence: Sequence[Word]
-    spans: Sequence[Span]
+    matches: Sequence[KeywordMatch]
     triggers: Sequence[Trigger]
 
-    def reaches(self, trigger: Trigger, side: str, span: Span) -> bool:
-        """Whether a trigger that acts on `side` reaches a finding."""
+    def reaches(self, trigger: Trigger, side: str, match: KeywordMatch) -> bool:
+        """Return whether a trigger that acts on `side` reaches a finding."""
         if side == "after":
-            return span.head >= trigger.last and self._runs(trigger, span.head)
+            return match.head >= trigger.last and self._runs(trigger, match.head)
         if side in ("before", "end"):
-            return span.last <= trigger.first and self._runs_back(trigger, side, span.last)
+            return match.last <= trigger.first and self._runs_back(trigger, side, match.last)
         if side == "both":
-            return self.reaches(trigger, "after" if self._looks_ahead(trigger) else "before", span)
+            return self.reaches(trigger, "after" if self._looks_ahead(trigger) else "before", match)
         if side == "next":
-            return 0 <= span.first - trigger.last <= 1
-        return side == "last" and 0 <= trigger.first - span.last <= 1
+            return 0 <= match.first - trigger.last <= 1
+        return side == "last" and 0 <= trigger.first - match.last <= 1
 
     def _looks_ahead(self, trigger: Trigger) -> bool:
-        """Whether a trigger of both sides acts after itself.
+        """Return whether a trigger that can act on both sides acts after itself.
 
-        Nothing before it, or a finding in the same stretch behind it.
+        It does if it reaches nothing before it, or a finding after it without a comma between them.
         """
-        if not any(self.reaches(trigger, "before", span) for span in self.spans):
+        if not any(self.reaches(trigger, "before", match) for match in self.matches):
             return True
-        ahead = [span.head for span in self.spans if self.reaches(trigger, "after", span)]
+        ahead = [match.head for match in self.matches if self.reaches(trigger, "after", match)]
         return bool(ahead) and not any(word.text == "," for word in self.sentence[trigger.last : min(ahead)])
 
     def _runs(self, trigger: Trigger, stop: int) -> bool:
-        """Whether a scope runs on to the word at `stop`.
+        """Return whether a scope extends to the word at `stop`.
 
-        No clause ends, no other trigger takes over, no long way without a list.
+        It does if no clause ends before, no other trigger takes over, and there is no long stretch without a list.
         """
         if any(trigger.last <= other.first < stop and self._ends(trigger, other) for other in self.triggers):
             return False
@@ -141,14 +132,14 @@ class _Scopes:
             text = self.sentence[i].text
             if text in _STOPS or (text == "," and trigger.kind == "uncertain"):
                 return False
-            if text in _JOINS or any(span.first <= i < span.last for span in self.spans):
+            if text in _JOINS or any(match.first <= i < match.last for match in self.matches):
                 since = i
             if i - since > _REACH:
                 return False
         return True
 
     def _ends(self, trigger: Trigger, other: Trigger) -> bool:
-        """Whether a later trigger ends a scope; `no focal lesions suggestive of` stays a negation."""
+        """Return whether a later trigger ends a scope; `no focal lesions suggestive of` stays a negation."""
         if other.kind == "stop":
             return True
         if other.kind in ("pseudo", trigger.kind) or other.side != "after":
@@ -170,7 +161,7 @@ class _Scopes:
 
 
 def _is_history(sentence: Sequence[Word]) -> bool:
-    """Whether a sentence stands under a heading of the patient's past."""
+    """Return whether a sentence begins with a heading of the patient's history."""
     colon = next((i for i, word in enumerate(sentence[:5]) if word.text == ":"), 0)
     return colon > 0 and " ".join(word.text for word in sentence[:colon]) in _headings()
 
@@ -181,9 +172,9 @@ def _headings() -> frozenset[str]:
 
 
 @functools.cache
-def _phrases() -> _Phrases:
+def _trigger_index() -> _TriggerIndex:
     """Return the triggers by their first word, longest first."""
-    table: _Phrases = {}
+    table: _TriggerIndex = {}
     entries = [(kind, side, text) for (kind, side), text in TRIGGERS.items()]
     for kind, side, text in [*entries, ("stop", "", TERMINATORS)]:
         for phrase in _expand(text):
@@ -194,7 +185,7 @@ def _phrases() -> _Phrases:
 
 
 def _expand(text: str) -> Iterator[tuple[str, ...]]:
-    """Yield each phrase of a list: `;` or a line end parts phrases, `|` alternatives of a word."""
+    """Yield each phrase of a list: phrases are separated by `;` or line ends, alternatives of a word by `|`."""
     for phrase in text.replace("\n", ";").split(";"):
         if phrase.strip():
             yield from itertools.product(*(word.split("|") for word in phrase.split()))

@@ -1,9 +1,9 @@
-"""Labels of a report: the findings of the keyword library that it says are there, in English and Spanish."""
+"""Labels of a report: the findings of the keyword library that it states as present, in English and Spanish."""
 
 from dataclasses import dataclass
 
 from bimcvr.curation.labels.assertion import Assertion, assertions
-from bimcvr.curation.labels.keyword_library import Library, read_library
+from bimcvr.curation.labels.keyword_library import KeywordLibrary, read_library
 from bimcvr.curation.text.tokens import sentences
 
 NORMAL = "normal"
@@ -27,10 +27,10 @@ class Mention:
 
 
 class LabelExtractor:
-    """Finds the library's findings in reports, and what the reports assert of them.
+    """Finds the findings of the keyword library in reports, and whether the reports assert them.
 
     Args:
-        library: the keyword library; the project's own if None.
+        library: the keyword library; the shipped one if None.
 
     Example:
         >>> extractor = LabelExtractor()
@@ -40,24 +40,23 @@ class LabelExtractor:
         ('normal',)
     """
 
-    def __init__(self, library: Library | None = None) -> None:
+    def __init__(self, library: KeywordLibrary | None = None) -> None:
         self.library = library if library is not None else read_library()
 
     def __call__(self, report: str, language: str = "") -> list[Mention]:
-        """Return the mentions of a report in its order.
+        """Return the mentions in a report, in order.
 
         Args:
             report: the text.
-            language: `en` or `es` to search that language's phrases only, both else, as for a translation with words
-                left over.
+            language: `en` or `es` to search the phrases of that language only; otherwise both, as a translation may
+                have untranslated words.
         """
         mentions = []
         for sentence in sentences(report):
-            places = self.library.places(sentence, language)
-            said = assertions(sentence, places)
+            matches = self.library.find(sentence, language)
             mentions += [
-                Mention(place.label, sentence[place.first].start, sentence[place.last - 1].end, assertion)
-                for place, assertion in zip(places, said, strict=True)
+                Mention(match.label, sentence[match.first].start, sentence[match.last - 1].end, assertion)
+                for match, assertion in zip(matches, assertions(sentence, matches), strict=True)
             ]
         return mentions
 
@@ -66,22 +65,22 @@ class LabelExtractor:
     ) -> tuple[str, ...]:
         """Return the labels of a report, sorted.
 
-        `normal` stands alone, as in the PadChest tree: where nothing is present or uncertain, and the report says that
-        all is normal or denies a finding.
+        `normal` is only returned alone, as in the PadChest tree: if no finding is present or uncertain, and the report
+        states that everything is normal or negates a finding.
 
         Args:
             report: the text.
-            language: as in a call.
-            uncertain: take uncertain findings for present.
-            parents: add the wider findings of each label (`laminar atelectasis` gives `atelectasis` too).
+            language: as in `__call__`.
+            uncertain: also return uncertain findings.
+            parents: also return the broader findings of each label (`atelectasis` for `laminar atelectasis`).
         """
         mentions = self(report, language)
-        taken = ("present", "uncertain") if uncertain else ("present",)
-        labels = {mention.label for mention in mentions if mention.assertion in taken} - {NORMAL}
-        open_question = any(mention.assertion == "uncertain" for mention in mentions)
-        denied = any(mention.assertion == "absent" or mention.label == NORMAL for mention in mentions)
-        if not labels and not open_question and denied:
+        accepted = ("present", "uncertain") if uncertain else ("present",)
+        labels = {mention.label for mention in mentions if mention.assertion in accepted} - {NORMAL}
+        any_uncertain = any(mention.assertion == "uncertain" for mention in mentions)
+        stated_normal = any(mention.assertion == "absent" or mention.label == NORMAL for mention in mentions)
+        if not labels and not any_uncertain and stated_normal:
             return (NORMAL,)
         if parents:
-            labels |= {wider for label in labels for wider in self.library.ancestors(label)}
+            labels |= {parent for label in labels for parent in self.library.ancestors(label)}
         return tuple(sorted(labels))

@@ -1,4 +1,4 @@
-"""The keyword library: findings, the phrases that name them in two languages, and where they stand in a sentence."""
+"""The keyword library: findings, the phrases that name them in two languages, and the search for them in a sentence."""
 
 import functools
 import re
@@ -15,7 +15,7 @@ from bimcvr.errors import UserError
 
 _LISTS = ("en", "es", "patterns", "unlike")
 _FIELDS = {"label", "parent", "umls", "radlex", *_LISTS}
-# the words of a pattern meet within this many words
+# the words of a pattern occur within this many words
 _REACH = 12
 _JOINS = frozenset("and or y o e u ni nor , /".split())
 
@@ -25,14 +25,14 @@ class Keyword:
     """One finding of the library.
 
     Attributes:
-        label: its canonical name, in BIMCV-R's label words.
-        parent: the label of the next wider finding, or empty.
+        label: its canonical name, in the words of BIMCV-R's labels.
+        parent: the label of the next broader finding, or empty.
         umls: the UMLS concept, or empty where unknown.
         radlex: the RadLex identifier, or empty where unknown.
         en: English phrases.
         es: Spanish phrases.
-        patterns: groups of words that mean the finding where they meet in one clause (see the library file).
-        unlike: phrases that hold its words and mean something else (`mass effect`).
+        patterns: groups of words that mean the finding where they occur together in one clause (see the library file).
+        unlike: phrases that contain its words but mean something else (`mass effect`).
     """
 
     label: str
@@ -46,15 +46,15 @@ class Keyword:
 
 
 @dataclass(frozen=True)
-class Place:
+class KeywordMatch:
     """A finding named in a sentence: `words[first:last]`.
 
     Attributes:
         label: the finding.
         first: its first word.
         last: one past its last word.
-        head: the word that says it; triggers act on this one.
-        is_phrase: named by a phrase of the library, else by a pattern.
+        head: the word that names the finding; triggers act on this word.
+        is_phrase: whether it was found by a phrase of the library, not by a pattern.
     """
 
     label: str
@@ -64,11 +64,11 @@ class Place:
     is_phrase: bool
 
 
-_Table = dict[str, list[tuple[tuple[str, ...], str]]]
+_PhraseIndex = dict[str, list[tuple[tuple[str, ...], str]]]
 
 
-class Library:
-    """The findings by label, and the search for their phrases.
+class KeywordLibrary:
+    """Findings by label, and the search for their phrases in a sentence.
 
     Args:
         keywords: the findings.
@@ -76,7 +76,7 @@ class Library:
 
     def __init__(self, keywords: Sequence[Keyword]) -> None:
         self.keywords = {keyword.label: keyword for keyword in keywords}
-        self._phrases = {language: _table(keywords, language) for language in ("", "en", "es")}
+        self._phrases = {language: _phrase_index(keywords, language) for language in ("", "en", "es")}
         patterns = [(keyword.label, _groups(pattern)) for keyword in keywords for pattern in keyword.patterns]
         self._patterns = sorted(patterns, key=lambda pattern: -len(pattern[1]))
         self._groups_of: dict[str, list[tuple[int, int]]] = {}
@@ -84,34 +84,39 @@ class Library:
     def __len__(self) -> int:
         return len(self.keywords)
 
-    def without_patterns(self) -> "Library":
-        """Return the library with its literal phrases only."""
-        return Library([replace(keyword, patterns=()) for keyword in self.keywords.values()])
+    def without_patterns(self) -> "KeywordLibrary":
+        """Return the library without its patterns."""
+        return KeywordLibrary([replace(keyword, patterns=()) for keyword in self.keywords.values()])
 
     def ancestors(self, label: str) -> tuple[str, ...]:
-        """Return the wider findings of a label, nearest first."""
+        """Return the broader findings of a label, nearest first.
+
+        Args:
+            label: a label of the library.
+        """
         parent = self.keywords[label].parent
         return (parent, *self.ancestors(parent)) if parent else ()
 
-    def places(self, sentence: Sequence[Word], language: str = "") -> list[Place]:
-        """Return the findings that a sentence names, in its order: phrases first, then patterns over what they leave.
+    def find(self, sentence: Sequence[Word], language: str = "") -> list[KeywordMatch]:
+        """Return the findings that a sentence names, in order; patterns only match words that no phrase has matched.
 
         Args:
             sentence: its words.
-            language: `en` or `es` to search that language's phrases only, both else; patterns are always searched.
+            language: `en` or `es` to search the phrases of that language only, otherwise both; patterns are always
+                searched.
         """
-        found = list(self._literal(sentence, self._phrases.get(language, self._phrases[""])))
+        matches = list(self._literal(sentence, self._phrases.get(language, self._phrases[""])))
         hits: dict[int, list[list[int]]] = {}
         for i, word in enumerate(sentence):
             for pattern, group in self._matching(word.text):
                 hits.setdefault(pattern, [[] for _ in self._patterns[pattern][1]])[group].append(i)
         for pattern in sorted(hits):
             if all(hits[pattern]):
-                found = _meetings(sentence, self._patterns[pattern][0], hits[pattern], found)
-        return sorted((place for place in found if place.label), key=lambda place: (place.first, place.last))
+                matches = _add_pattern(sentence, self._patterns[pattern][0], hits[pattern], matches)
+        return sorted((match for match in matches if match.label), key=lambda match: (match.first, match.last))
 
     def _matching(self, text: str) -> list[tuple[int, int]]:
-        """Return the patterns, and the group in each, that a word belongs to."""
+        """Return (pattern, group in the pattern) for each group of a pattern that a word belongs to."""
         if text not in self._groups_of:
             self._groups_of[text] = [
                 (i, j)
@@ -121,46 +126,48 @@ class Library:
             ]
         return self._groups_of[text]
 
-    def _literal(self, sentence: Sequence[Word], table: _Table) -> Iterator[Place]:
-        """Yield the longest phrase at each word, from left to right, articles passed over."""
-        telling = [i for i, word in enumerate(sentence) if not word.is_article]
-        stems = tuple("de" if sentence[i].text == "del" else sentence[i].stem for i in telling)
-        at = 0
-        while at < len(stems):
-            for phrase, label in table.get(stems[at], ()):
-                if stems[at : at + len(phrase)] == phrase:
-                    yield Place(label, telling[at], telling[at + len(phrase) - 1] + 1, telling[at], True)
-                    at += len(phrase)
+    def _literal(self, sentence: Sequence[Word], table: _PhraseIndex) -> Iterator[KeywordMatch]:
+        """Yield the longest phrase at each word, from left to right; articles are ignored."""
+        content = [i for i, word in enumerate(sentence) if not word.is_article]
+        stems = tuple("de" if sentence[i].text == "del" else sentence[i].stem for i in content)
+        position = 0
+        while position < len(stems):
+            for phrase, label in table.get(stems[position], ()):
+                if stems[position : position + len(phrase)] == phrase:
+                    yield KeywordMatch(
+                        label, content[position], content[position + len(phrase) - 1] + 1, content[position], True
+                    )
+                    position += len(phrase)
                     break
             else:
-                at += 1
+                position += 1
 
 
-def read_library(path: str | Path | None = None) -> Library:
+def read_library(path: str | Path | None = None) -> KeywordLibrary:
     """Read a keyword library.
 
     Args:
-        path: a YAML file like `findings.yaml` beside this module; that file itself if None.
+        path: a YAML file in the format of `findings.yaml` beside this module; that file if None.
 
     Raises:
-        UserError: the file is missing or an entry has an unknown field, no label, a label twice or an unknown parent.
+        UserError: the file is missing, or an entry has an unknown field, an unknown parent, or no label of its own.
     """
     if path is None:
-        return _own()
+        return _shipped_library()
     if not Path(path).is_file():
         raise UserError(
             f"There is no keyword library at {path}. Give a YAML file like bimcvr/curation/labels/findings.yaml."
         )
-    return _library(Path(path).read_text(encoding="utf-8"), str(path))
+    return _parse_library(Path(path).read_text(encoding="utf-8"), str(path))
 
 
 @functools.cache
-def _own() -> Library:
-    own = resources.files("bimcvr.curation.labels") / "findings.yaml"
-    return _library(own.read_text(encoding="utf-8"), "findings.yaml")
+def _shipped_library() -> KeywordLibrary:
+    file = resources.files("bimcvr.curation.labels") / "findings.yaml"
+    return _parse_library(file.read_text(encoding="utf-8"), "findings.yaml")
 
 
-def _library(text: str, name: str) -> Library:
+def _parse_library(text: str, name: str) -> KeywordLibrary:
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -170,27 +177,27 @@ def _library(text: str, name: str) -> Library:
     keywords: dict[str, Keyword] = {}
     for entry in entries:
         label = str(entry.get("label", ""))
-        wrong = _wrong(entry) or ("stands twice" if label in keywords else "")
-        if wrong:
+        problem = _problem(entry) or ("appears more than once" if label in keywords else "")
+        if problem:
             raise UserError(
-                f"{name}: the finding '{label}' {wrong}. A finding has a label, and any of"
+                f"{name}: the finding '{label}' {problem}. A finding has a label, and any of"
                 f" {', '.join(sorted(_FIELDS))}."
             )
         parent, umls, radlex = (str(entry.get(field, "")) for field in ("parent", "umls", "radlex"))
         en, es, patterns, unlike = (tuple(entry.get(field, ())) for field in _LISTS)
         keywords[label] = Keyword(label, parent, umls, radlex, en, es, patterns, unlike)
     for label in keywords:
-        line = [label]
-        while parent := keywords[line[-1]].parent:
-            if parent not in keywords or parent in line:
-                wrong = "is no label of the library" if parent not in keywords else "is below it as well"
-                raise UserError(f"{name}: the parent '{parent}' of '{line[-1]}' {wrong}.")
-            line.append(parent)
-    return Library(list(keywords.values()))
+        path = [label]
+        while parent := keywords[path[-1]].parent:
+            if parent not in keywords or parent in path:
+                problem = "is no label of the library" if parent not in keywords else "is also one of its descendants"
+                raise UserError(f"{name}: the parent '{parent}' of '{path[-1]}' {problem}.")
+            path.append(parent)
+    return KeywordLibrary(list(keywords.values()))
 
 
-def _wrong(entry: dict[str, Any]) -> str:
-    """Return what is wrong with an entry of the file, or nothing."""
+def _problem(entry: dict[str, Any]) -> str:
+    """Return what is wrong with an entry of the file; empty if it is valid."""
     if not entry.get("label"):
         return "has no label"
     if set(entry) - _FIELDS:
@@ -202,9 +209,9 @@ def _wrong(entry: dict[str, Any]) -> str:
     return ""
 
 
-def _table(keywords: Sequence[Keyword], language: str) -> _Table:
-    """Return the phrases by their first stem, longest first; those that mean something else have no label."""
-    table: _Table = {}
+def _phrase_index(keywords: Sequence[Keyword], language: str) -> _PhraseIndex:
+    """Return the phrases by their first stem, longest first; those in `unlike` have an empty label."""
+    table: _PhraseIndex = {}
     for keyword in keywords:
         texts = (keyword.en if language != "es" else ()) + (keyword.es if language != "en" else ())
         named = {_stems(text): keyword.label for text in texts} | {_stems(text): "" for text in keyword.unlike}
@@ -229,35 +236,40 @@ def _alternative(item: str) -> str:
     return re.escape(word[:-1]) + ".*" if word.endswith("*") else re.escape(word) + "s?"
 
 
-def _meetings(sentence: Sequence[Word], label: str, hits: Sequence[Sequence[int]], found: list[Place]) -> list[Place]:
-    """Return the findings with those added where words of all of a pattern's groups (`hits`.
+def _add_pattern(
+    sentence: Sequence[Word], label: str, hits: Sequence[Sequence[int]], matches: list[KeywordMatch]
+) -> list[KeywordMatch]:
+    """Return the matches with those of a pattern added: words of all its groups with no punctuation between them.
 
-    A list a group) meet between two marks.
+    A pattern needs a word that no phrase has matched. It replaces a shorter phrase within it (`aneurysmal [dilatation
+    of the aorta]`), and shares the noun of a phrase beside it (`[derrame pleural] y pericárdico`).
 
-    A pattern takes words that no phrase owns; it swallows a shorter phrase (`aneurysmal [dilatation of the aorta]`),
-    and shares the noun of a phrase beside it (`[derrame pleural] y pericárdico`).
+    Args:
+        sentence: its words.
+        label: the finding of the pattern.
+        hits: for each group of the pattern, the positions of its words.
+        matches: the matches so far.
     """
     for head in hits[0]:
         words = {head, *(min(group, key=lambda i: abs(i - head)) for group in hits[1:])}
         first, last = min(words), max(words) + 1
-        owners = [place for place in found if place.label and any(place.first <= i < place.last for i in words)]
-        taken = any(place.label == label or (place.head == head and not place.is_phrase) for place in owners)
-        apart = any(not word.text.isalnum() for word in sentence[first:last])
-        if taken or apart or len(words) < len(hits) or last - first > _REACH:
+        overlapping = [match for match in matches if match.label and any(match.first <= i < match.last for i in words)]
+        known = any(match.label == label or (match.head == head and not match.is_phrase) for match in overlapping)
+        divided = any(not word.text.isalnum() for word in sentence[first:last])
+        if known or divided or len(words) < len(hits) or last - first > _REACH:
             continue
-        phrases = [place for place in owners if place.is_phrase]
-        free = [i for i in words if not any(place.first <= i < place.last for place in phrases)]
-        within = all(first <= place.first and place.last <= last for place in phrases)
+        phrases = [match for match in overlapping if match.is_phrase]
+        free = [i for i in words if not any(match.first <= i < match.last for match in phrases)]
+        within = all(first <= match.first and match.last <= last for match in phrases)
         shared = len(phrases) == 1 and bool(free) and _joined(phrases[0], free, sentence)
         if free and (within or shared):
-            found = [place for place in found if shared or place not in phrases] + [
-                Place(label, first, last, head, False)
-            ]
-    return found
+            matches = [match for match in matches if shared or match not in phrases]
+            matches.append(KeywordMatch(label, first, last, head, False))
+    return matches
 
 
-def _joined(phrase: Place, free: Sequence[int], sentence: Sequence[Word]) -> bool:
-    """Whether the free words stand beside a phrase with only `and` and its like between."""
+def _joined(phrase: KeywordMatch, free: Sequence[int], sentence: Sequence[Word]) -> bool:
+    """Return whether some words are beside a phrase with only a conjunction between them."""
     if min(free) >= phrase.last:
         between = sentence[phrase.last : min(free)]
     else:

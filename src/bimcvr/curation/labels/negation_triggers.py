@@ -6,9 +6,9 @@ accents; alternatives of a word are joined by `|`. The longest trigger wins, so 
 `no`.
 """
 
-# A trigger's kind is what it says; its side is where it acts: after itself, before itself, `both` (after itself if a
+# A trigger's kind is its meaning; its side is where it acts: after itself, before itself, `both` (after itself if a
 # finding follows in its clause, else before), `end` (before itself where a clause ends with it), `next` and `last`
-# (only the finding that touches it). `pseudo` looks like a trigger and is none.
+# (only the adjacent finding). `pseudo` looks like a trigger but is none.
 TRIGGERS: dict[tuple[str, str], str] = {
     ("absent", "after"): """
         no; not; without; neither; nor; never; absence of; lack of; negative for; free of; clear of; resolution of;
@@ -121,7 +121,7 @@ TRIGGERS: dict[tuple[str, str], str] = {
         no reciente; no agudo; no aguda""",
 }
 
-# What ends a scope wherever it stands, itself outside.
+# Words that end a scope; they are outside of it.
 TERMINATORS = """
     but; however; although; though; except; except for; apart from; aside from; other than; yet; nevertheless; whereas;
     while;
@@ -146,7 +146,7 @@ TERMINATORS = """
     ademas; tambien; con signos de; que; excepto por; actualmente; motivo por el que; tras; porque
 """
 
-# A sentence that opens with one of these, then `:`, speaks of the patient's past or of the question asked.
+# A sentence that begins with one of these and `:` is about the patient's history or the clinical question.
 HISTORY_HEADINGS = """
     history; clinical history; indication; indications; clinical indication; reason; reason for exam;
     reason for examination;

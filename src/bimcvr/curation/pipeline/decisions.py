@@ -1,4 +1,4 @@
-"""What becomes of a row: the audit's flags decide, and reviewers decide over them; nothing disappears."""
+"""The status of each row: the audit's flags decide, and reviewers can override them; no row is dropped."""
 
 import difflib
 from collections.abc import Sequence
@@ -13,27 +13,28 @@ from bimcvr.curation.audit.cohort_checks import patients_in_two_splits
 from bimcvr.curation.audit.facts_cache import Measured
 from bimcvr.curation.audit.flags import VOLUME_FLAGS
 from bimcvr.curation.audit.report_checks import SPANISH_SHARE, SPANISH_WORDS, spanish_share
-from bimcvr.curation.pipeline.ingest import Recipe
-from bimcvr.curation.pipeline.rows import Row
+from bimcvr.curation.pipeline.ingest import IngestSettings
+from bimcvr.curation.pipeline.row import CurationRow
 from bimcvr.curation.pipeline.step_log import StepLog
 from bimcvr.curation.review.queue import Question, Verdict
 from bimcvr.data.manifest import SPLITS, Manifest
 from bimcvr.data.splits import Strategy, assign_splits
 from bimcvr.errors import UserError
 
-REPORT_SIDE = ("report_short", "placeholder", "untranslated", "wrong_modality", "duplicate_report", "mismatch_ids")
-KNOWN = (*REPORT_SIDE, *VOLUME_FLAGS, "duplicate_volume")
+REPORT_FLAGS = ("report_short", "placeholder", "untranslated", "wrong_modality", "duplicate_report", "mismatch_ids")
+DECIDING_FLAGS = (*REPORT_FLAGS, *VOLUME_FLAGS, "duplicate_volume")
 
 
 @dataclass(frozen=True)
 class Checks:
-    """Which flags of the audit decide; all others are noted on the row and change nothing.
+    """Which flags of the audit decide the status of a row; all others are only recorded on the row.
 
-    A volume that cannot be read is rejected in any case.
+    A volume that cannot be read is always rejected.
 
     Attributes:
-        reject: the row takes no part; by default the paper's three filters.
-        review: the row waits for a reviewer; by default texts that are no report, and that a person can replace.
+        reject: flags that reject a row; by default the paper's three filters.
+        review: flags that send a row to a reviewer; by default those of texts that are no report, which a person can
+            replace.
     """
 
     reject: Sequence[str] = ("report_short", "missing_voxels", "too_small")
@@ -41,20 +42,20 @@ class Checks:
 
     def __post_init__(self) -> None:
         for flag in (*self.reject, *self.review):
-            if flag not in KNOWN:
-                near = difflib.get_close_matches(flag, KNOWN, n=1, cutoff=0.5)
-                hint = f"Did you mean '{near[0]}'?" if near else f"Use {', '.join(KNOWN)}."
+            if flag not in DECIDING_FLAGS:
+                close = difflib.get_close_matches(flag, DECIDING_FLAGS, n=1, cutoff=0.5)
+                hint = f"Did you mean '{close[0]}'?" if close else f"Use {', '.join(DECIDING_FLAGS)}."
                 raise UserError(f"checks: there is no flag '{flag}'. {hint}")
 
 
 @dataclass(frozen=True)
 class SplitStep:
-    """How accepted rows are divided.
+    """How accepted rows are divided into train, val and test.
 
     Attributes:
-        strategy: as `data.split` of fit; `column` takes the archive's own split, where it has one.
-        seed: the salt of `patient_hash`, the permutation of `exact`.
-        fractions: wanted shares of train, val and test.
+        strategy: as `data.split` of `fit`; `column` uses the archive's own split, where it has one.
+        seed: the salt of `patient_hash`, or the permutation of `exact`.
+        fractions: the shares of train, val and test.
     """
 
     strategy: Strategy = "patient_hash"
@@ -62,10 +63,17 @@ class SplitStep:
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
 
 
-def take_in_verdicts(
-    rows: list[Row], verdicts: dict[str, Verdict], anonymiser: Anonymiser | None, log: StepLog
+def apply_verdicts(
+    rows: list[CurationRow], verdicts: dict[str, Verdict], anonymiser: Anonymiser | None, log: StepLog
 ) -> None:
-    """Put the texts that reviewers accepted or wrote into the rows."""
+    """Use the texts that reviewers accepted or wrote.
+
+    Args:
+        rows: changed in place.
+        verdicts: the reviewers' verdicts by study.
+        anonymiser: applied to corrected texts; None to keep them as they are.
+        log: receives the decisions.
+    """
     for row in rows:
         verdict = verdicts.get(row.study_id)
         if verdict is None or not verdict.decision:
@@ -74,62 +82,71 @@ def take_in_verdicts(
             row.report = anonymiser(verdict.corrected).text if anonymiser else verdict.corrected
             share, count = spanish_share(row.report)
             row.language = "es" if share >= SPANISH_SHARE and count >= SPANISH_WORDS else "en"
-        elif verdict.decision == "accept" and row.doubts and row.asked != row.original:
-            row.report, row.language = row.asked, "en"
+        elif verdict.decision == "accept" and row.translation_problems and row.review_text != row.original:
+            row.report, row.language = row.review_text, "en"
         log.add(row.study_id, verdict.decision, f"by {len(verdict.reviewers)} reviewers")
 
 
-def flag_rows(rows: list[Row], recipe: Recipe, jobs: int) -> list[Measured | None]:
-    """Note on each row what the audit finds, and return the facts of its volume."""
-    result = audit_manifest(_manifest(rows, recipe.out), recipe.facts, jobs)
+def flag_rows(rows: list[CurationRow], settings: IngestSettings, jobs: int) -> list[Measured | None]:
+    """Audit the rows.
+
+    Args:
+        rows: receive the audit's flags.
+        settings: where the facts of volumes are stored.
+        jobs: processes to use; -1 for one a core.
+
+    Returns:
+        The facts of each row's volume.
+    """
+    result = audit_manifest(_manifest(rows, settings.out), settings.facts, jobs)
     for row, flags in zip(rows, result.flags(), strict=True):
         row.flags = tuple(dict.fromkeys([*flags, *row.flags]))
-    return [result.measured.get(place) for place in range(len(rows))]
+    return [result.measured.get(position) for position in range(len(rows))]
 
 
-def refuse_unusable(rows: list[Row], recipe: Recipe) -> None:
+def reject_unusable(rows: list[CurationRow], settings: IngestSettings) -> None:
     """Reject rows whose volume cannot be read, or is neither on disk nor in the cache."""
     for row in rows:
-        kept = recipe.kept(row.taken)
-        gone = not (recipe.out / row.taken.volume).exists() and not (kept and kept.exists())
-        refused = row.taken.refused or ("missing_file" if gone else "")
+        cached = settings.cached_volume(row.ingested)
+        missing = not (settings.out / row.ingested.volume).exists() and not (cached and cached.exists())
+        refused = row.ingested.refused or ("missing_file" if missing else "")
         if refused:
             row.flags = tuple(dict.fromkeys([*row.flags, refused]))
             row.status = "rejected"
 
 
 def decide(
-    rows: list[Row], checks: Checks | None, verdicts: dict[str, Verdict], ask: bool, log: StepLog
+    rows: list[CurationRow], checks: Checks | None, verdicts: dict[str, Verdict], ask: bool, log: StepLog
 ) -> list[Question]:
     """Set the status of each row.
 
     Args:
-        rows: with their flags.
+        rows: with their flags; changed in place.
         checks: which flags decide; None for none.
-        verdicts: of the reviewers.
-        ask: whether there is a review queue: without one nothing waits for it.
-        log: of what each flag has done.
+        verdicts: the reviewers' verdicts by study.
+        ask: whether there is a review queue; without one no row waits for a reviewer.
+        log: receives the effect of each flag.
 
     Returns:
-        What reviewers are to be asked.
+        The questions for the review queue.
     """
     checks = checks or Checks((), ())
     questions = []
     for row in rows:
         rejecting = [flag for flag in row.flags if flag in checks.reject]
         doubtful = [flag for flag in row.flags if flag in checks.review]
-        reason = "; ".join([*doubtful, *row.doubts])
+        reason = "; ".join([*doubtful, *row.translation_problems])
         verdict = verdicts.get(row.study_id)
         decision = verdict.decision if verdict else ""
         if rejecting or decision == "reject":
             row.status = "rejected"
         elif reason and ask and not decision and row.status == "ok":
             row.status = "review"
-            questions.append(Question(row.study_id, reason, row.asked))
+            questions.append(Question(row.study_id, reason, row.review_text))
         for flag in row.flags:
             effect = (
                 "rejected"
-                if flag in rejecting or flag == row.taken.refused or flag == "missing_file"
+                if flag in rejecting or flag == row.ingested.refused or flag == "missing_file"
                 else "review"
                 if flag in doubtful and row.status == "review"
                 else "noted"
@@ -138,10 +155,17 @@ def decide(
     return questions
 
 
-def split_rows(rows: list[Row], step: SplitStep, out: Path, log: StepLog) -> None:
-    """Give each accepted row its split, and note patients that stand in two."""
-    given = [_own_split(row) if step.strategy == "column" else "" for row in rows]
-    manifest = _manifest(rows, out).with_column("split", given)
+def split_rows(rows: list[CurationRow], step: SplitStep, out: Path, log: StepLog) -> None:
+    """Assign each accepted row to a split, and flag patients that are in more than one.
+
+    Args:
+        rows: changed in place.
+        step: how to divide.
+        out: the folder of the curated archive.
+        log: receives the split of each row.
+    """
+    archive_splits = [_archive_split(row) if step.strategy == "column" else "" for row in rows]
+    manifest = _manifest(rows, out).with_column("split", archive_splits)
     split = assign_splits(manifest, step.strategy, step.seed, step.fractions, allow_patient_overlap=True)
     crossing = {finding.study_id for finding in patients_in_two_splits(manifest.with_column("split", split.name))}
     for row, name in zip(rows, split.name, strict=True):
@@ -152,20 +176,22 @@ def split_rows(rows: list[Row], step: SplitStep, out: Path, log: StepLog) -> Non
             log.add(row.study_id, name, split.strategy)
 
 
-def table_of(rows: list[Row], measured: Sequence[Measured | None], columns: dict[str, str]) -> pd.DataFrame:
+def manifest_table(
+    rows: list[CurationRow], measured: Sequence[Measured | None], columns: dict[str, str]
+) -> pd.DataFrame:
     """Return the manifest.
 
     Args:
-        rows: all of them.
-        measured: the facts of their volumes.
-        columns: further columns with the same text in every row.
+        rows: all rows.
+        measured: the facts of each row's volume.
+        columns: further columns, with the same text in every row.
     """
     lines = []
     for row, facts in zip(rows, measured, strict=True):
-        study = row.taken.study
-        own = {
+        study = row.ingested.study
+        cells = {
             "study_id": study.study_id,
-            "volume": row.taken.volume,
+            "volume": row.ingested.volume,
             "report": row.report,
             "patient_id": study.patient_id,
             "report_id": study.report_id,
@@ -178,28 +204,28 @@ def table_of(rows: list[Row], measured: Sequence[Measured | None], columns: dict
             "status": row.status,
             "flags": ";".join(row.flags),
             "shard": study.shard,
-            "sha256": row.taken.sha256,
+            "sha256": row.ingested.sha256,
             **geometry_columns(facts),
         }
         further = columns | dict(sorted(study.columns.items())) | columns
-        lines.append(own | {name: text for name, text in further.items() if name not in own})
+        lines.append(cells | {name: text for name, text in further.items() if name not in cells})
     return pd.DataFrame(lines).fillna("")
 
 
-def _own_split(row: Row) -> str:
-    """Return the split that the archive or one's own table names, if it is one."""
-    columns = row.taken.study.columns
+def _archive_split(row: CurationRow) -> str:
+    """Return the split that the archive or the user's own table names, if it is one of `SPLITS`."""
+    columns = row.ingested.study.columns
     name = columns.get("archive_split") or columns.get("split", "")
     return name if name in SPLITS else ""
 
 
-def _manifest(rows: list[Row], out: Path) -> Manifest:
-    """Return the rows as the checks see them: with the archive's own volumes, not denoised ones."""
-    as_found = [
-        replace(row.taken, volume=str(row.taken.study.volume.absolute()), sha256=row.taken.source_sha256)
+def _manifest(rows: list[CurationRow], out: Path) -> Manifest:
+    """Return the rows as a manifest for the checks: with the archive's own volumes, not the denoised ones."""
+    originals = [
+        replace(row.ingested, volume=str(row.ingested.study.volume.absolute()), sha256=row.ingested.source_sha256)
         for row in rows
     ]
-    table = table_of(
-        [replace(row, taken=taken) for row, taken in zip(rows, as_found, strict=True)], [None] * len(rows), {}
+    table = manifest_table(
+        [replace(row, ingested=ingested) for row, ingested in zip(rows, originals, strict=True)], [None] * len(rows), {}
     )
     return Manifest(table.assign(split=""), out / "manifest.csv", out)

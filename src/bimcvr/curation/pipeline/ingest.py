@@ -1,7 +1,7 @@
-"""Taking in one study: its checksum, the facts of its volume, its denoised copy and its volume on the model's grid.
+"""Ingesting one study: checksum, facts of the volume, denoised copy, and the volume resampled to the model's grid.
 
-All of it is kept under what identifies the file, so nothing is done twice: a killed run goes on, and a second one does
-nothing.
+Every result is stored under an identifier of its file, so nothing is done twice: a killed run resumes where it stopped,
+and a second run does nothing.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.atomic_files import sha256_of, write_json
-from bimcvr.curation.audit.facts_cache import measure_one
+from bimcvr.curation.audit.facts_cache import measure_cached
 from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.study import SourceStudy
 from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
@@ -20,12 +20,12 @@ from bimcvr.data.reading.refused import RefusedVolume
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What is made of each volume.
+class IngestSettings:
+    """What is made of each volume, and where it is stored.
 
     Attributes:
         out: the folder of the curated archive.
-        size: the model's grid; None to cache nothing.
+        size: the model's grid (D, H, W); None to cache no volumes.
         denoise: the filter; None for none.
     """
 
@@ -35,29 +35,29 @@ class Recipe:
 
     @property
     def identity(self) -> str:
-        """All that decides what is made."""
+        """Text that changes whenever the stored results would."""
         return f"{self.size}|{self.denoise.identity if self.denoise else ''}"
 
     @property
     def facts(self) -> Path:
-        """Where facts of volumes are kept."""
+        """The folder of the volumes' facts."""
         return self.out / "facts"
 
-    def kept(self, taken: "Taken") -> Path | None:
-        """Return where a study's volume on the grid is, or will be; None without a cache."""
-        return VolumeCache(self.out / "cache", self.size).entry(Path(), taken.sha256) if self.size else None
+    def cached_volume(self, ingested: "IngestedStudy") -> Path | None:
+        """Return where a study's resampled volume is, or will be, stored; None without a cache."""
+        return VolumeCache(self.out / "cache", self.size).entry(Path(), ingested.sha256) if self.size else None
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A study that was taken in.
+class IngestedStudy:
+    """A study whose volume was checked, measured and stored.
 
     Attributes:
-        study: as the source gave it.
-        volume: the file that the manifest names, relative to the out folder: the archive's, or its denoised copy.
-        sha256: that file's checksum.
-        source_sha256: the archive's own file's.
-        refused: the reader's reason for refusing it; empty if it can be read.
+        study: the study as the source returned it.
+        volume: the file that the manifest names, relative to the out folder: the archive's file or its denoised copy.
+        sha256: the checksum of that file.
+        source_sha256: the checksum of the archive's file.
+        refused: the reader's reason for refusing the volume; empty if it can be read.
         message: the refusal in one line.
     """
 
@@ -73,38 +73,46 @@ class Taken:
         return asdict(self) | {"study": asdict(self.study) | {"volume": str(self.study.volume)}}
 
     @staticmethod
-    def from_json(record: dict[str, Any]) -> "Taken":
+    def from_json(record: dict[str, Any]) -> "IngestedStudy":
         """Return what `to_json` wrote."""
         study = record["study"] | {
             "volume": Path(record["study"]["volume"]),
             "labels": tuple(record["study"]["labels"]),
         }
-        return Taken(**record | {"study": SourceStudy(**study)})
+        return IngestedStudy(**record | {"study": SourceStudy(**study)})
 
 
-def take_in(study: SourceStudy, recipe: Recipe) -> Taken:
-    """Do for one study what has not been done: never raises for a volume that cannot be used."""
+def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy:
+    """Do for one study what has not been done yet.
+
+    A volume that cannot be used raises nothing: the result's `refused` and `message` say why.
+
+    Args:
+        study: the study, whose volume is on disk.
+        settings: what is made of the volume.
+    """
     source = study.volume
-    note = _note(source, recipe)
-    sums = _read(note)
-    original = sums.get("source_sha256") or checksum(source)
+    checksum_file = _checksum_file(source, settings)
+    stored = _read_json(checksum_file)
+    original = stored.get("source_sha256") or checksum(source)
     volume, sha256, refusal = source, original, None
     try:
-        facts = measure_one(source, original, recipe.facts)
+        facts = measure_cached(source, original, settings.facts)
         refusal = facts if isinstance(facts, RefusedVolume) else None
-        if recipe.denoise and not refusal:
-            volume = recipe.out / "denoised" / original[:2] / f"{_hash(original + recipe.denoise.identity)}.nii.gz"
+        if settings.denoise and not refusal:
+            volume = settings.out / "denoised" / original[:2] / f"{_hash(original + settings.denoise.identity)}.nii.gz"
             if not volume.exists():
-                recipe.denoise.write(source, volume)
-            sha256 = sums.get("sha256") or checksum(volume)
-        if recipe.size and not refusal:
-            _keep(VolumeCache(recipe.out / "cache", recipe.size), volume, sha256)
+                settings.denoise.write(source, volume)
+            sha256 = stored.get("sha256") or checksum(volume)
+        if settings.size and not refusal:
+            _cache_volume(VolumeCache(settings.out / "cache", settings.size), volume, sha256)
     except RefusedVolume as error:
         volume, sha256, refusal = source, original, error
-    if not sums:
-        write_json(note, {"source_sha256": original, "sha256": sha256})
+    if not stored:
+        write_json(checksum_file, {"source_sha256": original, "sha256": sha256})
     reason, message = (refusal.reason, str(refusal)) if refusal else ("", "")
-    return Taken(study, Path(os.path.relpath(volume, recipe.out)).as_posix(), sha256, original, reason, message)
+    relative = Path(os.path.relpath(volume, settings.out)).as_posix()
+    return IngestedStudy(study, relative, sha256, original, reason, message)
 
 
 def checksum(volume: Path) -> str:
@@ -115,24 +123,24 @@ def checksum(volume: Path) -> str:
     return _hash("".join(f"{path.name} {sha256_of(path)}\n" for path in files))
 
 
-def _keep(cache: VolumeCache, volume: Path, sha256: str) -> None:
+def _cache_volume(cache: VolumeCache, volume: Path, sha256: str) -> None:
     entry = cache.entry(volume, sha256)
     if not entry.exists():
         import SimpleITK
 
-        # the parallelism is over volumes
+        # studies are processed in parallel, so each one uses a single thread
         SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
         cache.put(volume, entry)
 
 
-def _note(source: Path, recipe: Recipe) -> Path:
-    key = _hash(f"{source_identity(source)}|{recipe.denoise.identity if recipe.denoise else ''}")
-    return recipe.out / "taken" / key[:2] / f"{key[2:34]}.json"
+def _checksum_file(source: Path, settings: IngestSettings) -> Path:
+    key = _hash(f"{source_identity(source)}|{settings.denoise.identity if settings.denoise else ''}")
+    return settings.out / "checksums" / key[:2] / f"{key[2:34]}.json"
 
 
-def _read(note: Path) -> dict[str, str]:
+def _read_json(path: Path) -> dict[str, str]:
     try:
-        record: dict[str, str] = json.loads(note.read_text(encoding="utf-8"))
+        record: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record

@@ -1,8 +1,8 @@
-"""The review queue: a CSV file that people edit and that the next run takes in. Nothing of theirs is ever overwritten.
+"""The review queue: a CSV file that people edit and the next run reads. What people wrote is never overwritten.
 
-A row asks one question about one study. Who answers fills in `decision` (`accept`, `reject` or `correct`), for
-`correct` the `corrected` text, if wanted the `labels` (`;`-separated, `none` for no finding), and the `reviewer`.
-Several reviewers of a study are several rows: the row is copied.
+A row asks one question about one study. A reviewer fills in `decision` (`accept`, `reject` or `correct`), for
+`correct` also the `corrected` text, optionally the `labels` (`;`-separated, `none` for no finding), and the `reviewer`.
+Several reviewers of one study fill in copies of the row.
 """
 
 import csv
@@ -14,24 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimcvr.atomic_files import replacing
+from bimcvr.curation.spreadsheet_cells import escape_cell, unescape_cell
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
 
 COLUMNS = ("study_id", "reason", "report", "decision", "corrected", "labels", "reviewer")
 DECISIONS = ("accept", "reject", "correct")
 NO_FINDING = "none"
-# a spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a run asks people about a study.
+    """A question about a study for the reviewers.
 
     Attributes:
         study_id: the study.
-        reason: why a person must look, in one line.
-        report: the text that the decision is about; a decision on another text of the study does not count.
+        reason: why a reviewer must look at it, in one line.
+        report: the text in question; a decision about an earlier text of the study does not count.
     """
 
     study_id: str
@@ -44,12 +43,12 @@ class Review:
     """One row of the queue.
 
     Attributes:
-        question: what was asked.
-        decision: one of `DECISIONS`; empty while nobody has answered.
-        corrected: the text to use from now on, with `correct`.
-        labels: the findings that the reviewer saw; None where they say nothing about labels.
-        reviewer: who decided.
-        line: where the row begins in the file.
+        question: the question.
+        decision: one of `DECISIONS`; empty while it is unanswered.
+        corrected: the text to use instead, with `correct`.
+        labels: the findings that the reviewer saw; None if they gave none.
+        reviewer: the name of the reviewer.
+        line: the line of the file on which the row begins.
     """
 
     question: Question
@@ -65,10 +64,10 @@ class Verdict:
     """What the reviewers of one study decided together.
 
     Attributes:
-        decision: one of `DECISIONS`; empty while a question is open or the reviewers stand even.
-        corrected: the text to use, with `correct`.
-        labels: the findings that more than half of those who gave labels saw; None where nobody gave any.
-        reviewers: who decided, in alphabetical order.
+        decision: one of `DECISIONS`; empty while a question is unanswered or the vote is a tie.
+        corrected: the text to use instead, with `correct`.
+        labels: the findings named by more than half of the reviewers who gave labels; None if nobody gave any.
+        reviewers: the names of those who decided, in alphabetical order.
     """
 
     decision: str
@@ -77,82 +76,80 @@ class Verdict:
     reviewers: tuple[str, ...]
 
 
-def ask(path: Path, questions: Iterable[Question]) -> int:
-    """Append the questions that the queue does not hold yet; what stands in the file stays, byte for byte.
+def append_questions(path: Path, questions: Iterable[Question]) -> int:
+    """Append the questions that the queue does not contain yet; the existing content stays, byte for byte.
 
     Args:
-        path: the queue; made with its header if it is not there.
-        questions: in the order in which they are to stand.
+        path: the queue; created with its header if it does not exist.
+        questions: in the order in which to append them.
 
     Returns:
-        how many were appended.
+        The number of questions appended.
 
     Raises:
-        UserError: the file is no queue, or somebody saves it at the same moment.
+        UserError: the file is no review queue, or somebody saved it at the same moment.
     """
-    table = _Table.read(path)
-    held = {_key(review.question) for review in _reviews(table)}
+    table = _QueueFile.read(path)
+    known = {_key(review.question) for review in _reviews(table)}
     new = []
     for question in questions:
-        if _key(question) not in held:
-            held.add(_key(question))
+        if _key(question) not in known:
+            known.add(_key(question))
             new.append({"study_id": question.study_id, "reason": question.reason, "report": question.report})
     if new or not table.content:
         table.append(path, new)
     return len(new)
 
 
-def read_reviews(path: Path, known: Collection[str] | None = None) -> list[Review]:
-    """Read the queue with what people filled in.
+def read_reviews(path: Path, studies: Collection[str] | None = None) -> list[Review]:
+    """Read the queue with the reviewers' answers.
 
     Args:
-        path: the queue; one that is not there is empty.
-        known: the studies that a row may name; None for any.
+        path: the queue; a file that does not exist is an empty queue.
+        studies: the studies that a row may name; None for any.
 
     Raises:
-        UserError: the file cannot be read, or a row names an unknown study, another decision, or leaves out what it
-            needs. The message names file and line.
+        UserError: the file cannot be read, or a row names an unknown study, has an unknown decision, or is incomplete.
+            The message names file and line.
     """
-    reviews = _reviews(_Table.read(path))
+    reviews = _reviews(_QueueFile.read(path))
     for review in reviews:
-        _check(review, path, known)
+        _check(review, path, studies)
     return reviews
 
 
-def verdicts(reviews: Iterable[Review], reports: Mapping[str, str]) -> dict[str, Verdict]:
-    """Settle the studies that reviewers have decided on.
+def settle(reviews: Iterable[Review], reports: Mapping[str, str]) -> dict[str, Verdict]:
+    """Combine the reviewers' answers to one verdict a study.
 
-    Per question the majority, over the questions the gravest answer.
+    The majority decides each question; of several questions about a study the most severe answer counts.
 
     Args:
-        reviews: the queue.
-        reports: study_id → the text that is under question now; answers about an older text are left out.
+        reviews: the rows of the queue.
+        reports: by study_id, the text that is in question now; answers about an older text are ignored.
 
     Returns:
-        study_id → verdict, for every study that stands in the queue with its present text.
+        The verdict by study_id, for every study that is in the queue with its present text.
     """
     studies: dict[str, list[Review]] = {}
     for review in reviews:
         study = review.question.study_id
         if study in reports and _plain(reports[study]) == _plain(review.question.report):
             studies.setdefault(study, []).append(review)
-    return {study: _settle(rows) for study, rows in studies.items()}
+    return {study: _verdict(rows) for study, rows in studies.items()}
 
 
-def labels_of(verdict: Verdict | None, extracted: Sequence[str], source: str) -> tuple[tuple[str, ...], str]:
-    """Return a study's labels and their `labels_source`: experts' labels override extracted ones.
+def reviewed_labels(verdict: Verdict | None, labels: Sequence[str], source: str) -> tuple[tuple[str, ...], str]:
+    """Return a study's labels and their `labels_source`: reviewers' labels override all others.
 
     Args:
-        verdict: the reviewers', if any.
-        extracted: the labels found otherwise.
+        verdict: the reviewers' verdict, if any.
+        labels: the labels from elsewhere.
         source: where those come from.
     """
-    return (
-        (verdict.labels, "expert") if verdict is not None and verdict.labels is not None else (tuple(extracted), source)
-    )
+    return (verdict.labels, "expert") if verdict is not None and verdict.labels is not None else (tuple(labels), source)
 
 
-def _settle(rows: list[Review]) -> Verdict:
+def _verdict(rows: list[Review]) -> Verdict:
     answers: list[str] = []
     for reason in dict.fromkeys(row.question.reason for row in rows):
         answers.append(_majority([row.decision for row in rows if row.question.reason == reason and row.decision]))
@@ -160,24 +157,27 @@ def _settle(rows: list[Review]) -> Verdict:
     corrected = _majority([row.corrected for row in decided if row.decision == "correct"])
     decision = next((answer for answer in ("reject", "", "correct", "accept") if answer in answers), "")
     if decision == "correct" and not corrected:
-        decision = ""  # they agree that it is wrong, not on what is right
-    given = list({row.reviewer: row.labels for row in decided if row.labels is not None}.values())
-    seen = Counter(label for labels in given for label in labels)
-    labels = tuple(sorted(label for label, times in seen.items() if 2 * times > len(given))) if given else None
+        decision = ""  # the reviewers agree that the text is wrong, but not on a corrected one
+    label_sets = list({row.reviewer: row.labels for row in decided if row.labels is not None}.values())
+    votes = Counter(label for labels in label_sets for label in labels)
+    majority = tuple(sorted(label for label, count in votes.items() if 2 * count > len(label_sets)))
     return Verdict(
-        decision, corrected if decision == "correct" else "", labels, tuple(sorted({row.reviewer for row in decided}))
+        decision,
+        corrected if decision == "correct" else "",
+        majority if label_sets else None,
+        tuple(sorted({row.reviewer for row in decided})),
     )
 
 
 def _majority(votes: list[str]) -> str:
-    """Return what most say; empty where nobody says anything or the first two stand even."""
+    """Return the most frequent vote; empty if there is none or the first two are tied."""
     ranked = Counter(votes).most_common(2)
     return ranked[0][0] if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]) else ""
 
 
 @dataclass
-class _Table:
-    """The queue's file as people left it: its bytes, and how its cells are to be read and written."""
+class _QueueFile:
+    """The queue's file as it is on disk: its bytes, its rows, and how its cells are written."""
 
     content: bytes
     header: list[str]
@@ -186,7 +186,7 @@ class _Table:
     rows: list[tuple[int, dict[str, str]]]
 
     @classmethod
-    def read(cls, path: Path) -> "_Table":
+    def read(cls, path: Path) -> "_QueueFile":
         if not path.exists():
             return cls(b"", list(COLUMNS), ",", "\n", [])
         content = path.read_bytes()
@@ -197,7 +197,7 @@ class _Table:
                 f"{path} is not UTF-8 ({error.reason} at byte {error.start}). In a spreadsheet save it as 'CSV UTF-8'."
             ) from error
         first = text.partition("\n")[0]
-        delimiter = max(",;\t", key=first.count)  # a spreadsheet saves with the separator of its language
+        delimiter = max(",;\t", key=first.count)  # spreadsheets use the separator of their language
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows: list[tuple[int, dict[str, str]]] = []
         header, begin = list(COLUMNS), 1
@@ -220,7 +220,11 @@ class _Table:
                         (
                             begin,
                             dict(
-                                zip(header, map(_unescaped, [*cells, *[""] * (len(header) - len(cells))]), strict=True)
+                                zip(
+                                    header,
+                                    map(unescape_cell, [*cells, *[""] * (len(header) - len(cells))]),
+                                    strict=True,
+                                )
                             ),
                         )
                     )
@@ -233,26 +237,28 @@ class _Table:
         stream = io.StringIO(newline="")
         if not self.content:
             stream.write(self.delimiter.join(self.header) + self.newline)
-        # all quoted: left to itself, the writer leaves a lone carriage return bare
+        # quote every cell: by default the writer leaves a lone carriage return unquoted
         writer = csv.writer(stream, delimiter=self.delimiter, lineterminator=self.newline, quoting=csv.QUOTE_ALL)
         for row in rows:
-            writer.writerow([_escaped(row.get(name, "")) for name in self.header])
+            writer.writerow([escape_cell(row.get(name, "")) for name in self.header])
         ended = not self.content or self.content.endswith((b"\n", b"\r"))
-        # a mark at the start, so that spreadsheets show accents
+        # a byte-order mark, so that spreadsheets show accents
         start = self.content + (b"" if ended else self.newline.encode()) if self.content else b"\xef\xbb\xbf"
         with replacing(path) as temporary:
             temporary.write_bytes(start + stream.getvalue().encode())
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             if (path.read_bytes() if path.exists() else b"") != self.content:
-                raise UserError(f"{path} was saved by somebody else at this moment: nothing was written. Run again.")
+                raise UserError(
+                    f"{path} was saved by another program at this moment; nothing was written. Run the command again."
+                )
 
 
-def _reviews(table: _Table) -> list[Review]:
-    found = []
+def _reviews(table: _QueueFile) -> list[Review]:
+    reviews = []
     for line, row in table.rows:
         labels = split_list(row["labels"])
-        found.append(
+        reviews.append(
             Review(
                 Question(row["study_id"].strip(), row["reason"], row["report"]),
                 row["decision"].strip().lower(),
@@ -262,16 +268,15 @@ def _reviews(table: _Table) -> list[Review]:
                 line,
             )
         )
-    return found
+    return reviews
 
 
-def _check(review: Review, path: Path, known: Collection[str] | None) -> None:
+def _check(review: Review, path: Path, studies: Collection[str] | None) -> None:
     where = f"{path}, line {review.line}"
     study = review.question.study_id
-    if known is not None and study not in known:
+    if studies is not None and study not in studies:
         raise UserError(
-            f"{where}: there is no study '{study}'. Was the study_id changed by hand? It must stand as the run"
-            " wrote it."
+            f"{where}: there is no study '{study}'. Was the study_id edited? Restore it as the run wrote it."
         )
     if review.decision not in (*DECISIONS, ""):
         raise UserError(
@@ -283,9 +288,9 @@ def _check(review: Review, path: Path, known: Collection[str] | None) -> None:
             f"{where}: study '{study}' has a corrected text or labels but no decision. Write {', '.join(DECISIONS)}."
         )
     if (review.decision == "correct") != bool(review.corrected.strip()) and review.decision:
-        lacks = "no" if review.decision == "correct" else "a"
+        article = "no" if review.decision == "correct" else "a"
         raise UserError(
-            f"{where}: study '{study}' has the decision '{review.decision}' and {lacks} corrected text. `correct` "
+            f"{where}: study '{study}' has the decision '{review.decision}' and {article} corrected text. `correct` "
             "needs one, and the other decisions have none."
         )
     if review.decision and not review.reviewer:
@@ -298,11 +303,3 @@ def _plain(text: str) -> str:
 
 def _key(question: Question) -> tuple[str, str, str]:
     return question.study_id, _plain(question.reason), _plain(question.report)
-
-
-def _escaped(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(_FORMULA) or (cell[:1] == "'" and cell[1:2] in (*_FORMULA, "'")) else cell
-
-
-def _unescaped(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in (*_FORMULA, "'") else cell

@@ -1,7 +1,7 @@
 """The released BIMCV-R: zip shards or unpacked folders `CT*/ct/*.nii.gz`, and `meta/*.csv` with reports and labels.
 
-The tables' paths are those of the authors' machine (`/raid/…`); as their own loader does, a row is joined with the file
-of the same base name. Columns as in the release's `BIMCV_meta.csv`.
+The paths in the tables are those of the authors' machine (`/raid/…`); as in their own loader, a row belongs to the file
+with the same base name. The columns are those of the release's `BIMCV_meta.csv`.
 """
 
 import zipfile
@@ -10,22 +10,29 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bimcvr.curation.archives.archives import Keep, Limits, is_archive, release, unpack
+from bimcvr.curation.archives.extractor import ArchiveLimits
 from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
-from bimcvr.curation.sources.csv_tables import Table, read_table
+from bimcvr.curation.archives.unpack import Keep, delete_ingested, is_archive, unpack
 from bimcvr.curation.sources.label_columns import read_label_columns
+from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
-# the first that is there is read: the fullest first, then the later top-level one, then those of the authors' loader
+# the first one found is read: the most complete first, then the later top-level one, then those of the authors' loader
 TABLES = ("BIMCV_meta.csv", "BIMCV-R.csv", "BIMCV_meta_cyd.csv", "curated_ct_report_path_En.csv")
 _PATHS = ("ct_path", "path")
-Row = tuple[int, dict[str, str]]
+_TableRow = tuple[int, dict[str, str]]
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a volume is: in which shard (empty for the top folder), under which path, packed in which archive."""
+class _VolumeLocation:
+    """Where a volume is.
+
+    Attributes:
+        shard: the name of its shard; empty for the top folder.
+        path: its path in the root folder, or in the archive.
+        archive: the archive that contains it; None for an unpacked file.
+    """
 
     shard: str
     path: str
@@ -36,25 +43,31 @@ class BimcvR:
     """Reads the released BIMCV-R.
 
     Args:
-        root: the folder that was downloaded, with zips or what was unpacked from them.
-        table: the base name of the table to read; the first of `TABLES` that is there if empty.
-        work: where shards are unpacked; `unpacked` in the root if empty.
-        keep: what stays on disk once a shard is taken in.
-        limits: what an archive may grow to.
+        root: the downloaded folder, with the zips or what was unpacked from them.
+        table: the base name of the table to read; if empty, the first of `TABLES` that exists.
+        work: the folder to unpack shards to; `unpacked` in the root if empty.
+        keep: what `release` leaves on disk: `all`, `archives` (unpacked volumes are deleted) or `nothing` (the zips
+            too, if every volume in them was read).
+        limits: how large an archive may become.
 
     Attributes:
-        passed_over: how many files were no part of the layout, by suffix; filled while reading.
+        passed_over: the number of files that are not part of the layout, by suffix; filled while reading.
+
+    Raises:
+        UserError: there is no such folder.
     """
 
     def __init__(
-        self, root: str, table: str = "", work: str = "", keep: Keep = "all", limits: Limits | None = None
+        self, root: str, table: str = "", work: str = "", keep: Keep = "all", limits: ArchiveLimits | None = None
     ) -> None:
         self.root = Path(root)
         self.table = table
         self.work = Path(work) if work else self.root / "unpacked"
         self.keep: Keep = keep
-        self.limits = limits or Limits()
+        self.limits = limits or ArchiveLimits()
         self.passed_over: Counter[str] = Counter()
+        # the archives of each shard that `studies` has read to the end, and whether all their volumes have a row
+        self._read_archives: dict[str, dict[Path, bool]] = {}
         if not self.root.is_dir():
             raise UserError(
                 f"There is no folder {self.root}. Give the folder with BIMCV-R's zips, or with its CT* and meta"
@@ -63,94 +76,110 @@ class BimcvR:
 
     def shards(self) -> list[str]:
         """Return the names of the shards, in order; without shards, one empty name."""
-        return _shard_names(self._places()[0])
+        return _shard_names(self._locations()[0])
 
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
-        """Yield the studies, shard by shard and within a shard in the table's order.
+        """Yield the studies, shard by shard, and within a shard in the order of the table.
 
-        A shard's files are there until the first study of the next is asked for; what then happens to them, `keep`
-        says.
+        The files of a shard stay on disk until `release`.
 
         Args:
-            shards: read only these; what concerns no shard (the table's own faults) is then left out.
+            shards: the shards to read; None for everything, including the faults that concern no shard.
+
+        Raises:
+            UserError: there is no table.
         """
-        places, rows, faults = self._survey()
+        locations, rows, faults = self._survey()
         if shards is None:
             yield from faults
-        for shard in _shard_names(places):
+        for shard in _shard_names(locations):
             if shards is None or shard in shards:
-                yield from self._read_shard(shard, rows[shard], places)
+                yield from self._read_shard(shard, rows[shard], locations)
+
+    def release(self, shard: str) -> None:
+        """Delete what need not stay on disk, by `keep`, of a shard that `studies` has read to the end.
+
+        Args:
+            shard: the name of the shard.
+        """
+        for archive, complete in self._read_archives.pop(shard, {}).items():
+            delete_ingested(archive, self._folder(archive), self.keep, complete)
 
     def faults(self) -> list[SetAside]:
-        """Return what concerns no shard: the table's own faults, and the rows and files that do not pair."""
+        """Return what concerns no shard: faults of the table, and rows and files that do not match."""
         return self._survey()[2]
 
-    def _survey(self) -> tuple[dict[str, list[_Place]], dict[str, list[Row]], list[SetAside]]:
-        places, aside = self._places()
+    def _survey(self) -> tuple[dict[str, list[_VolumeLocation]], dict[str, list[_TableRow]], list[SetAside]]:
+        locations, set_aside = self._locations()
         table = self._table()
-        rows: dict[str, list[Row]] = defaultdict(list)
-        return places, rows, [*aside, *table.aside, *self._assign(table, places, rows)]
+        rows: dict[str, list[_TableRow]] = defaultdict(list)
+        return locations, rows, [*set_aside, *table.set_aside, *self._assign(table, locations, rows)]
 
     def _read_shard(
-        self, shard: str, rows: list[Row], places: dict[str, list[_Place]]
+        self, shard: str, rows: list[_TableRow], locations: dict[str, list[_VolumeLocation]]
     ) -> Iterator[SourceStudy | SetAside]:
-        archives = sorted(
-            {place.archive for found in places.values() for place in found if place.shard == shard and place.archive}
+        contents: dict[Path, int] = Counter(
+            location.archive
+            for found in locations.values()
+            for location in found
+            if location.shard == shard and location.archive
         )
-        if not archives:
+        if not contents:
             for row in rows:
-                place = places[_base_name(row[1])][0]
-                yield from _study(row, self.root / place.path, shard)
-        for archive in archives:
+                yield from _study(row, self.root / locations[_base_name(row[1])][0].path, shard)
+        for archive in sorted(contents):
             folder = self._folder(archive)
             unpacked = unpack(archive, folder, self.limits, is_volume)
-            yield from unpacked.aside
+            yield from unpacked.set_aside
             self.passed_over += unpacked.passed_over
-            taken = 0
+            count = 0
             for row in rows:
-                place = places[_base_name(row[1])][0]
-                if place.archive == archive and (folder / place.path).is_file():
-                    yield from _study(row, folder / place.path, shard)
-                    taken += 1
-            held = sum(place.archive == archive for found in places.values() for place in found)
-            release(archive, folder, self.keep, whole=taken == held)
+                location = locations[_base_name(row[1])][0]
+                if location.archive == archive and (folder / location.path).is_file():
+                    yield from _study(row, folder / location.path, shard)
+                    count += 1
+            self._read_archives.setdefault(shard, {})[archive] = count == contents[archive]
 
-    def _assign(self, table: Table, places: dict[str, list[_Place]], rows: dict[str, list[Row]]) -> Iterator[SetAside]:
-        """Give each row to its file's shard; yield the rows and files that do not pair."""
-        taken: dict[str, int] = {}
+    def _assign(
+        self, table: SourceTable, locations: dict[str, list[_VolumeLocation]], rows: dict[str, list[_TableRow]]
+    ) -> Iterator[SetAside]:
+        """Assign each row to the shard of its file; yield the rows and files that do not match."""
+        lines: dict[str, int] = {}
         for line, cells in table.rows:
             name = _base_name(cells)
-            here = f"{table.path.name}: line {line}"
-            found = places.get(name, [])
+            label = f"{table.path.name}: line {line}"
+            found = locations.get(name, [])
             if not name:
-                yield SetAside(here, "no_path", f"{here} names no volume in {' or '.join(_PATHS)}. Fill it in.")
-            elif name in taken:
-                yield SetAside(here, "duplicate_row", f"{here} names {name}, which line {taken[name]} has already.")
+                yield SetAside(label, "no_path", f"{label} names no volume in {' or '.join(_PATHS)}. Fill it in.")
+            elif name in lines:
+                yield SetAside(label, "duplicate_row", f"{label} names {name}, which line {lines[name]} has already.")
             elif not found:
                 yield SetAside(
-                    here, "missing_file", f"{here} names {name}, which is not below {self.root}. Fetch its shard."
+                    label, "missing_file", f"{label} names {name}, which is not below {self.root}. Download its shard."
                 )
             elif len(found) > 1:
-                where = ", ".join(place.path for place in found[:3])
+                paths = ", ".join(location.path for location in found[:3])
                 yield SetAside(
-                    here,
+                    label,
                     "ambiguous_name",
-                    f"{here} names {name}, which is there {len(found)} times ({where}). Keep one.",
+                    f"{label} names {name}, which exists {len(found)} times ({paths}). Keep one.",
                 )
             else:
-                taken[name] = line
+                lines[name] = line
                 rows[found[0].shard].append((line, cells))
-        for name in sorted(places.keys() - {_base_name(cells) for _, cells in table.rows}):
-            yield SetAside(name, "no_row", f"{places[name][0].path} has no row in {table.path.name}, so no report.")
+        for name in sorted(locations.keys() - {_base_name(cells) for _, cells in table.rows}):
+            yield SetAside(
+                name, "no_row", f"{locations[name][0].path} has no row in {table.path.name}, so it has no report."
+            )
 
-    def _places(self) -> tuple[dict[str, list[_Place]], list[SetAside]]:
-        """Find every volume by its base name: on disk, and in the archives' own lists."""
-        files, aside = files_below(self.root, self.work)
-        places: dict[str, list[_Place]] = defaultdict(list)
+    def _locations(self) -> tuple[dict[str, list[_VolumeLocation]], list[SetAside]]:
+        """Find every volume by its base name: on disk, and in the archives' directories."""
+        files, set_aside = files_below(self.root, self.work)
+        locations: dict[str, list[_VolumeLocation]] = defaultdict(list)
         for file in files:
             if is_volume(file.name):
                 inside = file.relative_to(self.root)
-                places[file.name].append(_Place(_shard_of(inside), inside.as_posix(), None))
+                locations[file.name].append(_VolumeLocation(_shard_of(inside), inside.as_posix(), None))
         for archive in (file for file in files if is_archive(file)):
             try:
                 with zipfile.ZipFile(archive) as packed:
@@ -158,53 +187,54 @@ class BimcvR:
                         (item.filename, item.file_size) for item in packed.infolist() if is_volume(item.filename)
                     ]
             except (zipfile.BadZipFile, OSError, ValueError) as error:
-                aside.append(
-                    SetAside(archive.name, "bad_zip", f"{archive} is no readable zip ({error}). Fetch it again.")
+                set_aside.append(
+                    SetAside(archive.name, "bad_zip", f"{archive} is not a readable zip ({error}). Download it again.")
                 )
                 continue
             for path, size in members:
-                # somebody has unpacked it beside the archive
-                twin = self.root / path
-                if not (".." not in path and twin.is_file() and twin.stat().st_size == size):
-                    places[path.rsplit("/", 1)[-1]].append(_Place(archive.stem, path, archive))
-        return places, aside
+                # skip what is also unpacked beside the archive
+                copy = self.root / path
+                if not (".." not in path and copy.is_file() and copy.stat().st_size == size):
+                    locations[path.rsplit("/", 1)[-1]].append(_VolumeLocation(archive.stem, path, archive))
+        return locations, set_aside
 
     def _folder(self, archive: Path, suffix: str = "") -> Path:
         return self.work / ("_".join(archive.relative_to(self.root).parts) + suffix)
 
-    def _table(self) -> Table:
+    def _table(self) -> SourceTable:
         files, _ = files_below(self.root, self.work)
         tables = [file for file in files if file.suffix.lower() == ".csv"]
-        aside: list[SetAside] = []
+        set_aside: list[SetAside] = []
         for archive in (file for file in files if file.suffix.lower() == ".zip"):
             if _holds_tables(archive):
                 unpacked = unpack(archive, self._folder(archive, ".tables"), self.limits, _is_table)
                 tables += files_below(unpacked.folder)[0]
-                aside += unpacked.aside
+                set_aside += unpacked.set_aside
         for name in [self.table] if self.table else TABLES:
             for file in tables:
                 if file.name == name:
                     table = read_table(file)
-                    return replace(table, aside=(*aside, *table.aside))
+                    return replace(table, set_aside=(*set_aside, *table.set_aside))
         names = (
-            ", ".join([*sorted({file.name for file in tables}), *(item.message for item in aside)]) or "no table at all"
+            ", ".join([*sorted({file.name for file in tables}), *(item.message for item in set_aside)])
+            or "no table at all"
         )
         raise UserError(
-            f"{self.root} has no table {self.table or ' or '.join(TABLES)}; it has {names}. Put it there, or name"
-            " another one with `table`."
+            f"{self.root} has no table {self.table or ' or '.join(TABLES)}; it has {names}. Add it, or name another"
+            " one with `table`."
         )
 
 
-def _study(row: Row, volume: Path, shard: str) -> Iterator[SourceStudy | SetAside]:
+def _study(row: _TableRow, volume: Path, shard: str) -> Iterator[SourceStudy | SetAside]:
     line, cells = row
     spanish, english = cells.get("Report", "").strip(), cells.get("Report_en", "").strip()
     name = stem_of(volume.name)
     patient, session = ids_of(volume.name)
     columns = {"table_line": str(line), "file_patient_id": patient, "file_report_id": session}
-    cohort = [cells.get(column, "") for column in _PATHS]
-    if any(cohort):
+    paths = [cells.get(column, "") for column in _PATHS]
+    if any(paths):
         columns["cohort"] = (
-            "negative" if any("negative" in path.lower() or "covid19_neg" in path for path in cohort) else "positive"
+            "negative" if any("negative" in path.lower() or "covid19_neg" in path for path in paths) else "positive"
         )
     labels, further, faults = read_label_columns(name, cells)
     columns |= further
@@ -223,12 +253,14 @@ def _study(row: Row, volume: Path, shard: str) -> Iterator[SourceStudy | SetAsid
     yield from faults
 
 
-def _shard_names(places: dict[str, list[_Place]]) -> list[str]:
-    return sorted({place.shard for found in places.values() for place in found}, key=lambda name: (len(name), name))
+def _shard_names(locations: dict[str, list[_VolumeLocation]]) -> list[str]:
+    return sorted(
+        {location.shard for found in locations.values() for location in found}, key=lambda name: (len(name), name)
+    )
 
 
 def _base_name(cells: dict[str, str]) -> str:
-    """Return the name of a row's file: of `path` and `ct_path`, one may be the folder."""
+    """Return the file name in a row: of `path` and `ct_path`, one may be a folder."""
     for column in _PATHS:
         name = cells.get(column, "").strip().replace("\\", "/").rsplit("/", 1)[-1]
         if is_volume(name):

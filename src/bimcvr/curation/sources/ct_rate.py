@@ -1,9 +1,9 @@
 """CT-RATE: `train/train_1/train_1_a/train_1_a_1.nii.gz`, and CSV files keyed by `VolumeName`.
 
-A scan (`train_1_a`) has one report and one volume a reconstruction (`…_1`, `…_2`). The release's first version has
-NIfTI files without spacing, orientation or rescale: those stand in the metadata table alone; its second has them in the
-files, and the table's rescale must then not be applied again. So what the table states goes into columns
-(`stated_spacing`, `rescale_slope`, …), and `header_spacing` says whether the file's own agrees: `agrees`, `differs` or
+A scan (`train_1_a`) has one report and one volume for each reconstruction (`…_1`, `…_2`). The NIfTI files of the first
+release have no spacing, orientation or rescale: those are only in the metadata table. The second release has them in
+the files, and then the table's rescale must not be applied again. The table's values therefore become columns
+(`stated_spacing`, `rescale_slope`, …), and `header_spacing` says whether the file's spacing `agrees`, `differs` or is
 `blank`. Nothing is repaired here.
 """
 
@@ -15,29 +15,32 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.curation.archives.file_tree import files_below, is_volume, stem_of
-from bimcvr.curation.sources.base import Unsharded
-from bimcvr.curation.sources.csv_tables import Table, read_table
 from bimcvr.curation.sources.dicom_metadata import columns_of
+from bimcvr.curation.sources.single_shard import SingleShardSource
+from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 
 KEY, SECTIONS = "VolumeName", ("Findings_EN", "Impressions_EN")
 _SPLITS = {"train": "train", "valid": "val"}
 _NAME = re.compile(r"((train|valid)_\d+)_([a-z]+)_(\d+)")
-# the tables' words for a section that was not dictated
+# what the tables write for a section that was not dictated
 _NOT_GIVEN = ("", "not given.", "nan")
 
 
-class CtRate(Unsharded):
+class CtRate(SingleShardSource):
     """Reads CT-RATE.
 
     Args:
-        root: the folder with `train` and `valid` and, anywhere below, the CSV files of reports, labels and metadata:
-            they are told by their columns. Of a volume that is there twice, the one below `train_fixed` or
-            `valid_fixed` (the second version) is taken.
+        root: the folder with `train` and `valid` and, anywhere below, the CSV files of reports, labels and metadata,
+            which are recognised by their columns. Where a volume is in both releases, the one below `train_fixed` or
+            `valid_fixed` (the second) is used.
 
     Attributes:
-        passed_over: how many volumes of the first version had a second; filled while reading.
+        passed_over: the number of volumes of the first release that have a second; filled while reading.
+
+    Raises:
+        UserError: there is no such folder.
     """
 
     def __init__(self, root: str) -> None:
@@ -49,17 +52,17 @@ class CtRate(Unsharded):
             )
 
     def _read(self) -> Iterator[SourceStudy | SetAside]:
-        """Yield the volumes that are there, in the order of their paths, and the reports whose volume is not."""
-        files, aside = files_below(self.root)
-        yield from aside
+        """Yield the volumes on disk in the order of their paths, then the reports without a volume."""
+        files, set_aside = files_below(self.root)
+        yield from set_aside
         tables = [read_table(file) for file in files if file.suffix == ".csv"]
         reports = _by_volume(table for table in tables if SECTIONS[0] in table.columns)
         labels = _by_volume(table for table in tables if _is_labels(table))
         metadata = _by_volume(table for table in tables if "ZSpacing" in table.columns)
-        yield from (item for table in tables for item in table.aside)
+        yield from (item for table in tables for item in table.set_aside)
         if not reports:
             raise UserError(
-                f"{self.root} has no table of reports (a CSV file with {KEY} and {', '.join(SECTIONS)}). Put it there."
+                f"{self.root} has no table of reports (a CSV file with {KEY} and {', '.join(SECTIONS)}). Add it."
             )
         fixed = {file.name for file in files if _is_fixed(file)}
         seen: dict[str, Path] = {}
@@ -73,15 +76,15 @@ class CtRate(Unsharded):
                 yield SetAside(
                     str(file.relative_to(self.root)),
                     "ambiguous_name",
-                    f"{file} has the name of {seen[name]}. Remove one.",
+                    f"{file} has the same name as {seen[name]}. Remove one.",
                 )
             elif name not in reports:
-                yield SetAside(name, "no_row", f"{file} has no row in the reports' table, so no report.")
+                yield SetAside(name, "no_row", f"{file} has no row in the table of reports, so it has no report.")
             else:
                 seen[name] = file
                 yield _study(file, reports[name], labels.get(name, {}), metadata.get(name, {}))
         for name in sorted(reports.keys() - seen.keys()):
-            yield SetAside(name, "missing_file", f"{name} has a report, and its volume is not below {self.root}.")
+            yield SetAside(name, "missing_file", f"{name} has a report, but its volume is not below {self.root}.")
 
 
 def _study(file: Path, report: dict[str, str], labels: dict[str, str], metadata: dict[str, str]) -> SourceStudy:
@@ -111,7 +114,7 @@ def _is_fixed(file: Path) -> bool:
     return any(part in ("train_fixed", "valid_fixed") for part in file.parts)
 
 
-def _by_volume(tables: Iterator[Table]) -> dict[str, dict[str, str]]:
+def _by_volume(tables: Iterator[SourceTable]) -> dict[str, dict[str, str]]:
     return {
         cells[KEY].strip(): {name: cell for name, cell in cells.items() if name != KEY}
         for table in tables
@@ -120,20 +123,20 @@ def _by_volume(tables: Iterator[Table]) -> dict[str, dict[str, str]]:
     }
 
 
-def _is_labels(table: Table) -> bool:
-    """Tell a table of one 0 or 1 a disease."""
+def _is_labels(table: SourceTable) -> bool:
+    """Return whether a table has a column of 0 and 1 for each disease."""
     others = [name for name in table.columns if name != KEY]
-    first = [cells for _, cells in table.rows[:5]]
+    first_rows = [cells for _, cells in table.rows[:5]]
     return (
         KEY in table.columns
         and len(others) > 1
-        and bool(first)
-        and all(row[name].strip() in ("0", "1", "0.0", "1.0") for row in first for name in others)
+        and bool(first_rows)
+        and all(row[name].strip() in ("0", "1", "0.0", "1.0") for row in first_rows for name in others)
     )
 
 
 def _stated_spacing(metadata: dict[str, str]) -> tuple[float, ...]:
-    """Return the table's mm along x, y and z; empty if it does not say."""
+    """Return the spacing in the metadata table, in mm along x, y and z; empty if it has none."""
     numbers = re.findall(
         r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", metadata.get("XYSpacing", "") + " " + metadata.get("ZSpacing", "")
     )

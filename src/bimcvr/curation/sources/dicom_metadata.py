@@ -1,10 +1,8 @@
-"""Which facts of a DICOM header go into the manifest.
+"""The DICOM tags that become columns of the manifest: a fixed list about scanner and protocol.
 
-A fixed list of tags about scanner and protocol, none about a person.
-
-Free text (series description, protocol name, comments), dates, institutions, stations and every identifier stay out:
-they can name people. Age and sex are kept, and ages over 89 years are one group, as HIPAA's safe harbour has it (45 CFR
-164.514).
+Free text (series description, protocol name, comments), dates, institutions, stations and all identifiers are left out,
+since they can identify people. Age and sex are kept, with ages over 89 years as one group, as in HIPAA's Safe Harbor
+(45 CFR 164.514).
 """
 
 import json
@@ -40,33 +38,36 @@ TAGS: dict[str, tuple[str, str]] = {
 }
 _OLDEST = 89
 _LONGEST = 64
-# a value with anything else in it was typed by hand, and may say anything
+# a value with any other character was typed by hand and can contain anything
 _PLAIN = re.compile(r"[\w .,;:/+\-()\[\]%^\\]*")
 
 
 def columns_of_header(header: Any) -> dict[str, str]:
-    """Return the listed facts of a pydicom header as columns."""
+    """Return the listed tags of a pydicom header as columns."""
     return columns_of({keyword: header.get(keyword) for keyword in TAGS})
 
 
 def columns_of_json(path: Path) -> dict[str, str]:
-    """Return the listed facts of a .json sidecar, keyed by tag (DICOM's JSON model) or by keyword.
+    """Return the listed tags of a .json sidecar as columns.
+
+    Args:
+        path: the file, keyed by tag (DICOM's JSON model) or by keyword.
 
     Raises:
-        ValueError: the file is no JSON object.
+        ValueError: the file is not a JSON object.
     """
     content = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     if not isinstance(content, dict):
-        raise ValueError("it is no JSON object")
-    found = {}
+        raise ValueError("it is not a JSON object")
+    values = {}
     for keyword, (tag, _) in TAGS.items():
         value = content.get(tag, content.get(keyword))
-        found[keyword] = value.get("Value") if isinstance(value, Mapping) else value
-    return columns_of(found)
+        values[keyword] = value.get("Value") if isinstance(value, Mapping) else value
+    return columns_of(values)
 
 
 def columns_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Return the listed facts among values by DICOM keyword; what is absent or not plain is left out."""
+    """Return the listed tags as columns, from values by DICOM keyword; absent and non-plain values are left out."""
     columns = {}
     for keyword, (_, column) in TAGS.items():
         text = _plain(values.get(keyword))
@@ -80,7 +81,7 @@ def columns_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def age_in_years(text: str) -> str:
-    """Return an age as whole years, from `056Y`, `18M`, `[56]` or `56.0`; `90+` above 89, empty if it is none."""
+    """Return an age in whole years, from `056Y`, `18M`, `[56]` or `56.0`; `90+` above 89, empty if it is no age."""
     match = re.fullmatch(r"\[?\s*'?(\d{1,3})(?:\.\d*)?([YMWD]?)'?\s*\]?", text.strip().upper())
     if not match:
         return ""

@@ -1,8 +1,8 @@
-"""BIMCV's label columns, alike in the released and the raw tables: stringified lists, and codes without quotes."""
+"""BIMCV's label columns, the same in the released and the raw tables: stringified lists, and unquoted codes."""
 
 from collections.abc import Callable
 
-from bimcvr.curation.sources.csv_tables import parse_codes, parse_list, parse_sentences
+from bimcvr.curation.sources.table_reader import parse_codes, parse_list, parse_sentences
 from bimcvr.curation.study import SetAside
 
 
@@ -10,7 +10,7 @@ def _joined(parse: Callable[[str], list[str]]) -> Callable[[str], str]:
     return lambda cell: ";".join(dict.fromkeys(parse(cell)))
 
 
-# column of the table: column of the manifest, and how its cells are read
+# column of the table: column of the manifest, and the function that reads its cells
 _COLUMNS: dict[str, tuple[str, Callable[[str], str]]] = {
     "Localizations": ("localizations", _joined(parse_list)),
     "LabelsLocalizationsBySentence": ("labels_by_sentence", parse_sentences),
@@ -24,11 +24,11 @@ def read_label_columns(name: str, row: dict[str, str]) -> tuple[tuple[str, ...],
 
     Args:
         name: the study, for messages.
-        row: the cells by column; absent columns are empty.
+        row: the cells by column; absent columns count as empty.
 
     Returns:
-        The labels without repetition, further columns for the manifest, and the cells that are no list: those stay
-        empty.
+        The labels without repetition, further columns of the manifest, and the cells that are no valid lists, which
+        stay empty.
     """
     labels: list[str] = []
     columns: dict[str, str] = {}

@@ -1,10 +1,10 @@
-"""The rotation tables that others made of BIMCV-COVID19+ (`*-ct-rotate-transforms.csv`: series_id, transform_type).
+"""Third-party rotation tables for BIMCV-COVID19+ (`*-ct-rotate-transforms.csv`: series_id, transform_type).
 
-Each type is a change of the stored array's axes (rilshok/BIMCV-COVID-19-interface, postprocessing.py), made without a
-look at the header: the tables' author reads voxels and spacing only. In which orientation the result lies they do not
-say, and later versions of that code leave the positive cohort's table out. So a rotation is evidence, not an
-instruction: where the header already names the same change of axes, it is right and nothing is to be done; else the two
-contradict each other.
+Each type permutes the axes of the stored array (rilshok/BIMCV-COVID-19-interface, postprocessing.py) without regard to
+the header: the author of the tables reads voxels and spacing only. The orientation of the result is not documented, and
+later versions of that code leave out the positive cohort's table. A rotation is therefore evidence, not an instruction:
+where the header already describes the same permutation, the header is right and nothing needs to be done; otherwise the
+two contradict each other.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.curation.sources.csv_tables import read_table
+from bimcvr.curation.sources.table_reader import read_table
 from bimcvr.curation.study import SetAside
 
 # type: for each axis of the result, the stored axis (of x, y, z) that it was; type_0 changes nothing
@@ -29,28 +29,42 @@ PATTERN = re.compile(r".*ct-rotate-transforms\.csv")
 
 
 def read_rotations(tables: Sequence[Path]) -> tuple[dict[str, str], list[SetAside]]:
-    """Read rotation tables: the type by the series' name."""
+    """Read rotation tables.
+
+    Args:
+        tables: the CSV files.
+
+    Returns:
+        The type by the name of the series, and the rows that were set aside.
+    """
     rotations: dict[str, str] = {}
-    aside: list[SetAside] = []
+    set_aside: list[SetAside] = []
     for path in tables:
         table = read_table(path)
-        aside += table.aside
+        set_aside += table.set_aside
         for line, cells in table.rows:
             series, kind = cells.get("series_id", "").strip(), cells.get("transform_type", "").strip()
             if series and kind in ORDER:
                 rotations[series] = kind
             else:
-                here = f"{path.name}: line {line}"
-                aside.append(
+                location = f"{path.name}: line {line}"
+                set_aside.append(
                     SetAside(
-                        here, "unknown_rotation", f"{here} names no series, or none of the types {', '.join(ORDER)}."
+                        location,
+                        "unknown_rotation",
+                        f"{location} names no series, or none of the types {', '.join(ORDER)}.",
                     )
                 )
-    return rotations, aside
+    return rotations, set_aside
 
 
 def rotated(array: np.ndarray, kind: str) -> np.ndarray:
-    """Return an array with axes (x, y, z) as stored, turned as the tables' author turns it; a view."""
+    """Return a view of an array, turned as the author of the tables turns it.
+
+    Args:
+        array: voxels, (x, y, z) as stored in the file.
+        kind: the type of the rotation.
+    """
     if kind == "type_1":
         return np.rot90(np.rot90(array, 1, (1, 2)), 1)[..., ::-1]
     if kind == "type_2":
@@ -65,9 +79,13 @@ def rotated(array: np.ndarray, kind: str) -> np.ndarray:
 
 
 def agrees_with_header(kind: str, volume: Path) -> bool | None:
-    """Tell whether a header already names the change of axes that a rotation makes, flips aside.
+    """Return whether a header already describes the permutation of axes that a rotation makes, flips aside.
 
-    Turned so, the axes must run across, from front to back, and up the patient.
+    Permuted that way, the axes must run across, from front to back, and up the patient.
+
+    Args:
+        kind: the type of the rotation.
+        volume: the file.
 
     Returns:
         None if the header cannot be read.

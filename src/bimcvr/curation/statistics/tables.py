@@ -10,8 +10,9 @@ import numpy as np
 from bimcvr.curation.audit.audit import geometry_columns
 from bimcvr.curation.audit.facts_cache import measure_all
 from bimcvr.curation.review.agreement import Agreement
-from bimcvr.curation.text.lexicons import STOP_WORDS, plain, words
+from bimcvr.curation.text.lexicons import plain, words
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
+from bimcvr.data.text.stop_words import REPORT_STOP_WORDS
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ def _telling_words(report: str) -> list[str]:
     return [
         word
         for word in words(report)
-        if len(word) > 1 and plain(word) not in STOP_WORDS and not any(map(str.isdigit, word))
+        if len(word) > 1 and plain(word) not in REPORT_STOP_WORDS and not any(map(str.isdigit, word))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Words that tell a report's language, modality and worth.
+"""Word lists and patterns that reveal a report's language, its modality and failed translations.
 
 English and Spanish, matched on lower-case text without accents.
 """
@@ -9,12 +9,12 @@ from bimcvr.curation.text.tokens import fold
 
 
 def plain(text: str) -> str:
-    """Return lower-case text without accents, its white space single."""
+    """Return lower-case text without accents, with single spaces."""
     return " ".join(fold(text).split())
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text: what holds a letter or a digit, punctuation aside."""
+    """Return the words of a text: runs of letters and digits, without punctuation."""
     return re.findall(r"[^\W_]+(?:[-'.,/][^\W_]+)*", text.lower())
 
 
@@ -51,7 +51,7 @@ FAILURES = tuple(
     )
 )
 
-# a text that many patients share is a normal template if it speaks of the body, and a placeholder if it does not
+# a text shared by many patients is a template for normal studies if it mentions the body, and otherwise a placeholder
 BODY = re.compile(
     r"\b(chest|thora\w+|torax|toracic\w+|lungs?|pulm\w+|pleur\w+|medias\w+|heart|cardi\w+|corazon|aort\w+|vascul\w+|liver|"
     r"hep\w+|higado|abdom\w+|bone\w*|oseo\w*|osse\w+|lob[eou]\w*|bronch\w+|bronqu\w+|trache\w+|traque\w+|parenchym\w+|parenquima\w*|"
@@ -59,7 +59,7 @@ BODY = re.compile(
     r"hallazgo\w*|alteracion\w*|abnormal\w+|ct|tc|tac|scan|radiolog\w+|rx|x-?ray)\b"
 )
 
-# Computed tomography by name, and by what only it shows or does.
+# Computed tomography by name, and by terms that only apply to it.
 CT = re.compile(
     r"\b(ct|cts|cta|hrct|ctpa|mdct|tc|tcs|tac|tacs|tcar|tacar|tcmd|angio-?(tc|tac|ct)|computed(?!"
     r" radiogra)|computeri[sz]ed|tomogra\w+)\b"
@@ -70,14 +70,14 @@ CT_SIGNS = re.compile(
     r"prevascular\w*|subcarinal\w*|paratra[cq]\w+|centr[io]lob\w+|crazy paving|(mediastinal|lung) window|ventana)\b"
 )
 
-# The chest film by name.
+# The chest radiograph by name.
 FILM = re.compile(
     r"\b(x-?rays?|x ray\w*|(tele-?r?)?radiogra(ph|fi)\w*|roentgen\w*|cxr|rx|rxt|rayos x|placa|radiologia simple|plain"
     r" film|"
     r"(pa|ap|posteroanterior|anteroposterior) (and|y|e) (lateral|lat)|(pa|ap|frontal|lateral) (views?|projections?)|"
     r"(two|single|one|2)[- ]views?|postero-anterior|antero-posterior (chest|torax))\b"
 )
-# What is said of films and hardly of tomograms: two of them, where nothing names the modality.
+# Terms of radiographs that are rare in CT reports; two of them count where no modality is named.
 FILM_SIGNS = re.compile(
     r"\b(costo-?(ph|f)renic\w*|cardio-?(ph|f)renic\w*|cardio-?t(h)?oracic\w* (ratio|index|indice)|indice"
     r" cardio-?toracico|ict|"
@@ -86,7 +86,7 @@ FILM_SIGNS = re.compile(
     r"penetrad\w+|rotad\w+|(lung|pulmonary) fields?|campos pulmonares|proyecci\w+|projections?|portable|portatil|"
     r"bipedestacion|upright|erect|films?|posteroanterior|anteroposterior)\b"
 )
-# Round a name: an examination that the report only compares with, is asked because of, or advises.
+# Around the name of an examination: words of comparison, indication or recommendation, so that it is another one.
 OTHER = re.compile(
     r"\b(previous\w*|prior|compar\w+|earlier|recent|previ[ao]s?|anterior(es)?|respecto|conocid\w+|seen|known|visible|vist[ao]s?|"
     r"visualizad\w+|descrit\w+|described|correlat\w+|correlacion\w*|suspicion|suspected|sospecha|recommend\w*|recom(ien)?end\w*|"
@@ -103,16 +103,4 @@ SPANISH = frozenset(
     " izquierda izquierdos pulmonar pulmonares derrame nodulo nodulos ganglios adenopatias engrosamiento higado bazo"
     " hallazgos lobulo lobulos inferiores bilaterales sugestivo sugestiva sugestivos tamano torax vidrio deslustrado"
     " opacidades infiltrados cambios aumentado aumento disminucion significativas significativos".split()
-)
-
-# Words that say nothing of a study, left out of word counts.
-STOP_WORDS = frozenset(
-    "a an and are as at be been but by can could for from had has have in into is it its may more no not of on or our"
-    " over since so such than that the their there these this those to was were which will with within without also"
-    " both each either neither nor other some any all most very seen noted shows show shown identified there's however"
-    " al algun alguna ambas ambos ante asi cada como con cual cuando de del desde donde dos e el ella ellas ellos en"
-    " entre era es esa ese eso esta estan estas este esto estos fue ha han hasta hay la las le les lo los mas me mi muy"
-    " ni no nos o otra otras otro otros para pero por que se segun ser si sin sobre son su sus tambien tanto tiene todo"
-    " todos tras u un una unas uno unos y ya aprecia aprecian evidencia evidencian muestra observa observan presenta"
-    " presentan visualiza visualizan".split()
 )

@@ -1,4 +1,4 @@
-"""Words of a report and their place in it: case, accents, plurals and gender made equal, the text itself untouched."""
+"""The words of a report with their positions, normalised for case, accents, plural and gender."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # accents may be letters of their own (decomposed Unicode)
 _WORD = re.compile(r"[^\W_][^\W_\u0300-\u036f]*(?:[\u0300-\u036f]+[^\W_]*)*|[^\w\s]|\n")
-# a line goes on if the next one begins with a small letter: reports come wrapped at a column
+# a line continues if the next one begins with a small letter: reports are often wrapped at a column
 _PARAGRAPH = re.compile(r"\n[ \t\r]*(?=\n|[-*•·]|[^\Wa-záéíóúñü]|$)")
 _ARTICLES = frozenset("a an the el la los las un una unos unas".split())
 
@@ -30,15 +30,19 @@ class Word:
 
     @property
     def is_article(self) -> bool:
-        """Whether it says nothing: phrases match with or without it."""
+        """Whether the word is an article: phrases match with or without it."""
         return self.text in _ARTICLES
 
 
 def sentences(report: str) -> Iterator[list[Word]]:
-    """Yield the words of each sentence; hyphens are blanks, and the marks that end sentences are left out.
+    """Yield the words of each sentence, for the rules that match phrases in a sentence.
 
     A sentence ends at `.`, `!`, `?`, `;` (not inside a number), at a blank line, and at a line end before a capital, a
-    digit or a bullet.
+    digit or a bullet. Hyphens count as blanks, and the marks that end sentences are left out.
+    `data.text.sentences.split_sentences` returns sentences as text instead, for encoders and for display.
+
+    Args:
+        report: the text.
     """
     breaks = {match.start() for match in _PARAGRAPH.finditer(report)}
     sentence: list[Word] = []
@@ -57,7 +61,7 @@ def sentences(report: str) -> Iterator[list[Word]]:
 
 
 def fold(text: str) -> str:
-    """Return the text in small letters without accents, ligatures and the like taken apart."""
+    """Return the text in lower case without accents; ligatures are decomposed."""
     if text.isascii():
         return text.lower()
     return "".join(char for char in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(char))
@@ -66,12 +70,13 @@ def fold(text: str) -> str:
 def stem(text: str) -> str:
     """Return a folded word without plural and gender.
 
-    The rules serve matching only: both sides pass through them, so a stem need not be a word.
+    A stem serves for matching only and need not be a word: both sides of a comparison are stemmed.
 
     Example:
-        >>> [stem(word) for word in ("effusions", "opacities", "atelectases", "nodulos", "calcificada",
-        "consolidaciones", "mass")] ['effusion', 'opacity', 'atelectasis', 'nodul', 'calcificad', 'consolidacion',
-        'mass']
+        >>> [stem(word) for word in ("effusions", "opacities", "atelectases", "nodulos")]
+        ['effusion', 'opacity', 'atelectasis', 'nodul']
+        >>> [stem(word) for word in ("calcificada", "consolidaciones", "mass")]
+        ['calcificad', 'consolidacion', 'mass']
     """
     if len(text) < 4 or not text.isalpha():
         return text

@@ -15,7 +15,7 @@ _SENTENCE = re.compile(r"(?<=[.;!?])\s+(?=[A-ZÁÉÍÓÚÑ¿¡\[])|\n+")
 _BEAMS, _MORE_BEAMS = 4, 8  # the first attempt, and the one after failed checks
 
 
-class LocalTranslator:
+class MarianTranslator:
     """Translate with a sequence-to-sequence model of transformers (Marian and its like), sentence by sentence.
 
     Args:

@@ -49,7 +49,7 @@ class Translator(Protocol):
 
 
 @dataclass(frozen=True)
-class Translated:
+class TranslationResult:
     """A report's translation.
 
     Attributes:
@@ -97,7 +97,7 @@ class TranslationCache:
         write_json(self.path(text, identity), {"translator": identity, "translation": translation})
 
 
-def translate_report(report: Anonymised, translator: Translator, cache: TranslationCache) -> Translated:
+def translate_report(report: Anonymised, translator: Translator, cache: TranslationCache) -> TranslationResult:
     """Translate one report, or take it from the cache; a translation that fails its checks is tried once more.
 
     Args:
@@ -113,11 +113,11 @@ def translate_report(report: Anonymised, translator: Translator, cache: Translat
         UserError: no report can be translated (no key, no such model, no endpoint).
     """
     if not report.text.strip():
-        return Translated("")
+        return TranslationResult("")
     kept = cache.get(report.text, translator.identity)
     if kept is not None:
         # checked anew: the rules may have become stricter since
-        return Translated(kept, tuple(check_translation(report.text, kept)), cached=True)
+        return TranslationResult(kept, tuple(check_translation(report.text, kept)), cached=True)
     problems: list[str] = []
     try:
         for _ in range(2):
@@ -126,6 +126,6 @@ def translate_report(report: Anonymised, translator: Translator, cache: Translat
             if not problems:
                 break
     except TranslationError as error:
-        return Translated("", (str(error),))
+        return TranslationResult("", (str(error),))
     cache.put(report.text, translator.identity, text)
-    return Translated(text, tuple(problems))
+    return TranslationResult(text, tuple(problems))

@@ -12,18 +12,6 @@ from bimcvr.search.index.commit import TABLE
 _ALL = 1_000_000_000
 _ROWS = 1024  # written at a time: their pictures take some 50 MB
 
-STOP_WORDS = frozenset(
-    """
-a about after again against ain all am an and are aren as at be been being below between both but by can couldn d did
-didn do doesn doing don down each few for from further had hadn has hasn have haven having he her here hers herself him
-himself his how i if in into is isn it its itself just ll m ma me more most mustn my myself needn no nor not now o of
-off on or other others our ours out over own owned owns re s same shan she should shouldn so some such t than that the
-their theirs them then there these they this those through to too under until up ups ve was wasn we were weren what when
-where which while who whom will with won wouldn y you your yours yourself
-""".split()
-)
-"""Words that the full-text index leaves out, as it answers: it takes them out by their stem."""
-
 
 def open_table(folder: Path, version: int | None = None) -> Any:
     """Open the rows of an index folder, at a version or the newest.

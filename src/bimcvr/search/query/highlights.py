@@ -6,12 +6,9 @@ from typing import Literal
 
 from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.text.tokens import sentences
-from bimcvr.search.index.lance_table import STOP_WORDS
+from bimcvr.data.text.stop_words import QUERY_STOP_WORDS
 
 Kind = Literal["word", "present", "absent", "uncertain", "history"]
-
-# words of a query that tell nothing about a case
-_COMMON = STOP_WORDS | frozenset("el la los las un una de del en con y o sin hay se".split())
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def query_stems(query: str) -> set[str]:
         word.stem
         for sentence in sentences(query)
         for word in sentence
-        if word.text not in _COMMON and word.text.isalnum()
+        if word.text not in QUERY_STOP_WORDS and word.text.isalnum()
     }
 
 

@@ -68,7 +68,7 @@ def canonical_label(text: str, index: Index) -> str:
         if label.casefold() == wanted:
             return label
     words = [word for sentence in sentences(wanted) for word in sentence]
-    places = extractor().library.places(words)
+    places = extractor().library.find(words)
     if len(places) == 1 and places[0].is_phrase and (places[0].first, places[0].last) == (0, len(words)):
         return places[0].label
     return ""

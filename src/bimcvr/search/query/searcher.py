@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 
 from bimcvr.curation.text.tokens import sentences
+from bimcvr.data.text.stop_words import INDEX_STOP_WORDS
 from bimcvr.errors import UserError
 from bimcvr.search.index.filters import parse_where
-from bimcvr.search.index.lance_table import STOP_WORDS
 from bimcvr.search.index.reader import Index, IndexedStudy, Stream
 from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.highlights import HighlightSpan, extractor, highlight_findings, highlight_words
@@ -303,7 +303,7 @@ class Searcher:
     def _no_words(self, words: str, where: str | Sequence[str], allowed: np.ndarray | None) -> str:
         if allowed is not None and not allowed.any():
             return self._why_none(where)
-        if all(word.text in STOP_WORDS for sentence in sentences(words) for word in sentence):
+        if all(word.text in INDEX_STOP_WORDS for sentence in sentences(words) for word in sentence):
             return f"Words like these are too common to be searched: {words.strip()[:60]}"
         return "No report of this index holds any of these words."
 

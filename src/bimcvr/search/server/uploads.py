@@ -20,6 +20,7 @@ from typing import IO
 
 from bimcvr.atomic_files import only_one
 from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.decompression_bombs import RATIO, is_bomb
 from bimcvr.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
@@ -34,8 +35,6 @@ MOST_BYTES = 2**31
 _LOCK = ".lock"
 _LONGEST_SIDE = 4096
 _MOST_MEMBERS = 5000
-# how many times a member of over 10 MB, or the whole, may exceed its packed size: as in curation's unpacking
-_RATIO = 200
 _CHUNK = 1 << 20
 _SENT = "Send the file itself, whole."
 _SERIES = "Send a zip of the folder with the slices of one DICOM series."
@@ -135,8 +134,8 @@ def _check_members(members: list[zipfile.ZipInfo], packed: int) -> None:
     unpacked = sum(member.file_size for member in members)
     if unpacked > MOST_BYTES:
         raise _refused("bomb", f"would unpack to over {MOST_BYTES / 2**30:.0f} GiB.", _SERIES)
-    if _is_bomb(unpacked, packed):  # the file's own size: members may lie over one another, and claim any packed size
-        raise _refused("bomb", f"would unpack to over {_RATIO} times its size.", _SERIES)
+    if is_bomb(unpacked, packed):  # the file's own size: members may lie over one another, and claim any packed size
+        raise _refused("bomb", f"would unpack to over {RATIO} times its size.", _SERIES)
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if member.filename.startswith(("/", "\\")) or member.filename[1:2] == ":" or ".." in parts:
@@ -145,12 +144,8 @@ def _check_members(members: list[zipfile.ZipInfo], packed: int) -> None:
             raise _refused("special_file", "has a member that is no plain file.", _SERIES)
         if member.flag_bits & 1:
             raise _refused("encrypted", "is encrypted.", "Send it without a password.")
-        if _is_bomb(member.file_size, member.compress_size):
-            raise _refused("bomb", f"has a member that would unpack to over {_RATIO} times its size.", _SERIES)
-
-
-def _is_bomb(unpacked: int, packed: int) -> bool:
-    return unpacked > 10**7 and unpacked > _RATIO * max(packed, 1)
+        if is_bomb(member.file_size, member.compress_size):
+            raise _refused("bomb", f"has a member that would unpack to over {RATIO} times its size.", _SERIES)
 
 
 def _copy(stream: IO[bytes], out: IO[bytes], size: int) -> None:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from bimcvr.atomic_files import replacing, write_text
 from bimcvr.curation.audit.audit import AuditResult
-from bimcvr.curation.audit.facts_cache import kept_at
+from bimcvr.curation.audit.facts_cache import facts_path
 from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.flags import Meaning, meaning
 from bimcvr.curation.audit.output.highlight import marked, offending_words
@@ -172,7 +172,7 @@ def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
     if isinstance(measured, RefusedVolume):
         return "", "the volume cannot be read"
     source = result.manifest.volume_path(row)
-    entry = kept_at(source, result.manifest.column("sha256")[row], folder)
+    entry = facts_path(source, result.manifest.column("sha256")[row], folder)
     kept = entry.with_suffix(".jpg") if entry else None
     try:
         if kept is None or not kept.exists():

@@ -1,11 +1,11 @@
-"""One's own data: a table with the columns study_id, volume and report, and any others that a manifest knows."""
+"""Your own data: a table with the columns study_id, volume and report, and any others of the manifest."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from bimcvr.curation.archives.file_tree import is_inside
-from bimcvr.curation.sources.base import Unsharded
-from bimcvr.curation.sources.csv_tables import read_table
+from bimcvr.curation.sources.single_shard import SingleShardSource
+from bimcvr.curation.sources.table_reader import read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
@@ -14,13 +14,17 @@ REQUIRED = ("study_id", "volume", "report")
 _KNOWN = (*REQUIRED, "language", "patient_id", "report_id", "shard", "labels", "translation")
 
 
-class ThreeColumnTable(Unsharded):
-    """Reads a CSV or TSV file with one row a volume.
+class CsvTable(SingleShardSource):
+    """Reads a CSV or TSV file with one row for each volume.
 
     Args:
-        table: the file. Columns beyond study_id, volume, report: language, patient_id, report_id, shard, labels
-            (`;`-separated) and translation are taken as such, all others as further columns.
-        root: the folder that `volume` is relative to; the table's own if empty.
+        table: the file, with the columns study_id, volume and report. The columns language, patient_id, report_id,
+            shard, labels (`;`-separated) and translation have the meaning they have in a manifest; all others become
+            further columns.
+        root: the folder that `volume` is relative to; the table's folder if empty.
+
+    Raises:
+        UserError: there is no such file.
     """
 
     def __init__(self, table: str, root: str = "") -> None:
@@ -30,27 +34,29 @@ class ThreeColumnTable(Unsharded):
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
     def _read(self) -> Iterator[SourceStudy | SetAside]:
-        """Yield the studies in the table's order."""
+        """Yield the studies in the order of the table."""
         table = read_table(self.table, REQUIRED)
-        yield from table.aside
+        yield from table.set_aside
         seen: dict[str, int] = {}
         for line, cells in table.rows:
             yield self._study(line, cells, seen)
 
     def _study(self, line: int, cells: dict[str, str], seen: dict[str, int]) -> SourceStudy | SetAside:
-        study_id, here = cells["study_id"].strip(), f"{self.table.name}: line {line}"
+        study_id, location = cells["study_id"].strip(), f"{self.table.name}: line {line}"
         volume = self.root / cells["volume"].strip()
         if not study_id or not cells["volume"].strip():
-            return SetAside(here, "unreadable_row", f"{here} has no study_id or no volume. Fill it in.")
+            return SetAside(location, "unreadable_row", f"{location} has no study_id or no volume. Fill it in.")
         if study_id in seen:
             return SetAside(
-                here, "duplicate_row", f"{here}: the study_id {study_id} stands in line {seen[study_id]} already."
+                location, "duplicate_row", f"{location}: the study_id {study_id} is already in line {seen[study_id]}."
             )
         if not is_inside(volume, self.root):
-            return SetAside(study_id, "outside_root", f"{here} names {volume}, which is outside the root {self.root}.")
+            return SetAside(
+                study_id, "outside_root", f"{location} names {volume}, which is outside the root {self.root}."
+            )
         if not volume.exists():
             return SetAside(
-                study_id, "missing_file", f"{here} names {volume}, which is not there. Correct it, or name `root`."
+                study_id, "missing_file", f"{location} names {volume}, which does not exist. Correct it, or set `root`."
             )
         seen[study_id] = line
         return SourceStudy(

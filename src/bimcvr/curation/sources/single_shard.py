@@ -1,4 +1,4 @@
-"""What the sources share that are read in one piece."""
+"""Base class of the sources that are not divided into shards."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from bimcvr.curation.study import SetAside, SourceStudy
 
 
-class Unsharded(ABC):
-    """An archive that is no set of archive files: all of it is one shard, named by the empty string."""
+class SingleShardSource(ABC):
+    """A source whose data are not in several archive files: everything is one shard, named by the empty string."""
 
     def shards(self) -> list[str]:
         """Return the one empty name."""
@@ -17,14 +17,21 @@ class Unsharded(ABC):
         """Return nothing: `studies` yields all faults."""
         return []
 
-    def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
-        """Yield all studies, and what could not be taken.
+    def release(self, shard: str) -> None:  # noqa: B027 (there is nothing to delete)
+        """Delete nothing: the files are the user's own.
 
         Args:
-            shards: without the empty name among them, nothing is read.
+            shard: the empty name.
+        """
+
+    def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
+        """Yield all studies, and what is set aside.
+
+        Args:
+            shards: nothing is read unless the empty name is among them; None reads everything.
 
         Raises:
-            UserError: the archive has no table of reports, or the table lacks a column.
+            UserError: there is no table of reports, or the table has no such column.
         """
         if shards is None or "" in shards:
             yield from self._read()
