@@ -101,7 +101,7 @@ def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.Monke
     path = queue(tmp_path)
     saved = f"{HEADER}\ns9,,,accept,,,eva\n"
     monkeypatch.setattr("bimcvr.curation.review.queue.os.fsync", lambda _: path.write_text(saved))
-    with pytest.raises(UserError, match="saved by somebody"):
+    with pytest.raises(UserError, match="saved by another program"):
         append_questions(path, [A])
     assert path.read_text() == saved
     assert [child.name for child in tmp_path.iterdir()] == ["review.csv"]

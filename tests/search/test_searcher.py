@@ -12,11 +12,11 @@ import torch
 from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import make_gallery, rows_of
 from bimcvr.data.manifest import read_manifest
+from bimcvr.data.text.stop_words import INDEX_STOP_WORDS
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.result import build_result
 from bimcvr.metrics.ranks import TIE, Ranks
-from bimcvr.data.text.stop_words import INDEX_STOP_WORDS
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.output.html_page import marked
@@ -109,7 +109,8 @@ def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:
 def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
     plain = "during above before because very any only once hilum sin hay del las mass left right".split()
     studies = [
-        study(f"s{number}", report=f"zebra {word} lion") for number, word in enumerate([*sorted(INDEX_STOP_WORDS), *plain])
+        study(f"s{number}", report=f"zebra {word} lion")
+        for number, word in enumerate([*sorted(INDEX_STOP_WORDS), *plain])
     ]
     with Index.open(make_index(tmp_path / "index", studies)) as opened:
         assert [word for word in INDEX_STOP_WORDS if opened.holds_word(word)] == []

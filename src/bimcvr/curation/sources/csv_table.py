@@ -33,7 +33,7 @@ class CsvTable(SingleShardSource):
         if not self.table.is_file():
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
-    def _read(self) -> Iterator[SourceStudy | SetAside]:
+    def read(self) -> Iterator[SourceStudy | SetAside]:
         """Yield the studies in the order of the table."""
         table = read_table(self.table, REQUIRED)
         yield from table.set_aside

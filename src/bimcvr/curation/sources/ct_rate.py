@@ -51,7 +51,7 @@ class CtRate(SingleShardSource):
                 f"There is no folder {self.root}. Give CT-RATE's folder, the one with `train` and `valid` in it."
             )
 
-    def _read(self) -> Iterator[SourceStudy | SetAside]:
+    def read(self) -> Iterator[SourceStudy | SetAside]:
         """Yield the volumes on disk in the order of their paths, then the reports without a volume."""
         files, set_aside = files_below(self.root)
         yield from set_aside

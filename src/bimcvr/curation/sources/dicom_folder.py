@@ -47,7 +47,7 @@ class DicomFolder(SingleShardSource):
         if not self.table.is_file():
             raise UserError(f"There is no table {self.table}. Give a CSV file with the columns {', '.join(REQUIRED)}.")
 
-    def _read(self) -> Iterator[SourceStudy | SetAside]:
+    def read(self) -> Iterator[SourceStudy | SetAside]:
         """Yield each CT series of each study, in the order of the table."""
         table = read_table(self.table, REQUIRED)
         yield from table.set_aside

@@ -34,8 +34,8 @@ class SingleShardSource(ABC):
             UserError: there is no table of reports, or the table has no such column.
         """
         if shards is None or "" in shards:
-            yield from self._read()
+            yield from self.read()
 
     @abstractmethod
-    def _read(self) -> Iterator[SourceStudy | SetAside]:
-        """Read the archive."""
+    def read(self) -> Iterator[SourceStudy | SetAside]:
+        """Yield the studies of the archive in a fixed order, and what is set aside."""
