@@ -44,7 +44,7 @@ docs: install ## the documentation as a site: open site/index.html, or $(BIN)/mk
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: install ## build a wheel, install it in an empty environment, use it outside of this checkout
-	rm -rf dist && $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	rm -rf build dist && $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	cp constraints.txt dist && bash tests/packaging/smoke.sh dist
 
 perf: install ## speed and memory against peers, measured in one run

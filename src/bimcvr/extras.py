@@ -26,8 +26,17 @@ class MissingExtra(UserError, ImportError):
         super().__init__(f"needs the extra '{extra}'{detail}: pip install 'bimcvr[{extra}]'.")
 
 
+def is_installed(extra: str) -> bool:
+    """Tell whether all packages of an extra are installed; none of them is imported.
+
+    Args:
+        extra: a key of EXTRAS.
+    """
+    return all(find_spec(module) is not None for module in EXTRAS[extra])
+
+
 def require_extra(extra: str, purpose: str = "") -> None:
-    """Check that the packages of an extra are installed; none of them is imported.
+    """Check that an extra is installed.
 
     Args:
         extra: a key of EXTRAS.
@@ -36,5 +45,5 @@ def require_extra(extra: str, purpose: str = "") -> None:
     Raises:
         MissingExtra: at least one of the packages is not installed.
     """
-    if any(find_spec(module) is None for module in EXTRAS[extra]):
+    if not is_installed(extra):
         raise MissingExtra(extra, purpose)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bimcvr.cli import GROUPS, VERBS
+from bimcvr.doctor.environment import check_extras
 from bimcvr.extras import EXTRAS, MissingExtra, require_extra
 from helpers.cli import environment
 
@@ -65,6 +66,7 @@ def test_the_demo_looks_for_its_text_encoder_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_base_works_without_any_extra(tmp_path: Path) -> None:
     every = tuple(module for modules in EXTRAS.values() for module in modules)
     assert without(every, "--help", cwd=tmp_path).returncode == 0
@@ -81,6 +83,14 @@ def test_a_module_of_an_extra_raises_an_import_error(monkeypatch: pytest.MonkeyP
     with pytest.raises(ImportError, match=re.escape("pip install 'bimcvr[sweep]'")) as raised:
         require_extra("sweep")
     assert isinstance(raised.value, MissingExtra)
+
+
+def test_doctor_lists_missing_extras(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(check_extras()) == []
+    monkeypatch.setitem(sys.modules, "lancedb", None)
+    (line,) = check_extras()
+    assert (line.state, line.what) == ("warning", "extra search")
+    assert "pip install 'bimcvr[search]'" in line.remedy
 
 
 def test_every_verb_is_in_one_group_with_one_line() -> None:

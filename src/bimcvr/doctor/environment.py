@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bimcvr.doctor.check_result import Line
+from bimcvr.extras import EXTRAS, is_installed
 
 _GB = 1e9
 _LOW_MEMORY, _LOW_DISK, _NO_DISK = 8 * _GB, 20 * _GB, 1 * _GB
@@ -24,6 +25,7 @@ def check_environment(folder: Path) -> Iterator[Line]:
         folder: on whose disk runs will lie.
     """
     yield from check_packages("bimcvr")
+    yield from check_extras()
     yield from _check_torch()
     yield _check_processor()
     yield _check_memory()
@@ -31,7 +33,7 @@ def check_environment(folder: Path) -> Iterator[Line]:
 
 
 def check_packages(distribution: str) -> Iterator[Line]:
-    """Compare what is installed with the ranges that a distribution asks for."""
+    """Compare what is installed with the ranges that a distribution asks for, those of installed extras included."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
@@ -54,7 +56,10 @@ def check_packages(distribution: str) -> Iterator[Line]:
         "" if fits else "Install a newer Python and make the environment anew: `make PYTHON=python3.11 install`.",
     )
     needed = [Requirement(text) for text in importlib.metadata.requires(distribution) or []]
-    needed = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    extras = ["", *filter(is_installed, EXTRAS)]
+    needed = [
+        one for one in needed if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras)
+    ]
     right = 0
     for one in needed:
         try:
@@ -72,6 +77,15 @@ def check_packages(distribution: str) -> Iterator[Line]:
         else:
             yield Line("failing", one.name, f"{version}, outside {one.specifier}", f"`pip install '{one}'`. {_AGAIN}")
     yield Line("ok", "packages", f"{right} of {len(needed)} within the ranges of {distribution} {about['Version']}")
+
+
+def check_extras() -> Iterator[Line]:
+    """Say which extras of bimcvr are not installed: what needs one ends with a message."""
+    for extra in EXTRAS:
+        if not is_installed(extra):
+            yield Line(
+                "warning", f"extra {extra}", "not installed", f"`pip install 'bimcvr[{extra}]'`, if you need it."
+            )
 
 
 def _check_torch() -> Iterator[Line]:
