@@ -6,12 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
 
 from bimcvr.cli import VERBS, main
 
@@ -173,3 +177,42 @@ def test_where_is_what_names_functions_that_exist() -> None:
         assert (ROOT / file).exists(), row
         if file.endswith(".py"):
             assert {name for name in names if "/" not in name} <= definitions(ROOT / file), row
+
+
+def example(page: str) -> dict[str, Any]:
+    """Run the first Python block of a how-to page, and return what it defines."""
+    text = (ROOT / "docs/howto" / page).read_text(encoding="utf-8")
+    block = re.search(r"( *)```python\n(.*?)```", text, flags=re.DOTALL)
+    assert block
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent(block[2]), names)  # noqa: S102 - our own page
+    return names
+
+
+def test_the_example_of_a_model_meets_the_contract() -> None:
+    features = example("model.md")["Pooled"](dim=8)(torch.zeros(2, 1, 8, 16, 16))
+    assert features.cls.shape == (2, 8)
+    assert features.tokens.shape == (2, 1, 8)
+
+
+def test_the_example_of_a_source_reads_folders(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/report.txt").write_text("No nodule.\n")
+    (tmp_path / "b").mkdir()
+    source = example("source.md")["OneFolderAStudy"](str(tmp_path))
+    study, skipped = [item for shard in source.shards() for item in source.studies([shard])]
+    assert (study.study_id, study.report, study.volume) == ("a", "No nodule.", tmp_path / "a/ct.nii.gz")
+    assert (skipped.name, skipped.reason) == ("b", "no_report")
+
+
+def test_the_example_of_a_check_yields_a_flag() -> None:
+    check = example("check.md")["too_many_slices"]
+    assert list(check(SimpleNamespace(size=(2001, 512, 512)))) == [
+        ("too_many_slices", "2001 slices; the most accepted are 2000")
+    ]
+    assert not list(check(SimpleNamespace(size=(300, 512, 512))))
+
+
+def test_the_example_of_a_verb_counts_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert example("verb.md")["count"](ROOT / "data_manifests/example.csv") == 0
+    assert int(capsys.readouterr().out) > 0

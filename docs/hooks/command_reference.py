@@ -38,8 +38,11 @@ def reference() -> Iterator[str]:
         yield f"\n## {group}\n"
         for verb, (target, summary) in verbs.items():
             yield f"\n### {verb} {{ #{verb} }}\n"
-            yield f"{summary[0].upper()}{summary[1:]}.\n"
-            yield from _lightning(verb) if verb in LIGHTNING else _function(verb, target)
+            if verb in LIGHTNING:
+                yield f"{summary[0].upper()}{summary[1:]}.\n"
+                yield from _lightning(verb)
+            else:
+                yield from _function(verb, target)
 
 
 def groups() -> dict[str, dict[str, tuple[str, str]]]:
@@ -171,10 +174,17 @@ def _table(options: list[Option], first: str) -> Iterator[str]:
     yield f"| {first} | type | {'default | ' * (first == 'option')}meaning |"
     yield "|---|---|" + "---|" * (first == "option") + "---|"
     for option in options:
-        cells = [f"`{option.name}`", _code(option.type)]
-        cells += [_code(option.default)] if first == "option" else []
+        cells = [f"`{option.name}`", _type(option.type)]
+        cells += [_code(option.default.strip("'\"").replace("None", ""))] if first == "option" else []
         yield f"| {' | '.join(cells)} | {_sentence(option.help)} |"
     yield ""
+
+
+def _type(annotation: str) -> str:
+    """Return a type as it is given on a command line: a choice as its words, an optional one without its None."""
+    annotation = annotation.replace(" | None", "")
+    choices = re.fullmatch(r"Literal\[(.*)\]", annotation)
+    return ", ".join(f"`{word}`" for word in re.findall(r"'([^']*)'", choices[1])) if choices else _code(annotation)
 
 
 def _code(text: str) -> str:
