@@ -23,7 +23,7 @@ def permuted(path: Path, seed: int) -> Path:
     """Write a manifest in which every training patient bears another one's reports; val and test stay true."""
     manifest = read_manifest(path)
     split = assign_splits(manifest, "patient_hash", fractions=FRACTIONS)
-    table = manifest.table.assign(split=split.name)
+    table = manifest.table.assign(split=split.names)
     train = table["split"] == "train"
     patients = table.loc[train, "patient_id"].unique()
     order = np.random.default_rng(seed).permutation(len(patients))

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.data.counterfactual.changes import KINDS, Change, changed_reports, guess_language
-from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS
+from bimcvr.data.counterfactual.changes import CHANGE_KINDS, Change, changed_reports, guess_language
+from bimcvr.data.counterfactual.language_rules import FINDING_SYNONYMS
 from bimcvr.data.text.sentences import split_sentences
 from bimcvr.errors import UserError
-from bimcvr.phantom.cohort.studies import Study, plan_patient
-from bimcvr.phantom.reports.findings import KINDS as PLANTED
+from bimcvr.phantom.cohort.studies import PhantomStudy, plan_patient
+from bimcvr.phantom.reports.findings import FINDING_KINDS as PLANTED
 
 
 def changed(report: str, kind: str, language: str, finding: str = "") -> str | None:
@@ -314,7 +314,7 @@ def test_changes_differ_and_repeat(report: str, language: str) -> None:
     changes = changed_reports(report, language, ["nodule", "mass"])
     assert changes == changed_reports(report, language, ["nodule", "mass"])
     assert all(change.text != report for change in changes)
-    assert all(change.kind in KINDS for change in changes)
+    assert all(change.kind in CHANGE_KINDS for change in changes)
     assert len({(change.kind, change.finding) for change in changes}) == len(changes)
 
 
@@ -340,21 +340,21 @@ def test_swapping_sides_is_word_by_word_and_its_own_inverse(words: list[str]) ->
 
 
 @pytest.fixture(scope="module")
-def studies() -> list[Study]:
+def studies() -> list[PhantomStudy]:
     return [study for patient in range(300) for study in plan_patient(4, patient)]
 
 
 @pytest.fixture(scope="module")
-def changes(studies: list[Study]) -> list[list[Change]]:
+def changes(studies: list[PhantomStudy]) -> list[list[Change]]:
     return [changed_reports(study.report, "", FINDING_SYNONYMS) for study in studies]
 
 
-def different(study: Study, change: Change) -> Iterator[tuple[str, str]]:
+def different(study: PhantomStudy, change: Change) -> Iterator[tuple[str, str]]:
     old, new = (re.split(r"(?<=\.) ", text) for text in (study.report, change.text))
     return ((a, b) for a, b in zip(old, new, strict=True) if a != b)
 
 
-def test_every_kind_is_found_where_the_facts_have_it(studies: list[Study], changes: list[list[Change]]) -> None:
+def test_every_kind_is_found_where_the_facts_have_it(studies: list[PhantomStudy], changes: list[list[Change]]) -> None:
     wanted = {
         "side": [any(fact.side for fact in study.facts) for study in studies],
         "lobe": [any(fact.lobe for fact in study.facts) for study in studies],
@@ -369,7 +369,9 @@ def test_every_kind_is_found_where_the_facts_have_it(studies: list[Study], chang
             assert not any(f and not n for f, n in zip(found, needed, strict=True))
 
 
-def test_one_sentence_changes_unless_sides_are_swapped(studies: list[Study], changes: list[list[Change]]) -> None:
+def test_one_sentence_changes_unless_sides_are_swapped(
+    studies: list[PhantomStudy], changes: list[list[Change]]
+) -> None:
     for study, several in zip(studies, changes, strict=True):
         for change in several:
             pairs = list(different(study, change))
@@ -387,7 +389,7 @@ def test_one_sentence_changes_unless_sides_are_swapped(studies: list[Study], cha
                 )
 
 
-def test_one_sided_findings_are_swapped_alone(studies: list[Study], changes: list[list[Change]]) -> None:
+def test_one_sided_findings_are_swapped_alone(studies: list[PhantomStudy], changes: list[list[Change]]) -> None:
     effusions = 0
     for study, several in zip(studies, changes, strict=True):
         swapped = {change.finding: change for change in several if change.kind == "side" and change.finding}

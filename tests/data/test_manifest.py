@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest, read_manifest, report_groups, write_manifest
 from bimcvr.data.splits import assign_splits
 from bimcvr.errors import UserError
@@ -125,7 +125,7 @@ def test_one_long_report_does_not_lengthen_all() -> None:
     )
     tracemalloc.start()
     try:
-        same_text = make_gallery(manifest, *rows_of(manifest, "test"), "test").same_text
+        same_text = evaluation_gallery(manifest, *split_rows(manifest, "test"), "test").same_text
         assert tracemalloc.get_traced_memory()[1] < 10e6
     finally:
         tracemalloc.stop()

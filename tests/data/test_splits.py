@@ -24,7 +24,7 @@ def test_exact_gives_the_papers_sizes() -> None:
     split = assign_splits(manifest, "exact", seed=3)
     assert [len(split.rows(name)) for name in ("train", "val", "test")] == [5648, 807, 1614]
     assert split.strategy == "exact, seed 3"
-    assert split.name != assign_splits(manifest, "exact", seed=4).name
+    assert split.names != assign_splits(manifest, "exact", seed=4).names
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.integers(0, 5), st.integers(1, 30))
@@ -81,7 +81,7 @@ def test_a_patient_in_two_splits_stops_unless_allowed() -> None:
 def test_set_aside_rows_belong_nowhere() -> None:
     manifest = manifest_of([f"p{i}" for i in range(10)], status=["rejected", *["ok"] * 8, ""])
     split = assign_splits(manifest, "exact")
-    assert split.name[0] == ""
+    assert split.names[0] == ""
     assert sum(len(split.rows(name)) for name in ("train", "val", "test")) == 9
 
 

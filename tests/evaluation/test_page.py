@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from bimcvr.contracts import Gallery, Probes, Prompts
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import recall_curve
@@ -51,7 +51,7 @@ def cohort(folder: Path, size: int, **columns: list[str]) -> tuple[Gallery, Mani
     }
     pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
     manifest = read_manifest(folder / "manifest.csv")
-    return make_gallery(manifest, *rows_of(manifest, "test"), "test"), manifest
+    return evaluation_gallery(manifest, *split_rows(manifest, "test"), "test"), manifest
 
 
 def embeddings_of(gallery: Gallery, seed: int = 0, full: bool = False) -> Embeddings:

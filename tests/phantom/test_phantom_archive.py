@@ -18,12 +18,12 @@ from bimcvr.data.reading.volume import RefusedVolume, read_volume
 from bimcvr.phantom.archive.defects import turn
 from bimcvr.phantom.archive.nifti_file import NiftiFile, read_nifti
 from bimcvr.phantom.archive.plan import PLACEHOLDER, plan_archive
-from bimcvr.phantom.archive.tables import plain
+from bimcvr.phantom.archive.table_cells import plain
 from bimcvr.phantom.archive.write import LAYOUTS, write_archives
-from bimcvr.phantom.cohort.studies import Study, plan_patient
-from bimcvr.phantom.reports.findings import KINDS
+from bimcvr.phantom.cohort.studies import PhantomStudy, plan_patient
+from bimcvr.phantom.reports.findings import FINDING_KINDS
 from bimcvr.phantom.reports.personal import invent_person
-from bimcvr.phantom.reports.spanish import NORMAL, PHRASES
+from bimcvr.phantom.reports.spanish_report import NORMAL, PHRASES
 from bimcvr.phantom.reports.vocabulary import NORMAL as ENGLISH_NORMAL
 
 PATIENTS, SEED = 92, 4
@@ -45,7 +45,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def studies() -> list[Study]:
+def studies() -> list[PhantomStudy]:
     return [study for patient in range(PATIENTS) for study in plan_patient(SEED, patient)]
 
 
@@ -210,9 +210,9 @@ def test_personal_data_stand_in_the_report_as_the_truth_says(cohort: Path) -> No
 
 
 def test_spanish_has_words_for_all_that_english_says() -> None:
-    assert PHRASES.keys() == KINDS.keys()
+    assert PHRASES.keys() == FINDING_KINDS.keys()
     assert len(NORMAL) == len(ENGLISH_NORMAL)
-    for name, kind in KINDS.items():
+    for name, kind in FINDING_KINDS.items():
         phrases = PHRASES[name]
         assert all(size in phrases.grades for size in kind.sizes if isinstance(size, str))
         assert all(site in phrases.sites for site in kind.sites if site)

@@ -10,12 +10,12 @@ from bimcvr.phantom.image.acquisition import PAINTERS, Scan, draw_grid, make_vol
 from bimcvr.phantom.image.anatomy import paint_chest
 from bimcvr.phantom.image.body import Body, adapt, draw_body
 from bimcvr.phantom.image.canvas import Canvas, Grid, make_grid
-from bimcvr.phantom.reports.findings import KINDS, LOBES, Finding
+from bimcvr.phantom.reports.findings import FINDING_KINDS, LOBES, PlantedFinding
 
-PLACED = [Finding(name, site, kind.sizes[-1]) for name, kind in KINDS.items() for site in kind.sites]
+PLACED = [PlantedFinding(name, site, kind.sizes[-1]) for name, kind in FINDING_KINDS.items() for site in kind.sites]
 
 
-def scan(*findings: Finding, patient: int = 0, run: int = 1) -> Scan:
+def scan(*findings: PlantedFinding, patient: int = 0, run: int = 1) -> Scan:
     return Scan(f"sub-{patient}", patient, (1, run), findings, 3)
 
 
@@ -79,7 +79,7 @@ def test_patients_and_scans_vary() -> None:
 
 
 @pytest.mark.parametrize("finding", [f for f in PLACED if f.finding in PAINTERS], ids=lambda f: f"{f.finding} {f.site}")
-def test_a_finding_changes_voxels_where_it_says(finding: Finding) -> None:
+def test_a_finding_changes_voxels_where_it_says(finding: PlantedFinding) -> None:
     grid = grid_of()
     body = adapt(body_of(0), (finding,))
     before = paint_chest(body, grid, np.random.default_rng([3, 0, 2]))
@@ -105,7 +105,7 @@ def test_a_finding_changes_voxels_where_it_says(finding: Finding) -> None:
 @pytest.mark.parametrize("size", [25, 40, 60])
 def test_adenopathy_has_its_size_in_dark_fat(size: int) -> None:
     grid = make_grid((100, 100, 100), (3.4, 3.4, 3.0))
-    finding = Finding("adenopathy", "right axillary", size)
+    finding = PlantedFinding("adenopathy", "right axillary", size)
     before, after = paint(scan(), grid), paint(scan(finding), grid)
     node = (after.hu > 20) & (np.abs(after.hu - before.hu) > 60) & (np.abs(after.hu - 95) < 30)
     _, iy, _ = np.nonzero(node)
@@ -126,16 +126,16 @@ def test_findings_that_deform_the_body() -> None:
     base = paint(scan(), grid)
     solid = (base.hu > 0).sum()
     for grade, least in (("mild", 1500), ("severe", 4000)):
-        assert (paint(scan(Finding("cardiomegaly", "", grade)), grid).hu > 0).sum() - solid > least
+        assert (paint(scan(PlantedFinding("cardiomegaly", "", grade)), grid).hu > 0).sum() - solid > least
     for site in ("ascending", "descending"):
-        assert (paint(scan(Finding("aortic aneurysm", site, 70)), grid).hu > 0).sum() - solid > 1000
+        assert (paint(scan(PlantedFinding("aortic aneurysm", site, 70)), grid).hu > 0).sum() - solid > 1000
     liver = (base.hu > 50) & (base.hu < 66) & (grid.z < -110)[:, None, None] & (grid.x < -40)[None, None, :]
-    assert mean_of(paint(scan(Finding("hepatic steatosis", "", "severe")), grid), liver) < 0
+    assert mean_of(paint(scan(PlantedFinding("hepatic steatosis", "", "severe")), grid), liver) < 0
     body = body_of(0)
     height = int(np.abs(grid.z - 10).argmin())
     row = int(np.abs(grid.y - 0.8 * body.depth).argmin())
     for site, sign in (("right", -1), ("left", 1)):
-        bent = paint(scan(Finding("scoliosis", site, "severe")), grid).hu[height, row]
+        bent = paint(scan(PlantedFinding("scoliosis", site, "severe")), grid).hu[height, row]
         near = np.abs(grid.x) < 70
         assert sign * grid.x[(bent > 120) & near].mean() > 15
 
@@ -144,7 +144,7 @@ def test_findings_that_deform_the_body() -> None:
 def test_the_file_says_where_the_patients_right_is(side: str, tmp_path: Path) -> None:
     flips = set()
     for run in range(1, 7):
-        volume = make_volume(scan(Finding("pleural effusion", side, "large"), run=run))
+        volume = make_volume(scan(PlantedFinding("pleural effusion", side, "large"), run=run))
         flips.add(volume.flips)
         write_volume(volume, tmp_path / "v.nii.gz")
         image = sitk.ReadImage(str(tmp_path / "v.nii.gz"))

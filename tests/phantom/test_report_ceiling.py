@@ -11,14 +11,17 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.errors import UserError
 from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
 from bimcvr.phantom.oracle import expected_hit, report_ceiling
-from bimcvr.phantom.reports.findings import Finding, to_json
+from bimcvr.phantom.reports.findings import PlantedFinding, to_json
 
-SMALL, LARGE = Finding("pleural effusion", "right", "small"), Finding("pleural effusion", "right", "large")
-UNSIZED = Finding("pleural effusion", "right")
-OTHER = Finding("pleural effusion", "left", "small")
+SMALL, LARGE = (
+    PlantedFinding("pleural effusion", "right", "small"),
+    PlantedFinding("pleural effusion", "right", "large"),
+)
+UNSIZED = PlantedFinding("pleural effusion", "right")
+OTHER = PlantedFinding("pleural effusion", "left", "small")
 
 
-def manifest_of(rows: list[tuple[str, tuple[Finding, ...], tuple[Finding, ...]]]) -> Manifest:
+def manifest_of(rows: list[tuple[str, tuple[PlantedFinding, ...], tuple[PlantedFinding, ...]]]) -> Manifest:
     table = pd.DataFrame(
         [
             {

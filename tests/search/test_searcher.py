@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from bimcvr.contracts import Gallery
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.text.stop_words import INDEX_STOP_WORDS
 from bimcvr.errors import UserError
@@ -303,7 +303,7 @@ def test_scores_give_evaluates_figures(tmp_path: Path) -> None:
         studies.append(made)
     pd.DataFrame([made.cells for made in studies]).to_csv(tmp_path / "manifest.csv", index=False)
     manifest = read_manifest(tmp_path / "manifest.csv")
-    gallery = make_gallery(manifest, *rows_of(manifest, "all"), "all")
+    gallery = evaluation_gallery(manifest, *split_rows(manifest, "all"), "all")
     image, text = (
         torch.from_numpy(np.stack([getattr(made, stream) for made in studies])) for stream in ("image", "text")
     )

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from toy_suite import ABSENT, SMALL
 
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.evaluation.result import Draws, build_result
@@ -83,7 +83,7 @@ def test_tables_hold_what_the_embeddings_give(undisturbed: Path) -> None:
     """Scored anew by the function behind `evaluate`: mean over seeds, sd and interval."""
     chosen = [Path(row["run"]) for row in rows(undisturbed) if row["row"] == "two" and row["chosen"] == "True"]
     manifest = read_manifest(chosen[0] / "manifest.csv")
-    gallery = make_gallery(manifest, *rows_of(manifest, "test", "column"), "test")
+    gallery = evaluation_gallery(manifest, *split_rows(manifest, "test", "column"), "test")
     result = build_result(
         [load_embeddings(run / "embeddings.npz") for run in chosen], gallery, (1, 5, 10), Draws(0, 200)
     )

@@ -8,7 +8,7 @@ from .reading.geometry import Geometry
 from .reading.refused import RefusedVolume
 from .reading.resample import read_resized
 from .reading.volume import Volume, read_volume
-from .splits import Split, assign_splits
+from .splits import SplitAssignment, assign_splits
 from .text.samplers import ContiguousSampler, HeadSampler, RandomWordsSampler
 from .text.sentences import split_sentences
 
@@ -22,7 +22,7 @@ __all__ = [
     "Manifest",
     "RandomWordsSampler",
     "RefusedVolume",
-    "Split",
+    "SplitAssignment",
     "StudyDataset",
     "Volume",
     "VolumeCache",

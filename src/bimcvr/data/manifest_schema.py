@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 SCHEMA_FILE = Path(__file__).with_name("manifest.schema.json")
 
 
-class Column(NamedTuple):
+class ManifestColumn(NamedTuple):
     """What the schema says about one column.
 
     Attributes:
@@ -27,9 +27,9 @@ class Column(NamedTuple):
     delimiter: str
 
 
-def _column(field: dict[str, Any]) -> Column:
+def _column(field: dict[str, Any]) -> ManifestColumn:
     constraints = field.get("constraints", {})
-    return Column(
+    return ManifestColumn(
         name=field["name"],
         required=field["presence"] == "required",
         filled=constraints.get("required", False),

@@ -1,4 +1,4 @@
-"""Dividing a manifest into train, val and test: one function a strategy, its name in every result."""
+"""Split strategies: one function for each way to divide a manifest into train, val and test."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -15,26 +15,26 @@ Fractions = Sequence[float]
 
 
 @dataclass(frozen=True)
-class Split:
-    """Where every row of a manifest belongs.
+class SplitAssignment:
+    """The split of every row of a manifest.
 
     Attributes:
-        name: `train`, `val` or `test` a row; empty for rows that are set aside.
+        names: `train`, `val` or `test` for each row; empty for rows that do not take part.
         strategy: how it was made, with its parameters.
-        patient_overlap: how many patients stand in more than one split; None if the manifest names none.
+        patient_overlap: how many patients are in more than one split; None if the manifest names no patients.
     """
 
-    name: list[str]
+    names: list[str]
     strategy: str
     patient_overlap: int | None
 
     def rows(self, name: str) -> np.ndarray:
         """Return the positions of a split's rows, ascending."""
-        return np.flatnonzero(np.asarray(self.name) == name)
+        return np.flatnonzero(np.asarray(self.names) == name)
 
     def shares(self) -> str:
         """Describe the realised sizes, like `train 700 (70.0 %), val …`."""
-        total = sum(1 for name in self.name if name)
+        total = sum(1 for name in self.names if name)
         counts = {name: len(self.rows(name)) for name in SPLITS}
         return ", ".join(f"{name} {n} ({100 * n / max(total, 1):.1f} %)" for name, n in counts.items())
 
@@ -45,44 +45,44 @@ def assign_splits(
     seed: int = 0,
     fractions: Fractions = (0.7, 0.1, 0.2),
     allow_patient_overlap: bool = False,
-) -> Split:
+) -> SplitAssignment:
     """Divide the accepted rows of a manifest.
 
     Args:
         manifest: the dataset.
-        strategy: a function of this module; None takes the manifest's `split` column where it is filled in,
-            and `patient_hash` for what lacks.
+        strategy: one of `STRATEGIES`; None takes the manifest's `split` column where it is filled, and
+            `patient_hash` for the other rows.
         seed: of `exact`'s permutation, and the salt of `patient_hash`.
         fractions: wanted shares of train, val and test.
         allow_patient_overlap: let a `split` column put one patient into two splits. The paper's and the
             release's own strategies (`exact`, `row_order`, `shard`) always may; every result then says so.
 
     Raises:
-        UserError: a needed column is missing, or a patient stands in two splits.
+        UserError: a needed column is missing, or a patient is in two splits.
     """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UserError(
             f"The fractions {list(fractions)} are not three shares of train, val and test that add up to 1."
         )
     rows = manifest.accepted()
-    name = [""] * len(manifest)
+    names = [""] * len(manifest)
     chosen: str = strategy or _default(manifest, rows)
     for row, split in zip(rows, STRATEGIES[chosen](manifest, rows, seed, fractions), strict=True):
-        name[row] = split
-    overlap = _patient_overlap(manifest, name)
+        names[row] = split
+    overlap = _patient_overlap(manifest, names)
     if overlap and chosen.startswith("column") and not allow_patient_overlap:
         raise UserError(
             f"{manifest.path}: {overlap[0]} has studies in more than one split ({len(overlap)} such patients), "
-            "so test figures would be too high. Mend the `split` column, set data.split to patient_hash, "
+            "so test figures would be too high. Correct the `split` column, set data.split to patient_hash, "
             "or set data.allow_patient_overlap to true: every result will then say so."
         )
     parameters = {"patient_hash": f", salt {seed}", "exact": f", seed {seed}"}.get(chosen, "")
     known = any(manifest.column("patient_id"))
-    return Split(name, chosen + parameters, len(overlap) if known else None)
+    return SplitAssignment(names, chosen + parameters, len(overlap) if known else None)
 
 
 def patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
-    """Place each patient by a salted hash of the id: adding studies moves none of the others."""
+    """Assign each patient by a salted hash of the id: adding studies moves no other patient."""
     patients = manifest.column("patient_id")
     missing = [row for row in rows if not patients[row]]
     if missing:
@@ -107,7 +107,7 @@ def row_order(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fracti
 
 
 def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
-    """Cut the list of shards in the order of their names, as the authors answered: 7 of 10, 1, 2."""
+    """Divide the shards in the order of their names, as the authors answered: 7 of 10, 1, 2."""
     shards = manifest.column("shard")
     missing = [row for row in rows if not shards[row]]
     if missing:
@@ -117,12 +117,12 @@ def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions)
             " data.split."
         )
     names = sorted({shards[row] for row in rows}, key=lambda name: (len(name), name))
-    of_shard = dict(zip(names, _in_order(len(names), fractions), strict=True))
-    return [of_shard[shards[row]] for row in rows]
+    split_of = dict(zip(names, _in_order(len(names), fractions), strict=True))
+    return [split_of[shards[row]] for row in rows]
 
 
 def column(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
-    """Take the manifest's `split` column; rows where it is empty stay unused."""
+    """Take the manifest's `split` column; rows where it is empty are not used."""
     if not any(manifest.column("split")):
         raise UserError(
             f"{manifest.path} has no filled `split` column. Fill it with {', '.join(SPLITS)}, "
@@ -132,13 +132,13 @@ def column(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions
 
 
 def column_and_patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
-    """Take the `split` column; a row without goes where its patient is, else where the hash puts the patient."""
-    given = [manifest.column("split")[row] for row in rows]
+    """Take the `split` column; an empty row goes to the split of its patient, else to that of the patient's hash."""
+    filled = [manifest.column("split")[row] for row in rows]
     patients = manifest.column("patient_id")
-    of_patient = {patients[row]: split for row, split in zip(rows, given, strict=True) if split and patients[row]}
-    lacking = np.asarray([row for row, split in zip(rows, given, strict=True) if not split], dtype=np.int64)
-    hashed = dict(zip(lacking.tolist(), patient_hash(manifest, lacking, seed, fractions), strict=True))
-    return [split or of_patient.get(patients[row]) or hashed[row] for row, split in zip(rows, given, strict=True)]
+    patient_split = {patients[row]: split for row, split in zip(rows, filled, strict=True) if split and patients[row]}
+    empty = np.asarray([row for row, split in zip(rows, filled, strict=True) if not split], dtype=np.int64)
+    hashed = dict(zip(empty.tolist(), patient_hash(manifest, empty, seed, fractions), strict=True))
+    return [split or patient_split.get(patients[row]) or hashed[row] for row, split in zip(rows, filled, strict=True)]
 
 
 STRATEGIES: dict[str, Callable[[Manifest, np.ndarray, int, Fractions], list[str]]] = {
@@ -166,16 +166,16 @@ def _hash_split(patient: str, salt: int, fractions: Fractions) -> str:
 
 def _in_order(count: int, fractions: Fractions) -> list[str]:
     """Return `count` split names, train first, in sizes by largest remainder (ties go to the earlier)."""
-    wanted = np.asarray(fractions, dtype=np.float64) * count
-    sizes = np.floor(wanted + 1e-9).astype(int)
-    for place in np.argsort(-(wanted - sizes), kind="stable")[: count - sizes.sum()]:
-        sizes[place] += 1
+    exact_sizes = np.asarray(fractions, dtype=np.float64) * count
+    sizes = np.floor(exact_sizes + 1e-9).astype(int)
+    for position in np.argsort(-(exact_sizes - sizes), kind="stable")[: count - sizes.sum()]:
+        sizes[position] += 1
     return [name for name, size in zip(SPLITS, sizes, strict=True) for _ in range(size)]
 
 
-def _patient_overlap(manifest: Manifest, name: list[str]) -> list[str]:
+def _patient_overlap(manifest: Manifest, names: list[str]) -> list[str]:
     seen: dict[str, set[str]] = {}
-    for patient, split in zip(manifest.column("patient_id"), name, strict=True):
+    for patient, split in zip(manifest.column("patient_id"), names, strict=True):
         if patient and split:
             seen.setdefault(patient, set()).add(split)
     return sorted(patient for patient, splits in seen.items() if len(splits) > 1)

@@ -7,10 +7,10 @@ import numpy as np
 
 from bimcvr.data.manifest import Manifest, report_groups
 from bimcvr.errors import UserError
-from bimcvr.phantom.reports.findings import Finding, from_json
+from bimcvr.phantom.reports.findings import PlantedFinding, from_json
 
 CUTS = (1, 5, 10)
-Told = dict[tuple[str, str], int | str | None]
+Statement = dict[tuple[str, str], int | str | None]
 
 
 def report_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
@@ -63,11 +63,11 @@ def expected_hit(above: int, wrong: int, right: int, cut: int) -> float:
     return 1 - math.comb(wrong, places) / math.comb(wrong + right, places)
 
 
-def _told(findings: tuple[Finding, ...]) -> Told:
+def _told(findings: tuple[PlantedFinding, ...]) -> Statement:
     return {(finding.finding, finding.site): finding.size for finding in findings}
 
 
-def _agreement(told: list[Told], true: list[Told]) -> np.ndarray:
+def _agreement(told: list[Statement], true: list[Statement]) -> np.ndarray:
     """Return whether report i (row) agrees with volume j (column), bool (N, N)."""
     alike: dict[frozenset[tuple[str, str]], list[int]] = {}
     for column, volume in enumerate(true):

@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from bimcvr.contracts import Gallery, Prompts
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings, load_embeddings
@@ -108,7 +108,7 @@ def tested_split(
         for run in chosen_runs(trials, records):
             written = read_manifest(places.runs / run.experiment / records[run]["folder"] / "manifest.csv")
             manifest = Manifest(written.table, source.path, source.root)
-            return Tested(manifest, make_gallery(manifest, *rows_of(manifest, "test", "column"), "test"))
+            return Tested(manifest, evaluation_gallery(manifest, *split_rows(manifest, "test", "column"), "test"))
     return None
 
 

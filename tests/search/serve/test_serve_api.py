@@ -21,7 +21,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.metrics.per_query import figures
@@ -54,7 +54,7 @@ def ranks_of(scores: np.ndarray, group: np.ndarray) -> Ranks:
 
 def test_the_rank_engine_gives_evaluates_figures_from_the_apis_scores(made: Made, client: TestClient) -> None:
     manifest = read_manifest(made.manifest)
-    gallery = make_gallery(manifest, *rows_of(manifest, "test"), "test")
+    gallery = evaluation_gallery(manifest, *split_rows(manifest, "test"), "test")
     reports = manifest.column("report")
     queries = {
         "text_to_image": [{"mode": "text", "query": reports[row], "into": "image"} for row in gallery.rows],

@@ -35,12 +35,12 @@ def audit(
     from bimcvr.curation.audit.audit import audit_manifest
     from bimcvr.curation.audit.output.page import write_audit_page
     from bimcvr.curation.audit.output.summary import noise_ceilings, summary_text
-    from bimcvr.data.evaluation_rows import rows_of
+    from bimcvr.data.evaluation_rows import split_rows
     from bimcvr.data.manifest import read_manifest, write_manifest
 
     table = read_manifest(manifest, root)
     folder, kept = out or table.path.parent / "audit", facts or table.path.parent / "facts"
-    rows_of(table, split)  # a split that cannot be made is told before hours of reading
+    split_rows(table, split)  # a split that cannot be made is told before hours of reading
     result = audit_manifest(table, kept, jobs)
     audited = result.audited()
     ceilings = noise_ceilings(audited, split)

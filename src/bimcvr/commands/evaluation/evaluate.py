@@ -118,9 +118,9 @@ def _gallery(
     fractions: tuple[float, float, float],
     ks: Sequence[int],
 ) -> "Gallery":
-    from bimcvr.data.evaluation_rows import make_gallery, rows_of
+    from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 
-    gallery = make_gallery(table, *rows_of(table, split, strategy, seed, fractions), split)
+    gallery = evaluation_gallery(table, *split_rows(table, split, strategy, seed, fractions), split)
     size = len(gallery.rows)
     if not size:
         raise UserError(

@@ -32,12 +32,12 @@ def probes(
     import pandas as pd
 
     from bimcvr.atomic_files import replacing
-    from bimcvr.data.evaluation_rows import make_probes, rows_of
+    from bimcvr.data.evaluation_rows import counterfactual_probes, split_rows
     from bimcvr.data.manifest import read_manifest, split_list
     from bimcvr.metrics.prompts import asked_labels, prompt_sentences
 
     table = read_manifest(manifest)
-    rows, _ = rows_of(table, split, strategy, split_seed, fractions)
+    rows, _ = split_rows(table, split, strategy, split_seed, fractions)
     labels = table.column("labels")
     prompts = zip(*prompt_sentences(asked_labels([split_list(labels[row]) for row in rows])), strict=True)
     texts = [
@@ -46,7 +46,7 @@ def probes(
     ]
     texts += [
         {"array": "probe", "text": probe.text, "about": probe.kind, "denies": "", "study_id": probe.study_id}
-        for probe in make_probes(table, rows)
+        for probe in counterfactual_probes(table, rows)
     ]
     with replacing(out) as temporary:
         pd.DataFrame(texts).to_csv(temporary, index=False, lineterminator="\n")

@@ -167,8 +167,8 @@ def split_rows(rows: list[CurationRow], step: SplitStep, out: Path, log: StepLog
     archive_splits = [_archive_split(row) if step.strategy == "column" else "" for row in rows]
     manifest = _manifest(rows, out).with_column("split", archive_splits)
     split = assign_splits(manifest, step.strategy, step.seed, step.fractions, allow_patient_overlap=True)
-    crossing = {finding.study_id for finding in patients_in_two_splits(manifest.with_column("split", split.name))}
-    for row, name in zip(rows, split.name, strict=True):
+    crossing = {finding.study_id for finding in patients_in_two_splits(manifest.with_column("split", split.names))}
+    for row, name in zip(rows, split.names, strict=True):
         row.split = name
         if row.study_id in crossing:
             row.flags = (*row.flags, "patient_in_two_splits")

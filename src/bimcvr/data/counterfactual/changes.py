@@ -2,7 +2,7 @@
 
 R@K hardly sees left and right, a negation or a size: these changes make them visible. Every change is a few
 replaced spans; the report around them stays as it was, byte for byte. The rules of each language are data, in
-`english.py` and `spanish.py`.
+`english_rules.py` and `spanish_rules.py`.
 """
 
 import hashlib
@@ -12,16 +12,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bimcvr.data.counterfactual.english import ENGLISH
+from bimcvr.data.counterfactual.english_rules import ENGLISH
+from bimcvr.data.counterfactual.language_rules import MEASURE, Rules, fold, in_case_of, mentions
 from bimcvr.data.counterfactual.negations import Edit, affirm, deny, is_known
-from bimcvr.data.counterfactual.rules import MEASURE, Rules, fold, in_case_of, mentions
 from bimcvr.data.counterfactual.sizes import agreed, scaled
-from bimcvr.data.counterfactual.spanish import SPANISH
+from bimcvr.data.counterfactual.spanish_rules import SPANISH
 from bimcvr.data.text.sentences import sentence_spans, split_sentences
 from bimcvr.errors import UserError
 
 # negated: an affirmed finding is negated; affirmed: a negation is removed
-KINDS = ("side", "negated", "affirmed", "size", "lobe")
+CHANGE_KINDS = ("side", "negated", "affirmed", "size", "lobe")
 
 _RULES = {"en": ENGLISH, "es": SPANISH}
 _FUNCTION_WORDS = {
@@ -43,7 +43,7 @@ class Change:
     """One wrong version of a report.
 
     Attributes:
-        kind: what is wrong, one of `KINDS`.
+        kind: what is wrong, one of `CHANGE_KINDS`.
         finding: the finding whose side is swapped, or "" if the change is not restricted to one.
         text: the changed report.
     """

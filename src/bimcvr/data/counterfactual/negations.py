@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from bimcvr.data.counterfactual.rules import FINDING_SYNONYMS, MEASURE, Rewrites, Rules, in_case_of, mentions
+from bimcvr.data.counterfactual.language_rules import FINDING_SYNONYMS, MEASURE, Rewrites, Rules, in_case_of, mentions
 
 Edit = tuple[int, int, str]
 

@@ -3,7 +3,7 @@
 import re
 from decimal import ROUND_HALF_UP, Decimal
 
-from bimcvr.data.counterfactual.rules import fold
+from bimcvr.data.counterfactual.language_rules import fold
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 _BEFORE_ADJECTIVE = re.compile(

@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 from bimcvr.contracts import Gallery, Probe
 from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache
-from bimcvr.data.evaluation_rows import make_gallery, make_probes
+from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
 from bimcvr.data.loading.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.loading.sampler import EpochSampler
 from bimcvr.data.loading.views import View, refuse_left_right_flip
 from bimcvr.data.manifest import read_manifest, write_manifest
-from bimcvr.data.splits import Split, Strategy, assign_splits
+from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
 
@@ -89,7 +89,7 @@ class CTReportDataModule(LightningDataModule):
         self.skip_refused = skip_refused
         self.manifest = read_manifest(manifest, root)
         self._split_arguments = (split, split_seed, fractions, allow_patient_overlap)
-        self.split = Split([""] * len(self.manifest), "none", None)
+        self.split = SplitAssignment([""] * len(self.manifest), "none", None)
         self.cache = VolumeCache(Path(cache) if cache else default_folder(self.manifest), size)
         self._source_digest = self.manifest.digest
         self._entries: dict[int, Path] = {}
@@ -150,7 +150,7 @@ class CTReportDataModule(LightningDataModule):
             folder: the run's.
             verb: fit, validate or test.
         """
-        table = self.manifest.with_column("split", self.split.name).table
+        table = self.manifest.with_column("split", self.split.names).table
         own, other = folder / "manifest.csv", folder / f"manifest_{verb}.csv"
         if verb == "fit" or not own.is_file():
             write_manifest(table, own)
@@ -194,7 +194,7 @@ class CTReportDataModule(LightningDataModule):
 
     def gallery(self, split: SplitName) -> Gallery:
         """Describe the rows of a split, as an evaluation sees them."""
-        gallery = make_gallery(self.manifest, self._rows(split), self.split, split)
+        gallery = evaluation_gallery(self.manifest, self._rows(split), self.split, split)
         # what was set aside in this run has changed the table: the manifest's identity is that of its file
         facts = {
             "manifest_hash": self._source_digest,
@@ -206,7 +206,7 @@ class CTReportDataModule(LightningDataModule):
 
     def probes(self, split: SplitName) -> list[Probe]:
         """Return the reports of one evaluation with one thing changed, for counterfactual probes."""
-        return make_probes(self.manifest, self._rows(split))
+        return counterfactual_probes(self.manifest, self._rows(split))
 
     def _rows(self, split: SplitName) -> np.ndarray:
         return self._usable() if split == "all" else self.split.rows(split)
@@ -224,12 +224,12 @@ class CTReportDataModule(LightningDataModule):
         if not self._refused:
             return
         rank_zero_warn(f"{len(self._refused)} volumes are set aside:\n{describe_refused(self.manifest, self._refused)}")
-        names, status, flags = list(self.split.name), self.manifest.column("status"), self.manifest.column("flags")
+        names, status, flags = list(self.split.names), self.manifest.column("status"), self.manifest.column("flags")
         status, flags = list(status), list(flags)
         for row, reason in self._refused.items():
             names[row], status[row] = "", "rejected"
             flags[row] = ";".join(filter(None, [flags[row], reason.split(": ", 1)[0]]))
-        self.split = Split(names, self.split.strategy, self.split.patient_overlap)
+        self.split = SplitAssignment(names, self.split.strategy, self.split.patient_overlap)
         self.manifest = self.manifest.with_column("status", status).with_column("flags", flags)
 
     def _dataset(self, rows: np.ndarray) -> StudyDataset:

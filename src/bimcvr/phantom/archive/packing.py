@@ -13,10 +13,10 @@ from typing import Literal
 from isal import igzip
 
 # (shard, path in the layout, file or content); a shard's suffix says how it is packed, an empty one is written as it is
-Item = tuple[str, str, Path | bytes]
+PackedFile = tuple[str, str, Path | bytes]
 
 
-def write_layout(root: Path, items: list[Item], packing: Literal["folders", "shards"]) -> None:
+def write_layout(root: Path, items: list[PackedFile], packing: Literal["folders", "shards"]) -> None:
     """Write a layout's files.
 
     Beside tar shards goes what the real archive has: a listing each (`….tar-tvf.txt`), and `sha1sum.txt`.

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.phantom.archive.defects import DEFECTS, DUPLICATE, DUPLICATE_SHARE, ROTATED_SHARE, ROTATION
-from bimcvr.phantom.cohort.studies import Study
-from bimcvr.phantom.reports.findings import Finding, Rng, draw_findings
+from bimcvr.phantom.cohort.studies import PhantomStudy
+from bimcvr.phantom.reports.english_report import write_english
+from bimcvr.phantom.reports.findings import PlantedFinding, Rng, draw_findings
 from bimcvr.phantom.reports.personal import invent_person
-from bimcvr.phantom.reports.report import write_report
-from bimcvr.phantom.reports.spanish import XRAY, XRAY_FINDINGS, write_spanish
+from bimcvr.phantom.reports.spanish_report import XRAY, XRAY_FINDINGS, write_spanish
 
 # shares of volumes, as counted in 1,628 rows of BIMCV-R: placeholders, the Negative cohort, and within that reports
 # that stand in the positive cohort too and reports that never mention CT; two of 1,628 had under five words
@@ -40,12 +40,12 @@ class ArchiveReport:
     report_id: str
     spanish: str
     english: str
-    facts: tuple[Finding, ...]
+    facts: tuple[PlantedFinding, ...]
     person: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveVolume:
     """One volume of the archive.
 
     Attributes:
@@ -62,13 +62,13 @@ class Entry:
     subject: str
     session: str
     negative: bool
-    study: Study
+    study: PhantomStudy
     scan_id: str
     source: Path
 
 
 @dataclass
-class Plan:
+class ArchivePlan:
     """An archive to be written.
 
     Attributes:
@@ -79,14 +79,14 @@ class Plan:
         released_only: the same, in the released layout only.
     """
 
-    entries: list[Entry]
+    entries: list[ArchiveVolume]
     reports: dict[str, ArchiveReport]
-    spoilt: dict[str, int | str | Entry] = field(default_factory=dict)
+    spoilt: dict[str, int | str | ArchiveVolume] = field(default_factory=dict)
     ledger: list[tuple[str, str, str]] = field(default_factory=list)
     released_only: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def plan_archive(studies: list[Study], volumes: dict[str, Path], seed: int) -> Plan:
+def plan_archive(studies: list[PhantomStudy], volumes: dict[str, Path], seed: int) -> ArchivePlan:
     """Plan an archive of a cohort.
 
     Args:
@@ -102,7 +102,7 @@ def plan_archive(studies: list[Study], volumes: dict[str, Path], seed: int) -> P
         for entry in _entries(number, study, study.patient in negative, volumes)
     ]
     entries = _with_acquisitions(entries)
-    plan = Plan(entries, {})
+    plan = ArchivePlan(entries, {})
     _spoil_volumes(plan, rng)
     own = {entry.session: _own_report(entry) for entry in entries}
     _lend_reports(plan, own, rng)
@@ -110,7 +110,7 @@ def plan_archive(studies: list[Study], volumes: dict[str, Path], seed: int) -> P
     return plan
 
 
-def _negative_patients(studies: list[Study], rng: Rng) -> set[int]:
+def _negative_patients(studies: list[PhantomStudy], rng: Rng) -> set[int]:
     wanted = NEGATIVE_SHARE * sum(study.runs for study in studies)
     runs: dict[int, int] = defaultdict(int)
     for study in studies:
@@ -124,10 +124,10 @@ def _negative_patients(studies: list[Study], rng: Rng) -> set[int]:
     return chosen
 
 
-def _entries(number: int, study: Study, negative: bool, volumes: dict[str, Path]) -> list[Entry]:
+def _entries(number: int, study: PhantomStudy, negative: bool, volumes: dict[str, Path]) -> list[ArchiveVolume]:
     subject, session = f"sub-S{3000 + study.patient:05d}", f"ses-E{6000 + number:05d}"
     return [
-        Entry(
+        ArchiveVolume(
             f"{subject}_{session}_run-{run}_bp-chest_ct",
             subject,
             session,
@@ -140,7 +140,7 @@ def _entries(number: int, study: Study, negative: bool, volumes: dict[str, Path]
     ]
 
 
-def _with_acquisitions(entries: list[Entry]) -> list[Entry]:
+def _with_acquisitions(entries: list[ArchiveVolume]) -> list[ArchiveVolume]:
     """Name the two volumes of a session `acq-1_run-1` and `acq-2_run-1`, as most of the archive's are."""
     twice = {entry.session for entry in entries if "_run-2_" in entry.name}
     return [
@@ -155,7 +155,7 @@ def _with_acquisitions(entries: list[Entry]) -> list[Entry]:
     ]
 
 
-def _spoil_volumes(plan: Plan, rng: Rng) -> None:
+def _spoil_volumes(plan: ArchivePlan, rng: Rng) -> None:
     """Deal the faults out: one a volume at most, each at least once if there are 100 volumes."""
     count = len(plan.entries)
     order = [plan.entries[i] for i in rng.permutation(count)]
@@ -183,7 +183,7 @@ def _quota(share: float, count: int) -> int:
     return max(round(share * count), 1 if count >= 100 and share else 0)
 
 
-def _own_report(entry: Entry) -> ArchiveReport:
+def _own_report(entry: ArchiveVolume) -> ArchiveReport:
     rng = np.random.default_rng([entry.study.seed, entry.study.patient, entry.study.session, 29])
     person = invent_person(rng) if rng.random() < PERSONAL_SHARE else None
     spanish, english = write_spanish(entry.study.facts, rng), entry.study.report
@@ -199,7 +199,7 @@ def _own_report(entry: Entry) -> ArchiveReport:
     )
 
 
-def _lend_reports(plan: Plan, own: dict[str, ArchiveReport], rng: Rng) -> None:
+def _lend_reports(plan: ArchivePlan, own: dict[str, ArchiveReport], rng: Rng) -> None:
     """Give the negative cohort the reports of others: of positive patients, of chest films, of strangers."""
     negative = list(dict.fromkeys(entry.session for entry in plan.entries if entry.negative))
     positive = [entry for entry in plan.entries if not entry.negative]
@@ -223,7 +223,7 @@ def _lend_reports(plan: Plan, own: dict[str, ArchiveReport], rng: Rng) -> None:
             plan.reports[session] = _film_report(*stranger, rng)
             plan.ledger += [(entry.name, "wrong_modality", "a chest film's report") for entry in mine]
         else:
-            english, facts = write_report(draw_findings(rng), rng)
+            english, facts = write_english(draw_findings(rng), rng)
             plan.reports[session] = ArchiveReport(*stranger, write_spanish(facts, rng), english, facts)
         told = plan.reports[session]
         plan.ledger += [
@@ -241,13 +241,13 @@ def _film_report(patient_id: str, report_id: str, rng: Rng) -> ArchiveReport:
     )
 
 
-def _spoil_translations(plan: Plan, rng: Rng) -> None:
+def _spoil_translations(plan: ArchivePlan, rng: Rng) -> None:
     """Spoil reports of the positive cohort that nobody borrowed.
 
     Too short in both layouts, the translation in the released one.
     """
     lent = {name for name, flag, _ in plan.ledger if flag == "duplicate_report"}
-    sessions: dict[str, list[Entry]] = defaultdict(list)
+    sessions: dict[str, list[ArchiveVolume]] = defaultdict(list)
     for entry in plan.entries:
         if not entry.negative:
             sessions[entry.session].append(entry)

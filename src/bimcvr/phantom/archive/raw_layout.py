@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bimcvr.phantom.archive.packing import Item
-from bimcvr.phantom.archive.plan import Entry, Plan
-from bimcvr.phantom.archive.tables import COLUMNS, label_cells, plain
+from bimcvr.phantom.archive.packing import PackedFile
+from bimcvr.phantom.archive.plan import ArchivePlan, ArchiveVolume
+from bimcvr.phantom.archive.table_cells import COLUMNS, label_cells, plain
 from bimcvr.phantom.reports.findings import Rng
 
 SUBJECTS_A_PART = 60
@@ -25,16 +25,16 @@ _SCANNERS = (
 )
 
 
-def raw_files(plan: Plan, files: dict[str, Path]) -> list[Item]:
+def raw_files(plan: ArchivePlan, files: dict[str, Path]) -> list[PackedFile]:
     """List the files of the layout.
 
     Args:
         plan: the archive.
         files: each entry's volume.
     """
-    items: list[Item] = []
+    items: list[PackedFile] = []
     for negative, root in ((False, "covid19_posi"), (True, "covid19_neg")):
-        subjects: dict[str, list[Entry]] = defaultdict(list)
+        subjects: dict[str, list[ArchiveVolume]] = defaultdict(list)
         for entry in plan.entries:
             if entry.negative == negative:
                 subjects[entry.subject].append(entry)
@@ -66,7 +66,9 @@ def raw_files(plan: Plan, files: dict[str, Path]) -> list[Item]:
     return items
 
 
-def _subject_files(entries: list[Entry], files: dict[str, Path], age: int, rng: Rng) -> list[tuple[str, Path | bytes]]:
+def _subject_files(
+    entries: list[ArchiveVolume], files: dict[str, Path], age: int, rng: Rng
+) -> list[tuple[str, Path | bytes]]:
     found: list[tuple[str, Path | bytes]] = []
     scans: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
@@ -91,7 +93,7 @@ def _subject_files(entries: list[Entry], files: dict[str, Path], age: int, rng: 
     return found
 
 
-def _session_rows(plan: Plan, entries: list[Entry]) -> list[dict[str, str]]:
+def _session_rows(plan: ArchivePlan, entries: list[ArchiveVolume]) -> list[dict[str, str]]:
     reports = {entry.session: plan.reports[entry.session] for entry in entries}
     return [
         {
@@ -103,7 +105,7 @@ def _session_rows(plan: Plan, entries: list[Entry]) -> list[dict[str, str]]:
     ]
 
 
-def _label_row(plan: Plan, entry: Entry) -> dict[str, str]:
+def _label_row(plan: ArchivePlan, entry: ArchiveVolume) -> dict[str, str]:
     """Return a row of the labels table; its key is the session, and a mismatch shows in the patient alone."""
     report = plan.reports[entry.session]
     cells = {
@@ -115,7 +117,7 @@ def _label_row(plan: Plan, entry: Entry) -> dict[str, str]:
     return {name: cells[name] for name in COLUMNS}
 
 
-def _tags(entry: Entry, age: int, rng: Rng) -> dict[str, object]:
+def _tags(entry: ArchiveVolume, age: int, rng: Rng) -> dict[str, object]:
     """Return tags as DICOM's JSON model has them, a person's among them: no reader may let those through."""
     maker, model, kernel = _SCANNERS[int(rng.integers(len(_SCANNERS)))]
     record = str(int(rng.integers(100000, 999999)))

@@ -4,23 +4,23 @@ from pathlib import Path
 
 import pandas as pd
 
-from bimcvr.phantom.archive.packing import Item
-from bimcvr.phantom.archive.plan import Entry, Plan
-from bimcvr.phantom.archive.tables import COLUMNS, label_cells, plain
+from bimcvr.phantom.archive.packing import PackedFile
+from bimcvr.phantom.archive.plan import ArchivePlan, ArchiveVolume
+from bimcvr.phantom.archive.table_cells import COLUMNS, label_cells, plain
 
 SHARDS = 10
 # the authors' machine; whoever reads the tables has to join by base name
 _ELSEWHERE = "/raid/phantom/data/BIMCV-COVID19-cIter_1_2"
 
 
-def released_files(plan: Plan, files: dict[str, Path]) -> list[Item]:
+def released_files(plan: ArchivePlan, files: dict[str, Path]) -> list[PackedFile]:
     """List the files of the layout.
 
     Args:
         plan: the archive.
         files: each entry's volume.
     """
-    items: list[Item] = []
+    items: list[PackedFile] = []
     for number, entry in enumerate(plan.entries):
         shard = f"CT{number * SHARDS // len(plan.entries) + 1}"
         items.append((f"{shard}.zip", f"{shard}/ct/{entry.name}.nii.gz", files[entry.name]))
@@ -31,7 +31,7 @@ def released_files(plan: Plan, files: dict[str, Path]) -> list[Item]:
     return items
 
 
-def _row(plan: Plan, entry: Entry) -> dict[str, str | float]:
+def _row(plan: ArchivePlan, entry: ArchiveVolume) -> dict[str, str | float]:
     report = plan.reports[entry.session]
     cohort = f"{_ELSEWHERE}-Negative/covid19_neg" if entry.negative else f"{_ELSEWHERE}/covid19_posi"
     folder = f"{cohort}/{entry.subject}/{entry.session}/mod-rx"

@@ -15,10 +15,10 @@ from bimcvr.atomic_files import replacing
 from bimcvr.phantom.archive.defects import DEFECTS, turn
 from bimcvr.phantom.archive.nifti_file import read_nifti, write_nifti
 from bimcvr.phantom.archive.packing import write_layout
-from bimcvr.phantom.archive.plan import Entry, Plan, plan_archive
+from bimcvr.phantom.archive.plan import ArchivePlan, ArchiveVolume, plan_archive
 from bimcvr.phantom.archive.raw_layout import raw_files
 from bimcvr.phantom.archive.released_layout import released_files
-from bimcvr.phantom.cohort.studies import Study
+from bimcvr.phantom.cohort.studies import PhantomStudy
 from bimcvr.phantom.reports.findings import to_json
 from bimcvr.phantom.reports.vocabulary import LABELS
 
@@ -26,7 +26,7 @@ Packing = Literal["folders", "shards"]
 LAYOUTS = ("bimcv_r", "bimcv_covid19")
 
 
-def write_archives(directory: Path, studies: list[Study], seed: int, packing: Packing, jobs: int) -> None:
+def write_archives(directory: Path, studies: list[PhantomStudy], seed: int, packing: Packing, jobs: int) -> None:
     """Write both layouts of a finished cohort.
 
     Beside each layout's folder stand `<layout>.ledger.csv` (study_id, flag, detail: what was planted) and
@@ -67,7 +67,7 @@ def write_archives(directory: Path, studies: list[Study], seed: int, packing: Pa
     )
 
 
-def _spoilt_volumes(plan: Plan, staging: Path, seed: int, jobs: int) -> dict[str, Path]:
+def _spoilt_volumes(plan: ArchivePlan, staging: Path, seed: int, jobs: int) -> dict[str, Path]:
     """Write the volumes with a fault; return each entry's file, and note what was done."""
     from joblib import Parallel, delayed
 
@@ -75,7 +75,7 @@ def _spoilt_volumes(plan: Plan, staging: Path, seed: int, jobs: int) -> dict[str
     wanted = []
     for entry in plan.entries:
         fault = plan.spoilt.get(entry.name)
-        if isinstance(fault, Entry):
+        if isinstance(fault, ArchiveVolume):
             files[entry.name] = fault.source
         elif fault is not None:
             files[entry.name] = staging / f"{entry.name}.nii.gz"
@@ -89,7 +89,7 @@ def _spoilt_volumes(plan: Plan, staging: Path, seed: int, jobs: int) -> dict[str
     return files
 
 
-def _spoil(entry: Entry, fault: int | str, target: Path, seed: int) -> str:
+def _spoil(entry: ArchiveVolume, fault: int | str, target: Path, seed: int) -> str:
     if isinstance(fault, str):
         write_nifti(turn(read_nifti(entry.source), fault), target)
         return fault
@@ -97,7 +97,7 @@ def _spoil(entry: Entry, fault: int | str, target: Path, seed: int) -> str:
     return DEFECTS[fault].spoil(entry.source, target, rng)
 
 
-def _truth(plan: Plan) -> Iterator[dict[str, str]]:
+def _truth(plan: ArchivePlan) -> Iterator[dict[str, str]]:
     for entry in plan.entries:
         report = plan.reports[entry.session]
         yield {

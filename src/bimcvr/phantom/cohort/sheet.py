@@ -7,7 +7,7 @@ import numpy as np
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
-from bimcvr.phantom.reports.findings import Finding, from_json
+from bimcvr.phantom.reports.findings import PlantedFinding, from_json
 
 STUDIES = 8
 LUNG, MEDIASTINUM = (-1250.0, 250.0), (-160.0, 260.0)
@@ -86,7 +86,7 @@ def _read(path: Path) -> tuple[np.ndarray, tuple[float, float, float]]:
     return sitk.GetArrayFromImage(image), image.GetSpacing()
 
 
-def _name(finding: Finding) -> str:
+def _name(finding: PlantedFinding) -> str:
     size = f"{finding.size} mm" if isinstance(finding.size, int) else finding.size
     return " ".join(word for word in (size, finding.site, finding.finding) if word)
 

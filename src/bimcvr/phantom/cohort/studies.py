@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from bimcvr.phantom.image.acquisition import Scan
-from bimcvr.phantom.reports.findings import Finding, draw_findings, follow_up, to_json
-from bimcvr.phantom.reports.report import write_report
+from bimcvr.phantom.reports.english_report import write_english
+from bimcvr.phantom.reports.findings import PlantedFinding, draw_findings, follow_up, to_json
 from bimcvr.phantom.reports.vocabulary import LABELS
 
 TWO_STUDIES, TWO_VOLUMES = 0.08, 0.06
 
 
 @dataclass(frozen=True)
-class Study:
+class PhantomStudy:
     """One examination.
 
     Attributes:
@@ -30,9 +30,9 @@ class Study:
     patient: int
     session: int
     runs: int
-    findings: tuple[Finding, ...]
+    findings: tuple[PlantedFinding, ...]
     report: str
-    facts: tuple[Finding, ...]
+    facts: tuple[PlantedFinding, ...]
     seed: int
 
     @property
@@ -53,20 +53,20 @@ class Study:
         ]
 
 
-def plan_patient(seed: int, patient: int) -> list[Study]:
+def plan_patient(seed: int, patient: int) -> list[PhantomStudy]:
     """Draw a patient's studies; they depend on the seed and the patient's number alone."""
     rng = np.random.default_rng([seed, patient, 0])
     count = 2 if rng.random() < TWO_STUDIES else 1
-    studies: list[Study] = []
+    studies: list[PhantomStudy] = []
     for session in range(1, count + 1):
         findings = follow_up(studies[-1].findings, rng) if studies else draw_findings(rng)
-        report, facts = write_report(findings, rng)
+        report, facts = write_english(findings, rng)
         runs = 2 if rng.random() < TWO_VOLUMES else 1
-        studies.append(Study(patient, session, runs, findings, report, facts, seed))
+        studies.append(PhantomStudy(patient, session, runs, findings, report, facts, seed))
     return studies
 
 
-def manifest_table(studies: list[Study]) -> pd.DataFrame:
+def manifest_table(studies: list[PhantomStudy]) -> pd.DataFrame:
     """Return the manifest of a cohort: one row a volume, see the manifest's contract.
 
     Two columns are a phantom's own, both JSON as `findings.to_json` writes it: `facts`, the findings as the

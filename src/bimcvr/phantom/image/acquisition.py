@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.atomic_files import replacing
-from bimcvr.phantom.image import chest_lesions, lesions
+from bimcvr.phantom.image import chest_lesions, lung_lesions
 from bimcvr.phantom.image.anatomy import paint_chest
 from bimcvr.phantom.image.body import adapt, draw_body
 from bimcvr.phantom.image.canvas import Canvas, Grid, make_grid
-from bimcvr.phantom.reports.findings import Finding, Rng
+from bimcvr.phantom.reports.findings import PlantedFinding, Rng
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Scan:
     study_id: str
     patient: int
     key: tuple[int, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[PlantedFinding, ...]
     seed: int
 
 
 @dataclass(frozen=True)
-class Volume:
+class PhantomVolume:
     """A volume as it goes into a file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Volume:
     flips: tuple[bool, bool, bool]
 
 
-def make_volume(scan: Scan) -> Volume:
+def make_volume(scan: Scan) -> PhantomVolume:
     """Paint a scan: the same scan gives the same voxels, bit by bit, whatever else is made."""
     chance = np.random.default_rng([scan.seed, scan.patient, 7, *scan.key])
     grid = draw_grid(scan, chance)
@@ -56,7 +56,7 @@ def make_volume(scan: Scan) -> Volume:
     hu = expose(canvas.hu, chance)
     flips = tuple(bool(chance.random() < 0.3) for _ in range(3))
     stored = hu[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    return Volume(np.ascontiguousarray(stored), grid, flips)  # type: ignore[arg-type]
+    return PhantomVolume(np.ascontiguousarray(stored), grid, flips)  # type: ignore[arg-type]
 
 
 def paint(scan: Scan, grid: Grid) -> Canvas:
@@ -95,7 +95,7 @@ def expose(hu: np.ndarray, chance: Rng) -> np.ndarray:
     return np.clip(np.rint(noise), -1024, 3071).astype(np.int16)
 
 
-def write_volume(volume: Volume, path: Path) -> None:
+def write_volume(volume: PhantomVolume, path: Path) -> None:
     """Write a volume as compressed NIfTI, whole or not at all; its geometry names the patient's sides."""
     import SimpleITK as sitk
 
@@ -124,6 +124,6 @@ def _smooth(values: np.ndarray, axis: int, weight: float) -> np.ndarray:
     return out
 
 
-PAINTERS = {**lesions.PAINTERS, **chest_lesions.PAINTERS}
+PAINTERS = {**lung_lesions.PAINTERS, **chest_lesions.PAINTERS}
 # later findings are painted over earlier ones: fluid and gas, then the lungs', then the mediastinum's
 ORDER = {name: position for position, name in enumerate(PAINTERS)}

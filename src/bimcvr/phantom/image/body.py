@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bimcvr.phantom.reports.findings import Finding, Rng
+from bimcvr.phantom.reports.findings import PlantedFinding, Rng
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ def draw_body(rng: Rng) -> Body:
     )
 
 
-def adapt(body: Body, findings: tuple[Finding, ...]) -> Body:
+def adapt(body: Body, findings: tuple[PlantedFinding, ...]) -> Body:
     """Return the body as its findings deform it: heart size, domes, shift of the mediastinum, densities."""
     for finding in findings:
         body = dataclasses.replace(body, **_changes(body, finding))
     return body
 
 
-def _changes(body: Body, finding: Finding) -> dict[str, Any]:
+def _changes(body: Body, finding: PlantedFinding) -> dict[str, Any]:
     # towards the patient's left is positive
     towards = {"right": -1.0, "left": 1.0}.get(finding.side, 0.0)
     size = str(finding.size)

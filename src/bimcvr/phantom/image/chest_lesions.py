@@ -5,8 +5,8 @@ import numpy as np
 from bimcvr.phantom.image.anatomy import AIR, FAT, HEART_FAT, aorta, heart, widened
 from bimcvr.phantom.image.body import Body
 from bimcvr.phantom.image.canvas import Canvas
-from bimcvr.phantom.image.lesions import Painter
-from bimcvr.phantom.reports.findings import Finding, Rng
+from bimcvr.phantom.image.lung_lesions import Painter
+from bimcvr.phantom.reports.findings import PlantedFinding, Rng
 
 # enlarged nodes take up contrast medium
 NODE = 95.0
@@ -20,7 +20,7 @@ STATION_CENTRES = {
 }
 
 
-def adenopathy(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def adenopathy(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Set a conglomerate of enlarged nodes, in fat, into a lymph node station."""
     radius = finding.millimetres / 2
     if finding.site.endswith("axillary"):
@@ -42,7 +42,7 @@ def adenopathy(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
         canvas.paint(canvas.ellipsoid(lump, (size, size, size)), NODE)  # type: ignore[arg-type]
 
 
-def pericardial_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def pericardial_effusion(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Put a layer of fluid around the heart, outside its fat."""
     chambers = heart(body)
     outer = [canvas.ellipsoid(centre, widened(radii, HEART_FAT + finding.millimetres)) for centre, radii in chambers]
@@ -55,7 +55,7 @@ def pericardial_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng)
         canvas.paint(canvas.only(shape, free), 14)
 
 
-def aortic_calcification(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def aortic_calcification(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Plaster the aortic wall with calcium: plaques, or nearly the whole ring."""
     parts = finding.site.split(" and ")
     thick, cover = {"mild": (4.0, 0.35), "severe": (6.0, 0.8)}[str(finding.size)]
@@ -71,7 +71,7 @@ def aortic_calcification(canvas: Canvas, body: Body, finding: Finding, rng: Rng)
         part_hu += wall * (900 - part_hu)
 
 
-def hiatal_hernia(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def hiatal_hernia(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Put a piece of stomach with gas over fluid behind the heart."""
     radius = finding.millimetres / 2
     centre = body.at(4, 40, -62)
@@ -82,7 +82,7 @@ def hiatal_hernia(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> Non
     canvas.paint(canvas.only(shape, above), AIR + 10)
 
 
-def goiter(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def goiter(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Enlarge one lobe of the thyroid into the chest; the trachea gives way (`adapt`)."""
     radius = finding.millimetres / 2
     side = -1 if finding.side == "right" else 1
@@ -94,7 +94,7 @@ def goiter(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
         canvas.paint(canvas.ellipsoid(spot, (radius / 4,) * 3), 20)  # type: ignore[arg-type]
 
 
-def pacemaker(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def pacemaker(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Put a generator below the skin of the upper chest and a lead to the heart."""
     side = -1 if finding.side == "right" else 1
     place = (side * 72.0, -0.86 * body.depth - 0.5 * body.fat - 22, 70 * body.height)

@@ -22,7 +22,7 @@ SIDES = ("right", "left")
 
 
 @dataclass(frozen=True)
-class Finding:
+class PlantedFinding:
     """One planted abnormality, or what a report states of it.
 
     Attributes:
@@ -61,7 +61,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FindingKind:
     """How one kind of finding occurs.
 
     Attributes:
@@ -82,30 +82,30 @@ class Kind:
 # Prevalences of atelectasis, consolidation, adenopathy, effusion, ground glass and nodule follow the label
 # column of BIMCV-R; the others are set so that a cohort of some hundreds has enough of each to learn from.
 # Lengths are generous: at the small grids of a CPU run a voxel is 11 mm wide.
-KINDS: dict[str, Kind] = {
-    "pleural effusion": Kind(0.20, SIDES, ("small", "moderate", "large"), (0.65, 0.35)),
-    "pneumothorax": Kind(0.07, SIDES, ("small", "moderate", "large")),
-    "atelectasis": Kind(0.22, LOBES, ("partial", "complete"), fills_lobe=True),
-    "consolidation": Kind(0.14, LOBES, ("segmental", "lobar"), (0.8, 0.2), fills_lobe=True),
-    "mass": Kind(0.09, LOBES, (40, 45, 50, 55, 60, 65, 70), fills_lobe=True),
-    "bronchiectasis": Kind(0.09, LOBES, ("mild", "severe"), (0.8, 0.2), fills_lobe=True),
-    "ground glass": Kind(0.31, LOBES, ("patchy", "extensive"), (0.45, 0.35, 0.2), fills_lobe=True),
-    "nodule": Kind(0.22, LOBES, (20, 25, 30), (0.75, 0.25), fills_lobe=True),
-    "adenopathy": Kind(0.21, STATIONS, (25, 30, 35, 40, 45, 50, 55, 60), (0.7, 0.3)),
-    "emphysema": Kind(0.16, ("upper lobe predominant", "diffuse"), ("mild", "moderate", "severe")),
-    "cardiomegaly": Kind(0.16, ("",), ("mild", "moderate", "severe")),
-    "pericardial effusion": Kind(0.09, ("",), (10, 15, 20, 25)),
-    "aortic calcification": Kind(0.20, ("arch", "descending", "arch and descending"), ("mild", "severe")),
-    "aortic aneurysm": Kind(0.08, ("ascending", "descending"), (50, 55, 60, 65, 70)),
-    "hiatal hernia": Kind(0.10, ("",), (40, 50, 60, 70)),
-    "goiter": Kind(0.07, SIDES, (30, 40, 50, 60)),
-    "pacemaker": Kind(0.07, SIDES, (None,)),
-    "scoliosis": Kind(0.08, SIDES, ("mild", "severe")),
-    "hepatic steatosis": Kind(0.10, ("",), ("mild", "severe")),
+FINDING_KINDS: dict[str, FindingKind] = {
+    "pleural effusion": FindingKind(0.20, SIDES, ("small", "moderate", "large"), (0.65, 0.35)),
+    "pneumothorax": FindingKind(0.07, SIDES, ("small", "moderate", "large")),
+    "atelectasis": FindingKind(0.22, LOBES, ("partial", "complete"), fills_lobe=True),
+    "consolidation": FindingKind(0.14, LOBES, ("segmental", "lobar"), (0.8, 0.2), fills_lobe=True),
+    "mass": FindingKind(0.09, LOBES, (40, 45, 50, 55, 60, 65, 70), fills_lobe=True),
+    "bronchiectasis": FindingKind(0.09, LOBES, ("mild", "severe"), (0.8, 0.2), fills_lobe=True),
+    "ground glass": FindingKind(0.31, LOBES, ("patchy", "extensive"), (0.45, 0.35, 0.2), fills_lobe=True),
+    "nodule": FindingKind(0.22, LOBES, (20, 25, 30), (0.75, 0.25), fills_lobe=True),
+    "adenopathy": FindingKind(0.21, STATIONS, (25, 30, 35, 40, 45, 50, 55, 60), (0.7, 0.3)),
+    "emphysema": FindingKind(0.16, ("upper lobe predominant", "diffuse"), ("mild", "moderate", "severe")),
+    "cardiomegaly": FindingKind(0.16, ("",), ("mild", "moderate", "severe")),
+    "pericardial effusion": FindingKind(0.09, ("",), (10, 15, 20, 25)),
+    "aortic calcification": FindingKind(0.20, ("arch", "descending", "arch and descending"), ("mild", "severe")),
+    "aortic aneurysm": FindingKind(0.08, ("ascending", "descending"), (50, 55, 60, 65, 70)),
+    "hiatal hernia": FindingKind(0.10, ("",), (40, 50, 60, 70)),
+    "goiter": FindingKind(0.07, SIDES, (30, 40, 50, 60)),
+    "pacemaker": FindingKind(0.07, SIDES, (None,)),
+    "scoliosis": FindingKind(0.08, SIDES, ("mild", "severe")),
+    "hepatic steatosis": FindingKind(0.10, ("",), ("mild", "severe")),
 }
 
 
-def draw_findings(rng: Rng, kept: tuple[Finding, ...] = ()) -> tuple[Finding, ...]:
+def draw_findings(rng: Rng, kept: tuple[PlantedFinding, ...] = ()) -> tuple[PlantedFinding, ...]:
     """Draw what a study shows.
 
     Args:
@@ -113,12 +113,12 @@ def draw_findings(rng: Rng, kept: tuple[Finding, ...] = ()) -> tuple[Finding, ..
         kept: findings of an earlier study that are still there; their kinds are not drawn again.
 
     Returns:
-        The findings, in the order of `KINDS`.
+        The findings, in the order of `FINDING_KINDS`.
     """
     drawn = list(kept)
     taken = {lobe for finding in kept for lobe in _lobes_of(finding)}
     have = {finding.finding for finding in kept}
-    for name, kind in KINDS.items():
+    for name, kind in FINDING_KINDS.items():
         # every draw is made, so that one finding never changes the chance of another
         present = rng.random() < kind.prevalence
         count = 1 + int(rng.choice(len(kind.counts), p=kind.counts))
@@ -127,18 +127,18 @@ def draw_findings(rng: Rng, kept: tuple[Finding, ...] = ()) -> tuple[Finding, ..
         if not present or name in have:
             continue
         free = [site for site in sites if not (kind.fills_lobe and site in taken)]
-        new = [Finding(name, site, size) for site, size in zip(free, sizes, strict=False)]
+        new = [PlantedFinding(name, site, size) for site, size in zip(free, sizes, strict=False)]
         taken |= {lobe for finding in new for lobe in _lobes_of(finding)}
         drawn += new
-    return tuple(sorted(drawn, key=lambda finding: (list(KINDS).index(finding.finding), finding.site)))
+    return tuple(sorted(drawn, key=lambda finding: (list(FINDING_KINDS).index(finding.finding), finding.site)))
 
 
-def follow_up(findings: tuple[Finding, ...], rng: Rng) -> tuple[Finding, ...]:
+def follow_up(findings: tuple[PlantedFinding, ...], rng: Rng) -> tuple[PlantedFinding, ...]:
     """Draw a later study of the same patient: findings stay, change their size, go or come."""
     kept = []
     for finding in findings:
         chance = rng.random()
-        sizes = KINDS[finding.finding].sizes
+        sizes = FINDING_KINDS[finding.finding].sizes
         if chance < 0.5:
             kept.append(finding)
         elif chance < 0.75:
@@ -146,19 +146,19 @@ def follow_up(findings: tuple[Finding, ...], rng: Rng) -> tuple[Finding, ...]:
     return draw_findings(rng, tuple(kept))
 
 
-def to_json(findings: tuple[Finding, ...]) -> str:
+def to_json(findings: tuple[PlantedFinding, ...]) -> str:
     """Write findings as compact JSON: a list of objects with finding, side, site and size."""
     rows = [{"finding": f.finding, "side": f.side, "site": f.site, "size": f.size} for f in findings]
     return json.dumps(rows, separators=(",", ":"))
 
 
-def from_json(text: str) -> tuple[Finding, ...]:
+def from_json(text: str) -> tuple[PlantedFinding, ...]:
     """Read what `to_json` wrote."""
-    return tuple(Finding(row["finding"], row["site"], row["size"]) for row in json.loads(text))
+    return tuple(PlantedFinding(row["finding"], row["site"], row["size"]) for row in json.loads(text))
 
 
-def _lobes_of(finding: Finding) -> set[str]:
-    if KINDS[finding.finding].fills_lobe:
+def _lobes_of(finding: PlantedFinding) -> set[str]:
+    if FINDING_KINDS[finding.finding].fills_lobe:
         return {finding.site}
     # fluid of that extent covers the lower lobe, and nothing in it could be seen
     if finding.finding == "pleural effusion" and finding.size != "small":

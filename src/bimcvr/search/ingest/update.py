@@ -12,7 +12,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bimcvr.data.cache.fill import describe_refused, write_refused
-from bimcvr.data.evaluation_rows import rows_of
+from bimcvr.data.evaluation_rows import split_rows
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
@@ -68,7 +68,7 @@ def update_index(
     manifest = read_manifest(chosen.manifest, chosen.root)
     rows = [
         row
-        for row in rows_of(manifest, chosen.split)[0].tolist()
+        for row in split_rows(manifest, chosen.split)[0].tolist()
         if manifest.column("study_id")[row] not in set(remove)
     ]
     ids = manifest.column("study_id")

@@ -7,7 +7,7 @@ import numpy as np
 from bimcvr.contracts import Gallery
 from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.flags import meaning
-from bimcvr.data.evaluation_rows import make_gallery, rows_of
+from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest
 from bimcvr.evaluation.text_table import WAYS, cell
 from bimcvr.metrics.noise_ceiling import ceiling_figures
@@ -38,7 +38,7 @@ def noise_ceilings(audited: Manifest, split: str) -> list[Ceiling]:
         audited: the manifest with the audit's flags.
         split: train, val, test or all.
     """
-    gallery = make_gallery(audited, *rows_of(audited, split), split)
+    gallery = evaluation_gallery(audited, *split_rows(audited, split), split)
     whole = "all accepted rows" if split == "all" else f"the split {split}"
     parts = {
         whole: list(range(len(gallery.rows))),

@@ -2,7 +2,7 @@
 
 import re
 
-from bimcvr.data.counterfactual.rules import MEASURE, START, Rules, any_of, mirrored, rewrites
+from bimcvr.data.counterfactual.language_rules import MEASURE, START, Rules, any_of, mirrored, rewrites
 
 _BE = r"(?:is|are|was|were)"
 _SHOW = r"(?:shows?|showed|contains?|contained|demonstrates?|demonstrated|reveals?|revealed|exhibits?|exhibited)"

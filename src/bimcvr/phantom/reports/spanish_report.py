@@ -4,7 +4,7 @@
 copied.
 """
 
-from bimcvr.phantom.reports.findings import KINDS, Finding, Rng
+from bimcvr.phantom.reports.findings import FINDING_KINDS, PlantedFinding, Rng
 from bimcvr.phantom.reports.vocabulary import NORMAL as ENGLISH_NORMAL
 from bimcvr.phantom.reports.vocabulary import Phrases
 
@@ -219,7 +219,7 @@ XRAY_FINDINGS = (
 )
 
 
-def write_spanish(facts: tuple[Finding, ...], rng: Rng) -> str:
+def write_spanish(facts: tuple[PlantedFinding, ...], rng: Rng) -> str:
     """Write a report in Spanish.
 
     Args:
@@ -228,7 +228,7 @@ def write_spanish(facts: tuple[Finding, ...], rng: Rng) -> str:
     """
     sentences = [_state(finding, rng) for finding in facts]
     present = {finding.finding for finding in facts}
-    absent = [_choose(PHRASES[name].negations, rng) for name in KINDS if name not in present]
+    absent = [_choose(PHRASES[name].negations, rng) for name in FINDING_KINDS if name not in present]
     normal = [
         _choose(said, rng) for (names, _), said in zip(ENGLISH_NORMAL, NORMAL, strict=True) if not present & set(names)
     ]
@@ -241,7 +241,7 @@ def write_spanish(facts: tuple[Finding, ...], rng: Rng) -> str:
     return " ".join(sentences[i] for i in rng.permutation(len(sentences)))
 
 
-def _state(finding: Finding, rng: Rng) -> str:
+def _state(finding: PlantedFinding, rng: Rng) -> str:
     phrases = PHRASES[finding.finding]
     template = _choose(phrases.plain if finding.size is None else phrases.sized, rng)
     size = ""

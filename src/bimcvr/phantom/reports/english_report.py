@@ -2,14 +2,14 @@
 
 import dataclasses
 
-from bimcvr.phantom.reports.findings import KINDS, Finding, Rng
+from bimcvr.phantom.reports.findings import FINDING_KINDS, PlantedFinding, Rng
 from bimcvr.phantom.reports.vocabulary import FILLERS, NORMAL, PHRASES
 
 SIZE_LEFT_OUT = 0.15
 FEWEST_WORDS, MOST_WORDS = 50, 105
 
 
-def write_report(findings: tuple[Finding, ...], rng: Rng) -> tuple[str, tuple[Finding, ...]]:
+def write_english(findings: tuple[PlantedFinding, ...], rng: Rng) -> tuple[str, tuple[PlantedFinding, ...]]:
     """Write a report.
 
     Args:
@@ -27,14 +27,14 @@ def write_report(findings: tuple[Finding, ...], rng: Rng) -> tuple[str, tuple[Fi
     return " ".join(sentences[i] for i in rng.permutation(len(sentences))), stated
 
 
-def _state(finding: Finding, rng: Rng) -> str:
+def _state(finding: PlantedFinding, rng: Rng) -> str:
     phrases = PHRASES[finding.finding]
     template = _choose(phrases.plain if finding.size is None else phrases.sized, rng)
     site = phrases.sites.get(finding.site, finding.site)
     return _capital(template.format(site=site, size=_size(finding, rng)))
 
 
-def _size(finding: Finding, rng: Rng) -> str:
+def _size(finding: PlantedFinding, rng: Rng) -> str:
     if finding.size is None:
         return ""
     if isinstance(finding.size, str):
@@ -46,7 +46,7 @@ def _size(finding: Finding, rng: Rng) -> str:
 
 def _fill(sentences: list[str], present: set[str], rng: Rng) -> list[str]:
     """Return negations, normal statements and fillers until the report has a drawn number of words."""
-    absent = _shuffled([_choose(PHRASES[name].negations, rng) for name in KINDS if name not in present], rng)
+    absent = _shuffled([_choose(PHRASES[name].negations, rng) for name in FINDING_KINDS if name not in present], rng)
     normal = _shuffled([_choose(said, rng) for names, said in NORMAL if not present & set(names)], rng)
     fillers = _shuffled(list(FILLERS), rng)
     goal = int(rng.integers(FEWEST_WORDS, MOST_WORDS))

@@ -7,9 +7,9 @@ import numpy as np
 from bimcvr.phantom.image.anatomy import AIR, HILA, chest_radius
 from bimcvr.phantom.image.body import Body
 from bimcvr.phantom.image.canvas import Array, Box, Canvas, Point
-from bimcvr.phantom.reports.findings import LOBES, Finding, Rng
+from bimcvr.phantom.reports.findings import LOBES, PlantedFinding, Rng
 
-Painter = Callable[[Canvas, Body, Finding, Rng], None]
+Painter = Callable[[Canvas, Body, PlantedFinding, Rng], None]
 
 # the middle of each lobe in the standard body
 CENTRES = {
@@ -21,7 +21,7 @@ CENTRES = {
 }
 
 
-def ground_glass(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def ground_glass(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Raise the density of a lobe to about -520 HU, in patches or nearly everywhere."""
     lobe = _lobe(canvas, finding)
     spread = {"patchy": 10.0, "extensive": 0.0}[str(finding.size)]
@@ -34,7 +34,7 @@ def ground_glass(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None
         part += 0.92 * share * np.maximum(goal - part, 0)
 
 
-def consolidation(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def consolidation(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Fill air spaces from the pleura inwards, with dark bronchi running through."""
     lobe = _lobe(canvas, finding)
     radius = {"segmental": 34.0, "lobar": 58.0}[str(finding.size)]
@@ -52,7 +52,7 @@ def consolidation(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> Non
     canvas.lung[box][share > 0.5] = 0
 
 
-def atelectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def atelectasis(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Draw a lobe together into a dense wedge at the hilum; dome and mediastinum follow (`adapt`)."""
     lobe = _lobe(canvas, finding)
     radius = {"partial": 42.0, "complete": 62.0}[str(finding.size)]
@@ -63,14 +63,14 @@ def atelectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
     canvas.paint(shape, rng.uniform(60, 75))
 
 
-def nodule(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def nodule(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Set a round, sharp nodule into a lobe."""
     centre = _inside(canvas, body, finding, rng, finding.millimetres / 2)
     radius = finding.millimetres / 2 + 1.0
     canvas.paint(canvas.ellipsoid(centre, (radius, radius, radius)), 80)
 
 
-def mass(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def mass(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Set a lobulated mass with spicules into a lobe."""
     radius = finding.millimetres / 2
     centre = _inside(canvas, body, finding, rng, radius)
@@ -84,7 +84,7 @@ def mass(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
         canvas.paint(canvas.ellipsoid(lump, (size, size, size)), 50)
 
 
-def bronchiectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def bronchiectasis(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Widen bronchi of a lobe into thick-walled tubes."""
     lobe = _lobe(canvas, finding)
     centre = np.array(_centre(body, finding))
@@ -102,7 +102,7 @@ def bronchiectasis(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> No
         canvas.paint(canvas.only(canvas.tube(start, end, radius), lobe), AIR + 20, solid=False)
 
 
-def emphysema(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def emphysema(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Lower the density of the lungs and set bullae, at the top or everywhere; domes flatten (`adapt`)."""
     grade = {"mild": 1, "moderate": 2, "severe": 3}[str(finding.size)]
     air = canvas.lung > 0
@@ -120,7 +120,7 @@ def emphysema(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
         canvas.paint(shape, AIR + 5, solid=False)
 
 
-def pleural_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def pleural_effusion(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Fill the back and bottom of a pleural space with fluid whose surface curves up at the chest wall."""
     grid = canvas.grid
     flat, inside = chest_radius(body, grid)
@@ -137,7 +137,7 @@ def pleural_effusion(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> 
     canvas.lung[fluid] = 0
 
 
-def pneumothorax(canvas: Canvas, body: Body, finding: Finding, rng: Rng) -> None:
+def pneumothorax(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Put air without vessels before and above a lung that has drawn back and become denser."""
     grid = canvas.grid
     flat, inside = chest_radius(body, grid)
@@ -168,13 +168,13 @@ PAINTERS: dict[str, Painter] = {
 }
 
 
-def _side(canvas: Canvas, finding: Finding) -> Array:
+def _side(canvas: Canvas, finding: PlantedFinding) -> Array:
     lobe = canvas.lung
     mask: Array = (lobe >= 4) if finding.side == "left" else ((lobe > 0) & (lobe < 4))
     return mask
 
 
-def _lobe(canvas: Canvas, finding: Finding) -> Array:
+def _lobe(canvas: Canvas, finding: PlantedFinding) -> Array:
     mask: Array = canvas.lung == LOBES.index(finding.lobe) + 1
     return mask
 
@@ -183,7 +183,7 @@ def _near(place: Point, body: Body) -> Point:
     return body.in_lung(*place)
 
 
-def _centre(body: Body, finding: Finding) -> Point:
+def _centre(body: Body, finding: PlantedFinding) -> Point:
     return _near(CENTRES[finding.lobe], body)
 
 
@@ -192,7 +192,7 @@ def _jitter(centre: Point, rng: Rng, spread: float) -> Point:
     return float(x), float(y), float(z)
 
 
-def _inside(canvas: Canvas, body: Body, finding: Finding, rng: Rng, radius: float) -> Point:
+def _inside(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng, radius: float) -> Point:
     """Return a place near the lobe's middle where a sphere lies mostly in that lobe."""
     lobe = _lobe(canvas, finding)
     best, most = _centre(body, finding), -1.0

@@ -2,7 +2,7 @@
 
 import re
 
-from bimcvr.data.counterfactual.rules import MEASURE, START, Rules, any_of, mirrored, rewrites
+from bimcvr.data.counterfactual.language_rules import MEASURE, START, Rules, any_of, mirrored, rewrites
 
 _SEE = (
     r"(?:observ|apreci|identific|visuali[sz]|objetiv|evidenci|detect|encontr|encuentr|demuestr|demostr|reconoc|advi[re]rt|descri[bp]|"
