@@ -33,7 +33,7 @@ def test_patient_hash_keeps_patients_together_and_is_stable(patients: list[int],
     whole = assign_splits(manifest_of(names), "patient_hash", seed=salt)
     assert whole.patient_overlap == 0
     part = assign_splits(manifest_of(names[:cut]), "patient_hash", seed=salt)
-    assert part.name == whole.name[:cut]
+    assert part.names == whole.names[:cut]
 
 
 def test_patient_hash_shares_come_out_about_right() -> None:
@@ -51,18 +51,18 @@ def test_no_patient_id_stops_the_split_by_patient() -> None:
 def test_row_order_and_shard() -> None:
     ten = [f"p{i}" for i in range(10)]
     wanted = ["train"] * 7 + ["val"] + ["test"] * 2
-    assert assign_splits(manifest_of(ten), "row_order").name == wanted
+    assert assign_splits(manifest_of(ten), "row_order").names == wanted
     shards = [f"part{i}" for i in range(10, 0, -1)]  # part10 comes last, not second
-    assert assign_splits(manifest_of(ten, shard=shards), "shard").name == wanted[::-1]
+    assert assign_splits(manifest_of(ten, shard=shards), "shard").names == wanted[::-1]
     with pytest.raises(UserError, match="no shard"):
         assign_splits(manifest_of(ten), "shard")
 
 
 def test_a_filled_column_is_taken_and_what_lacks_is_filled_in() -> None:
     full = manifest_of(["a", "b"], split=["test", "train"])
-    assert (assign_splits(full).name, assign_splits(full).strategy) == (["test", "train"], "column")
+    assert (assign_splits(full).names, assign_splits(full).strategy) == (["test", "train"], "column")
     part = manifest_of(["a", "b", "a"], split=["test", "train", ""])
-    assert assign_splits(part).name == ["test", "train", "test"]  # the patient's other study decides
+    assert assign_splits(part).names == ["test", "train", "test"]  # the patient's other study decides
     assert "patient_hash" in assign_splits(part).strategy
     assert assign_splits(manifest_of(["a"], split=[""])).strategy == "patient_hash, salt 0"
     with pytest.raises(UserError, match="no filled `split`"):
