@@ -52,8 +52,8 @@ perf: install ## speed and memory against peers, measured in one run
 	$(BIN)/python perf/ranks.py
 	$(BIN)/python perf/bootstrap.py
 
-benchmark: install ## Tables 1 to 4, figures, one page (about an hour on 2 cores); DATA=manifest.csv SUITE=bimcv_r for patients' data
-	$(BIN)/python -m bimcvr benchmark --suite experiments/suites/$(SUITE).yaml $(if $(DATA),--data $(DATA)) $(ARGS)
+benchmark: install ## Tables 1 to 4, figures, one page (about an hour on 2 cores); MANIFEST=manifest.csv SUITE=bimcv_r for patients' data
+	$(BIN)/python -m bimcvr benchmark --suite experiments/suites/$(SUITE).yaml $(if $(MANIFEST),--manifest $(MANIFEST)) $(ARGS)
 
 control: install ## does the phantom experiment fall to chance when reports are permuted among patients? (about an hour)
 	$(BIN)/python controls/permuted_reports.py

@@ -7,6 +7,7 @@ training patients and which is tested on true pairs. Prints every run, the mean,
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def permuted(path: Path, seed: int) -> Path:
     return out
 
 
-def run(manifest: Path, runs: Path, name: str, seed: int, extra: list[str]) -> dict[str, object]:
+def run(manifest: Path, runs: Path, name: str, seed: int, extra: list[str]) -> dict[str, Any]:
     """Train and test once, or read the result if it is there already."""
     found = sorted((runs / name).glob(f"*-{seed}/result.json"))
     if not found:
@@ -59,14 +60,14 @@ def run(manifest: Path, runs: Path, name: str, seed: int, extra: list[str]) -> d
             *extra,
         ]
         for verb, checkpoint in (("fit", "last"), ("test", "best")):
-            if main([verb, *words, "--ckpt_path", checkpoint]):
+            if main([verb, *words, "--checkpoint", checkpoint]):
                 raise SystemExit(f"{verb} of {name}, seed {seed}, failed")
         found = sorted((runs / name).glob(f"*-{seed}/result.json"))
-    result: dict[str, object] = json.loads(found[-1].read_text(encoding="utf-8"))
+    result: dict[str, Any] = json.loads(found[-1].read_text(encoding="utf-8"))
     return result
 
 
-def line(name: str, result: dict[str, object]) -> str:
+def line(name: str, result: dict[str, Any]) -> str:
     """Describe one run's R@10 in both directions."""
     metrics, intervals = result["metrics"], result["intervals"]
     assert isinstance(metrics, dict)
@@ -82,25 +83,25 @@ def line(name: str, result: dict[str, object]) -> str:
 def benchmark() -> None:
     """Run everything and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cohort-seed", type=int, default=53)
+    parser.add_argument("--cohort_seed", type=int, default=53)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=Path("runs/phantom_retrieval"))
+    parser.add_argument("--out", type=Path, default=Path("runs/phantom_retrieval"))
     arguments, extra = parser.parse_known_args()
-    cohort = arguments.folder / f"cohort-{arguments.patients}-{arguments.cohort_seed}"
+    cohort = arguments.out / f"cohort-{arguments.patients}-{arguments.cohort_seed}"
     main(["phantom", str(cohort), "--patients", str(arguments.patients), "--seed", str(arguments.cohort_seed)])
-    results = [run(cohort / "manifest.csv", arguments.folder, "quick", seed, extra) for seed in range(arguments.seeds)]
-    control = run(permuted(cohort / "manifest.csv", 0), arguments.folder, "permuted", 0, extra)
+    results = [run(cohort / "manifest.csv", arguments.out, "quick", seed, extra) for seed in range(arguments.seeds)]
+    control = run(permuted(cohort / "manifest.csv", 0), arguments.out, "permuted", 0, extra)
     print(
         f"\nPHANTOM (synthetic data), cohort seed {arguments.cohort_seed}, {arguments.patients} patients; test: "
         f"{results[0]['n_queries']} volumes of {results[0]['n_patients']} patients, "
-        f"split {results[0]['about']['split_strategy']}"  # type: ignore[index]
+        f"split {results[0]['about']['split_strategy']}"
     )
     print(f"chance {results[0]['chance']}\nceiling {results[0]['ceiling']}")
     for seed, result in enumerate(results):
         print(line(f"seed {seed}", result))
     for way in ("text_to_image", "image_to_text"):
-        values = [result["metrics"][way]["R@10"] for result in results]  # type: ignore[index]
+        values = [result["metrics"][way]["R@10"] for result in results]
         print(f"mean of {len(values)} seeds, {way}: R@10 {np.mean(values):.1f} % (sd {np.std(values):.1f})")
     print(line("permuted", control))
 

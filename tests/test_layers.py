@@ -19,6 +19,7 @@ SHARED = {
     "html",
     "provenance",
     "presets",
+    "option_parser",
     "run_folder",
     "__version__",
 }

@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import inspect
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -76,8 +75,8 @@ GROUPS = {
             "bimcvr.commands.search.index:index",
             "make a manifest's studies searchable, from a checkpoint or any model's embeddings",
         ),
-        "search": ("bimcvr.commands.search.search:run", "find similar cases by text, volume, study or keyword"),
-        "serve": ("bimcvr.commands.search.serve:run", "serve the search page and its API on this machine"),
+        "search": ("bimcvr.commands.search.search:search", "find similar cases by text, volume, study or keyword"),
+        "serve": ("bimcvr.commands.search.serve:serve", "serve the search page and its API on this machine"),
     },
     "Help": {
         "doctor": (
@@ -92,7 +91,6 @@ GROUPS = {
 }
 VERBS = {verb: entry for verbs in GROUPS.values() for verb, entry in verbs.items()}
 LIGHTNING = ("fit", "dry-run", "validate", "test", "predict")
-OWN_PARSER = (*LIGHTNING, "search", "serve")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,35 +128,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(verb: str, words: list[str]) -> int:
+def verb_function(verb: str) -> Callable[..., int]:
+    """Import and return the function of a verb."""
     module, name = VERBS[verb][0].split(":")
     function: Callable[..., int] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _run(verb: str, words: list[str]) -> int:
+    function = verb_function(verb)
     # joblib replaces a worker whose memory has grown, as it does while reading volumes, and loses none of its work
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
-    if verb in OWN_PARSER:
+    if verb in LIGHTNING:
         return function(words)
-    from jsonargparse import auto_cli
+    from bimcvr.option_parser import call_with_options
 
-    code = auto_cli(function, args=_switched(function, words[1:]), as_positional=True, prog=f"python -m bimcvr {verb}")
-    return int(code or 0)
-
-
-def _switched(function: Callable[..., int], words: list[str]) -> list[str]:
-    """Let a switch stand alone: `--local` is `--local true`."""
-    switches = {
-        f"--{name}"
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.annotation is bool
-    }
-    return [
-        part
-        for position, word in enumerate(words)
-        for part in (
-            (word, "true")
-            if word in switches and "".join(words[position + 1 : position + 2]).lower() not in ("true", "false")
-            else (word,)
-        )
-    ]
+    return call_with_options(function, verb, words[1:])
 
 
 def _help() -> str:

@@ -12,14 +12,17 @@ import yaml
 
 from bimcvr.errors import UserError
 
+FIT_KEYS = "`python -m bimcvr fit --print_config` lists every key."
 
-def explain(message: str, known: Collection[str], words: Sequence[str] = ()) -> str:
+
+def explain(message: str, known: Collection[str], words: Sequence[str] = (), listing: str = FIT_KEYS) -> str:
     """Name the culprit, the nearest key that exists, and the file or flag that holds it.
 
     Args:
         message: jsonargparse's error.
         known: the keys that exist, dotted.
         words: the command line.
+        listing: where to find the keys that exist, for a key that is like none of them.
 
     >>> explain("unrecognized arguments: --model.embed_dims 3", ["model.embed_dim", "model.warmup"])
     "Wrong configuration: there is no key 'model.embed_dims'. Did you mean 'model.embed_dim'?"
@@ -32,11 +35,7 @@ def explain(message: str, known: Collection[str], words: Sequence[str] = ()) -> 
         hint = (
             f"Did you mean '{near[0]}'?"
             if near
-            else (
-                f"There are {', '.join(candidates)}."
-                if owner and candidates
-                else "`python -m bimcvr fit --print_config` lists every key."
-            )
+            else (f"There are {', '.join(candidates)}." if owner and candidates else listing)
         )
         place = f" (It stands in the init_args of {owner}.)" if owner else ""
         return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{place} {hint}"

@@ -73,7 +73,7 @@ def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool)
 def needs_checkpoint(verb: str) -> str:
     """Say what a verb lacks that was given no checkpoint."""
     return (
-        f"{verb} needs a checkpoint: --ckpt_path runs/…/checkpoints/best.ckpt, or --experiment NAME --ckpt_path best"
+        f"{verb} needs a checkpoint: --checkpoint runs/…/checkpoints/best.ckpt, or --experiment NAME --checkpoint best"
         " for the newest run of an experiment."
     )
 
@@ -94,7 +94,7 @@ def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:
     if not found:
         raise UserError(
             f"There is no run of seed {seed} with checkpoints/{name}.ckpt in {experiment}. Train one with fit, or "
-            "give the file as --ckpt_path."
+            "give the file as --checkpoint."
         )
     return found[-1]
 

@@ -30,9 +30,9 @@ ALL: dict[str, Any] = {
     "anonymise": Anonymiser(),
     "translate": TranslateStep(),
     "checks": Checks(),
-    "labels": LabelExtractor(),
+    "extract_labels": LabelExtractor(),
     "review": Path("review.csv"),
-    "split": SplitStep(),
+    "assign_splits": SplitStep(),
     "jobs": 1,
 }
 
@@ -123,7 +123,7 @@ def test_no_personal_datum_and_no_report_stands_outside_its_column(archives: Pat
 
 def test_a_second_run_touches_no_file_and_new_studies_are_added(tmp_path: Path) -> None:
     table, out = write_table(tmp_path, 3), tmp_path / "out"
-    options = {**ALL, "cache": (6, 8, 8), "checks": Checks(("report_short",), ())}
+    options = {**ALL, "size": (6, 8, 8), "checks": Checks(("report_short",), ())}
     assert curate(CsvTable(str(table)), out, **options) == 0
     before, rows = content(out), rows_of(out)
     assert curate(CsvTable(str(table)), out, **options) == 0
@@ -243,7 +243,7 @@ def test_a_doubtful_translation_is_used_once_a_reviewer_accepts_it(tmp_path: Pat
 def test_denoising_writes_a_copy_and_leaves_the_source(tmp_path: Path) -> None:
     table, out = write_table(tmp_path, 1), tmp_path / "out"
     source = (tmp_path / "v0.nii.gz").read_bytes()
-    options = {"denoise": Denoise("MedianImageFilter", {"Radius": 1}), "cache": (6, 8, 8), "jobs": 1}
+    options = {"denoise": Denoise("MedianImageFilter", {"Radius": 1}), "size": (6, 8, 8), "jobs": 1}
     assert curate(CsvTable(str(table)), out, **options) == 0
     row = rows_of(out).loc["s0"]
     copy = sitk.ReadImage(str(out / row["volume"]))
@@ -297,7 +297,9 @@ def test_a_source_that_deletes_needs_a_cache(archive: Callable[[str, str], Path]
 def test_a_table_may_bring_its_own_split(tmp_path: Path) -> None:
     table = write_table(tmp_path, 3)
     pd.read_csv(table).assign(split=["test", "dev", "train"], age=["61", "", "70"]).to_csv(table, index=False)
-    curate(CsvTable(str(table)), tmp_path / "out", split=SplitStep("column"), columns={"source": "phantom"}, jobs=1)
+    curate(
+        CsvTable(str(table)), tmp_path / "out", assign_splits=SplitStep("column"), columns={"source": "phantom"}, jobs=1
+    )
     rows = rows_of(tmp_path / "out")
     assert list(rows["split"]) == ["test", "", "train"]
     assert list(rows["age"]) == ["61", "", "70"]
@@ -310,4 +312,4 @@ def test_a_full_disk_is_said_in_a_word(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("bimcvr.data.cache.volume_cache.VolumeCache.put", full)
     with pytest.raises(UserError, match="is full"):
-        curate(CsvTable(str(write_table(tmp_path, 1))), tmp_path / "out", cache=(6, 8, 8), jobs=1)
+        curate(CsvTable(str(write_table(tmp_path, 1))), tmp_path / "out", size=(6, 8, 8), jobs=1)

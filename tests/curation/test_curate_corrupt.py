@@ -37,7 +37,7 @@ def run(out: Path, kind: str, **options: str) -> tuple[int, dict[str, str]]:
             "{reject: [missing_voxels], review: []}",
             "--anonymise",
             "bimcvr.curation.Anonymiser",
-            "--cache",
+            "--size",
             "[6, 8, 8]",
         ]
     )

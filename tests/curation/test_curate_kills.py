@@ -36,7 +36,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         "nothing",
         "--out",
         "out",
-        "--cache",
+        "--size",
         "[12, 16, 16]",
         "--jobs",
         "1",
@@ -125,7 +125,7 @@ def test_a_stop_at_each_rename_and_deletion_changes_no_byte(
 
     def run(folder: Path) -> None:
         monkeypatch.chdir(folder)
-        curate(BimcvR("bimcv_r", keep="nothing"), Path("out"), cache=(6, 8, 8), jobs=1)
+        curate(BimcvR("bimcv_r", keep="nothing"), Path("out"), size=(6, 8, 8), jobs=1)
 
     shards(tmp_path / "calm")
     run(tmp_path / "calm")

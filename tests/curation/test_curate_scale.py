@@ -13,7 +13,7 @@ from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.errors import UserError
 from curation.conftest import write_table
 
-STEPS = {"checks": Checks((), ()), "split": SplitStep(), "cache": (6, 8, 8), "jobs": 1}
+STEPS = {"checks": Checks((), ()), "assign_splits": SplitStep(), "size": (6, 8, 8), "jobs": 1}
 
 
 @pytest.mark.parametrize(("keep", "count"), [("nothing", 3), ("archives", 2), ("all", 12)])
@@ -53,11 +53,11 @@ def test_the_same_call_on_a_cluster_of_two_workers(tmp_path: Path) -> None:
             str(table),
             "--out",
             str(tmp_path / "cluster"),
-            "--cache",
+            "--size",
             "[6, 8, 8]",
             "--checks",
             "{reject: [], review: []}",
-            "--split",
+            "--assign_splits",
             "{strategy: patient_hash}",
             "--scheduler",
             cluster.scheduler_address,

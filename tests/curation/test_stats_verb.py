@@ -48,7 +48,7 @@ def cohort(tmp_path: Path) -> Path:
 
 def test_it_writes_all_that_it_names(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (cohort.parent / "review.csv").write_text(REVIEWS)
-    assert main(["stats", str(cohort), "--reviews", str(cohort.parent / "review.csv"), "--jobs", "1"]) == 0
+    assert main(["stats", str(cohort), "--review", str(cohort.parent / "review.csv"), "--jobs", "1"]) == 0
     printed = capsys.readouterr().out
     assert "phantom" in printed
     assert "1 volumes cannot be read" in printed
@@ -74,7 +74,7 @@ def test_one_phantom_row_does_not_hide_the_patients(cohort: Path) -> None:
 
 def test_the_page_holds_what_the_markdown_holds_and_nothing_runs_in_it(cohort: Path) -> None:
     (cohort.parent / "review.csv").write_text(REVIEWS)
-    main(["stats", str(cohort), "--reviews", str(cohort.parent / "review.csv"), "--jobs", "1"])
+    main(["stats", str(cohort), "--review", str(cohort.parent / "review.csv"), "--jobs", "1"])
     page = (cohort.parent / "statistics/statistics.html").read_text()
     assert "PHANTOM (synthetic data)" in page
     assert "<script" not in page
@@ -112,5 +112,5 @@ def test_after_an_audit_only_what_has_no_geometry_is_read(cohort: Path, monkeypa
 
 
 def test_a_queue_that_is_not_there_is_an_error(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stats", str(cohort), "--reviews", "nothing.csv"]) == 1
+    assert main(["stats", str(cohort), "--review", "nothing.csv"]) == 1
     assert "no review queue at nothing.csv" in capsys.readouterr().err

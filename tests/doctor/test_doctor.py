@@ -55,7 +55,7 @@ def test_a_sound_machine_passes_and_json_says_the_same(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     words = [
-        "--experiment",
+        "--config",
         str(ROOT / "src/bimcvr/experiments/phantom/base.yaml"),
         "--checkpoint",
         str(run / "checkpoints/best.ckpt"),

@@ -14,7 +14,7 @@ def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys
         TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, split: exact, allow_patient_overlap: true")
     )
     demo = tmp_path / "demo"
-    words = ["demo", "--directory", str(demo), "--experiment", f"[{tmp_path / 'tiny.yaml'}]"]
+    words = ["demo", "--out", str(demo), "--config", str(tmp_path / "tiny.yaml")]
     # another seed and another size in the same folder; the first again: what is there is used
     for patients, seed in ((24, 0), (24, 1), (26, 0), (24, 0)):
         assert main([*words, "--patients", str(patients), "--seed", str(seed)]) == 0

@@ -74,7 +74,7 @@ def test_the_ceiling_is_of_the_rule_by_report_alone(npz: Path, manifest: Path, t
                 str(npz),
                 "--manifest",
                 str(manifest),
-                "--right",
+                "--right_answers",
                 "diagonal",
                 "--out",
                 str(tmp_path / "r.json"),
@@ -120,7 +120,14 @@ def test_two_arrays_and_a_list_of_ids(npz: Path, manifest: Path, tmp_path: Path)
     np.save(tmp_path / "i.npy", whole.image.numpy())
     np.save(tmp_path / "t.npy", whole.text.numpy())
     pd.DataFrame({"study_id": whole.study_id}).to_csv(tmp_path / "ids.csv", index=False)
-    words = ["evaluate", str(tmp_path / "i.npy"), "--text", str(tmp_path / "t.npy"), "--ids", str(tmp_path / "ids.csv")]
+    words = [
+        "evaluate",
+        str(tmp_path / "i.npy"),
+        "--text_embeddings",
+        str(tmp_path / "t.npy"),
+        "--study_ids",
+        str(tmp_path / "ids.csv"),
+    ]
     assert main([*words, "--manifest", str(manifest), "--out", str(tmp_path / "a.json"), *FEW]) == 0
     assert main(["evaluate", str(npz), "--manifest", str(manifest), "--out", str(tmp_path / "b.json"), *FEW]) == 0
     a, b = (json.loads((tmp_path / f"{name}.json").read_text())["metrics"] for name in "ab")
@@ -135,7 +142,7 @@ def test_two_arrays_and_a_list_of_ids(npz: Path, manifest: Path, tmp_path: Path)
         (["--manifest", "{manifest}", "--ks", "[0, 5]"], "both count from 1"),
         (["--manifest", "{manifest}", "--resamples", "0"], "both count from 1"),
         (["--manifest", "{manifest}", "--split", "val"], "Choose another split (all: every accepted row)"),
-        (["--manifest", "{manifest}", "--text", "t.npy"], "An .npy array of volumes needs --text"),
+        (["--manifest", "{manifest}", "--text_embeddings", "t.npy"], "An .npy array of volumes needs --text"),
     ],
 )
 def test_what_cannot_be_scored(
@@ -241,7 +248,7 @@ def test_an_embedding_blind_to_sides_wins_half_of_the_side_probes(manifest: Path
 
 
 def test_probes_lists_every_text_that_a_model_has_to_embed(manifest: Path, tmp_path: Path) -> None:
-    assert main(["probes", str(manifest), str(tmp_path / "texts.csv")]) == 0
+    assert main(["probes", str(manifest), "--out", str(tmp_path / "texts.csv")]) == 0
     texts = pd.read_csv(tmp_path / "texts.csv", keep_default_na=False)
     prompts = texts[texts["array"] == "prompt"]
     assert {"atelectasis", "pleural effusion"} <= set(prompts["about"])
@@ -301,7 +308,21 @@ def test_a_malformed_file_ends_in_one_message(manifest: Path, tmp_path: Path) ->
 
 
 def test_several_npy_runs_cannot_share_one_text(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "i1.npy,i2.npy", "--text", "t.npy", "--ids", "ids.csv", "--manifest", str(manifest)]) == 1
+    assert (
+        main(
+            [
+                "evaluate",
+                "i1.npy,i2.npy",
+                "--text_embeddings",
+                "t.npy",
+                "--study_ids",
+                "ids.csv",
+                "--manifest",
+                str(manifest),
+            ]
+        )
+        == 1
+    )
     assert "Make an .npz file of each" in capsys.readouterr().err
 
 
@@ -314,7 +335,18 @@ def test_one_other_method_needs_no_list_and_every_file_is_hashed(npz: Path, mani
     for name, array in files.items():
         np.save(tmp_path / name, array)
     image, text, ids = (str(tmp_path / name) for name in files)
-    words = ["evaluate", image, "--text", text, "--ids", ids, "--manifest", str(manifest), "--compare", ",".join(other)]
+    words = [
+        "evaluate",
+        image,
+        "--text_embeddings",
+        text,
+        "--study_ids",
+        ids,
+        "--manifest",
+        str(manifest),
+        "--compare",
+        ",".join(other),
+    ]
     assert main([*words, "--out", str(tmp_path / "r.json"), *FEW]) == 0
     result = json.loads((tmp_path / "r.json").read_text())
     assert set(result["about"]["embeddings"]) == {image, text, ids}
@@ -377,7 +409,7 @@ def test_languages_with_a_region_are_read_and_others_left_out(manifest: Path, tm
         tmp_path / "m.csv", index=False
     )
     with pytest.warns(UserWarning, match=r"1 reports are in languages without rules .*\(fr\)"):
-        assert main(["probes", str(tmp_path / "m.csv"), str(tmp_path / "texts.csv")]) == 0
+        assert main(["probes", str(tmp_path / "m.csv"), "--out", str(tmp_path / "texts.csv")]) == 0
     probed = set(pd.read_csv(tmp_path / "texts.csv")["study_id"].dropna())
     assert table["study_id"][3] not in probed
     assert set(table["study_id"][:3]) <= probed
@@ -385,5 +417,5 @@ def test_languages_with_a_region_are_read_and_others_left_out(manifest: Path, tm
 
 def test_probes_divides_as_evaluate_does(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--strategy", "exact", "--split_seed", "3", "--fractions", "[0.5, 0.2, 0.3]"]
-    assert main(["probes", str(manifest), str(tmp_path / "texts.csv"), *words]) == 0
+    assert main(["probes", str(manifest), "--out", str(tmp_path / "texts.csv"), *words]) == 0
     assert f"of {round(0.3 * len(pd.read_csv(manifest)))} studies" in capsys.readouterr().out

@@ -41,7 +41,7 @@ class Made:
 
 
 def app_of(service: SearchService, **options: object) -> SecurityMiddleware:
-    return create_app(service, ServerOptions(**{"upload_mb": 4, **options}))  # type: ignore[arg-type]
+    return create_app(service, ServerOptions(**{"max_upload_mib": 4, **options}))  # type: ignore[arg-type]
 
 
 def dressed(manifest: Path, out: Path) -> Path:

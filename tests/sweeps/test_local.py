@@ -58,8 +58,8 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
         changed["parameters"] = {"lr": {"values": [0.1, 0.2, 0.3, 0.4]}, "kind": {"values": ["a", "b"]}}
     file = sweep_file(tmp_path, seconds=0.3, **changed)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(whole)]) == 0
-    command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--folder", str(cut)]
+    assert main(["sweep", str(file), "--local", "true", "--out", str(whole)]) == 0
+    command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--out", str(cut)]
 
     def begun() -> list[str]:
         return (cut / "started.txt").read_text().splitlines() if (cut / "started.txt").exists() else []
@@ -77,7 +77,7 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
         time.sleep(0.1)
         assert not alive(child), "a trial outlived its sweep"
     assert len(table(cut)) < 8
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(cut)]) == 0
+    assert main(["sweep", str(file), "--local", "true", "--out", str(cut)]) == 0
     rows = table(cut)
     assert len(rows) == 8
     assert len(begun()) > 8, "what was cut off ran again"
@@ -115,7 +115,7 @@ def test_a_kill_between_any_two_records_loses_and_doubles_nothing(
     monkeypatch.setattr(owner, moment, killed)
     for _ in range(40):
         try:
-            code = main(["sweep", str(file), "--local", "--folder", str(tmp_path / "s")])
+            code = main(["sweep", str(file), "--local", "--out", str(tmp_path / "s")])
             break
         except Killed:
             continue
@@ -134,7 +134,7 @@ def test_the_best_epoch_counts_and_the_best_command_is_printed(
     file = sweep_file(
         tmp_path, method="grid", parameters={"lr": {"values": [0.9, 0.3, 0.1]}, "kind": {"values": ["a"]}}
     )
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 0
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 0
     rows = table(tmp_path / "s")
     assert [float(row["val/score"]) for row in rows] == pytest.approx([50 - 0.36, 50, 50 - 0.04])
     printed = capsys.readouterr().out
@@ -142,7 +142,7 @@ def test_the_best_epoch_counts_and_the_best_command_is_printed(
     assert "--lr=0.3" in rows[1]["command"]
     assert "trial 2 (3 of 3)" in printed
     before = (tmp_path / "s/started.txt").read_text()
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 0
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 0
     assert (tmp_path / "s/started.txt").read_text() == before, "a finished sweep only prints its table"
 
 
@@ -150,7 +150,7 @@ def test_the_best_epoch_counts_and_the_best_command_is_printed(
 def test_bayes_comes_closer_than_chance(tmp_path: Path) -> None:
     """After ten random proposals the model's crowd the best rate, 0.3."""
     file = sweep_file(tmp_path, run_cap=26)
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 0
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 0
     rates = [abs(float(row["lr"]) - 0.3) for row in table(tmp_path / "s")]
     assert sorted(rates[10:])[8] < sorted(rates[:10])[5] / 2, "the median of the model's proposals is twice as close"
 
@@ -158,7 +158,7 @@ def test_bayes_comes_closer_than_chance(tmp_path: Path) -> None:
 def test_failures_are_told_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     parameters = {"lr": {"values": [0.2, 0.9, 0.3]}, "kind": {"value": "a"}, "fails_above": {"value": 0.5}}
     file = sweep_file(tmp_path, method="grid", parameters=parameters)
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 3
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 3
     assert [row["state"] for row in table(tmp_path / "s")] == ["done", "failed", "done"]
     assert table(tmp_path / "s")[1]["why"] == "exit code 1"
     assert "best: trial 2" in capsys.readouterr().out
@@ -169,7 +169,7 @@ def test_a_sweep_whose_every_trial_fails_stops_with_the_log_s_end(
 ) -> None:
     parameters = {"lr": {"values": [0.6, 0.7, 0.8, 0.9]}, "kind": {"value": "a"}, "fails_above": {"value": 0.5}}
     file = sweep_file(tmp_path, method="grid", parameters=parameters)
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 1
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 1
     told = capsys.readouterr().err
     assert "The first 3 trials all failed" in told
     assert "the loss is not finite" in told
@@ -179,13 +179,12 @@ def test_more_trials_may_be_asked_for_and_a_target_ends_a_sweep(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = sweep_file(tmp_path, run_cap=2)
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s")]) == 0
-    assert main(["sweep", str(file), "--local", "true", "--folder", str(tmp_path / "s"), "--trials", "4"]) == 0
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 0
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s"), "--trials", "4"]) == 0
     assert len(table(tmp_path / "s")) == 4
     metric = {"name": "val/score", "goal": "maximize", "target": 40}
     assert (
-        main(["sweep", str(sweep_file(tmp_path, metric=metric)), "--local", "true", "--folder", str(tmp_path / "t")])
-        == 0
+        main(["sweep", str(sweep_file(tmp_path, metric=metric)), "--local", "true", "--out", str(tmp_path / "t")]) == 0
     )
     assert len(table(tmp_path / "t")) == 1
     assert "target val/score 40.0 is reached" in capsys.readouterr().out
@@ -207,26 +206,24 @@ def test_more_trials_may_be_asked_for_and_a_target_ends_a_sweep(
 def test_a_wrong_file_is_refused_by_name(
     changed: dict[str, Any], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        main(["sweep", str(sweep_file(tmp_path, **changed)), "--local", "true", "--folder", str(tmp_path / "s")]) == 1
-    )
+    assert main(["sweep", str(sweep_file(tmp_path, **changed)), "--local", "true", "--out", str(tmp_path / "s")]) == 1
     assert named in capsys.readouterr().err
 
 
 def test_a_folder_is_one_sweep_s_and_one_process_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "s"
-    assert main(["sweep", str(sweep_file(tmp_path, run_cap=1)), "--local", "true", "--folder", str(folder)]) == 0
+    assert main(["sweep", str(sweep_file(tmp_path, run_cap=1)), "--local", "true", "--out", str(folder)]) == 0
     other = sweep_file(tmp_path, run_cap=1, parameters={"lr": {"min": 0.5, "max": 0.6}, "kind": {"value": "a"}})
-    assert main(["sweep", str(other), "--local", "true", "--folder", str(folder)]) == 1
+    assert main(["sweep", str(other), "--local", "true", "--out", str(folder)]) == 1
     assert "another sweep" in capsys.readouterr().err
     slow = sweep_file(tmp_path, seconds=20)
-    command = [sys.executable, "-m", "bimcvr", "sweep", str(slow), "--local", "true", "--folder", str(tmp_path / "t")]
+    command = [sys.executable, "-m", "bimcvr", "sweep", str(slow), "--local", "true", "--out", str(tmp_path / "t")]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 120
         while not (tmp_path / "t/started.txt").exists() and time.monotonic() < until:
             time.sleep(0.05)
-        assert main(["sweep", str(slow), "--local", "true", "--folder", str(tmp_path / "t")]) == 1
+        assert main(["sweep", str(slow), "--local", "true", "--out", str(tmp_path / "t")]) == 1
         assert "Another process" in capsys.readouterr().err
     finally:
         process.kill()
@@ -301,7 +298,7 @@ def test_a_killed_fit_goes_on_from_its_last_epoch(tiny_cohort: Path, tmp_path: P
         tmp_path, method="grid", command=words, parameters={"model.optimizer.init_args.lr": {"values": [0.01]}}
     )
     folder = tmp_path / "s"
-    command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--folder", str(folder)]
+    command = [sys.executable, "-m", "bimcvr", "sweep", str(file), "--local", "true", "--out", str(folder)]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL)
     until = time.monotonic() + 120
     while not list(folder.glob("trials/000/*/*/checkpoints/last.ckpt")) and time.monotonic() < until:

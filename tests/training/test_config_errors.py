@@ -87,8 +87,7 @@ def test_preview_says_the_same(
 ) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     assert (
-        main(["preview", str(tiny_cohort), "--experiment", f"[{tmp_path}/mine.yaml]", "--out", str(tmp_path / "p.png")])
-        == 1
+        main(["preview", str(tiny_cohort), "--config", f"{tmp_path}/mine.yaml", "--out", str(tmp_path / "p.png")]) == 1
     )
     error = capsys.readouterr().err
     assert all(part in error for part in told), error
@@ -98,8 +97,10 @@ def test_preview_takes_a_file_with_nothing_under_data(tiny_cohort: Path, tmp_pat
     (tmp_path / "size.yaml").write_text("data: {size: [12, 16, 16]}")
     (tmp_path / "bare.yaml").write_text("data:\n")
     words = [
-        "--experiment",
-        f"[{tmp_path}/size.yaml, {tmp_path}/bare.yaml]",
+        "--config",
+        f"{tmp_path}/size.yaml",
+        "--config",
+        f"{tmp_path}/bare.yaml",
         "--out",
         str(tmp_path / "p.png"),
         "--studies",
@@ -111,5 +112,5 @@ def test_preview_takes_a_file_with_nothing_under_data(tiny_cohort: Path, tmp_pat
 def test_a_grid_without_slices_is_refused(
     tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["cache", str(tiny_cohort), "--size", "[0, 8, 8]", "--folder", str(tmp_path / "cache")]) == 1
+    assert main(["cache", str(tiny_cohort), "--size", "[0, 8, 8]", "--cache", str(tmp_path / "cache")]) == 1
     assert "[0, 8, 8]" in capsys.readouterr().err

@@ -8,32 +8,34 @@ from bimcvr.atomic_files import replacing
 from bimcvr.extras import require_extra
 
 QUERY = "large right pleural effusion"
-EXPERIMENT = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml"))
+CONFIG = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml"))
 
 
 def demo(
-    directory: Path = Path("demo"),
-    experiment: Sequence[Path] = EXPERIMENT,
+    out: Path = Path("demo"),
+    config: Sequence[Path] = (),
     patients: int = 2000,
     seed: int = 0,
 ) -> int:
     """Make a phantom cohort, train on it, test, index it, and search it with one sentence.
 
     Args:
-        directory: where cohort, cache, runs and pictures go; what is there already is used again.
-        experiment: YAML files as given to fit.
-        patients: size of the cohort.
-        seed: of cohort and training.
+        out: where the result is written: a folder for cohort, cache, runs and pictures; what is there already is used
+            again.
+        config: a YAML file of settings; repeat the option for several files, of which the last one decides. They are
+            those of `fit`; by default experiments/phantom/base.yaml and quick.yaml.
+        patients: how many patients the phantom cohort has.
+        seed: the seed of random numbers, of cohort and training.
     """
     from bimcvr.cli import main
 
     require_extra("search")  # before minutes go into training
-    if list(experiment) == list(EXPERIMENT):
+    if not config:
         require_extra("minilm")
     began = time.perf_counter()
     which = f"{patients}-{seed}"  # in every name: another size or seed shares nothing with this one
-    cohort, index, runs = directory / f"phantom-{which}", directory / f"index-{which}", directory / "runs"
-    options = [word for path in experiment for word in ("--config", str(path))]
+    cohort, index, runs = out / f"phantom-{which}", out / f"index-{which}", out / "runs"
+    options = [word for path in config or CONFIG for word in ("--config", str(path))]
     options += ["--data.manifest", str(cohort / "manifest.csv"), "--experiment", f"demo-{which}", "--runs", str(runs)]
     options += ["--seed_everything", str(seed)]
     for title, words in (
@@ -41,8 +43,8 @@ def demo(
             "1/4 a cohort of phantom CTs with reports",
             ["phantom", str(cohort), "--patients", str(patients), "--seed", str(seed)],
         ),
-        ("2/4 train", ["fit", *options, "--ckpt_path", "last"]),
-        ("3/4 test", ["test", *options, "--ckpt_path", "best"]),
+        ("2/4 train", ["fit", *options, "--checkpoint", "last"]),
+        ("3/4 test", ["test", *options, "--checkpoint", "best"]),
     ):
         print(f"\n=== {title} ===", flush=True)
         code = main(words)
@@ -68,8 +70,8 @@ def demo(
     )
     if code:
         return code
-    _search(index, directory / f"demo-{which}.png")
-    words = ["evaluate", str(run / "embeddings.npz"), *manifest, "--page", str(directory / f"result-{which}.html")]
+    _search(index, out / f"demo-{which}.png")
+    words = ["evaluate", str(run / "embeddings.npz"), *manifest, "--html", str(out / f"result-{which}.html")]
     print(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)}")
     print(
         f"{(time.perf_counter() - began) / 60:.1f} minutes in all. The search page on this index:\n\n  python -m bimcvr"

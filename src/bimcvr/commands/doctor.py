@@ -9,7 +9,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failing": "bold red"}
 
 
 def doctor(
-    experiment: Path | Sequence[Path] = (),
+    config: Sequence[Path] = (),
     cache: Path | None = None,
     index: Path | None = None,
     checkpoint: Path | None = None,
@@ -18,17 +18,17 @@ def doctor(
 ) -> int:
     """Check what a run needs, line by line: ok, warning or failing, and for what is not ok what to do.
 
-    Nothing is downloaded and nothing is changed. Without `--experiment` the models of everything below `experiments`
+    Nothing is downloaded and nothing is changed. Without `--config` the models of everything below `experiments`
     are looked for, and an absent one is only a warning.
 
     Args:
-        experiment: a YAML file as given to fit, or several, `'[base.yaml, mine.yaml]'`, whose published models must be
-            here.
-        cache: a cache folder to look through; without one, `cache` where it lies here.
-        index: a search index to read through; without one, `index` where it lies here.
-        checkpoint: a checkpoint to load.
-        runs: folder of all runs.
-        json: print a JSON list instead of a table.
+        config: a YAML file of settings; repeat the option for several files, of which the last one decides. They are
+            those of `fit`, and their published models must be here.
+        cache: the folder of volumes resized to the model's grid, to look through; by default `cache`, if it is here.
+        index: the folder of the search index, to read through; by default `index`, if it is here.
+        checkpoint: the checkpoint of a trained model, to load.
+        runs: the folder of all runs.
+        json: print JSON instead of a table.
 
     Returns:
         0, or 1 where something fails.
@@ -39,10 +39,9 @@ def doctor(
     from bimcvr.doctor.weights import check_weights
     from bimcvr.presets import FOLDER
 
-    configs = [experiment] if isinstance(experiment, Path) else experiment
     lines = [
         *check_environment(runs),
-        *check_weights(configs, local if (local := Path("experiments")).is_dir() else FOLDER),
+        *check_weights(config, local if (local := Path("experiments")).is_dir() else FOLDER),
     ]
     cache = cache or _default("cache", ".")
     index = index or _default("index", "index.json")

@@ -23,7 +23,7 @@ def check_cache(folder: Path) -> Iterator[Line]:
             "failing",
             "cache",
             f"there is no folder {folder}",
-            "Make it: `python -m bimcvr cache MANIFEST --folder FOLDER`.",
+            "Make it: `python -m bimcvr cache MANIFEST --cache FOLDER`.",
         )
         return
     try:

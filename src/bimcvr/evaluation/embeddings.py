@@ -84,7 +84,8 @@ def load_embeddings(path: Path) -> Embeddings:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
             raise UserError(
-                f"{path} is a single array, not an .npz file. Name it .npy, with --text and --ids beside it."
+                f"{path} is a single array, not an .npz file. Name it .npy, with --text_embeddings and"
+                " --study_ids beside it."
             )
         with content:
             arrays = {name: np.asarray(content[name]) for name in content.files}

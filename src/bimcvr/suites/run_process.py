@@ -107,7 +107,7 @@ def _test_elsewhere(words: tuple[str, ...], checkpoint: Path) -> None:
     """Test on one device in a process that knows nothing of the fit's other processes: those have ended."""
     launched = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "BIMCVR_RUN_FOLDER")
     environment = {name: value for name, value in os.environ.items() if name not in launched}
-    command = [sys.executable, "-m", "bimcvr", "test", *words, *ONE_DEVICE, "--ckpt_path", str(checkpoint)]
+    command = [sys.executable, "-m", "bimcvr", "test", *words, *ONE_DEVICE, "--checkpoint", str(checkpoint)]
     if subprocess.run(command, env=environment, check=False).returncode:
         raise UserError("test on one device failed; the log says why.")
 
@@ -142,7 +142,7 @@ def newest_run(experiment: Path, seed: int, holding: str) -> Path | None:
 
 
 def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str | None) -> None:
-    arguments = [verb, *words, *(["--ckpt_path", checkpoint] if checkpoint else [])]
+    arguments = [verb, *words, *(["--checkpoint", checkpoint] if checkpoint else [])]
     # by these Lightning starts further processes where a run has several devices, and errors name the file
     sys.argv = ["bimcvr", *arguments]
     sys.modules["__main__"].__spec__ = importlib.util.find_spec("bimcvr.__main__")

@@ -48,9 +48,7 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> in
     expand(sweep.command, sweep.program, {})  # a command that cannot be filled in is refused before anything begins
     if sweep.early_terminate:
         print("early_terminate is W&B's: here every trial runs to its end.")
-    with only_one(
-        folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --folder."
-    ):
+    with only_one(folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --out."):
         study = _open(sweep, folder)
         _take_up(study)
         _run(sweep, folder, study, points, count, seed)
@@ -156,7 +154,7 @@ def _open(sweep: Sweep, folder: Path) -> Any:
     identity = json.dumps(sweep.identity(), sort_keys=True, default=str)
     if study.user_attrs.get("sweep", identity) != identity:
         raise UserError(
-            f"{folder} holds trials of another sweep, or of an older form of this one. Give another --folder, or"
+            f"{folder} holds trials of another sweep, or of an older form of this one. Give another --out, or"
             " delete it."
         )
     study.set_user_attr("sweep", identity)

@@ -18,7 +18,7 @@ _PATIENCE = 30.0  # seconds that an interrupted trial has to end
 def run_trial(command: list[str], folder: Path) -> int:
     """Run a trial's command with its run folder below `folder` and its output in `folder/log.txt`.
 
-    A trial that was cut off goes on from its last epoch, as `fit --ckpt_path last` does. On Linux it dies with this
+    A trial that was cut off goes on from its last epoch, as `fit --checkpoint last` does. On Linux it dies with this
     process.
 
     Args:
@@ -31,7 +31,7 @@ def run_trial(command: list[str], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     words = [*command, f"--runs={folder}"]
     if any(folder.glob("*/*/checkpoints/last.ckpt")):
-        words.append("--ckpt_path=last")
+        words.append("--checkpoint=last")
     with (folder / "log.txt").open("ab") as log:
         child = subprocess.Popen(
             words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_die_with_parent

@@ -21,6 +21,7 @@ from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.evaluation.text_table import format_result
 from bimcvr.models.retriever import Retriever
+from bimcvr.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
 from bimcvr.run_folder import (
     choose_run,
     config_beside,
@@ -31,6 +32,12 @@ from bimcvr.run_folder import (
     remove_empty_run,
 )
 from bimcvr.training.wandb_examples import WandbExamples
+
+_HELP = {
+    "config": CONFIG_HELP,
+    # jsonargparse would take a file of the group's settings; `command_line` makes it --ckpt_path
+    "checkpoint": "the checkpoint of a trained model: a file, or `best` or `last` of the experiment's newest run",
+}
 
 
 def train(arguments: list[str]) -> int:
@@ -52,6 +59,7 @@ def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "Retriever
     os.environ.setdefault("WANDB_MODE", "online" if "WANDB_SWEEP_ID" in os.environ else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
+    arguments = complete_switches(rename_options(arguments, {"--checkpoint": "--ckpt_path"}), kind.switches())
     arguments = _with_own_config(arguments)
     _Parser.made.clear()
     _Parser.words = arguments
@@ -71,19 +79,27 @@ def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "Retriever
 class RetrieverCLI(LightningCLI):
     """LightningCLI with one folder a run, and flags that beat a checkpoint's hyper-parameters."""
 
+    @classmethod
+    def switches(cls) -> frozenset[str]:
+        """Return the options that are true or false, without Lightning's own: each may stand alone."""
+        own = frozenset({"--log_examples"})
+        return own | switches_of(CTReportDataModule, "data.") | switches_of(Retriever, "model.")
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's place and the checkpoint's choice."""
+        """Add the run's folder and the choice of checkpoints."""
         parser.add_argument(
-            "--experiment", type=str, default="run", help="Name of the experiment: its folder in `runs`."
+            "--experiment", type=str, default="run", help="the name of the experiment: its folder in `runs`"
         )
-        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--runs", type=str, default="runs", help="the folder of all runs")
         parser.add_argument(
             "--log_examples",
             type=bool,
             default=False,
-            help="Put slices and report text into W&B's table of examples, not only study ids and labels.",
+            help="put slices and report text into W&B's table of examples, not only study ids and labels",
         )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        for action in parser._actions:
+            action.help = _HELP.get(action.dest, action.help)
         parser.set_defaults(
             {
                 "checkpoint.monitor": "val/score",
@@ -217,7 +233,7 @@ def _with_own_config(arguments: list[str]) -> list[str]:
         experiment = value_of("--experiment", rest)
         if experiment is None:
             raise UserError(
-                f"--ckpt_path {path} is the newest run's of an experiment: name it with --experiment or by its"
+                f"--checkpoint {path} is the newest run's of an experiment: name it with --experiment or by its"
                 " --config, or give the checkpoint's file."
             )
         runs, seed = value_of("--runs", rest) or "runs", value_of("--seed_everything", rest) or "0"

@@ -22,12 +22,12 @@ def audit(
     it and start it again at any time: a volume is read once.
 
     Args:
-        manifest: the CSV file.
-        out: the folder to write to; `audit` beside the manifest by default.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
-        split: the rows whose noise ceiling is stated; everything else is about all rows.
-        jobs: processes to use; -1 for one a core.
-        facts: where the facts of volumes are kept; `facts` beside the manifest by default.
+        manifest: the manifest, a CSV file.
+        out: where the result is written: a folder, `audit` beside the manifest by default.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
+        split: the split whose rows are used, here for the noise ceiling alone; everything else is about all rows.
+        jobs: parallel processes; -1 for one per CPU core.
+        facts: the folder of measurements of the volumes; `facts` beside the manifest by default.
 
     Returns:
         0, or 3 when volumes could not be read.

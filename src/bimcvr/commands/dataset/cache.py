@@ -12,7 +12,7 @@ def cache(
     manifest: Path,
     size: tuple[int, int, int] = (96, 224, 224),
     root: Path | None = None,
-    folder: Path | None = None,
+    cache: Path | None = None,
     jobs: int = -1,
     verify: bool = False,
 ) -> int:
@@ -22,15 +22,15 @@ def cache(
     their reasons and written to `refused.csv` in the cache folder.
 
     Args:
-        manifest: the CSV file.
-        size: the model's grid, slices, rows, columns: `--size '[96, 224, 224]'`.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
-        folder: where to keep the volumes; `cache` beside the manifest by default.
-        jobs: processes to use; -1 for one a core.
-        verify: also read every kept volume and compare it with its checksum.
+        manifest: the manifest, a CSV file.
+        size: the model's grid: slices, rows and columns, like `[96, 224, 224]`.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
+        cache: the folder of volumes resized to the model's grid; `cache` beside the manifest by default.
+        jobs: parallel processes; -1 for one per CPU core.
+        verify: also read every cached volume and compare it with its checksum.
     """
     table = read_manifest(manifest, root)
-    kept = VolumeCache(folder or default_folder(table), size)
+    kept = VolumeCache(cache or default_folder(table), size)
     entries, refused = fill_cache(table, table.accepted(), kept, jobs)
     if verify:
         refused |= _damaged(entries, kept)

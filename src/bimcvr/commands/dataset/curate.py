@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 def curate(
     source: Source | None = None,
     out: Path | None = None,
-    cache: tuple[int, int, int] | None = None,
+    size: tuple[int, int, int] | None = None,
     denoise: Denoise | None = None,
     anonymise: Anonymiser | None = None,
     translate: TranslateStep | None = None,
     checks: Checks | None = None,
-    labels: LabelExtractor | None = None,
+    extract_labels: LabelExtractor | None = None,
     review: Path | None = None,
-    split: SplitStep | None = None,
+    assign_splits: SplitStep | None = None,
     columns: dict[str, str] | None = None,
     shard: str | None = None,
     jobs: int = -1,
@@ -51,19 +51,20 @@ def curate(
     no row is listed in set_aside.csv.
 
     Args:
-        source: the reader of the archive, by class_path, like bimcvr.curation.BimcvR.
-        out: the folder for manifest, logs, review queue and cache.
-        cache: store each volume on the model's grid, like `[96, 224, 224]`; required if the source deletes its volumes.
-        denoise: a SimpleITK filter by name; its result is written to a copy.
-        anonymise: replaces personal data in the reports, by class_path.
-        translate: makes Spanish reports English.
-        checks: the flags that reject a row, and those that send it to a reviewer.
-        labels: finds the labels of the reports, by class_path.
-        review: the review queue, a CSV file in the out folder that people edit.
-        split: divides the accepted rows.
+        source: the archive's reader; by class_path, like bimcvr.curation.BimcvR.
+        out: where the result is written: a folder for manifest, logs, review queue and cache.
+        size: the model's grid: slices, rows and columns, like `[96, 224, 224]`. Each volume is resized to it and kept,
+            which is needed if the source deletes its volumes; off by default.
+        denoise: apply a SimpleITK filter, given by name, to a copy of each volume.
+        anonymise: remove personal data from the reports; by class_path.
+        translate: translate Spanish reports into English.
+        checks: which flags reject a row, and which send it to a reviewer.
+        extract_labels: extract labels from the reports; by class_path.
+        review: the review queue, a CSV file that reviewers fill in; its name in the `out` folder.
+        assign_splits: divide the accepted rows into train, val and test.
         columns: further columns, with the same text in every row.
         shard: `i/n` for the i-th of n jobs; when all are done, the same command without it joins their results.
-        jobs: processes to use; -1 for one a core.
+        jobs: parallel processes; -1 for one per CPU core.
         scheduler: the address of a Dask scheduler (tcp://…) whose workers do the work; they need the same disk.
 
     Returns:
@@ -77,10 +78,10 @@ def curate(
             "curate needs a source and an out folder: set them in the file given as --config, or with --source and"
             " --out."
         )
-    settings = IngestSettings(Path(out), cache, denoise)
+    settings = IngestSettings(Path(out), size, denoise)
     if denoise:
         denoise.make()  # report a wrong name before hours of work
-    steps = Steps(anonymise, translate, checks, labels, review, split)
+    steps = Steps(anonymise, translate, checks, extract_labels, review, assign_splits)
     share = _share(shard) if shard else None
     records = ShardRecords(settings.out / "records")
     start = time.perf_counter()

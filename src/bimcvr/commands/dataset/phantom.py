@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def phantom(
-    directory: Path,
+    out: Path,
     patients: int = 400,
     seed: int = 0,
     preview: bool = False,
@@ -23,11 +23,12 @@ def phantom(
     reports state them.
 
     Args:
-        directory: the folder to write to.
-        patients: how many patients; about 8 % have two studies, and 6 % of the studies two volumes.
-        seed: another seed gives another cohort.
+        out: where the result is written: a folder.
+        patients: how many patients the phantom cohort has; about 8 % have two studies, and 6 % of the studies have
+            two volumes.
+        seed: the seed of random numbers; another seed gives another cohort.
         preview: also draw `preview.png`, a sheet of eight studies.
-        jobs: how many processes; -1 for one a core.
+        jobs: parallel processes; -1 for one per CPU core.
         archive: also write the cohort as raw archives with the faults of real ones: `bimcv_r` (the released BIMCV-R)
             and `bimcv_covid19` (raw BIMCV-COVID19+), unpacked in folders or packed in shards, each with a ledger of
             what was planted.
@@ -47,28 +48,25 @@ def phantom(
         raise UserError(f"--patients {patients}: a cohort needs at least one patient.")
     if seed < 0:
         raise UserError(f"--seed {seed}: a seed is zero or a positive whole number.")
-    directory = Path(directory)
-    claim_folder(directory, seed)
+    out = Path(out)
+    claim_folder(out, seed)
     studies = [study for patient in range(patients) for study in plan_patient(seed, patient)]
     scans = [scan for study in studies for scan in study.scans()]
     table = manifest_table(studies)
-    make_volumes(dict(zip((directory / name for name in table["volume"]), scans, strict=True)), jobs)
-    write_manifest(table, directory / "manifest.csv")
-    manifest = read_manifest(directory / "manifest.csv")
-    print(
-        f"{directory / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, "
-        "all synthetic."
-    )
+    make_volumes(dict(zip((out / name for name in table["volume"]), scans, strict=True)), jobs)
+    write_manifest(table, out / "manifest.csv")
+    manifest = read_manifest(out / "manifest.csv")
+    print(f"{out / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, all synthetic.")
     _print_ceiling(manifest)
     if archive != "none":
         from bimcvr.phantom.archive.write import write_archives
 
-        write_archives(directory, studies, seed, archive, jobs)
+        write_archives(out, studies, seed, archive, jobs)
     if preview:
         from bimcvr.phantom.cohort.sheet import draw_sheet
 
-        draw_sheet(manifest, directory / "preview.png")
-        print(f"Picture sheet: {directory / 'preview.png'}")
+        draw_sheet(manifest, out / "preview.png")
+        print(f"Picture sheet: {out / 'preview.png'}")
     return 0
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def preview(
     manifest: Path,
-    experiment: Sequence[Path] = (),
+    config: Sequence[Path] = (),
     out: Path = Path("preview.png"),
     studies: int = 6,
     root: Path | None = None,
@@ -27,13 +27,14 @@ def preview(
     in radiological convention: the patient's right is on the left of the picture.
 
     Args:
-        manifest: the CSV file.
-        experiment: YAML files as given to fit, of which only `data` is used: `--experiment '[base.yaml, mine.yaml]'`.
-        out: the PNG file.
-        studies: how many studies, taken from `train` at equal steps.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
+        manifest: the manifest, a CSV file.
+        config: a YAML file of settings; repeat the option for several files, of which the last one decides. They are
+            those of `fit`, and only their `data` is used.
+        out: where the result is written: a PNG file.
+        studies: how many studies are drawn, taken from `train` at equal steps.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
     """
-    data = _data_of(experiment, {"manifest": str(manifest)} | ({"root": str(root)} if root else {}))
+    data = _data_of(config, {"manifest": str(manifest)} | ({"root": str(root)} if root else {}))
     data.prepare_data()
     data.setup("fit")
     dataset = data.train_dataset()
@@ -48,14 +49,14 @@ def preview(
     return 0
 
 
-def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportDataModule":
+def _data_of(config: Sequence[Path], given: dict[str, str]) -> "CTReportDataModule":
     from jsonargparse import ArgumentError, ArgumentParser
 
     from bimcvr.config_errors import explain, read_config
     from bimcvr.data.loading.datamodule import CTReportDataModule
 
     merged: dict[str, Any] = {}
-    for path in experiment:
+    for path in config:
         data = read_config(path).get("data") or {}
         if not isinstance(data, dict):
             raise UserError(
@@ -67,7 +68,7 @@ def _data_of(experiment: Sequence[Path], given: dict[str, str]) -> "CTReportData
     try:
         resolved = parser.parse_object({"data": merged | given})
     except ArgumentError as error:
-        files = [f"--config={path}" for path in experiment]
+        files = [f"--config={path}" for path in config]
         raise UserError(explain(str(error), [action.dest for action in parser._actions], files)) from error
     made: CTReportDataModule = parser.instantiate(resolved).data
     return made

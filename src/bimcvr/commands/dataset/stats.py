@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def stats(
-    manifest: Path, out: Path | None = None, root: Path | None = None, reviews: Path | None = None, jobs: int = -1
+    manifest: Path, out: Path | None = None, root: Path | None = None, review: Path | None = None, jobs: int = -1
 ) -> int:
     """Describe a dataset: Table 1, sample sheet, words, labels and their balance, splits, agreement of reviewers.
 
@@ -13,11 +13,11 @@ def stats(
     not count.
 
     Args:
-        manifest: the CSV file.
-        out: the folder to write to; `statistics` beside the manifest by default.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
-        reviews: the review queue that people filled in, for the agreement of reviewers.
-        jobs: processes to measure volumes with that were not measured before; -1 for one a core.
+        manifest: the manifest, a CSV file.
+        out: where the result is written: a folder, `statistics` beside the manifest by default.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
+        review: the review queue, a CSV file that reviewers fill in; for their agreement.
+        jobs: parallel processes; -1 for one per CPU core. They measure the volumes that were not measured before.
     """
     from bimcvr.atomic_files import write_text
     from bimcvr.curation.review.agreement import agreement
@@ -29,12 +29,12 @@ def stats(
     from bimcvr.errors import UserError
 
     table = read_manifest(manifest, root)
-    if reviews is not None and not reviews.is_file():
+    if review is not None and not review.is_file():
         raise UserError(
-            f"There is no review queue at {reviews}. Give the CSV file that the reviewers filled in, or leave --reviews"
+            f"There is no review queue at {review}. Give the CSV file that the reviewers filled in, or leave --review"
             " out."
         )
-    agreed = agreement(read_reviews(reviews)) if reviews is not None else []
+    agreed = agreement(read_reviews(review)) if review is not None else []
     folder = out or table.path.parent / "statistics"
     geometry = geometry_of_rows(table, jobs)
     numbers = statistics_of(table, geometry)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def benchmark(
     suite: Path = Path("experiments/suites/phantom.yaml"),
-    data: Path | None = None,
+    manifest: Path | None = None,
     root: Path | None = None,
     out: Path | None = None,
     only: str = "",
@@ -19,7 +19,7 @@ def benchmark(
     epochs: int | None = None,
     seeds: int | None = None,
     trials: int | None = None,
-    jobs: int = 0,
+    jobs: int = -1,
     resamples: int = 10_000,
 ) -> int:
     """Run what a suite lacks, then write the paper's tables, figures and one page for people.
@@ -32,16 +32,17 @@ def benchmark(
 
     Args:
         suite: the YAML file of the suite.
-        data: the manifest, for a suite that makes no phantoms.
-        root: the folder that the manifest's `volume` column is relative to; its own by default.
-        out: where everything goes; runs/benchmark/<suite> by default.
-        only: some rows' names, with commas between; all by default.
-        patients: another size of the phantom cohort.
-        cohort_seed: another seed of it.
-        epochs: another budget.
-        seeds: another number of seeds.
-        trials: only so many tuning trials.
-        jobs: runs side by side; by default one on a GPU, else one a core, at most four.
+        manifest: the manifest, a CSV file; for a suite that makes no phantoms.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
+        out: where the result is written: a folder, runs/benchmark/<suite> by default.
+        only: the names of the suite's rows to run, with commas between; all by default.
+        patients: how many patients the phantom cohort has; as in the suite by default.
+        cohort_seed: the seed of the phantom cohort; as in the suite by default.
+        epochs: how many epochs a run is trained for; as in the suite by default.
+        seeds: how many seeds a row is trained with; as in the suite by default.
+        trials: how many tuning trials a row gets; as in the suite by default.
+        jobs: parallel processes; -1 for one per CPU core. Each trains one run; -1 is one process where there is a GPU,
+            and at most four on CPU cores.
         resamples: bootstrap resamples, and rounds of the randomisation tests.
 
     Returns:
@@ -53,7 +54,7 @@ def benchmark(
     names = tuple(filter(None, only.split(",")))
     chosen = read_suite(preset(suite)).smaller(names, patients, cohort_seed, epochs, seeds, trials)
     folder = out or Path("runs/benchmark") / chosen.name
-    manifest = _manifest(chosen, data, folder)
+    manifest = _manifest(chosen, manifest, folder)
 
     from bimcvr.data.manifest import read_manifest
     from bimcvr.suites.runner import Places, run_all
@@ -66,23 +67,23 @@ def benchmark(
         plan(chosen, row, manifest.resolve(), root and root.resolve(), table.digest, places.runs.resolve())
         for row in chosen.rows
     ]
-    records = run_all(rows, places, jobs or _jobs())
+    records = run_all(rows, places, jobs if jobs > 0 else _jobs())
     return write_everything(chosen, rows, records, places, table, resamples)
 
 
-def _manifest(suite: "Suite", data: Path | None, folder: Path) -> Path:
+def _manifest(suite: "Suite", manifest: Path | None, folder: Path) -> Path:
     from bimcvr.commands.dataset.phantom import phantom
     from bimcvr.errors import UserError
 
     if suite.cohort is None:
-        if data is None:
+        if manifest is None:
             raise UserError(
-                f"{suite.path} makes no cohort of its own: give a manifest as --data, as in `make benchmark"
-                f" DATA=manifest.csv SUITE={suite.name}`."
+                f"{suite.path} makes no cohort of its own: give one as --manifest, as in `make benchmark"
+                f" MANIFEST=manifest.csv SUITE={suite.name}`."
             )
-        return data
-    if data is not None:
-        raise UserError(f"{suite.path} makes its own phantoms: leave --data out, or take a suite without a cohort.")
+        return manifest
+    if manifest is not None:
+        raise UserError(f"{suite.path} makes its own phantoms: leave --manifest out, or take a suite without a cohort.")
     cohort = folder / f"cohort-{suite.cohort.patients}-{suite.cohort.seed}"
     phantom(cohort, patients=suite.cohort.patients, seed=suite.cohort.seed)
     return cohort / "manifest.csv"

@@ -22,17 +22,17 @@ def evaluate(
     manifest: Path | None = None,
     split: Literal["train", "val", "test", "all"] = "test",
     out: Path | None = None,
-    page: Path | None = None,
+    html: Path | None = None,
     compare: Sequence[str] | str = (),
     audited: bool = False,
-    text: Path | None = None,
-    ids: Path | None = None,
+    text_embeddings: Path | None = None,
+    study_ids: Path | None = None,
     root: Path | None = None,
     strategy: Strategy | None = None,
     split_seed: int = 0,
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     ks: Sequence[int] | None = None,
-    right: Literal["report", "diagonal"] = "report",
+    right_answers: Literal["report", "diagonal"] = "report",
     resamples: int = 10_000,
     seed: int = 0,
 ) -> int:
@@ -43,26 +43,29 @@ def evaluate(
     its mean over them, and their standard deviation stands apart.
 
     Args:
-        embeddings: the .npz file (study_id, image, text; optionally prompts and probes), or several with commas
-            between; or one .npy array (N, E) of the volumes, with `text` and `ids` beside it.
-        manifest: the CSV file that names reports, patients and labels.
-        split: the rows that are scored.
-        out: where the result goes, as JSON.
-        page: where a page for people goes, as one HTML file; it shows reports and slices of volumes.
-        compare: another method, given as `embeddings`, or several as a YAML list ('[b.npz, c.npz]'): differences with
-            intervals and p-values.
+        embeddings: the embeddings of a model, an .npz file (study_id, image, text; optionally prompts and probes), or
+            several with commas between; or one .npy array (N, E) of the volumes, with `text_embeddings` and `study_ids`
+            beside it.
+        manifest: the manifest, a CSV file; it names reports, patients and labels.
+        split: the split whose rows are used.
+        out: where the result is written: a JSON file; none by default.
+        html: also write the result as an HTML page to this file; it shows reports and slices of volumes.
+        compare: compare with another method, given as `embeddings`, or with several, as a YAML list ('[b.npz, c.npz]'):
+            differences with intervals and p-values.
         audited: also score the rows without flags, and the whole split cut to their number; and the noise ceiling.
-        text: an .npy array (N, E) of the reports, where `embeddings` is one of the volumes.
-        ids: the list of their studies (.csv with study_id, .txt or .npy).
-        root: the folder that the manifest's `volume` column is relative to, for the page.
-        strategy: how the manifest is divided; its `split` column by default, and patient_hash for what lacks.
-        split_seed: the permutation of exact, the salt of patient_hash.
-        fractions: wanted shares of train, val and test.
-        ks: the K of R@K, from 1; one above the gallery is refused. 1, 5, 10, 50 and 100 by default, as far as they fit.
-        right: all rows of a report are right answers (report), or the query's own alone (diagonal, as many papers
-            count).
-        resamples: bootstrap resamples, and rounds of the randomisation test.
-        seed: of both.
+        text_embeddings: an .npy array (N, E) of the reports, where `embeddings` is one of the volumes.
+        study_ids: the list of the studies of both arrays (.csv with study_id, .txt or .npy).
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default. Only the
+            HTML page needs it.
+        strategy: how the manifest is divided; its `split` column by default, and patient_hash for rows without a split.
+        split_seed: the seed of the division: of the permutation of `exact`, of the salt of `patient_hash`.
+        fractions: the wanted shares of train, val and test.
+        ks: the values of K in R@K, from 1; one above the gallery is refused. 1, 5, 10, 50 and 100 by default, as far
+            as they fit.
+        right_answers: which rows are right answers: all rows of the query's report (report), or the query's own row
+            alone (diagonal, as in many papers).
+        resamples: bootstrap resamples, and rounds of the randomisation tests.
+        seed: the seed of random numbers, here of both.
     """
     from bimcvr.atomic_files import write_json
     from bimcvr.data.manifest import read_manifest
@@ -78,22 +81,22 @@ def evaluate(
     table = read_manifest(manifest, root)
     gallery = _gallery(table, split, strategy, split_seed, fractions, ks or [])
     names = embeddings.split(",")
-    runs = _runs(names, gallery, text, ids)
+    runs = _runs(names, gallery, text_embeddings, study_ids)
     _check_same_texts(runs, names, gallery)
     draws = Draws(seed, resamples)
-    result = build_result(runs, gallery, ks or RECALL_AT, draws, right)
+    result = build_result(runs, gallery, ks or RECALL_AT, draws, right_answers)
     if compare:
         others = [compare] if isinstance(compare, str) else compare
-        result["compared_with"] = _compared(runs, others, gallery, ks or RECALL_AT, draws, right)
+        result["compared_with"] = _compared(runs, others, gallery, ks or RECALL_AT, draws, right_answers)
     if audited:
         from bimcvr.evaluation.raw_vs_audited import raw_against_audited
 
-        result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right)
+        result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right_answers)
     result["about"] = {
         **gallery.description,
-        **_facts([*names, *(str(path) for path in (text, ids) if path is not None)], seed, began),
+        **_facts([*names, *(str(path) for path in (text_embeddings, study_ids) if path is not None)], seed, began),
     }
-    if "planted" in table.table and right == "report":  # the oracle's right answers are all rows of a report
+    if "planted" in table.table and right_answers == "report":  # the oracle's right answers are all rows of a report
         from bimcvr.phantom.oracle import report_ceiling
 
         result["ceiling"] = report_ceiling(table, gallery.rows)
@@ -102,11 +105,11 @@ def evaluate(
     print(format_result(result))
     if out is not None:
         print(f"\nresult: {out}")
-    if page is not None:
+    if html is not None:
         from bimcvr.evaluation.html_page import write_page
 
-        write_page(page, result, runs[0], gallery, table, draws)
-        print(f"page: {page}")
+        write_page(html, result, runs[0], gallery, table, draws)
+        print(f"page: {html}")
     return 0
 
 
@@ -137,8 +140,8 @@ def _runs(
 ) -> "list[Embeddings]":
     if len(names) > 1 and any(name.endswith(".npy") for name in names):
         raise UserError(
-            f"{', '.join(names)}: several runs cannot share one --text and --ids. Make an .npz file of each: "
-            "numpy.savez('run1.npz', study_id=…, image=…, text=…)."
+            f"{', '.join(names)}: several runs cannot share one --text_embeddings and --study_ids. Make an"
+            " .npz file of each: numpy.savez('run1.npz', study_id=…, image=…, text=…)."
         )
     return [_aligned(_load(name, text, ids), gallery, name) for name in names]
 
@@ -176,8 +179,8 @@ def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embe
     arrays = name.endswith(".npy")
     if arrays != (text is not None) or arrays != (ids is not None):
         raise UserError(
-            "An .npy array of volumes needs --text (an .npy array of reports) and --ids (the list of their studies)"
-            " beside it; an .npz file holds all three and needs neither."
+            "An .npy array of volumes needs --text_embeddings (an .npy array of reports) and --study_ids (the"
+            " list of their studies) beside it; an .npz file holds all three and needs neither."
         )
     return load_arrays(Path(name), text, ids) if text is not None and ids is not None else load_embeddings(Path(name))
 

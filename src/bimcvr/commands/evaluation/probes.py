@@ -8,7 +8,7 @@ from bimcvr.data.splits import Strategy
 
 def probes(
     manifest: Path,
-    out: Path,
+    out: Path = Path("probes.csv"),
     split: Literal["train", "val", "test", "all"] = "test",
     strategy: Strategy | None = None,
     split_seed: int = 0,
@@ -21,13 +21,12 @@ def probes(
     `array` is `probe` the arrays probe_study (study_id), probe_kind (about) and probe_embedding.
 
     Args:
-        manifest: the CSV file; reports and labels are read from it.
-        out: the CSV file to write. It holds reports: keep it where the reports may be.
-        split: the rows whose reports are changed and whose labels are asked for.
-        strategy: how the manifest is divided, as in `evaluate`: its `split` column by default, and patient_hash for
-            what lacks.
-        split_seed: the permutation of exact, the salt of patient_hash.
-        fractions: wanted shares of train, val and test.
+        manifest: the manifest, a CSV file; reports and labels are read from it.
+        out: where the result is written: a CSV file. It holds reports: keep it where the reports may be.
+        split: the split whose rows are used: their reports are changed, their labels asked for.
+        strategy: how the manifest is divided; its `split` column by default, and patient_hash for rows without a split.
+        split_seed: the seed of the division: of the permutation of `exact`, of the salt of `patient_hash`.
+        fractions: the wanted shares of train, val and test.
     """
     import pandas as pd
 

@@ -29,20 +29,22 @@ def index(
     are set aside in `refused.csv` in the index's folder, and the exit code is then 3.
 
     Args:
-        out: the folder of the index.
-        manifest: the CSV file.
-        checkpoint: of a trained model, in its run's folder; texts and volumes can then be asked.
-        embeddings: instead of a checkpoint, the .npz file of any model: studies and its keywords can then be asked.
-        split: index the rows of one split only; of a manifest that has no `split` column, give the run's own
+        out: where the result is written: the folder of the search index.
+        manifest: the manifest, a CSV file.
+        checkpoint: the checkpoint of a trained model, in its run's folder; texts and volumes can then be asked.
+        embeddings: the embeddings of a model, an .npz file, instead of a checkpoint; studies and its keywords can then
+            be asked.
+        split: the split whose rows are used; of a manifest that has no `split` column, give the run's own
             manifest.csv.
-        root: the folder that the `volume` column is relative to; the manifest's own by default.
-        cache: the folder of volumes on the model's grid; `cache` beside the manifest by default, as in training.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
+        cache: the folder of volumes resized to the model's grid; `cache` beside the manifest by default, as in
+            training.
         remove: ids of studies to take out of the index, with commas between; a later run adds them again unless their
             rows have left the manifest or are `rejected`.
         prune: also take out what the manifest no longer has, and what has no volume or embedding now.
-        batch: studies that are committed at a time.
-        jobs: processes that read volumes; -1 for one a core.
-        device: where the model runs: cpu or cuda; a GPU where there is one by default.
+        batch: how many studies are committed at a time.
+        jobs: parallel processes; -1 for one per CPU core. They read volumes.
+        device: where the model runs: cpu or cuda; by default a GPU where there is one.
     """
     from bimcvr.search.ingest.update import RowSelection, remove_studies, update_index
 

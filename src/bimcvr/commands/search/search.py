@@ -12,24 +12,6 @@ if TYPE_CHECKING:
     from bimcvr.search.query.searcher import Searcher
 
 
-def run(words: Sequence[str]) -> int:
-    """Read the command line of `search`: the text stands behind the index, where the query is one."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(
-        prog="python -m bimcvr search", description=search.__doc__.splitlines()[0] if search.__doc__ else ""
-    )
-    parser.add_function_arguments(search, as_positional=True, skip={"text", *_FLAGS})
-    parser.add_argument("text", nargs="?", default="", help="what is to be seen, like: large right pleural effusion")
-    for name, what in _FLAGS.items():
-        parser.add_argument(f"--{name}", action="store_true", help=what)
-    options = parser.instantiate(parser.parse_args(list(words[1:])))
-    return search(**vars(options))
-
-
-_FLAGS = {"hybrid": "fuse the ranking by vectors with the one by words", "json": "print JSON"}
-
-
 def search(
     index: Path,
     text: str = "",
@@ -52,23 +34,26 @@ def search(
     """Find similar cases in an index: by a text, a volume, a study of the index, a keyword, or the reports' words.
 
     Args:
-        index: the folder that `index` made.
-        text: what is to be seen, like "large right pleural effusion".
-        volume: a volume file or DICOM folder whose like is wanted.
-        study: a study_id of the index whose like is wanted.
-        keyword: a finding, like atelectasis: asked through the model's prompts.
-        words: words that the reports hold, by full text alone.
+        index: the folder of the search index.
+        text: the query: what is to be seen, like: large right pleural effusion.
+        volume: find cases similar to this volume file or DICOM folder.
+        study: find cases similar to this study of the index, given by its study_id.
+        keyword: find studies with this finding, like atelectasis, by the model's prompts.
+        words: find reports that contain these words, by full-text search alone.
         into: rank volumes (image, the default) or reports.
-        hybrid: fuse the ranking by vectors with the one by words (text and keyword).
-        where: a filter: "age >= 60 and split = test".
-        labels: only studies whose labels hold all of these, with commas between.
-        holding: with keyword: only studies whose labels hold it (true, the default among reports) or do not (false).
-        leave_out: with study: the study itself (study, the default among volumes), its whole patient, or nothing.
-        top: how many.
-        checkpoint: the model, where it is no longer where the index was made, or the index was made from embeddings.
-        device: where the model runs: cpu or cuda.
-        json: print JSON.
-        html: also write a page with pictures.
+        hybrid: fuse the ranking by vectors with the one by words; for a text or --keyword.
+        where: only studies that meet these conditions on the index's columns, like "age >= 60 and split = test".
+        labels: only studies that have all of these labels, with commas between.
+        holding: only studies whose labels contain the keyword (true) or do not (false); for --keyword, true by default
+            among reports.
+        leave_out: leave out of the hits the query's study, its whole patient, or nothing; for --study, study by default
+            among volumes.
+        top: how many hits to return.
+        checkpoint: the checkpoint of a trained model; by default the file that the index names. Needed where that file
+            has moved, or the index was made from embeddings.
+        device: where the model runs: cpu or cuda; by default a GPU where there is one.
+        json: print JSON instead of a table.
+        html: also write the result as an HTML page to this file; it shows reports and slices of volumes.
     """
     from bimcvr.search.index.filters import split_where
     from bimcvr.search.index.reader import Index

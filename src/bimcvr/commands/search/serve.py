@@ -19,31 +19,13 @@ _TEXTS_KEPT = 4096
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def run(words: Sequence[str]) -> int:
-    """Read the command line of `serve`: `--anonymous` is a flag."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(prog="python -m bimcvr serve", description=(serve.__doc__ or "").split("Args:")[0])
-    parser.add_function_arguments(serve, as_positional=True, skip={"anonymous"})
-    parser.add_argument(
-        "--anonymous",
-        action="store_true",
-        help=(
-            "hide ids: cases get opaque names that hold until the server ends, and "
-            "identifying columns, paths and names stay inside"
-        ),
-    )
-    options = parser.instantiate(parser.parse_args(list(words[1:])))
-    return serve(**vars(options))
-
-
 def serve(
     index: Path,
     host: str = "127.0.0.1",
     port: int = 8000,
     checkpoint: Path | None = None,
     allowed_hosts: Sequence[str] = (),
-    upload_mb: int = 1024,
+    max_upload_mib: int = 1024,
     anonymous: bool = False,
     device: str | None = None,
 ) -> int:
@@ -54,16 +36,17 @@ def serve(
     token.
 
     Args:
-        index: the folder that `index` wrote.
+        index: the folder of the search index.
         host: the address to listen on.
         port: the TCP port; 0 takes a free one.
-        checkpoint: the model that made the index; by default the file that the index names.
-        allowed_hosts: names by which the server may be addressed beside localhost, as in a reverse proxy:
+        checkpoint: the checkpoint of a trained model, the one that made the index; by default the file that the index
+            names.
+        allowed_hosts: names by which the server may be addressed besides localhost, as in a reverse proxy:
             `--allowed_hosts '[ct.local]'`.
-        upload_mb: the largest volume that may be uploaded, in MiB.
-        anonymous: hide ids: cases get opaque names that hold until the server ends, and identifying columns, paths and
-            names stay inside.
-        device: where the model runs; a GPU where there is one by default.
+        max_upload_mib: the largest volume that may be uploaded, in MiB.
+        anonymous: hide the ids of studies: cases get opaque names that hold until the server ends, and identifying
+            columns, paths and names stay inside.
+        device: where the model runs: cpu or cuda; by default a GPU where there is one.
     """
     token = os.environ.get(TOKEN, "").strip()
     names = [name.strip() for name in allowed_hosts]
@@ -83,7 +66,7 @@ def serve(
     if model:
         model.remember(_TEXTS_KEPT)
     service = SearchService(index, model, anonymous)
-    app = create_app(service, ServerOptions(token, (*LOOPBACK, *names), upload_mb))
+    app = create_app(service, ServerOptions(token, (*LOOPBACK, *names), max_upload_mib))
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -40,22 +40,29 @@ def dry_run(arguments: list[str]) -> int:
 class DryRunCLI(RetrieverCLI):
     """The options of `fit`, and the dry run's own; it makes model and data, but no trainer and no run folder."""
 
+    @classmethod
+    def switches(cls) -> frozenset[str]:
+        """Return the options that are true or false."""
+        return super().switches() | {"--measure"}
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what only a dry run asks."""
+        """Add the options of a dry run alone."""
         super().add_arguments_to_parser(parser)
         parser.add_argument(
-            "--measure", type=bool, default=False, help=f"Time {MEASURED_STEPS} real steps on this machine's device."
+            "--measure", type=bool, default=False, help=f"time {MEASURED_STEPS} real steps on this machine's device"
         )
         parser.add_argument(
             "--peak_tflops",
             type=float | None,
             default=None,
             help=(
-                "What the device is said to do at this precision, in 10^12 operations a second; for the estimate of"
-                " time."
+                "the device's stated speed at this precision, in 10^12 operations a second (TFLOPS), for the estimate"
+                " of time"
             ),
         )
-        parser.add_argument("--mfu", type=float, default=0.3, help="The share of it that a step is assumed to reach.")
+        parser.add_argument(
+            "--mfu", type=float, default=0.3, help="the share of --peak_tflops that a step is assumed to reach"
+        )
 
     def before_instantiate_classes(self) -> None:
         """Make no run folder."""
@@ -101,9 +108,7 @@ class DryRunCLI(RetrieverCLI):
                 f" TFLOPS; {_duration(seconds * passes)} for {span}, without loading, validation and communication"
             ]
         elif not config.measure:
-            lines += [
-                "time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure true"
-            ]
+            lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure"]
         if measured:
             seconds, peak, device = measured
             lines += [

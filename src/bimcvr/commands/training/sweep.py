@@ -7,7 +7,9 @@ from pathlib import Path
 from bimcvr.errors import UserError
 
 
-def sweep(file: Path, local: bool = False, trials: int | None = None, folder: Path | None = None, seed: int = 0) -> int:
+def sweep(
+    sweep_file: Path, local: bool = False, trials: int | None = None, out: Path | None = None, seed: int = 0
+) -> int:
     """Search hyper-parameters as a file in W&B's sweep format says.
 
     On W&B the sweep is made and this process becomes an agent of it; more agents, `wandb agent ID`, may join from other
@@ -15,25 +17,26 @@ def sweep(file: Path, local: bool = False, trials: int | None = None, folder: Pa
     killed and started again, it goes on.
 
     Args:
-        file: the YAML file, such as experiments/sweeps/phantom_bayes.yaml.
-        local: run here instead of on W&B.
-        trials: how many trials: in all with --local, by this agent otherwise. By default the file's run_cap, or the
-            whole grid.
-        folder: with --local, where study, trials and table lie; runs/sweeps/NAME by default.
-        seed: with --local, of the proposals.
+        sweep_file: the YAML file in W&B's sweep format, such as experiments/sweeps/phantom_bayes.yaml.
+        local: run on this machine instead of on W&B.
+        trials: how many tuning trials: in all with --local, by this agent otherwise. By default the file's run_cap, or
+            the whole grid.
+        out: where the result is written: with --local, a folder for study, trials and table, runs/sweeps/NAME by
+            default.
+        seed: the seed of random numbers: with --local, of the proposals.
     """
     from bimcvr.sweeps.config import read_sweep
 
     if trials is not None and trials < 1:
         raise UserError(f"--trials is {trials}: at least one.")
-    wanted = read_sweep(file)
+    wanted = read_sweep(sweep_file)
     if local:
         from bimcvr.extras import require_extra
 
         require_extra("sweep", "--local")
         from bimcvr.sweeps.local import run_locally
 
-        return run_locally(wanted, folder or Path("runs/sweeps") / file.stem, trials, seed)
+        return run_locally(wanted, out or Path("runs/sweeps") / sweep_file.stem, trials, seed)
     _on_server(wanted.content, trials)
     return 0
 

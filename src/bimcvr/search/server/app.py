@@ -49,13 +49,13 @@ class ServerOptions:
     Attributes:
         token: what clients must bear; empty asks for none.
         hosts: names by which it may be addressed.
-        upload_mb: the limit of an upload, MiB.
+        max_upload_mib: the limit of an upload, MiB.
         upload_seconds: how long one may take to arrive.
     """
 
     token: str = ""
     hosts: tuple[str, ...] = LOOPBACK
-    upload_mb: int = 1024
+    max_upload_mib: int = 1024
     upload_seconds: float = 600.0
 
 
@@ -106,7 +106,7 @@ def create_app(service: SearchService, options: ServerOptions) -> SecurityMiddle
     _add_questions(app, service, turns, options)
     _add_cases(app, service, turns)
     _add_uploads(app, service, turns, options)
-    return SecurityMiddleware(app, options.hosts, options.token, options.upload_mb * 2**20, _UPLOADS)
+    return SecurityMiddleware(app, options.hosts, options.token, options.max_upload_mib * 2**20, _UPLOADS)
 
 
 def _add_faults(app: FastAPI, service: SearchService) -> None:
@@ -168,7 +168,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 def _add_questions(app: FastAPI, service: SearchService, turns: _Turns, options: ServerOptions) -> None:
     async def facts() -> api.IndexFacts:
-        return await turns.at_rows(lambda: service.snapshot().facts(options.upload_mb))
+        return await turns.at_rows(lambda: service.snapshot().facts(options.max_upload_mib))
 
     async def search(asked: api.SearchRequest) -> api.SearchResponse:
         return await turns.at_model(lambda: service.snapshot().search(asked))
