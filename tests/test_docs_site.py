@@ -113,7 +113,7 @@ def test_the_reference_lists_the_options_of_the_parser(
     # groups as a whole, how a parser explains itself, and what is Lightning's own
     options = {name for name in options if not name.endswith(".help")} - {"--help", "--config", "--print_config"}
     if verb in ("fit", "dry-run"):
-        options -= {"--model", "--data", "--trainer", "--checkpoint", "--weights_only"}
+        options -= {"--model", "--data", "--trainer", "--weights_only"}
     options = {name for name in options if not name.startswith(("--trainer.", "--checkpoint.", "--model.optimizer."))}
     if verb == "dry-run":
         assert listed <= options

@@ -1,6 +1,9 @@
 """docs/options.md and the parsers of all verbs name the same options with the same meanings."""
 
+import contextlib
+import io
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +27,22 @@ def table() -> dict[str, tuple[str, list[str]]]:
     return {option: (meaning, verbs.split(", ")) for option, meaning, verbs in lines}
 
 
-def actions_of(verb: str, capsys: pytest.CaptureFixture[str]) -> list[Any]:
+@cache
+def actions_of(verb: str) -> list[Any]:
     """What a verb's parser takes."""
     if verb not in LIGHTNING:
         return list(verb_parser(verb_function(verb), verb)._actions)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         main([verb, "--help"])
-    capsys.readouterr()
     name = "fit" if verb == "dry-run" else verb
     return next(list(parser._actions) for parser in lightning_cli._Parser.made if parser.prog.endswith(f" {name}"))
 
 
-def options_of(verb: str, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, bool]]:
+def options_of(verb: str) -> dict[str, tuple[str, bool]]:
     """The options of a verb: their help, and whether they are given by position."""
     options = {
         f"--{action.dest}": (re.sub(r"\s+", " ", str(action.help)), not action.option_strings)
-        for action in actions_of(verb, capsys)
+        for action in actions_of(verb)
         if "." not in action.dest and action.dest not in NOT_OURS
     }
     if "--checkpoint" in options:
@@ -48,16 +51,16 @@ def options_of(verb: str, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_table_has_the_options_of_each_verb_and_no_others(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    marked = {option: f"{verb}{'†' * by_position}" for option, (_, by_position) in options_of(verb, capsys).items()}
+def test_the_table_has_the_options_of_each_verb_and_no_others(verb: str) -> None:
+    marked = {option: f"{verb}{'†' * by_position}" for option, (_, by_position) in options_of(verb).items()}
     assert marked == {
         option: name for option, (_, verbs) in table().items() for name in verbs if name.rstrip("†") == verb
     }
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_an_option_means_the_same_in_every_verb(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for option, (text, _) in options_of(verb, capsys).items():
+def test_an_option_means_the_same_in_every_verb(verb: str) -> None:
+    for option, (text, _) in options_of(verb).items():
         if option not in NAMED_BY_LIGHTNING:
             assert text.startswith(table()[option][0]), f"{verb} {option}: {text}"
 

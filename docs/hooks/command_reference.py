@@ -60,10 +60,7 @@ def _function(verb: str, target: str) -> Iterator[str]:
     functions = _load(module).functions
     function = functions.get(verb.replace("-", "_"), functions[name])
     options = list(_options(function, "--"))
-    # a parser of its own may take an argument with a default without its name
-    unnamed = {
-        f"--{call.args[0].value}" for call in _calls_of_add_argument(module) if isinstance(call.args[0], ast.Constant)
-    }
+    unnamed = {f"--{argument}" for argument in _optional_positional()}
     positional = [option for option in options if not option.default or option.name in unnamed]
     options = [option for option in options if option not in positional]
     words = " ".join(option.name.removeprefix("--").upper() for option in positional)
@@ -80,7 +77,7 @@ def _lightning(verb: str) -> Iterator[str]:
         yield from _table(list(_added("bimcvr.commands.training.dry_run", "DryRunCLI")), "option")
     elif verb != "fit":
         yield "Takes the options of [fit](#fit). Without `--config` it starts from the `config.yaml` of the run that"
-        yield "`--ckpt_path` names; flags come on top.\n"
+        yield "`--checkpoint` names; flags come on top.\n"
     else:
         yield from _table([*_OF_LIGHTNING, *_added("bimcvr.training.lightning_cli", "RetrieverCLI")], "option")
         yield "\n**The model** (`bimcvr.models.Retriever`), as `model:` in a YAML file or as flags:\n"
@@ -92,6 +89,12 @@ def _lightning(verb: str) -> Iterator[str]:
         yield "`ModelCheckpoint`, `--model.optimizer.*` those of the optimizer: `bimcvr fit --help` lists them all."
 
 
+def _optional_positional() -> list[str]:
+    """Return the arguments that have a default and are given without their names all the same."""
+    value = str(_load("bimcvr.option_parser").attributes["OPTIONAL_POSITIONAL"].value)
+    return list(ast.literal_eval(value))
+
+
 _OF_LIGHTNING = [
     Option(
         "--config", "file", "none", "A YAML file. May be given several times; later files win, and flags win over all."
@@ -99,11 +102,12 @@ _OF_LIGHTNING = [
     Option("--print_config", "", "off", "Print the configuration that results, and exit."),
     Option("--seed_everything", "bool | int", "0", "The seed of everything that is random."),
     Option(
-        "--ckpt_path",
+        "--checkpoint",
         "file, best or last",
         "None",
         "The checkpoint to test, or to resume from; `best` and `last` mean the newest run of the experiment.",
     ),
+    Option("--ckpt_path", "file, best or last", "None", "Lightning's name of `--checkpoint`."),
 ]
 
 

@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-d
 from bimcvr.config_errors import explain
 
 # optional, and given by position all the same
-_OPTIONAL_POSITIONAL = {"text": "the query: what is to be seen, like: large right pleural effusion"}
+OPTIONAL_POSITIONAL = {"text": "the query: what is to be seen, like: large right pleural effusion"}
 CONFIG_HELP = "a YAML file of settings; repeat the option for several files, of which the last one decides"
 
 
@@ -36,13 +36,13 @@ def verb_parser(function: Callable[..., int], verb: str) -> "VerbParser":
         parser.renamed["--config"] = "--config+"  # jsonargparse's way to append to a list
     else:
         parser.add_argument("--config", action=ActionConfigFile, help=CONFIG_HELP)
-    by_position = _OPTIONAL_POSITIONAL.keys() & parameters.keys()
+    by_position = OPTIONAL_POSITIONAL.keys() & parameters.keys()
     # a file given for an option is read in its place, unless the option is the files' names
     parser.add_function_arguments(
         function, as_group=False, as_positional=True, sub_configs=not reads_files, skip=set(by_position)
     )
     for name in by_position:
-        parser.add_argument(name, nargs="?", default=parameters[name].default, help=_OPTIONAL_POSITIONAL[name])
+        parser.add_argument(name, nargs="?", default=parameters[name].default, help=OPTIONAL_POSITIONAL[name])
     return parser
 
 
