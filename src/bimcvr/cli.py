@@ -37,14 +37,14 @@ GROUPS = {
         "phantom": ("bimcvr.commands.dataset.phantom:phantom", "make a synthetic cohort of chest CTs with reports"),
     },
     "Training": {
-        "fit": ("bimcvr.commands.training.train:train", "train a retriever on a manifest"),
-        "validate": ("bimcvr.commands.training.train:train", "score a checkpoint on the validation split"),
+        "fit": ("bimcvr.commands.training.train:fit", "train a retriever on a manifest"),
+        "validate": ("bimcvr.commands.training.train:validate", "score a checkpoint on the validation split"),
         "test": (
-            "bimcvr.commands.training.train:train",
+            "bimcvr.commands.training.train:test",
             "score a checkpoint on the test split; write embeddings.npz and result.json",
         ),
         "predict": (
-            "bimcvr.commands.training.train:train",
+            "bimcvr.commands.training.train:predict",
             "write a checkpoint's embeddings of any manifest: embeddings_<manifest>.npz",
         ),
         "dry-run": (

@@ -1,12 +1,18 @@
-"""What passes between the layers: a batch, an encoder's features, and the rows an evaluation is about."""
+"""Types shared by the layers: a batch, the rows of an evaluation, and base classes for a user's own model parts.
 
-from collections.abc import Sequence
+The base classes are `VolumeEncoder`, `TextEncoder`, `ViewFusion` and `RetrievalLoss`. Deriving from them is optional:
+any `nn.Module` is accepted where one of the first three is expected, so that an existing module can be named by
+`class_path`. Whether a part keeps its contract is checked on the module itself (`bimcvr.models.part_checks`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Batch(TypedDict):
@@ -31,10 +37,140 @@ class Batch(TypedDict):
 
 
 class Features(NamedTuple):
-    """What a volume encoder returns: `cls` (B, C) and the token map `tokens` (B, N, C)."""
+    """The output of a volume encoder: `cls` (B, C) and the token map `tokens` (B, N, C)."""
 
     cls: Tensor
     tokens: Tensor
+
+
+class _Part(nn.Module, ABC):
+    """Base of the parts whose contract any `nn.Module` may meet."""
+
+    @classmethod
+    def __subclasshook__(cls, candidate: type) -> bool:
+        # any module may be named by class_path, also one that was written without these classes
+        return issubclass(candidate, nn.Module) if _Part in cls.__bases__ else NotImplemented
+
+
+class VolumeEncoder(_Part):
+    """Encodes CT volumes.
+
+    Attributes:
+        dim: C, the length of a feature vector.
+    """
+
+    dim: int
+    __call__: Callable[..., Features]
+
+    @abstractmethod
+    def forward(self, volume: Tensor) -> Features:
+        """Encode volumes.
+
+        Args:
+            volume: (B, 1, D, H, W) float, HU of `data.window` scaled to [0, 1].
+
+        Returns:
+            `cls` (B, C) and `tokens` (B, N, C).
+        """
+
+
+class TextEncoder(_Part):
+    """Encodes report texts.
+
+    Attributes:
+        dim: E, the length of a text's vector.
+    """
+
+    dim: int
+    __call__: Callable[..., Tensor]
+
+    @abstractmethod
+    def forward(self, texts: list[str]) -> Tensor:
+        """Encode texts.
+
+        Args:
+            texts: B strings.
+
+        Returns:
+            (B, E) float, on the module's device.
+        """
+
+
+class ViewFusion(_Part):
+    """Joins the features of two views of one volume.
+
+    Attributes:
+        entropy: a scalar that training logs as `train/gate_entropy`, or None: the mean entropy of the last batch's
+            attention as a share of the largest possible.
+    """
+
+    entropy: Tensor | None = None
+    __call__: Callable[..., Tensor]
+
+    @abstractmethod
+    def forward(self, first: Features, second: Features) -> Tensor:
+        """Fuse two views; in evaluation both are the same volume.
+
+        Args:
+            first: `cls` (B, C) and `tokens` (B, N, C) of view 1.
+            second: the same of view 2.
+
+        Returns:
+            Tokens (B, M, C), M ≥ 1; their mean represents the volume.
+        """
+
+
+class RetrievalLoss(nn.Module, ABC):
+    """The training loss of a batch.
+
+    Attributes:
+        keywords: weight of the labels' prompts; above 0 `forward` is given `prompts` and `has_label`.
+        double_reports: whether another row with a study's own report is its negative; if not, `forward` is given
+            `same_report`.
+    """
+
+    keywords: float = 0.0
+    double_reports: bool = True
+    __call__: Callable[..., dict[str, Tensor]]
+
+    @abstractmethod
+    def forward(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        image: Tensor,
+        text: Tensor,
+        target: Tensor | None = None,
+        same_report: Tensor | None = None,
+        prompts: Tensor | None = None,
+        has_label: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the losses.
+
+        Args:
+            z1: (B, C) CLS features of view 1.
+            z2: (B, C) CLS features of view 2.
+            image: (B, E) pooled, projected image features.
+            text: (B, E) projected text features.
+            target: (B, B) soft targets from cutmix, None without.
+            same_report: (B, M) bool, which of the M candidates share a row's report.
+            prompts: (L, E), one vector a training label.
+            has_label: (M, L) bool, the labels of the M candidates.
+
+        Returns:
+            Scalars by name; `loss` is minimised, the others are logged as `train/<name>`.
+        """
+
+    def candidates(self, local: Tensor) -> Tensor:
+        """Return the (M, …) rows that this process's (B, …) are compared with: themselves, unless overridden."""
+        return local
+
+    def after_step(self) -> None:
+        """Adjust the loss's own parameters after an optimiser step: nothing, unless overridden."""
+
+    def logged(self) -> dict[str, Tensor]:
+        """Return further scalars to log as `train/<name>`: none, unless overridden."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -46,10 +182,10 @@ class Gallery:
         study_id: N names.
         group: (N,) int64; rows with the same number share a report and are right answers of each other.
         same_text: (N,) int64; rows with the same number have the same normalised report.
-        elsewhere: (N,) bool, rows whose report is flagged as belonging elsewhere.
+        elsewhere: (N,) bool, rows whose report is flagged as belonging to another study.
         flagged: (N,) bool, rows with any flag.
         patient: N patient ids; where the manifest has none, every study is its own patient.
-        labels: for each row its labels.
+        labels: the labels of each row.
         description: what every result states: split, strategy, manifest, its hash, whether it is synthetic.
     """
 
@@ -63,19 +199,25 @@ class Gallery:
     labels: list[frozenset[str]]
     description: dict[str, object]
 
-    def only(self, places: Sequence[int]) -> "Gallery":
-        """Return some of the rows, as positions in this gallery."""
+    def only(self, positions: Sequence[int]) -> "Gallery":
+        """Return a part of the rows.
+
+        Args:
+            positions: positions in this gallery.
+        """
         part: dict[str, Any] = {
-            name: [getattr(self, name)[place] for place in places] for name in ("study_id", "patient", "labels")
+            name: [getattr(self, name)[position] for position in positions]
+            for name in ("study_id", "patient", "labels")
         }
         part |= {
-            name: getattr(self, name)[list(places)] for name in ("rows", "group", "same_text", "elsewhere", "flagged")
+            name: getattr(self, name)[list(positions)]
+            for name in ("rows", "group", "same_text", "elsewhere", "flagged")
         }
         return replace(self, **part)
 
 
 class Probe(NamedTuple):
-    """A report with one thing changed: whose it was, what kind of change it is, and the changed text."""
+    """A report with one thing changed: the study it belongs to, the kind of change, the changed text."""
 
     study_id: str
     kind: str
@@ -116,7 +258,10 @@ class Prompts:
         return len(self.affirming(label)) > 0 and len(self.denying(label)) > 0
 
     def _vectors(self, label: str, denies: bool) -> Tensor:
-        chosen = [of == label and no == denies for of, no in zip(self.label, self.denies, strict=True)]
+        chosen = [
+            sentence_label == label and sentence_denies == denies
+            for sentence_label, sentence_denies in zip(self.label, self.denies, strict=True)
+        ]
         return self.vector[torch.tensor(chosen, dtype=torch.bool)]
 
 
@@ -125,7 +270,7 @@ class Probes:
     """Reports with one thing changed, and their vectors.
 
     Attributes:
-        study_id: M names: whose report was changed.
+        study_id: M names: the study whose report was changed.
         kind: M kinds of change.
         vector: (M, E) float32.
     """

@@ -102,7 +102,6 @@ def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:
 def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tuple[Path, str | None]:
     if ckpt_path in ("last", "best"):
         if verb == "fit" and ckpt_path == "last" and not any(experiment.glob(f"*-{seed}/checkpoints/last.ckpt")):
-            print(f"No checkpoint of seed {seed} in {experiment} yet: starting from the beginning.")
             return _new(experiment, seed), None
         found = newest_checkpoint(ckpt_path, experiment, seed)
         return found.parent.parent, str(found)

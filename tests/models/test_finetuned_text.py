@@ -77,7 +77,7 @@ def test_nothing_is_mapped_where_the_towers_share_a_space(clip_folder: Path) -> 
     torch.testing.assert_close(model.embed_volume(volume), encoder(volume).cls, rtol=0, atol=0)
     assert model.zero_shot()
     assert not Retriever(encoder, OpenClipText(str(clip_folder))).zero_shot()
-    with pytest.raises(UserError, match="gives 8 numbers and the texts' space has 16"):
+    with pytest.raises(UserError, match="volume vectors have 8 numbers and text vectors 16"):
         Retriever(PlainConv(8), HashText(16), map_volumes=False)
-    with pytest.raises(UserError, match="needs an encoder of slices"):
+    with pytest.raises(UserError, match="needs a volume encoder over slices"):
         Retriever(PlainConv(8), HashText(16), slice_hits=20)

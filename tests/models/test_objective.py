@@ -76,7 +76,7 @@ def test_the_temperature_stays_in_its_bounds() -> None:
     objective = Objective(temperature=0.07, learn_temperature=True)
     assert objective.scale.item() == pytest.approx(1 / 0.07)
     objective.log_scale.data.fill_(9.0)
-    objective.clamp_temperature()
+    objective.after_step()
     assert objective.scale.item() == pytest.approx(100)
     assert not Objective().log_scale.requires_grad
 
@@ -89,9 +89,9 @@ def test_a_double_report_is_no_negative() -> None:
     for i, allowed in enumerate([[0, 1, 3], [0, 1, 2, 3], [1, 2, 3], [0, 1, 2, 3]]):
         scores = {k: math.exp(2 * cosine(image[i], text[k])) for k in allowed}
         slow -= math.log(scores[i] / sum(scores.values())) / 4
-    assert similarity(image, text, 2.0, same=same).item() == pytest.approx(slow, rel=1e-6)
+    assert similarity(image, text, 2.0, same_report=same).item() == pytest.approx(slow, rel=1e-6)
     text.requires_grad_()
-    (similarity(image[:1], text, 2.0, same=same[:1])).backward()
+    (similarity(image[:1], text, 2.0, same_report=same[:1])).backward()
     assert text.grad is not None
     assert text.grad[2].abs().max() == 0
     # cutmix's partner stays a right answer, though it is a double

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.metrics.ranks import rank_scores
-from bimcvr.models.volume.slice_retrieval import FUSIONS, SliceSearch, slice_scores
+from bimcvr.models.volume.slice_retrieval import FUSIONS, SliceRetrieval, slice_scores
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -85,7 +85,7 @@ def test_a_matrix_that_cannot_be_ranked_is_refused() -> None:
 
 
 def test_slices_of_every_volume_must_be_there() -> None:
-    search = SliceSearch(2, 3)
+    search = SliceRetrieval(2, 3)
     search.update(torch.tensor([2, 0]), noise(2, 4, 5))
     with pytest.raises(ValueError, match="missing"):
         search.result(noise(3, 5), None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Writing what `test` and `predict` leave in the run folder."""
+"""The files that `test` and `predict` write into the run folder."""
 
 from pathlib import Path
 
@@ -11,33 +11,25 @@ from bimcvr.evaluation.result import build_result
 from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
 
-def write_outputs(
+def write_result(
     embeddings: Embeddings,
     gallery: Gallery,
     trainer: Trainer,
-    facts: dict[str, object] | None,
-    sections: dict[str, object] | None = None,
+    facts: dict[str, object],
+    sections: dict[str, object],
 ) -> None:
-    """Write `embeddings.npz` and `result.json`, or without facts `embeddings_<manifest>.npz` alone.
-
-    Into the run folder.
+    """Write `embeddings.npz` and `result.json` into the run folder.
 
     Args:
-        embeddings: of the gallery's rows, in its order.
+        embeddings: those of the gallery's rows, in its order.
         gallery: the rows.
         trainer: its `default_root_dir` is the run folder.
-        facts: what the result says about the run (checkpoint, encoder, seconds); None, as in `predict`, writes no
-            result and leaves what `test` wrote.
-        sections: what else the result holds beside the figures of the embeddings.
+        facts: what the result states about the run: checkpoint, encoders, seconds.
+        sections: further sections of the result beside the figures of the embeddings.
     """
     folder = Path(trainer.default_root_dir)
-    if facts is None:
-        path = folder / f"embeddings_{trainer.datamodule.manifest.path.stem}.npz"  # type: ignore[attr-defined]
-        save_embeddings(path, embeddings)
-        print(f"embeddings: {path}")
-        return
     save_embeddings(folder / "embeddings.npz", embeddings)
-    result = {**build_result([embeddings], gallery), **(sections or {})}
+    result = {**build_result([embeddings], gallery), **sections}
     result["about"] = {
         **gallery.description,
         **facts,
@@ -49,3 +41,19 @@ def write_outputs(
         "processes": trainer.world_size,
     }
     write_json(folder / "result.json", result)
+
+
+def write_embeddings(embeddings: Embeddings, trainer: Trainer) -> None:
+    """Write the embeddings of `predict` into the run folder; the files that `test` wrote stay.
+
+    Args:
+        embeddings: those of all rows of the manifest.
+        trainer: its data module names the manifest, its `default_root_dir` is the run folder.
+    """
+    save_embeddings(embeddings_path(trainer), embeddings)
+
+
+def embeddings_path(trainer: Trainer) -> Path:
+    """Return where `predict` writes: `embeddings_<manifest>.npz` in the run folder."""
+    name = f"embeddings_{trainer.datamodule.manifest.path.stem}.npz"  # type: ignore[attr-defined]
+    return Path(trainer.default_root_dir) / name

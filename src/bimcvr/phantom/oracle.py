@@ -13,6 +13,16 @@ CUTS = (1, 5, 10)
 Statement = dict[tuple[str, str], int | str | None]
 
 
+def phantom_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
+    """Return `report_ceiling` of a phantom's manifest, and nothing for any other, whose ceiling is not known.
+
+    Args:
+        manifest: any manifest.
+        rows: the gallery, as positions in the manifest.
+    """
+    return report_ceiling(manifest, rows) if "planted" in manifest.table else {}
+
+
 def report_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
     """Rank volumes by what each report states, and reports by what each volume shows.
 

@@ -13,13 +13,14 @@ from bimcvr.atomic_files import write_text
 from bimcvr.data.manifest import Manifest
 from bimcvr.evaluation.result import Draws
 from bimcvr.metrics.per_query import chance
+from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.suites.figures import draw_figures
 from bimcvr.suites.paper_tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
 from bimcvr.suites.report import page
 from bimcvr.suites.run_process import DONE, FAILED
 from bimcvr.suites.runner import Places, Record
 from bimcvr.suites.runs import Run, flat
-from bimcvr.suites.scores import CURVE, Method, Tested, chosen_runs, score, tested_split
+from bimcvr.suites.scores import CURVE, Method, chosen_runs, score, tested_split
 from bimcvr.suites.suite import Suite
 from bimcvr.suites.table import Table
 from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown
@@ -67,7 +68,7 @@ def write_everything(
             data,
             tested.gallery,
             chance(torch.as_tensor(tested.gallery.group), CURVE),
-            _ceiling(tested),
+            phantom_ceiling(tested.manifest, tested.gallery.rows),
             draws,
             {trials[0][0].row: trials[0][0].config for trials in rows},
             {trials[0][0].row: tried(trials, records) for trials in rows},
@@ -153,11 +154,3 @@ def _statistics(manifest: Manifest) -> Any:
     from bimcvr.curation.statistics.tables import geometry_of_rows, statistics_of
 
     return statistics_of(manifest, geometry_of_rows(manifest))
-
-
-def _ceiling(tested: Tested) -> Mapping[str, Mapping[str, float]]:
-    if "planted" not in tested.manifest.table:
-        return {}
-    from bimcvr.phantom.oracle import report_ceiling
-
-    return report_ceiling(tested.manifest, tested.gallery.rows)

@@ -1,11 +1,11 @@
-"""The verbs fit, validate, test and predict: LightningCLI over Retriever and CTReportDataModule."""
+"""LightningCLI over Retriever and CTReportDataModule: what fit, validate, test and predict share."""
 
 import json
 import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import torch
 import yaml
@@ -19,13 +19,12 @@ from bimcvr.atomic_files import replacing, write_json, write_text
 from bimcvr.config_errors import config_files, explain, value_of
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.evaluation.text_table import format_result
 from bimcvr.models.retriever import Retriever
 from bimcvr.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
+from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.run_folder import (
     choose_run,
     config_beside,
-    is_first_process,
     needs_checkpoint,
     newest_checkpoint,
     refuse_without_checkpoint,
@@ -39,29 +38,53 @@ _HELP = {
     "checkpoint": "the checkpoint of a trained model: a file, or `best` or `last` of the experiment's newest run",
 }
 
+CLI = TypeVar("CLI", bound="RetrieverCLI")
 
-def train(arguments: list[str]) -> int:
-    """Run one of fit, validate, test and predict with LightningCLI's options."""
+
+def train(arguments: list[str], kind: "type[RetrieverCLI] | None" = None) -> int:
+    """Run one of fit, validate, test and predict with LightningCLI's options; nothing is printed but progress.
+
+    Args:
+        arguments: the command line from the verb on.
+        kind: the command line's class, where a command adds to it; RetrieverCLI by default.
+
+    Returns:
+        The exit code, 0.
+
+    Raises:
+        UserError: the configuration is wrong, or the verb cannot do its work.
+    """
     try:
-        cli = command_line(arguments, RetrieverCLI)
+        cli = command_line(arguments, kind or RetrieverCLI)
     except UserError:
         remove_empty_run()
         raise
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
-            logger.experiment.finish()  # else a second verb in this process would go on in the first one's run
+            logger.experiment.finish()  # else a second verb in this process would log into the first one's run
     return 0
 
 
-def command_line(arguments: list[str], kind: "type[RetrieverCLI]") -> "RetrieverCLI":
-    """Parse a verb's arguments and do what `kind` does with them."""
-    # an agent of a sweep hears of its runs from the server alone
+def command_line(arguments: list[str], kind: type[CLI]) -> CLI:
+    """Parse a verb's arguments and run it.
+
+    Args:
+        arguments: the command line from the verb on.
+        kind: RetrieverCLI, or a class derived from it.
+
+    Returns:
+        The command line's object, with `model`, `datamodule` and, unless `kind` makes none, `trainer`.
+
+    Raises:
+        UserError: the configuration is wrong, or the verb cannot do its work.
+    """
+    # a sweep's agent gets its runs from the server alone
     os.environ.setdefault("WANDB_MODE", "online" if "WANDB_SWEEP_ID" in os.environ else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
     arguments = complete_switches(rename_options(arguments, {"--checkpoint": "--ckpt_path"}), kind.switches())
     arguments = _with_own_config(arguments)
-    _Parser.made.clear()
+    _Parser.created.clear()
     _Parser.words = arguments
     return kind(
         Retriever,
@@ -118,18 +141,18 @@ class RetrieverCLI(LightningCLI):
         """Decide the run folder."""
         verb = str(self.subcommand)
         config = self.config[verb]
-        _refuse_other_places(config)
+        _refuse_other_folders(config)
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )
         config.checkpoint.dirpath = str(self.run / "checkpoints")
         if verb == "test":
-            config.verbose = False  # the result is printed as a table of our own
+            config.verbose = False  # the command prints the result as a table
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Give the trainer the run folder, loggers that need no login, and checkpoints that are never half-written."""
+        """Make the trainer, with the run folder, loggers that need no login and checkpoints written atomically."""
         refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot())
-        self._refuse_other_window()
+        self._check_window()
         config = self._get(self.config_init, "trainer")
         plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
@@ -143,35 +166,31 @@ class RetrieverCLI(LightningCLI):
         )
         # behind the one that keeps the best, whose state it stores for a resume
         trainer.callbacks.append(last)  # type: ignore[attr-defined]
-        if is_first_process():
-            print(f"run folder: {self.run}")
         return trainer
 
-    def _refuse_other_window(self) -> None:
+    def _check_window(self) -> None:
         window = tuple(self.datamodule.window)
         for part in self.model.modules():
             if getattr(part, "data_window", window) != window:
                 raise UserError(
-                    f"{type(part).__name__} was told that data.window is {list(part.data_window)}, but it is"
+                    f"{type(part).__name__} has data_window {list(part.data_window)}, but data.window is"
                     f" {list(window)}: give the encoder's `data_window` the same two numbers."
                 )
 
     def after_test(self) -> None:
-        """Print the result; on a phantom put the oracle's ceiling beside it."""
-        if not self.trainer.is_global_zero:
-            return
-        path = self.run / "result.json"
-        result = json.loads(path.read_text(encoding="utf-8"))
+        """Add the oracle's ceiling to the result of a phantom."""
         data = self.datamodule
-        if "planted" in data.manifest.table:
-            from bimcvr.phantom.oracle import report_ceiling
+        if self.trainer.is_global_zero and (ceiling := phantom_ceiling(data.manifest, data.split.rows("test"))):
+            result = json.loads(self.result_path.read_text(encoding="utf-8"))
+            write_json(self.result_path, {**result, "ceiling": ceiling})
 
-            result["ceiling"] = report_ceiling(data.manifest, data.split.rows("test"))
-            write_json(path, result)
-        print(f"\n{format_result(result)}\n\nresult: {path}")
+    @property
+    def result_path(self) -> Path:
+        """The file that `test` writes."""
+        return self.run / "result.json"
 
     def _loggers(self, configured: Any) -> list[Logger]:
-        # every start has its own CSV file: a resumed run must not wipe what the first wrote
+        # every start has its own CSV file: a resumed run must not overwrite the first one's
         csv = CSVLogger(self.run, name="logs")
         if configured is False:
             return [csv]
@@ -206,20 +225,20 @@ class _SafeCheckpointIO(TorchCheckpointIO):
 
 
 class _Parser(LightningArgumentParser):
-    """Ends a wrong configuration in one paragraph."""
+    """Reports a wrong configuration in one paragraph."""
 
-    made: ClassVar[list["_Parser"]] = []
+    created: ClassVar[list["_Parser"]] = []
     words: ClassVar[list[str]] = []
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.made.append(self)
+        self.created.append(self)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
-            super().error(message, ex)  # a trial inside a union of types: not the last word
+            super().error(message, ex)  # one attempt within a union of types: another may succeed
         raise UserError(
-            explain(message, {action.dest for parser in self.made for action in parser._actions}, self.words)
+            explain(message, {action.dest for parser in self.created for action in parser._actions}, self.words)
         ) from ex
 
 
@@ -241,13 +260,13 @@ def _with_own_config(arguments: list[str]) -> list[str]:
         rest = [*rest, "--ckpt_path", path]
     elif not path and not rest:
         raise UserError(needs_checkpoint(verb))
-    own = config_beside(path) if path else None
-    return [verb, "--config", str(own), *rest] if own else arguments
+    config = config_beside(path) if path else None
+    return [verb, "--config", str(config), *rest] if config else arguments
 
 
-def _refuse_other_places(config: Any) -> None:
-    """Refuse what would move a run's files from where `best` and `last` are looked for."""
-    given = {
+def _refuse_other_folders(config: Any) -> None:
+    """Refuse options that would move a run's files from where `best` and `last` are looked for."""
+    refused = {
         "checkpoint.dirpath": any(
             word.split("=")[0] == "--checkpoint.dirpath" for word in _Parser.words
         ),  # saved configs hold it
@@ -255,7 +274,7 @@ def _refuse_other_places(config: Any) -> None:
         "trainer.default_root_dir": config.trainer.default_root_dir is not None,
         "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False,
     }
-    for key in (key for key, refused in given.items() if refused):
+    for key in (key for key, is_set in refused.items() if is_set):
         raise UserError(
             f"{key} cannot be set: a run always keeps checkpoints/best.ckpt and last.ckpt in its folder. Leave it out; "
             "--runs and --experiment choose the folder."

@@ -72,6 +72,7 @@ def evaluate(
     from bimcvr.evaluation.result import Draws, build_result
     from bimcvr.evaluation.text_table import format_result
     from bimcvr.metrics.per_query import RECALL_AT
+    from bimcvr.phantom.oracle import phantom_ceiling
 
     began = time.perf_counter()
     if manifest is None:
@@ -96,10 +97,9 @@ def evaluate(
         **gallery.description,
         **_facts([*names, *(str(path) for path in (text_embeddings, study_ids) if path is not None)], seed, began),
     }
-    if "planted" in table.table and right_answers == "report":  # the oracle's right answers are all rows of a report
-        from bimcvr.phantom.oracle import report_ceiling
-
-        result["ceiling"] = report_ceiling(table, gallery.rows)
+    # the oracle's right answers are all rows of a report
+    if right_answers == "report" and (ceiling := phantom_ceiling(table, gallery.rows)):
+        result["ceiling"] = ceiling
     if out is not None:
         write_json(out, result)
     print(format_result(result))

@@ -3,7 +3,7 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ def dry_run(arguments: list[str]) -> int:
 
     Nothing is trained, cached or written.
     """
-    cli = cast(DryRunCLI, command_line(["fit", *arguments[1:]], DryRunCLI))
+    cli = command_line(["fit", *arguments[1:]], DryRunCLI)
     print(cli.report())
     return 0
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bimcvr.contracts import RetrievalLoss
 from bimcvr.models.losses.gather import gather, rank
 
 
@@ -15,8 +16,11 @@ def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:
 
     Args:
         z1: (B, C) features of the first view.
-        z2: (B, C) of the second.
+        z2: (B, C) features of the second view.
         normalise: scale both to length 1 first, so that shrinking them does not lower the loss.
+
+    Returns:
+        A scalar.
 
     >>> view_consistency(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])).item()
     12.5
@@ -27,9 +31,13 @@ def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:
 
 
 def similarity(
-    rows: Tensor, columns: Tensor, scale: Tensor | float, target: Tensor | None = None, same: Tensor | None = None
+    rows: Tensor,
+    columns: Tensor,
+    scale: Tensor | float,
+    target: Tensor | None = None,
+    same_report: Tensor | None = None,
 ) -> Tensor:
-    """Equation 7: cross-entropy of each row's right column under a softmax over all columns of scaled cosines.
+    """Equation 7: cross-entropy of each row's own column under a softmax over all columns of scaled cosines.
 
     With several processes `rows` are the local ones and `columns` those of all processes, in rank order.
 
@@ -38,14 +46,18 @@ def similarity(
         columns: (M, E), M = world · B.
         scale: 1 / temperature; 1 in the paper.
         target: (B, B) soft targets over the local columns, rows summing to 1; the diagonal by default.
-        same: (B, M) bool, columns that bear the row's own report: no negatives of it. All others are, by default.
+        same_report: (B, M) bool, columns with the row's own report, which are left out of its negatives; by default
+            all other columns are negatives.
+
+    Returns:
+        The mean over the rows, a scalar.
     """
     logits = scale * F.normalize(rows, dim=-1) @ F.normalize(columns, dim=-1).T
     start = rank() * len(rows) if len(columns) > len(rows) else 0
-    if same is not None:
-        left_out = same.clone()
-        right = torch.eye(len(rows), dtype=torch.bool, device=rows.device) if target is None else target > 0
-        left_out[:, start : start + len(rows)] &= ~right
+    if same_report is not None:
+        left_out = same_report.clone()
+        positive = torch.eye(len(rows), dtype=torch.bool, device=rows.device) if target is None else target > 0
+        left_out[:, start : start + len(rows)] &= ~positive
         logits = logits.masked_fill(left_out, -1e9)  # not -inf: with a target of 0 it would give NaN
     log_share = logits.log_softmax(dim=-1)[:, start : start + len(rows)]
     if target is None:
@@ -53,35 +65,34 @@ def similarity(
     return -(target * log_share).sum(-1).mean()
 
 
-def keyword_similarity(prompts: Tensor, volumes: Tensor, bears: Tensor, scale: Tensor | float) -> Tensor:
-    """Cross-entropy of a label's prompt over the volumes of a batch; all that bear the label are right alike.
+def keyword_similarity(prompts: Tensor, volumes: Tensor, has_label: Tensor, scale: Tensor | float) -> Tensor:
+    """Cross-entropy of a label's prompt over the volumes of a batch; every volume with the label is a positive.
 
-    Its form is that of equation 7 with several right answers (Khosla et al., Supervised Contrastive Learning, 2020, eq.
-    2).
+    Its form is that of equation 7 with several positives (Khosla et al., Supervised Contrastive Learning, 2020, eq. 2).
 
     Args:
         prompts: (L, E), one vector a label.
         volumes: (M, E) image features.
-        bears: (M, L) bool. A label that none of them bears, or all, asks nothing.
+        has_label: (M, L) bool. A label that no volume has, or that all have, is left out.
         scale: 1 / temperature.
 
     Returns:
-        The mean over the labels that are asked; 0 where none is.
+        The mean over the labels that are not left out; 0 where none remains.
     """
     logits = scale * F.normalize(prompts, dim=-1) @ F.normalize(volumes, dim=-1).T
-    right = bears.T.to(logits.dtype)
-    number = right.sum(-1)
-    asked = (number > 0) & (number < len(volumes))
-    losses = -(right * logits.log_softmax(-1)).sum(-1) / number.clamp_min(1)
-    return (losses * asked).sum() / asked.sum().clamp_min(1)
+    positive = has_label.T.to(logits.dtype)
+    count = positive.sum(-1)
+    usable = (count > 0) & (count < len(volumes))
+    losses = -(positive * logits.log_softmax(-1)).sum(-1) / count.clamp_min(1)
+    return (losses * usable).sum() / usable.sum().clamp_min(1)
 
 
 def soft_target(partner: Tensor, kept: Tensor) -> Tensor:
-    """Cutmix's target: a study's own report with the share of voxels it kept, the partner's with the rest.
+    """Targets under cutmix: a study's own report has the share of voxels that it kept, the partner's the rest.
 
     Args:
-        partner: (B,) int64.
-        kept: (B,) shares.
+        partner: (B,) int64, the position in the batch whose box was pasted in.
+        kept: (B,) float, the share of its own voxels that a study kept.
 
     Returns:
         (B, B); rows sum to 1.
@@ -99,8 +110,8 @@ def _full_precision(features: Tensor | None) -> Any:
     return features.float() if features is not None and features.dtype in (torch.float16, torch.bfloat16) else features
 
 
-class Objective(nn.Module):
-    """Equation 8: L_total = w · L_mse + α · L_sim + β · L_dis + γ · L_key.
+class Objective(RetrievalLoss):
+    """The paper's training loss, equation 8: L_total = w · L_mse + α · L_sim + β · L_dis + γ · L_key.
 
     Args:
         consistency: w; 0 leaves L_mse out (Table 4).
@@ -111,9 +122,9 @@ class Objective(nn.Module):
         learn_temperature: let training change it, between 0.01 and 1.
         discrimination: β, weight of instance discrimination between the two views' CLS features; the paper names L_dis
             but leaves it out of equation 8.
-        keywords: γ, weight of each training label's prompt against the volumes that bear it; not in the paper. Not with
+        keywords: γ, weight of each training label's prompt against the volumes that have it; not in the paper. Not with
             cutmix, which mixes volumes of different labels.
-        double_reports: count another row that bears a study's own report as its negative, as printed.
+        double_reports: count another row with a study's own report as its negative, as printed.
         gather_negatives: take negatives from all processes. False imitates the authors' release, where a result
             depends on the number of GPUs.
     """
@@ -142,13 +153,17 @@ class Objective(nn.Module):
         """The factor on the cosines, 1 / temperature."""
         return self.log_scale.exp()
 
-    def clamp_temperature(self) -> None:
-        """Keep a learned temperature between 0.01 and 1; to be called after each optimiser step."""
+    def after_step(self) -> None:
+        """Keep a learned temperature between 0.01 and 1."""
         if self.log_scale.requires_grad:
             self.log_scale.data.clamp_(0, math.log(100))
 
-    def everyone(self, local: Tensor) -> Tensor:
-        """Gather (B, …) from all processes as far as negatives are taken from them."""
+    def logged(self) -> dict[str, Tensor]:
+        """Return the temperature."""
+        return {"temperature": 1 / self.scale.detach()}
+
+    def candidates(self, local: Tensor) -> Tensor:
+        """Gather (B, …) from all processes, or return it unchanged where negatives are not gathered."""
         return gather(local) if self.gather_negatives else local
 
     def forward(
@@ -158,30 +173,29 @@ class Objective(nn.Module):
         image: Tensor,
         text: Tensor,
         target: Tensor | None = None,
-        same: Tensor | None = None,
+        same_report: Tensor | None = None,
         prompts: Tensor | None = None,
-        bears: Tensor | None = None,
+        has_label: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses.
 
         Args:
             z1: (B, C) CLS features of view 1.
-            z2: (B, C) of view 2.
+            z2: (B, C) CLS features of view 2.
             image: (B, E) pooled, projected image features.
             text: (B, E) text features.
             target: (B, B) soft targets from cutmix.
-            same: (B, M) bool, rows of all M that bear a row's own report, with `double_reports` false.
-            prompts: (L, E) a vector a label, with `keywords`.
-            bears: (M, L) bool, the labels of all M rows.
+            same_report: (B, M) bool, which of the M candidates share a row's report; where `double_reports` is false.
+            prompts: (L, E), one vector a training label; where `keywords` has weight.
+            has_label: (M, L) bool, the labels of the M candidates.
 
         Returns:
-            `L_mse`, `L_sim`, `L_dis`, `L_key` as far as they have weight, and `loss`, their weighted sum.
+            `L_mse`, `L_sim`, `L_dis` and `L_key`, as far as they have weight, and `loss`, their weighted sum.
         """
-        # at a low temperature neither loss nor gradient survives half precision, be it of the features or, by autocast,
-        # of the logits
+        # at a low temperature half precision, of the features or by autocast of the logits, spoils loss and gradient
         with torch.autocast(image.device.type, enabled=False):
             z1, z2, image, text, prompts = (_full_precision(features) for features in (z1, z2, image, text, prompts))
-            return self._losses(z1, z2, image, text, target, same, prompts, bears)
+            return self._losses(z1, z2, image, text, target, same_report, prompts, has_label)
 
     def _losses(
         self,
@@ -190,23 +204,23 @@ class Objective(nn.Module):
         image: Tensor,
         text: Tensor,
         target: Tensor | None,
-        same: Tensor | None,
+        same_report: Tensor | None,
         prompts: Tensor | None,
-        bears: Tensor | None,
+        has_label: Tensor | None,
     ) -> dict[str, Tensor]:
-        images = self.everyone(image) if self.symmetric or prompts is not None else image
-        losses = {"L_sim": similarity(image, self.everyone(text), self.scale, target, same)}
+        images = self.candidates(image) if self.symmetric or prompts is not None else image
+        losses = {"L_sim": similarity(image, self.candidates(text), self.scale, target, same_report)}
         if self.symmetric:
-            turned = None if target is None else target.T / target.T.sum(-1, keepdim=True).clamp_min(1e-12)
-            losses["L_sim"] = (losses["L_sim"] + similarity(text, images, self.scale, turned, same)) / 2
+            transposed = None if target is None else target.T / target.T.sum(-1, keepdim=True).clamp_min(1e-12)
+            losses["L_sim"] = (losses["L_sim"] + similarity(text, images, self.scale, transposed, same_report)) / 2
         total = self.alpha * losses["L_sim"]
         if self.consistency:
             losses["L_mse"] = view_consistency(z1, z2, self.normalise_views)
             total = total + self.consistency * losses["L_mse"]
         if self.discrimination:
-            losses["L_dis"] = similarity(z1, self.everyone(z2), self.scale)
+            losses["L_dis"] = similarity(z1, self.candidates(z2), self.scale)
             total = total + self.discrimination * losses["L_dis"]
-        if prompts is not None and bears is not None:
-            losses["L_key"] = keyword_similarity(prompts, images, bears, self.scale)
+        if prompts is not None and has_label is not None:
+            losses["L_key"] = keyword_similarity(prompts, images, has_label, self.scale)
             total = total + self.keywords * losses["L_key"]
         return {**losses, "loss": total}

@@ -1,13 +1,10 @@
-"""One training step on random volumes, without trainer and data: what a dry run estimates and a benchmark times."""
+"""One training step on random volumes without trainer and data: what a dry run estimates and a benchmark times."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from bimcvr.contracts import Features
 from bimcvr.models.retriever import Retriever
 
 DTYPES = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
@@ -19,36 +16,30 @@ def volume_step(model: Retriever, views: Tensor, text: Tensor, precision: str = 
     Args:
         model: its gradients are filled.
         views: (B, V, 1, D, H, W), on the model's device.
-        text: (B, text_encoder.dim): a frozen encoder's features, which are kept after the first epoch.
+        text: (B, text_encoder.dim), the features of B texts: a frozen encoder computes them once, in the first epoch.
         precision: the trainer's; bf16-mixed and 16-mixed run under autocast.
 
     Returns:
         The loss, detached.
     """
     with torch.autocast(views.device.type, dtype=DTYPES.get(precision), enabled=precision in DTYPES):
-        features: Features = model.volume_encoder(views.transpose(0, 1).flatten(0, 1))
-        first, second = (Features(*(part.chunk(views.shape[1])[place] for part in features)) for place in (0, -1))
-        image = model.project_image(model.fusion(first, second).mean(1))
-        text = model.project_text(text if model.whitening is None else model.whitening(text))
-        loss = model.objective(first.cls, second.cls, image, text)["loss"]
-    loss.backward()
-    return cast(Tensor, loss.detach())
+        loss = model.training_forward(views, text).losses["loss"]
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 def random_batch(
     model: Retriever, batch: int, views: int, size: tuple[int, int, int], device: str | torch.device
 ) -> tuple[Tensor, Tensor]:
     """Return random views (B, V, 1, D, H, W) in [0, 1] and random text features (B, text_encoder.dim)."""
-    text_dim = cast(int, model.text_encoder.dim)
-    return torch.rand(batch, views, 1, *size, device=device), torch.randn(batch, text_dim, device=device)
+    volumes = torch.rand(batch, views, 1, *size, device=device)
+    return volumes, torch.randn(batch, model.text_encoder.dim, device=device)
 
 
 def make_optimizer(model: Retriever) -> torch.optim.Optimizer:
     """Return the configured optimiser over the trainable parameters of all but the text encoder."""
-    build = cast(Callable[[Any], torch.optim.Optimizer], model.optimizer)
-    return build(
-        [weight for part in trained_parts(model).values() for weight in part.parameters() if weight.requires_grad]
-    )
+    parts = trained_parts(model).values()
+    return model.optimizer([weight for part in parts for weight in part.parameters() if weight.requires_grad])
 
 
 def trained_parts(model: Retriever) -> dict[str, torch.nn.Module]:
@@ -58,15 +49,16 @@ def trained_parts(model: Retriever) -> dict[str, torch.nn.Module]:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what was asked of it."""
+    """Wait until a GPU has finished its queued work; nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def reset_peak(device: torch.device) -> int:
-    """Begin to measure the peak anew.
+    """Reset the peak that `peak_bytes` reports.
 
-    Returns what the process holds now on the CPU, 0 on a GPU, whose peak counts all of ours.
+    Returns:
+        The bytes that the process holds now on the CPU; 0 on a GPU, whose peak counts this process's tensors alone.
     """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -1,7 +1,7 @@
 """What frozen text encoders share: the tower stays out of training and checkpoints, features are kept."""
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Self
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from bimcvr.contracts import TextEncoder
 from bimcvr.data.text.sentences import split_sentences
 from bimcvr.models.pretrained.frozen import Frozen
 
 _BATCH = 64
 
 
-class FrozenTextEncoder(nn.Module, ABC):
+class FrozenTextEncoder(TextEncoder):
     """A text encoder whose weights never change: a list of B strings → (B, E) float32, on its device.
 
     The tower is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser,

@@ -1,11 +1,12 @@
 """Training a text encoder that is frozen elsewhere, as CLIP4Clip does with CLIP's."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from bimcvr.contracts import TextEncoder
 from bimcvr.models.text.base import FrozenTextEncoder, by_sentence
 
 
-class TunedText(nn.Module):
+class TunedText(TextEncoder):
     """A text encoder whose tower is trained: its weights are in the checkpoint, and no feature is kept.
 
     Args:

@@ -8,14 +8,14 @@ import torch
 from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import Features, VolumeEncoder
 from bimcvr.models.volume.gradient_checkpointing import runner
 from bimcvr.models.volume.medicalnet import load_medicalnet
 
 LAYERS = {10: [1, 1, 1, 1], 18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
 
 
-class ResNet3D(nn.Module):
+class ResNet3D(VolumeEncoder):
     """3D ResNet; its CLS feature is the global average pool.
 
     Args:

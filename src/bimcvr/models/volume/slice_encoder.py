@@ -4,11 +4,11 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import Features, VolumeEncoder
 from bimcvr.errors import UserError
 
 
-class SliceEncoder(nn.Module):
+class SliceEncoder(VolumeEncoder):
     """Axial slices through a 2D tower, and the slices' vectors joined.
 
     Args:

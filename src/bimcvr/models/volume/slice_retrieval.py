@@ -20,7 +20,7 @@ FUSIONS: tuple[Fusion, ...] = get_args(Fusion)
 _CHUNK = 32  # queries at a time
 
 
-class SliceSearch:
+class SliceRetrieval:
     """The slices' vectors of all volumes of one evaluation, on the CPU: N · S · E numbers.
 
     Args:

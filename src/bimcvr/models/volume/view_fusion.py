@@ -9,10 +9,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import Features, ViewFusion
 
 
-class ChannelGate(nn.Module):
+class ChannelGate(ViewFusion):
     """Equations 5 and 6 as printed, on vectors: a softmax over channels gates the first view.
 
     With z₁ᵀz₂ read element-wise, attention = softmax(z₁ ⊙ z₂ / (√D ‖z₁‖ ‖z₂‖)) and fused = z₁ ⊙ attention. The
@@ -35,7 +35,7 @@ class ChannelGate(nn.Module):
         return (z1 * gate).unsqueeze(1)
 
 
-class TokenAttention(nn.Module):
+class TokenAttention(ViewFusion):
     """Cross-attention between token maps: queries from the first view, keys and values from the second.
 
     fused = Q + softmax(q(Q) k(K)ᵀ / √d) v(V), the reading of equations 5 and 6 that links the two views.
@@ -61,7 +61,7 @@ class TokenAttention(nn.Module):
         return first.tokens + attended
 
 
-class FirstView(nn.Module):
+class FirstView(ViewFusion):
     """No fusion: the tokens of the first view."""
 
     entropy: Tensor | None = None

@@ -2,14 +2,14 @@
 
 import torch
 from monai.networks.nets import ViT
-from torch import Tensor, nn
+from torch import Tensor
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import Features, VolumeEncoder
 from bimcvr.errors import UserError
 from bimcvr.models.volume.gradient_checkpointing import runner
 
 
-class ViT3D(nn.Module):
+class ViT3D(VolumeEncoder):
     """3D vision transformer with a class token.
 
     Args:

@@ -66,7 +66,7 @@ class SearchModel:
 
     def names(self) -> dict[str, str]:
         """Return how the two encoders are called."""
-        from bimcvr.models.retriever import part_name
+        from bimcvr.models.evaluation_loop import part_name
 
         return {name: part_name(getattr(self.retriever, name)) for name in ("volume_encoder", "text_encoder")}
 

@@ -1,0 +1,141 @@
+"""One evaluation of a retriever: embed the rows of a split batch by batch, then log figures and write the outputs."""
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bimcvr.contracts import Batch, Gallery, Probes, Prompts
+from bimcvr.errors import UserError
+from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+from bimcvr.metrics.retrieval_metric import RetrievalMetric, selection_score
+from bimcvr.models.part_checks import check_features
+from bimcvr.models.run_outputs import write_embeddings, write_result
+from bimcvr.models.volume.slice_encoder import SliceEncoder
+from bimcvr.models.volume.slice_retrieval import SliceRetrieval
+
+if TYPE_CHECKING:
+    from bimcvr.models.retriever import Retriever
+
+
+class EvaluationLoop:
+    """The rows of one split with their embeddings, as far as they were computed.
+
+    Args:
+        model: the retriever, attached to a trainer.
+        split: `val`, `test`, or `all` for the rows of any manifest.
+        slice_hits: also retrieve slice by slice with that many hits a report; the model's volume encoder is then a
+            SliceEncoder.
+
+    Attributes:
+        gallery: the N rows.
+
+    Raises:
+        UserError: slices are to be retrieved by several processes.
+    """
+
+    def __init__(self, model: "Retriever", split: str, slice_hits: int | None = None) -> None:
+        self._model, self._split = model, split
+        self._datamodule = cast(Any, model.trainer).datamodule
+        self._started = time.perf_counter()
+        self.gallery: Gallery = self._datamodule.gallery(split)
+        size, group = len(self.gallery.rows), torch.as_tensor(self.gallery.group)
+        self._metric = RetrievalMetric(size, model.embed_dim, group).to(model.device)
+        if slice_hits is not None and model.trainer.world_size > 1:
+            raise UserError("model.slice_hits needs one process: add --trainer.devices 1, or --model.slice_hits null.")
+        self._slices = None if slice_hits is None else SliceRetrieval(slice_hits, size)
+
+    def add(self, batch: Batch) -> None:
+        """Embed a batch of the split."""
+        rows = torch.as_tensor(self.gallery.rows, device=batch["index"].device)
+        positions = torch.searchsorted(rows, batch["index"])
+        if self._slices is None:
+            image, text = self._model(batch["volume"], batch["text"])
+        else:
+            image = self._embed_slices(self._slices, positions, batch["volume"])
+            text = self._model.embed_text(batch["text"])
+        self._metric.update(positions, image, text)
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """Return the image and text embeddings (N, E), gathered from all processes."""
+        return self._metric.embeddings()
+
+    def log_figures(self) -> None:
+        """Log the split's retrieval figures, and the score by which a checkpoint is chosen."""
+        figures = self._metric.compute()
+        flat = {
+            f"{self._split}/{direction}/{name}": value
+            for direction, values in figures.items()
+            for name, value in values.items()
+        }
+        self._model.log_dict(flat, rank_zero_only=False)
+        self._model.log(f"{self._split}/score", selection_score(figures), prog_bar=True)
+
+    def write_result(self) -> None:
+        """Write embeddings and result into the run folder; every process has to call it."""
+        image, text = self.embeddings()
+        if self._model.trainer.is_global_zero:
+            slices: dict[str, object] = (
+                {} if self._slices is None else {"slice_search": self._slices.result(text, self.gallery)}
+            )
+            embeddings = self._collect(image, text, with_probes=self._model.probes)
+            write_result(embeddings, self.gallery, self._model.trainer, self._facts(), slices)
+
+    def write_embeddings(self) -> None:
+        """Write the embeddings alone into the run folder; every process has to call it."""
+        image, text = self.embeddings()
+        if self._model.trainer.is_global_zero:
+            write_embeddings(self._collect(image, text, with_probes=False), self._model.trainer)
+
+    def _embed_slices(self, retrieval: SliceRetrieval, positions: Tensor, volume: Tensor) -> Tensor:
+        """Keep the vectors of the slices, and return those of the volumes (B, E)."""
+        model = self._model
+        encoder = cast(SliceEncoder, model.volume_encoder)
+        with model.eval_precision():
+            slices = encoder.embed_slices(volume)
+            retrieval.update(positions, model.project_image(slices))
+            pooled = encoder.join(slices)
+            check_features(encoder, pooled, len(volume), encoder.dim)
+            return model.pool_views(pooled, pooled).float()
+
+    def _collect(self, image: Tensor, text: Tensor, with_probes: bool) -> Embeddings:
+        # in this order: a text that occurs twice keeps the vector of its first batch
+        prompts = self._embed_prompts()
+        probes = self._embed_probes() if with_probes else None
+        return Embeddings(self.gallery.study_id, image.cpu(), text.cpu(), prompts, probes)
+
+    def _embed_prompts(self) -> Prompts | None:
+        model = self._model
+        labels = asked_labels(self.gallery.labels) if model.keywords is None else list(model.keywords)
+        sentences, label_of_sentence, denies = prompt_sentences(labels, model.prompts, model.denials)
+        return Prompts(sentences, label_of_sentence, denies, model.embed_texts(sentences)) if sentences else None
+
+    def _embed_probes(self) -> Probes | None:
+        probes = self._datamodule.probes("test")
+        if not probes:
+            return None
+        studies, kinds, texts = (list(column) for column in zip(*probes, strict=True))
+        return Probes(studies, kinds, self._model.embed_texts(texts))
+
+    def _facts(self) -> dict[str, object]:
+        model = self._model
+        return {
+            "checkpoint": str(model.trainer.ckpt_path or "none"),
+            "zero_shot": model.zero_shot(),
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", "0")),
+            "seconds": round(time.perf_counter() - self._started, 2),
+            "dtype": str(model.trainer.precision) if model.eval_autocast else "float32",
+            "volume_encoder": part_name(model.volume_encoder),
+            "text_encoder": part_name(model.text_encoder),
+            "fusion": part_name(model.fusion),
+            "embed_dim": model.embed_dim,
+        }
+
+
+def part_name(module: nn.Module) -> str:
+    """Return a part's class name, with the source of its weights where it has one."""
+    source = getattr(module, "source", "")
+    return f"{type(module).__name__}({source})" if source else type(module).__name__
