@@ -101,7 +101,7 @@ def test_fit_refuses_it_and_leaves_no_folder(
 
 def test_another_window_than_the_data_s_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", *options, "--data.window", "[-900, 900]"]) == 1
-    assert "OpenClipImage was told that data.window is" in capsys.readouterr().err
+    assert "OpenClipImage has data_window" in capsys.readouterr().err
 
 
 def test_weights_with_something_to_train_need_a_checkpoint(

@@ -54,7 +54,7 @@ def test_a_worse_epoch_after_a_resume_leaves_the_best(
     tiny_config: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.4, 0.9, 0.5, 0.6])
-    monkeypatch.setattr("bimcvr.models.retriever.selection_score", lambda _: torch.tensor(next(scores)))
+    monkeypatch.setattr("bimcvr.models.evaluation_loop.selection_score", lambda _: torch.tensor(next(scores)))
     words = ["fit", *tiny_config, "--ckpt_path", "last", "--trainer.max_epochs"]
     assert main([*words, "2"]) == 0
     assert main([*words, "4"]) == 0
