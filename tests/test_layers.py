@@ -16,6 +16,7 @@ SHARED = {
     "decompression_bombs",
     "contracts",
     "hub",
+    "parallel",
     "html",
     "provenance",
     "presets",

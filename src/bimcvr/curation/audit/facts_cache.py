@@ -5,14 +5,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from bimcvr.atomic_files import write_json
 from bimcvr.curation.audit.volume_facts import FACTS_VERSION, VolumeFacts, measure_volume
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.errors import UserError
+from bimcvr.parallel import one_thread, progress_bar
 
 Measured = VolumeFacts | RefusedVolume
 
@@ -40,9 +39,7 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
             measured[row] = known
     lacking = {row: entry for row, entry in entries.items() if row not in measured}
     if lacking:
-        with Progress(
-            TextColumn("measuring volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        ) as progress:
+        with progress_bar("measuring volumes") as progress:
             task = progress.add_task("", total=len(lacking))
             for row, facts in _measure_rows(manifest, lacking, jobs):
                 measured[row] = facts
@@ -107,13 +104,10 @@ def _measure_rows(manifest: Manifest, lacking: dict[int, Path | None], jobs: int
 
 
 def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:
-    import SimpleITK
-
-    # the parallelism is over volumes
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     measured: Measured
     try:
-        measured = measure_volume(source)
+        with one_thread():
+            measured = measure_volume(source)
         record = measured.to_json()
     except RefusedVolume as refusal:
         reason, _, wrong, remedy = refusal.args

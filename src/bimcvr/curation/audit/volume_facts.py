@@ -13,6 +13,7 @@ import numpy as np
 from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
 from bimcvr.curation.audit.nifti_orientation import orientation_conflict
 from bimcvr.data.reading.intensity import AIR, HIGHEST, LOWEST
+from bimcvr.data.reading.reconstruction_circle import ReconstructionCircle
 from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
 
 # counts up whenever the same file would give other facts
@@ -138,12 +139,7 @@ class _Tally:
         declared = native.stack.padding if native.stack else None
         # as the reader does: some files declare 0, which is also water
         self._declared = declared if declared is not None and declared <= AIR else None
-        distances = []
-        for axis in native.axes.order[1:]:
-            length = native.shape[axis]
-            along = ((np.arange(length) + 0.5) / (length / 2) - 1) ** 2
-            distances.append(along.reshape([length if axis == other else 1 for other in range(3)]))
-        self._radii = distances
+        self._circle = ReconstructionCircle(native.shape, native.axes)
         self.missing = 0
         self.blank = 0
 
@@ -200,11 +196,10 @@ class _Tally:
         self._counts += np.bincount(slab.astype(np.intp).ravel() + _ZERO, minlength=_BINS)
 
     def _count_missing(self, slab: np.ndarray, start: int, finite: np.ndarray | None, blank: np.ndarray) -> None:
-        first, second = (radius[start : start + len(slab)] if len(radius) > 1 else radius for radius in self._radii)
         padding = slab < PADDING
         if self._declared is not None:
             padding |= slab == self._declared
-        missing = padding & (first + second <= 1)
+        missing = padding & self._circle.slab(start, start + len(slab))
         if finite is not None:
             missing |= ~finite
         missing[blank] = True

@@ -17,6 +17,7 @@ from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.study import SourceStudy
 from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
 from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.parallel import one_thread
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,8 @@ def checksum(volume: Path) -> str:
 def _cache_volume(cache: VolumeCache, volume: Path, sha256: str) -> None:
     entry = cache.entry(volume, sha256)
     if not entry.exists():
-        import SimpleITK
-
-        # studies are processed in parallel, so each one uses a single thread
-        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-        cache.put(volume, entry)
+        with one_thread():
+            cache.put(volume, entry)
 
 
 def _checksum_file(source: Path, settings: IngestSettings) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol, cast
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
 from bimcvr.curation.archives.file_tree import files_below, is_volume
 from bimcvr.curation.archives.unpack import Keep, is_archive
@@ -17,6 +17,7 @@ from bimcvr.curation.pipeline.ingest import IngestedStudy, IngestSettings, inges
 from bimcvr.curation.pipeline.shard_records import Item, ShardRecords, shard_order
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
+from bimcvr.parallel import progress_bar
 
 Share = tuple[int, int]
 
@@ -95,9 +96,7 @@ def ingest_shards(
             " to the model's grid, like [96, 224, 224], or set the source's keep to all."
         )
     count = 0
-    with Progress(
-        TextColumn("ingesting {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    ) as progress:
+    with progress_bar("ingesting {task.description}") as progress:
         task = progress.add_task("", total=0)
         for shard in selected:
             identity = _identity(cast(_ArchiveSource, source), shard, present, settings) if deletes else ""

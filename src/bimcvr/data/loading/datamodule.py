@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import SimpleITK
-import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
@@ -23,6 +21,7 @@ from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
+from bimcvr.parallel import use_one_thread
 
 SplitName = Literal["train", "val", "test", "all"]
 
@@ -254,12 +253,11 @@ class CTReportDataModule(LightningDataModule):
         return {
             "num_workers": self.num_workers,
             "persistent_workers": True,
-            "worker_init_fn": _one_thread,
+            "worker_init_fn": _start_worker,
             # SimpleITK in forked workers can hang
             "multiprocessing_context": "forkserver" if os.name == "posix" else "spawn",
         }
 
 
-def _one_thread(worker: int) -> None:
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    torch.set_num_threads(1)
+def _start_worker(worker: int) -> None:
+    use_one_thread()

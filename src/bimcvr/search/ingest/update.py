@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bimcvr.data.cache.fill import describe_refused, write_refused
 from bimcvr.data.evaluation_rows import split_rows
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.errors import UserError
+from bimcvr.parallel import progress_bar
 from bimcvr.provenance import git_commit
 from bimcvr.search.index.commit import Commit, read_commit
 from bimcvr.search.index.reader import Index
@@ -154,8 +154,7 @@ def _put(
     same_volume = {
         row for row in pending.rows if known.get(pending.cells[row]["study_id"], ("", ""))[1] == pending.hashes[row][1]
     }
-    columns = (TextColumn("indexing studies"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Index.open(writer.folder) as old, Progress(*columns) as progress:
+    with Index.open(writer.folder) as old, progress_bar("indexing studies") as progress:
         task = progress.add_task("", total=len(pending.rows))
         for start in range(0, len(pending.rows), batch):
             part = pending.rows[start : start + batch]

@@ -15,6 +15,7 @@ from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+from bimcvr.parallel import one_thread
 from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
 
@@ -196,15 +197,8 @@ def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[
 
 
 def _draw(path: Path) -> VolumePreview | str:
-    import SimpleITK
-    import torch
-
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
-        return draw_preview(path)
+        with one_thread():
+            return draw_preview(path)
     except RefusedVolume as refusal:
         return f"{refusal.reason}: {refusal}"
-    finally:
-        torch.set_num_threads(threads)
