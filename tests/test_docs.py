@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,88 +20,61 @@ EXPERIMENTS = sorted(
 
 
 def commands() -> list[str]:
-    """Every line of a code block that begins with `python -m bimcvr`."""
+    """Every line of a code block that begins with `python -m bimcvr`, each once, whichever run it names."""
     blocks = [
         block for page in PAGES for block in re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), flags=re.DOTALL)
     ]
-    return sorted(
-        {
-            line.split("  #")[0].strip()
-            for block in blocks
-            for line in block.splitlines()
-            if line.startswith("python -m bimcvr")
-        }
-    )
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return sorted({re.sub(r"runs/\S*…/", "runs/…/", line) for line in lines if line.startswith("python -m bimcvr")})
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained and tested model of the tiny cohort."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "tiny.yaml").write_text(TINY)
-    assert (
-        main(
-            [
-                "fit",
-                "--config",
-                str(folder / "tiny.yaml"),
-                "--data.manifest",
-                str(tiny_cohort),
-                "--runs",
-                str(folder / "runs"),
-            ]
-        )
-        == 0
-    )
-    found = newest_run(folder / "runs") / "checkpoints/best.ckpt"
-    assert main(["test", "--ckpt_path", str(found)]) == 0
-    return found
+    options = ["--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]
+    assert main(["fit", "--config", str(folder / "tiny.yaml"), *options]) == 0
+    best = newest_run(folder / "runs") / "checkpoints/best.ckpt"
+    assert main(["test", "--ckpt_path", str(best)]) == 0
+    return best
+
+
+@pytest.fixture(scope="module")
+def index(checkpoint: Path, tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its index; each command gets a copy."""
+    folder = tmp_path_factory.mktemp("docs_index") / "index"
+    options = ["--checkpoint", str(checkpoint), "--manifest", str(tiny_cohort), "--jobs", "1"]
+    assert main(["index", *options, "--out", str(folder)]) == 0
+    return folder
 
 
 @pytest.mark.parametrize("command", commands())
 def test_a_documented_command_runs(
-    command: str, checkpoint: Path, tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, checkpoint: Path, index: Path, tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As written, on the tiny cohort; a fit only resolves its configuration, and a server only prints its help."""
-    command = re.sub(r"runs/\S*…/checkpoints/best\.ckpt", str(checkpoint), command)
+    command = command.replace("runs/…/checkpoints/best.ckpt", str(checkpoint))
     embeddings = str(checkpoint.parents[1] / "embeddings.npz")
-    command = re.sub(r"runs/\S*…/embeddings\.npz|other\.npz", embeddings, command)
+    command = re.sub(r"runs/…/embeddings\.npz|other\.npz", embeddings, command)
     command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
-    command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz")).replace(
-        "sub-0001_ses-1_run-1", "s25"
-    )
-    command = command.replace("[96, 224, 224]", "[12, 16, 16]")
-    words = shlex.split(command)[3:]
-    words = [word.strip() for word in words]
+    command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz"))
+    command = command.replace("sub-0001_ses-1_run-1", "s25").replace("[96, 224, 224]", "[12, 16, 16]")
+    words = [word.strip() for word in shlex.split(command)[3:]]
     monkeypatch.chdir(tmp_path)
     if words[0] == "dry-run":
         words += ["--data.batch_size", "2"]
     if words[0] == "phantom":
         words += ["--patients", "3", "--jobs", "1"]  # joblib's workers may still be in another test's folder
-    if words[0] in ("search", "index") and "--checkpoint" not in words and "--embeddings" not in words:
-        assert (
-            main(
-                [
-                    "index",
-                    "--checkpoint",
-                    str(checkpoint),
-                    "--manifest",
-                    str(tiny_cohort),
-                    "--out",
-                    "index",
-                    "--jobs",
-                    "1",
-                ]
-            )
-            == 0
-        )
+    if words[0] == "search" or "--remove" in words:
+        shutil.copytree(index, "index")
     if words[0] == "curate":
         assert main(["phantom", "phantoms", "--patients", "4", "--archive", "folders", "--jobs", "1"]) == 0
         assert main([*words, "--jobs", "1"]) in (0, 3)
         return
     if words[0] in ("serve", "fit"):
-        words.append(
-            "--help" if words[0] == "serve" else "--print_config"
-        )  # a server would not end: tests/search/serve starts it
+        # a server would not end: tests/search/serve starts it
+        words.append("--help" if words[0] == "serve" else "--print_config")
         with pytest.raises(SystemExit) as ended:
             main(words)
         assert ended.value.code == 0

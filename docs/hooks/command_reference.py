@@ -179,7 +179,7 @@ def _table(options: list[Option], first: str) -> Iterator[str]:
     yield "|---|---|" + "---|" * (first == "option") + "---|"
     for option in options:
         cells = [f"`{option.name}`", _type(option.type)]
-        cells += [_code(option.default.strip("'\"").replace("None", ""))] if first == "option" else []
+        cells += [_default(option.default)] if first == "option" else []
         yield f"| {' | '.join(cells)} | {_sentence(option.help)} |"
     yield ""
 
@@ -189,6 +189,12 @@ def _type(annotation: str) -> str:
     annotation = annotation.replace(" | None", "")
     choices = re.fullmatch(r"Literal\[(.*)\]", annotation)
     return ", ".join(f"`{word}`" for word in re.findall(r"'([^']*)'", choices[1])) if choices else _code(annotation)
+
+
+def _default(text: str) -> str:
+    """Return a default as it would be given on a command line; nothing where it is nothing."""
+    text = re.sub(r"Path\('([^']*)'\)", r"\1", text).strip("'\"")
+    return "" if text in ("None", "()") else _code(text)
 
 
 def _code(text: str) -> str:
