@@ -44,7 +44,7 @@ def test_patient_hash_shares_come_out_about_right() -> None:
 
 
 def test_no_patient_id_stops_the_split_by_patient() -> None:
-    with pytest.raises(UserError, match=r"the study 's1' has no patient_id.*data.split to exact"):
+    with pytest.raises(UserError, match=r"the study 's1' has no patient_id.*data.strategy to exact"):
         assign_splits(manifest_of(["p0", "", "p2"]), "patient_hash")
 
 

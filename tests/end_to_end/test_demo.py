@@ -11,7 +11,7 @@ from helpers.cli import TINY
 
 def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tiny.yaml").write_text(
-        TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, split: exact, allow_patient_overlap: true")
+        TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, strategy: exact, allow_patient_overlap: true")
     )
     demo = tmp_path / "demo"
     words = ["demo", "--out", str(demo), "--config", str(tmp_path / "tiny.yaml")]

@@ -150,8 +150,8 @@ MISTAKES = {
         ["--data.batch_size", "17"],
         r"batch of 17 .* larger than the training set \(16 studies\).*16 or less",
     ),
-    "an unknown strategy": (["--data.split", "random"], "random"),
-    "a split by patient without patients": (["--data.split", "patient_hash"], "patient_id"),
+    "an unknown strategy": (["--data.strategy", "random"], "random"),
+    "a split by patient without patients": (["--data.strategy", "patient_hash"], "patient_id"),
     "a manifest that is absent": (["--data.manifest", "nowhere.csv"], r"nowhere\.csv"),
     "a left-right flip": (
         ["--data.view_1", "torchio.RandomFlip", "--data.view_1.axes", "[0]"],

@@ -23,7 +23,7 @@ SMALL = [
     "6",
     "--data.num_workers",
     "0",
-    "--data.split",
+    "--data.strategy",
     "exact",
     "--data.allow_patient_overlap",
     "true",

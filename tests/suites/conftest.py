@@ -70,7 +70,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "name": "toys",
                 "cohort": {"patients": 50, "seed": 5},
                 "budget": {"epochs": 2, "seeds": 2, "learning_rate_factors": [1, 0.3]},
-                "options": {"data.split": "patient_hash", "data.fractions": [0.4, 0.15, 0.45]},
+                "options": {"data.strategy": "patient_hash", "data.fractions": [0.4, 0.15, 0.45]},
                 "rows": [
                     row("one", "Toy & one", paper=["MedFinder (Resnet-50)", "Clip"]),
                     row("two", "Toy_two", "other"),

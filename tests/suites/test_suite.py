@@ -21,7 +21,7 @@ GOOD: dict[str, Any] = {
     "name": "small",
     "cohort": {"patients": 10, "seed": 1},
     "budget": {"epochs": 3, "seeds": 3, "learning_rate_factors": [1, 0.5]},
-    "options": {"data.split": "patient_hash"},
+    "options": {"data.strategy": "patient_hash"},
     "rows": [
         {"name": "a", "title": "A", "files": ["a.yaml"], "tables": [2, 4]},
         {"name": "b", "title": "B", "files": ["a.yaml", "b.yaml"], "tables": [3], "seeds": 1, "paper": ["3D-MIR"]},
@@ -130,7 +130,7 @@ def test_all_rows_get_the_same_budget_and_options(tmp_path: Path) -> None:
         trials = plan(suite, row, Path("m.csv"), None, "m", Path("runs"))
         assert [of[0].learning_rate for of in trials] == [0.01, 0.005]
         for run in (run for of in trials for run in of):
-            assert {"--trainer.max_epochs=3", "--data.split=patient_hash", f"--seed_everything={run.seed}"} <= set(
+            assert {"--trainer.max_epochs=3", "--data.strategy=patient_hash", f"--seed_everything={run.seed}"} <= set(
                 run.words
             )
             assert f"--model.optimizer.init_args.lr={run.learning_rate}" in run.words
@@ -158,7 +158,7 @@ def test_suites_that_come_with_bimcvr(path: Path) -> None:
     suite = read_suite(path)
     assert path.read_text().startswith("# ")
     assert {2, 3, 4} == {table for row in suite.rows for table in row.tables}
-    assert {"data.split", "data.fractions"} <= set(suite.options), "no row's file decides what it is tested on"
+    assert {"data.strategy", "data.fractions"} <= set(suite.options), "no row's file decides what it is tested on"
     for row in suite.rows:
         assert [file.resolve() for file in row.files] == chain(row.files[-1].resolve()), (
             "the files that its own says it goes over"
@@ -178,7 +178,7 @@ def test_rows_of_a_suite_share_batch_and_trainer(path: Path) -> None:
         "trainer.precision",
         "trainer.max_epochs",
         "trainer.sync_batchnorm",
-        "data.split",
+        "data.strategy",
     ):
         assert len({str(config.get(name)) for config in trained}) == 1, name
 

@@ -21,7 +21,7 @@ VALUES: dict[str, Any] = {
     "model.optimizer.init_args.lr": 1e-05,
     "data.two_views": False,
     "model.whiten_text": True,
-    "data.split": "null",
+    "data.strategy": "null",
     "data.size": [12, 16, 16],
     "model.embed_dim": 8,
 }

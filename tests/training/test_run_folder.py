@@ -118,7 +118,7 @@ def test_a_checkpoint_that_is_not_told_or_not_there(
         (["--trainer.default_root_dir", "here"], "trainer.default_root_dir cannot be set"),
         (["--trainer.enable_checkpointing", "false"], "trainer.enable_checkpointing cannot be set"),
         (["--data.manifest", "gone.csv"], "no manifest at gone.csv"),
-        (["--data.split", "exact", "--data.fractions", "[1, 0, 0]"], "split 'val'"),
+        (["--data.strategy", "exact", "--data.fractions", "[1, 0, 0]"], "split 'val'"),
         (["--data.size", "[0, 16, 16]"], "1 or more"),
     ],
 )

@@ -73,7 +73,7 @@ def assign_splits(
     if overlap and chosen.startswith("column") and not allow_patient_overlap:
         raise UserError(
             f"{manifest.path}: {overlap[0]} has studies in more than one split ({len(overlap)} such patients), "
-            "so test figures would be too high. Correct the `split` column, set data.split to patient_hash, "
+            "so test figures would be too high. Correct the `split` column, set data.strategy to patient_hash, "
             "or set data.allow_patient_overlap to true: every result will then say so."
         )
     parameters = {"patient_hash": f", salt {seed}", "exact": f", seed {seed}"}.get(chosen, "")
@@ -88,7 +88,7 @@ def patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fra
     if missing:
         raise UserError(
             f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no patient_id, so the split by"
-            " patient (patient_hash) cannot be made. Fill in the column patient_id, or set data.split to exact (by"
+            " patient (patient_hash) cannot be made. Fill in the column patient_id, or set data.strategy to exact (by"
             " study, as the paper) or column."
         )
     return [_hash_split(patients[row], seed, fractions) for row in rows]
@@ -114,7 +114,7 @@ def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions)
         raise UserError(
             f"{manifest.path}: the study '{manifest.column('study_id')[missing[0]]}' has no shard, so the split by"
             " shard cannot be made. Fill in a column `shard` with the archive each volume came from, or choose another"
-            " data.split."
+            " data.strategy."
         )
     names = sorted({shards[row] for row in rows}, key=lambda name: (len(name), name))
     split_of = dict(zip(names, _in_order(len(names), fractions), strict=True))
@@ -126,7 +126,7 @@ def column(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions
     if not any(manifest.column("split")):
         raise UserError(
             f"{manifest.path} has no filled `split` column. Fill it with {', '.join(SPLITS)}, "
-            "or set data.split to patient_hash."
+            "or set data.strategy to patient_hash."
         )
     return [manifest.column("split")[row] for row in rows]
 

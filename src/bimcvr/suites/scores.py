@@ -141,8 +141,8 @@ def _aligned(embeddings: Embeddings, gallery: Gallery, row: Row) -> Embeddings:
     place = {study: number for number, study in enumerate(embeddings.study_id)}
     if set(place) != set(gallery.study_id):
         raise UserError(
-            f"The row {row.name} was tested on other studies than the rows before it: set data.split and data.fractions"
-            " in the suite's options, so that no row's file decides them."
+            f"The row {row.name} was tested on other studies than the rows before it: set data.strategy and"
+            " data.fractions in the suite's options, so that no row's file decides them."
         )
     return embeddings.only([place[study] for study in gallery.study_id])
 

@@ -53,7 +53,7 @@ class SplitStep:
     """How accepted rows are divided into train, val and test.
 
     Attributes:
-        strategy: as `data.split` of `fit`; `column` uses the archive's own split, where it has one.
+        strategy: as `data.strategy` of `fit`; `column` uses the archive's own split, where it has one.
         seed: the salt of `patient_hash`, or the permutation of `exact`.
         fractions: the shares of train, val and test.
     """

@@ -35,7 +35,7 @@ class CTReportDataModule(LightningDataModule):
         cache: where volumes on the model's grid are kept; `cache` beside the manifest by default.
         size: the model's grid: slices, rows, columns.
         window: the HU that become 0 and 1.
-        split: how studies are divided: patient_hash, exact (the paper's), row_order, shard or column; by default the
+        strategy: how studies are divided: patient_hash, exact (the paper's), row_order, shard or column; by default the
             manifest's `split` column, and patient_hash for what lacks.
         split_seed: the permutation of exact, the salt of patient_hash.
         fractions: wanted shares of train, val and test.
@@ -59,7 +59,7 @@ class CTReportDataModule(LightningDataModule):
         cache: str | None = None,
         size: tuple[int, int, int] = (96, 224, 224),
         window: tuple[float, float] = (-1000.0, 1000.0),
-        split: Strategy | None = None,
+        strategy: Strategy | None = None,
         split_seed: int = 0,
         fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
         allow_patient_overlap: bool = False,
@@ -87,7 +87,7 @@ class CTReportDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
         self.skip_refused = skip_refused
         self.manifest = read_manifest(manifest, root)
-        self._split_arguments = (split, split_seed, fractions, allow_patient_overlap)
+        self._split_arguments = (strategy, split_seed, fractions, allow_patient_overlap)
         self.split = SplitAssignment([""] * len(self.manifest), "none", None)
         self.cache = VolumeCache(Path(cache) if cache else default_folder(self.manifest), size)
         self._source_digest = self.manifest.digest
