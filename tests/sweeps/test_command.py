@@ -112,7 +112,7 @@ def test_each_file_s_command_parses(
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_file_s_command_names_the_files_that_its_last_one_goes_over(path: Path) -> None:
     named = [
-        ROOT / word.removeprefix("--config=")
+        ROOT / "src/bimcvr" / word.removeprefix("--config=")
         for word in yaml.safe_load(path.read_text())["command"]
         if word.startswith("--config=")
     ]
@@ -130,7 +130,7 @@ def test_a_command_trains_two_steps(tiny_cohort: Path, tmp_path: Path, monkeypat
     overlays = [
         word
         for name in ("every", "ResNet3D", "TokenAttention")
-        for word in ("--config", str(ROOT / f"tests/small/{name}.yaml"))
+        for word in ("--config", str(ROOT / f"tests/experiments/small/{name}.yaml"))
     ]
     files = sum(word.startswith("--config=") for word in started)
     at = next(place for place, word in enumerate(started) if word.startswith("--config=")) + files
