@@ -24,7 +24,8 @@ def commands() -> list[str]:
     blocks = [
         block for page in PAGES for block in re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), flags=re.DOTALL)
     ]
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    joined = [re.sub(r" *\\\n *", " ", block) for block in blocks]  # a line that ends with a backslash goes on
+    lines = [line.split("  #")[0].strip() for block in joined for line in block.splitlines()]
     return sorted({re.sub(r"runs/\S*…/", "runs/…/", line) for line in lines if line.startswith("python -m bimcvr")})
 
 
