@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.curation.anonymise.anonymiser import Anonymiser, most_replaced
+from bimcvr.curation.anonymise.anonymiser import Anonymiser
 
 anonymise = Anonymiser()
 
@@ -171,8 +171,3 @@ def test_spans_are_ordered_apart_and_the_rest_is_kept(text: str) -> None:
 def test_long_lines_do_not_take_for_ever() -> None:
     for piece in ("Calle de la ", "Dr. A. B. C. ", "a@", "1 2 3 4 5 6 7 8 9 ", "Hospital de la de la ", "Nombre: "):
         anonymise(piece * 1500)  # quadratic patterns would take minutes
-
-
-def test_most_frequent_replacements() -> None:
-    found = most_replaced(["Dr. Soto. Dr. Soto. 3/4/2019", "Dr. Soto"], count=1)
-    assert found == [("NAME", "Soto", 3)]

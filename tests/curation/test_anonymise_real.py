@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.anonymise.anonymiser import Anonymiser, most_replaced
+from bimcvr.curation.anonymise.anonymiser import Anonymiser
 
 DATA = Path(os.environ.get("BIMCVR_REAL_DATA", "/nonexistent"))
 pytestmark = [
@@ -126,10 +126,3 @@ def test_reports_with_marks_are_not_damaged() -> None:
         left = [word for word in marked if inside(word, bare)]
         print(path.name, f"marked names and numbers left {len(left)}/{len(marked)}", f"words lost {len(lost)}")
         assert len(left) <= 0.1 * len(marked), left
-
-
-def test_show_the_commonest_replacements(cases: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    ranked = most_replaced(cases, 50)
-    assert len(ranked) == 50
-    with capsys.disabled():
-        print(*(f"\n{times:5d}  {kind:8s} {words}" for kind, words, times in ranked), sep="")

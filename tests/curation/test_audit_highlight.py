@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.curation.audit.output.highlight import marked, offending_words
+from bimcvr.curation.audit.output.highlight import highlight, offending_words
 from bimcvr.curation.audit.report_checks import check_report
 from bimcvr.curation.text.lexicons import plain
 
 
 @given(st.text(max_size=80), st.lists(st.text(min_size=1, max_size=4).map(plain).filter(bool), max_size=3))
 def test_without_its_marks_it_is_the_report(report: str, words: list[str]) -> None:
-    shown = str(marked(report, words))
+    shown = str(highlight(report, words))
     bare = shown.replace("<mark>", "").replace("</mark>", "")
     assert html.unescape(bare) == report
     assert "<" not in bare
@@ -24,20 +24,20 @@ def test_without_its_marks_it_is_the_report(report: str, words: list[str]) -> No
 
 def test_words_are_found_whatever_their_case_accents_and_spaces() -> None:
     assert (
-        str(marked("Rx:  RADIOGRAFÍA\n de tórax", ["radiografia de torax"]))
+        str(highlight("Rx:  RADIOGRAFÍA\n de tórax", ["radiografia de torax"]))
         == "Rx:  <mark>RADIOGRAFÍA\n de tórax</mark>"
     )
-    assert str(marked("a dedo de", ["de"])) == "a dedo <mark>de</mark>"
+    assert str(highlight("a dedo de", ["de"])) == "a dedo <mark>de</mark>"
 
 
 def test_markup_in_a_report_is_text() -> None:
-    assert str(marked("<script>x</script> Chest <b>x-ray</b>", ["x-ray"])) == (
+    assert str(highlight("<script>x</script> Chest <b>x-ray</b>", ["x-ray"])) == (
         "&lt;script&gt;x&lt;/script&gt; Chest &lt;b&gt;<mark>x-ray</mark>&lt;/b&gt;"
     )
 
 
 def test_a_long_report_is_cut() -> None:
-    assert str(marked("a" * 50, [], most=10)) == "a" * 10 + "…"
+    assert str(highlight("a" * 50, [], most=10)) == "a" * 10 + "…"
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_a_long_report_is_cut() -> None:
 )
 def test_what_a_finding_names_is_marked(report: str, shown: str) -> None:
     finding = check_report("s", report, "en")[0]
-    assert str(marked(report, offending_words(finding, report))) == shown
+    assert str(highlight(report, offending_words(finding, report))) == shown

@@ -114,7 +114,7 @@ def test_nothing_in_the_page_runs_or_leaves(cohort: Path) -> None:
     assert "seen_by_ana (1)" in page
     for flag in ("wrong_modality", "placeholder", "truncated"):
         assert f'id="flag-{flag}"' in page
-    assert "No patient stands in two splits" in page
+    assert "No patient is in two splits" in page
 
 
 def test_a_phantom_s_page_says_so_and_names_the_overlap(cohort: Path) -> None:

@@ -42,7 +42,7 @@ def manifest(tmp_path: Path) -> Manifest:
 def test_the_numbers_are_those_counted_by_hand(manifest: Manifest) -> None:
     numbers = statistics_of(manifest, GEOMETRY)
     assert (numbers.volumes, numbers.reports, numbers.patients, numbers.slices, numbers.diseases) == (4, 3, 3, 600, 3)
-    assert (numbers.set_aside, numbers.unread, numbers.phantom) == (1, 1, False)
+    assert (numbers.not_accepted, numbers.unread, numbers.phantom) == (1, 1, False)
     assert numbers.gigabytes == pytest.approx(1500 / 1e9)
     assert [(line.mean, line.median, line.low, line.high) for line in numbers.table] == [
         (pytest.approx(1724 / 3), 512, 512, 700),
@@ -54,7 +54,7 @@ def test_the_numbers_are_those_counted_by_hand(manifest: Manifest) -> None:
     assert dict(numbers.words) == {"nodule": 3, "grows": 1, "mm": 1, "effusion": 1}
     assert numbers.splits == {"train": (2, 1), "val": (1, 1), "test": (1, 1)}
     first = numbers.labels[0]
-    assert (first.label, first.volumes, first.share, first.of_split) == (
+    assert (first.label, first.volumes, first.share, first.share_by_split) == (
         "nodule",
         2,
         0.5,
@@ -67,7 +67,7 @@ def test_the_text_has_the_paper_s_form(manifest: Manifest) -> None:
     text = as_markdown(numbers, agreement=[Agreement("decision", 8, 2, 0.875, 0.8123, None)])
     assert "| Image width | 574.7 | 512 | 512 ~ 700 |" in text
     assert "4 volumes with 3 reports, 3 patients, 600 slices" in text
-    assert "1 further rows are set aside" in text
+    assert "1 further rows are rejected or in review" in text
     assert "| decision | 8 | 2 | 87.5 % | 0.81 | – |" in text
     assert "hantom" not in text
     assert "Image width & 574.7 & 512 & 512 $\\sim$ 700 \\\\" in as_latex(numbers)

@@ -116,7 +116,7 @@ def translator(endpoint: Endpoint, **options: Any) -> OpenAITranslator:
 def test_a_good_answer(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.answers = [said(RIGHT)]
     result = translate_report(REPORT, translator(endpoint), TranslationCache(tmp_path))
-    assert (result.text, result.problems, result.cached) == (RIGHT, (), False)
+    assert (result.text, result.problems) == (RIGHT, ())
     assert endpoint.headers[0]["path"] == "/v1/chat/completions"
     assert endpoint.headers[0]["authorization"] == "Bearer sk-secret"
     asked = endpoint.asked[0]
@@ -184,7 +184,7 @@ def test_wrong_json_is_an_error_of_that_report(endpoint: Endpoint, tmp_path: Pat
 
 def test_an_answer_cut_by_the_model_is_an_error(endpoint: Endpoint) -> None:
     endpoint.answers = [said(RIGHT, "length")]
-    with pytest.raises(TranslationError, match="ended early"):
+    with pytest.raises(TranslationError, match="stopped early"):
         translator(endpoint)(REPORT)
 
 
@@ -209,7 +209,7 @@ def test_a_failed_check_is_tried_once_more_then_for_a_person(
     assert any(problem in found for found in result.problems)
     assert len(endpoint.asked) == 4
     again = translate_report(other, made, cache)  # a second run costs nothing, and is no less suspicious
-    assert (again.problems, again.cached, len(endpoint.asked)) == (result.problems, True, 4)
+    assert (again.problems, len(endpoint.asked)) == (result.problems, 4)
 
 
 def test_cache_is_by_text_model_prompt_and_glossary(
@@ -227,7 +227,7 @@ def test_cache_is_by_text_model_prompt_and_glossary(
     translate_report(REPORT, translator(endpoint, glossary=str(terms)), cache)
     assert len(endpoint.asked) == 4  # the draft and its revision
     assert "derrame pleural = pleural effusion" in endpoint.asked[3]["messages"][1]["content"]
-    monkeypatch.setattr("bimcvr.curation.PROMPT", "another prompt")
+    monkeypatch.setattr("bimcvr.curation.translation.openai_api.PROMPT", "another prompt")
     translate_report(REPORT, translator(endpoint), cache)
     assert len(endpoint.asked) == 5
     assert all(

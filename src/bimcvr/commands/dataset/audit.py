@@ -1,4 +1,4 @@
-"""The verb `audit`: every check on every row of a manifest; flags, evidence, a page, and nothing deleted."""
+"""The command `audit`: all checks on all rows of a manifest, with flags, evidence and an HTML page."""
 
 import os
 from pathlib import Path
@@ -15,11 +15,11 @@ def audit(
     jobs: int = -1,
     facts: Path | None = None,
 ) -> int:
-    """Check every row of a manifest and say what is wrong with it.
+    """Check every row of a manifest and report what is wrong with it.
 
     Writes `findings.csv` (study_id, flag, evidence), `manifest.csv` (the same rows with `flags` and geometry filled in;
-    no row is dropped and no status changed) and `audit.html` (one page; it shows reports and slices of volumes). Stop
-    it and start it again at any time: a volume is read once.
+    no row is removed and no status changed) and `audit.html` (an HTML page that shows reports and slices of volumes).
+    The command can be stopped and started again at any time: each volume is read once.
 
     Args:
         manifest: the manifest, a CSV file.
@@ -39,21 +39,21 @@ def audit(
     from bimcvr.data.manifest import read_manifest, write_manifest
 
     table = read_manifest(manifest, root)
-    folder, kept = out or table.path.parent / "audit", facts or table.path.parent / "facts"
-    split_rows(table, split)  # a split that cannot be made is told before hours of reading
-    result = audit_manifest(table, kept, jobs)
+    folder, facts_folder = out or table.path.parent / "audit", facts or table.path.parent / "facts"
+    split_rows(table, split)  # report an impossible split before hours of reading
+    result = audit_manifest(table, facts_folder, jobs)
     audited = result.audited()
     ceilings = noise_ceilings(audited, split)
     write_manifest(result.findings_table(), folder / "findings.csv")
     write_manifest(audited.table.assign(volume=_paths_from(folder, table)), folder / "manifest.csv")
-    write_audit_page(folder / "audit.html", result, ceilings, kept)
+    write_audit_page(folder / "audit.html", result, ceilings, facts_folder)
     print(summary_text(result, ceilings))
     print(f"\n{folder}: findings.csv, manifest.csv, audit.html")
     return 3 if result.unread() else 0
 
 
 def _paths_from(folder: Path, manifest: Manifest) -> list[str]:
-    """Return the `volume` column as it must stand in a manifest in another folder."""
+    """Return the `volume` column for a manifest in another folder."""
     start, root = folder.resolve(), manifest.root.resolve()
     return [
         volume if Path(volume).is_absolute() else Path(os.path.relpath(root / volume, start)).as_posix()

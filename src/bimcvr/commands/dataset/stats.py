@@ -1,4 +1,4 @@
-"""The verb `stats`: a dataset in numbers and pictures, for the paper and as one page."""
+"""The command `stats`: statistics and figures of a dataset, for a paper and as an HTML page."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from pathlib import Path
 def stats(
     manifest: Path, out: Path | None = None, root: Path | None = None, review: Path | None = None, jobs: int = -1
 ) -> int:
-    """Describe a dataset: Table 1, sample sheet, words, labels and their balance, splits, agreement of reviewers.
+    """Describe a dataset: Table 1, sample images, words, labels and their balance, splits, agreement of reviewers.
 
-    Writes `statistics.html` (one page with everything; it shows slices of volumes), `statistics.md`, `table1.tex`,
-    `figure2.png` (samples), `figure3.png` (words) and, where there are labels, `labels.png`. Rows that are set aside do
-    not count.
+    Writes `statistics.html` (a page with everything, including slices of volumes), `statistics.md`, `table1.tex`,
+    `figure2.png` (samples), `figure3.png` (words) and, if there are labels, `labels.png`. Rejected rows and rows in
+    review do not count.
 
     Args:
         manifest: the manifest, a CSV file.
@@ -31,8 +31,8 @@ def stats(
     table = read_manifest(manifest, root)
     if review is not None and not review.is_file():
         raise UserError(
-            f"There is no review queue at {review}. Give the CSV file that the reviewers filled in, or leave --review"
-            " out."
+            f"There is no review queue at {review}. Give the CSV file with the reviewers' answers, or leave out"
+            " --review."
         )
     agreed = agreement(read_reviews(review)) if review is not None else []
     folder = out or table.path.parent / "statistics"

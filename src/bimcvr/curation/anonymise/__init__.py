@@ -1,4 +1,4 @@
-"""Removing what identifies a person from a report."""
+"""Replacing personal data in reports by typed tags."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Which words are names of people: a list of frequent ones, the eponyms of medicine, and how they are compared."""
+"""Which words are names of people: a list of frequent names, and the eponyms of medicine."""
 
 import re
 from functools import cache
@@ -37,27 +37,27 @@ def name_words(text: str) -> list[str]:
 
 
 def is_given(word: str) -> bool:
-    """Whether a folded word is a frequent given name."""
+    """Return whether a folded word is a frequent given name."""
     return word in _names()["given"]
 
 
 def is_family(word: str) -> bool:
-    """Whether a folded word is a frequent surname."""
+    """Return whether a folded word is a frequent surname."""
     return word in _names()["family"]
 
 
 def is_listed(word: str) -> bool:
-    """Whether a folded word is a frequent given name or surname."""
+    """Return whether a folded word is a frequent given name or surname."""
     return is_given(word) or is_family(word)
 
 
 def may_spread(word: str) -> bool:
-    """Whether a word that was a name in one place may be taken for it in another place of the same report."""
+    """Return whether a word that was a name in one place is taken for a name everywhere else in the report."""
     return len(word) > 3 and word not in EPONYMS and word not in PLAIN_WORDS
 
 
 def is_eponym(before: str, words: list[str]) -> bool:
-    """Whether a run of capitalised words names a disease, a sign or an anatomical part.
+    """Return whether a run of capitalised words names a disease, a sign or an anatomical part.
 
     Args:
         before: the text before the run.

@@ -1,7 +1,4 @@
-"""What the anonymiser looks for, as data.
-
-Labels of fields, patterns of dates, phones, addresses and hospitals, and words to keep.
-"""
+"""The anonymiser's patterns as data: field labels, dates, phones, addresses, hospitals, and words that are kept."""
 
 import re
 from re import Pattern
@@ -9,7 +6,7 @@ from re import Pattern
 UP = "A-ZÁÉÍÓÚÜÑÀÈÌÒÙÇ"
 PARTICLE = r"(?i:de\s+las?|de\s+los|del?|d[’'´]|las?|los|el|y|i|e|da|dos|van|von|den|der|al)"
 
-# words that end a name, and that are never one
+# words that end a name and are never part of one
 NOT_A_NAME = (
     "Servicio|Servei|Sección|Seccion|Unidad|Unitat|Departamento|Departament|Dpto|Hospital|Clínica|Clinica|Centro|Centre|Complejo|Instituto|"
     "Universidad|Facultad|Correo|Electrónico|Electronico|E-?mail|Email|Calle|Avenida|Avda|Av|Paseo|Plaza|Carretera|Ctra|Ronda|Tel|Tlf|"
@@ -39,7 +36,7 @@ TITLE = (
 STUCK_TITLE = re.compile(r"(?:Dra?|Dres|Sra?)\.(?=\w)")  # `Dr.Juan`
 LOWER_TITLE = r"\b(?:dra?|doctora?|sra?|mrs?|prof)\b\.?[ \t]+"
 
-# a field `label: value`: the type of what follows, up to the end of its line or the next label
+# fields `label: value`, by the type of the value, which extends to the end of its line or to the next label
 _LABELS = {
     "NAME": (
         r"nombre(?:\s+y\s+apellidos)?|(?:primer|segundo)\s+apellido|apellidos?|nombre\s+(?:del?\s+)?paciente|"
@@ -66,7 +63,7 @@ FIELDS: tuple[tuple[str, Pattern[str]], ...] = tuple(
     for kind, labels in _LABELS.items()
 )
 
-# labels that also stand in prose: what follows must look like a name
+# labels that also occur in prose: what follows must look like a name
 NAME_AFTER = re.compile(
     rf"(?P<label>(?i:\b(?:remitid[oa]\s+por|responsable\s+cl[ií]nic[oa]|firmad[oa](?:\s+por)?|fdo|informad[oa]\s+por|validad[oa]\s+por|"
     rf"m[ée]dico(?:\s+\w+)?|nombre\s+facultativo|(?:primer|segundo)\s+apellido|peticionario|informe\s+[^\n:]{{0,30}}imagen\s+de|"
@@ -104,7 +101,7 @@ LABELLED_IDS: tuple[Pattern[str], ...] = (
 IDS: tuple[Pattern[str], ...] = (
     re.compile(
         r"N[ºo°]\s?Col\w*\.?\s*:?\s*(?P<value>\d[\d /.-]*\d)(?![\w])"
-    ),  # also where it is stuck to the name before it
+    ),  # also without a space after the name before it
     re.compile(r"(?<![\w.,-])(?P<value>\d{8}[ -]?[A-HJ-NP-TV-Z]|[XYZ]-?\d{7}-?[A-Z])(?![\w])"),  # DNI and NIE
     re.compile(
         r"(?<![\w.,-])(?P<value>\d{2}[ /-]\d{8}[ /-]\d{2}|\d{3}-\d{2}-\d{4})(?![\w.,-]*\d)"
@@ -230,7 +227,7 @@ _STREET = (
     r"(?:C\s?/|c\s?/|Calle|calle|CALLE|Avda?\.?|AVDA\.?|avda\.?|Avenid[ao]|avenida|AVENIDA|Ctra\.?|Carretera|Carr\.|Pº\.?|Urb\.|"
     r"Urbanización|Polígono)"
 )
-# these words stand in prose too, so capitals must follow them
+# these words also occur in prose, so capitals must follow them
 _WEAK_STREET = (
     r"(?:C\.(?=[ \t]+[A-ZÁÉÍÓÚÑ][a-záéíóúñ])|Av\.?|Plaza|PLAZA|Pza\.?|Pl\.|Paseo|PASEO|Camino|Ronda|Travesía|"
     r"Trav\.|Rambla|Glorieta|Plaça|PLAÇA|"
@@ -326,7 +323,7 @@ wernicke westermark whipple wilkie williams willis wilms wilson wolff wright you
 marshall monaldi heimlich eloesser delorme clagett ashman
 """.split()
 )
-# names that are also words of Spanish or English reports: never replaced for having been seen elsewhere
+# names that are also words of Spanish or English reports: not replaced merely because they were a name elsewhere
 PLAIN_WORDS = frozenset(
     """
 abril alba alta amor angeles antigua asuncion barba barrera bella blanca blanco bravo bueno buena cabello cabeza calle

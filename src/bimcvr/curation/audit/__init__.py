@@ -1,1 +1,1 @@
-"""Checks of a manifest's rows: flags with evidence."""
+"""Checks of a manifest's volumes, reports and cohort, which raise flags with evidence."""

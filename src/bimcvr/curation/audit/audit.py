@@ -1,7 +1,4 @@
-"""The audit of a manifest: every check of volumes, reports and cohort.
-
-Findings are flags with evidence, nothing is deleted.
-"""
+"""The audit of a manifest: all checks of volumes, reports and cohort, which raise flags and delete nothing."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -22,12 +19,12 @@ from bimcvr.data.reading.refused import RefusedVolume
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
-        manifest: as it was read.
-        findings: in the order of the rows.
-        measured: for each row the facts of its volume, or the reader's refusal.
+        manifest: the manifest as it was read.
+        findings: the flags with their evidence, in the order of the rows.
+        measured: for each row, the facts of its volume or the reader's refusal.
     """
 
     manifest: Manifest
@@ -35,18 +32,22 @@ class AuditResult:
     measured: dict[int, Measured]
 
     def counts(self) -> dict[str, int]:
-        """Return how many rows bear each flag, most first."""
+        """Return the number of rows with each flag, the most frequent flag first."""
         return dict(Counter(finding.flag for finding in self.findings).most_common())
 
     def flags(self) -> list[list[str]]:
-        """Return each row's flags of this audit."""
-        of_study: dict[str, list[str]] = {}
+        """Return the flags that this audit raised for each row."""
+        by_study: dict[str, list[str]] = {}
         for finding in self.findings:
-            of_study.setdefault(finding.study_id, []).append(finding.flag)
-        return [of_study.get(study, []) for study in self.manifest.column("study_id")]
+            by_study.setdefault(finding.study_id, []).append(finding.flag)
+        return [by_study.get(study, []) for study in self.manifest.column("study_id")]
 
     def examples(self, most: int = 3) -> dict[str, list[tuple[int, Finding]]]:
-        """Return the first rows of each flag with their findings, the flags in the order of `counts`."""
+        """Return the first rows of each flag with their findings, in the order of `counts`.
+
+        Args:
+            most: the number of rows for each flag.
+        """
         rows = {study: row for row, study in enumerate(self.manifest.column("study_id"))}
         chosen: dict[str, list[tuple[int, Finding]]] = {flag: [] for flag in self.counts()}
         for finding in self.findings:
@@ -55,40 +56,40 @@ class AuditResult:
         return chosen
 
     def clean(self) -> int:
-        """Return how many rows have no finding."""
+        """Return the number of rows without a flag."""
         return sum(not flags for flags in self.flags())
 
     def unread(self) -> int:
-        """Return how many rows have a volume that cannot be read."""
+        """Return the number of rows whose volume cannot be read."""
         return sum(isinstance(facts, RefusedVolume) for facts in self.measured.values())
 
     def audited(self) -> Manifest:
-        """Return the manifest with the flags and the geometry of `flagged_table`."""
+        """Return the manifest with the columns of `flagged_table`."""
         return Manifest(self.flagged_table(), self.manifest.path, self.manifest.root)
 
     def funnel(self) -> list[tuple[str, int]]:
-        """Return how many rows are left after each sort of defect, from all to those without any."""
+        """Return the number of rows left after each kind of defect is excluded, from all rows to flawless ones."""
         flags = self.flags()
         refused = [isinstance(self.measured.get(row), RefusedVolume) for row in range(len(flags))]
         stages: list[tuple[str, list[bool]]] = [
             ("rows in the manifest", [True] * len(flags)),
             ("volume can be read", [not bad for bad in refused]),
-            ("volume is a sound chest CT", [not set(VOLUME_FLAGS) & set(row) for row in flags]),
+            ("volume is a valid chest CT", [not set(VOLUME_FLAGS) & set(row) for row in flags]),
             (
-                "report is a report, and the study's own",
+                "report is a report, and belongs to the study",
                 [not any(flag.startswith(REPORT_FLAGS) for flag in row) for row in flags],
             ),
-            ("volume stands once, patient in one split", [not set(COHORT_FLAGS) & set(row) for row in flags]),
+            ("volume is unique, patient in one split", [not set(COHORT_FLAGS) & set(row) for row in flags]),
         ]
         left = [True] * len(flags)
-        out = []
+        counts = []
         for name, passes in stages:
-            left = [both and one for both, one in zip(left, passes, strict=True)]
-            out.append((name, sum(left)))
-        return out
+            left = [before and now for before, now in zip(left, passes, strict=True)]
+            counts.append((name, sum(left)))
+        return counts
 
     def findings_table(self) -> pd.DataFrame:
-        """Return one line a finding: study_id, flag, evidence."""
+        """Return a table with a line for each finding: study_id, flag, evidence."""
         return pd.DataFrame(
             [(f.study_id, f.flag, f.evidence) for f in self.findings], columns=["study_id", "flag", "evidence"]
         )
@@ -96,14 +97,14 @@ class AuditResult:
     def flagged_table(self) -> pd.DataFrame:
         """Return the manifest's rows with `flags` and the geometry columns filled in; nothing else is changed.
 
-        Flags of an earlier audit that this one no longer raises are dropped; flags of other origin are kept.
+        Flags of an earlier audit that this one no longer raises are removed; flags from elsewhere are kept.
         """
-        ours = {*VOLUME_FLAGS, *COHORT_FLAGS, *REFUSALS}
-        kept = [
-            sorted(flag for flag in split_list(cell) if flag not in ours and not flag.startswith(REPORT_FLAGS))
+        audit_flags = {*VOLUME_FLAGS, *COHORT_FLAGS, *REFUSALS}
+        other_flags = [
+            sorted(flag for flag in split_list(cell) if flag not in audit_flags and not flag.startswith(REPORT_FLAGS))
             for cell in self.manifest.column("flags")
         ]
-        flags = [";".join(dict.fromkeys([*new, *old])) for new, old in zip(self.flags(), kept, strict=True)]
+        flags = [";".join(dict.fromkeys([*new, *old])) for new, old in zip(self.flags(), other_flags, strict=True)]
         table = self.manifest.table.assign(flags=flags)
         geometry = [geometry_columns(self.measured.get(row)) for row in range(len(flags))]
         for name in geometry[0]:
@@ -112,28 +113,34 @@ class AuditResult:
 
 
 def audit_manifest(manifest: Manifest, folder: Path | None = None, jobs: int = -1) -> AuditResult:
-    """Run every check on every row, also on rows that are set aside.
+    """Run every check on every row, also on rejected rows.
 
     Args:
         manifest: the dataset.
-        folder: where the facts of volumes are kept; `facts` beside the manifest by default.
+        folder: where the facts of volumes are stored; `facts` beside the manifest by default.
         jobs: processes to use; -1 for one a core.
     """
     measured = measure_all(manifest, folder or manifest.path.parent / "facts", jobs)
     ids = manifest.column("study_id")
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for row, facts in measured.items():
         if isinstance(facts, RefusedVolume):
-            found.append(Finding(ids[row], facts.reason, f"the volume {facts.args[2]}"))
+            findings.append(Finding(ids[row], facts.reason, f"the volume {facts.args[2]}"))
         else:
-            found += check_volume(ids[row], facts)
-    found += check_reports(manifest)
-    found += check_cohort(manifest, {row: facts for row, facts in measured.items() if isinstance(facts, VolumeFacts)})
-    return AuditResult(manifest, _in_order(found, ids), measured)
+            findings += check_volume(ids[row], facts)
+    findings += check_reports(manifest)
+    findings += check_cohort(
+        manifest, {row: facts for row, facts in measured.items() if isinstance(facts, VolumeFacts)}
+    )
+    return AuditResult(manifest, _in_order(findings, ids), measured)
 
 
 def geometry_columns(measured: Measured | None) -> dict[str, str]:
-    """Return a volume's geometry as manifest columns; empty strings for a volume that cannot be read."""
+    """Return a volume's geometry as manifest columns; empty texts for a volume that cannot be read.
+
+    Args:
+        measured: the facts of the volume, or the reader's refusal.
+    """
     names = (
         "width",
         "height",
@@ -157,10 +164,10 @@ def geometry_columns(measured: Measured | None) -> dict[str, str]:
     return {name: f"{number:.6g}" for name, number in zip(names, numbers, strict=True)}
 
 
-def _in_order(found: list[Finding], ids: list[str]) -> list[Finding]:
-    """Sort findings by row and drop a flag that a row has already."""
-    place = {study: row for row, study in enumerate(ids)}
-    once: dict[tuple[str, str], Finding] = {}
-    for finding in found:
-        once.setdefault((finding.study_id, finding.flag), finding)
-    return sorted(once.values(), key=lambda finding: place[finding.study_id])
+def _in_order(findings: list[Finding], ids: list[str]) -> list[Finding]:
+    """Sort findings by row, and keep the first finding of each flag in a row."""
+    row_of = {study: row for row, study in enumerate(ids)}
+    unique: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        unique.setdefault((finding.study_id, finding.flag), finding)
+    return sorted(unique.values(), key=lambda finding: row_of[finding.study_id])

@@ -1,4 +1,4 @@
-"""Is this a chest, and which way up? Measured on a coarse copy of a volume: a few numbers, no verdict."""
+"""Measurements of lungs and body on a coarse copy of a volume: whether it is a chest, and how it is oriented."""
 
 from dataclasses import dataclass
 
@@ -7,46 +7,40 @@ import numpy as np
 # halfway between lung (−850) and soft tissue (50)
 _TISSUE = -400.0
 # air is −1000, aerated lung −700 to −900 and −950 where emphysema begins (Gevenois 1995). Measured in real volumes,
-# rims aside: regions of lung −770 to −950, −973 in one emphysematous apex; gas in bowel −969 to −991
+# without rims: regions of lung −770 to −950, −973 in one emphysematous apex; gas in bowel −969 to −991
 _LUNG_MEAN = -966.0
-# thinner than this is a table's core, a fold of the bedding, bowel or an airway
+# mm; thinner regions are a table's core, a fold of the bedding, bowel or an airway
 _THICK = 24.0
 # compact bone, above most contrast medium in the heart
 _BONE = 350.0
-# a part of the lungs that counts, in mL
-_PART = 50.0
 
 
 @dataclass(frozen=True)
 class ChestFacts:
-    """What a coarse look at a volume shows; lengths in mm, axes in canonical order.
+    """Measurements of the anatomy; lengths in mm, axes in canonical order.
 
     Attributes:
         lung_share: largest share of lung in the body's cross-section, over the slices.
         lung_extent: mm along z over which lung is at least a tenth of the cross-section.
-        lung_span: the same as a share of all slices.
         lung_ends: share of lung in the body's cross-section in the lowest and in the topmost slices.
-        lung_ml: volume of the aerated lung.
-        lung_hu: its mean density; 0 where there is none.
-        lung_parts: connected parts of at least 50 mL.
-        cut: for z, y and x, how much of the volume's end faces the body covers, of the emptier of the two.
-        mirror: for z, y and x, how much of the tissue falls on tissue when it is mirrored along the axis.
-        width: the body's median breadth along x, over the slices with lung, or over all where there is none.
+        lung_ml: volume of the aerated lung in mL.
+        lung_hu: its mean density in HU; 0 if there is none.
+        cut: for z, y and x, the share of the volume's end face that the body covers, on the emptier of the two ends.
+        mirror: for z, y and x, the share of the tissue that overlaps with tissue when mirrored along the axis.
+        width: the body's median extent along x, over the slices with lung, or over all if there are none.
         depth: the same along y.
         base_to_apex: area of the box around the lungs near their lower end, divided by that near their upper end.
-        windpipe: in how many of the slices in and above the lungs' upper third a cut of an airway is seen near the
-            midline, less the same in and below their lower third, as shares.
-        bone: where the bone of the midline lies between the body's front (0) and back (1); −1 if it cannot be told.
-        table: of what lies before or behind the body (table, bedding), the share that lies behind; −1 if nothing does.
+        windpipe: the share of the slices in and above the lungs' upper third with an airway near the midline, minus
+            the same share in and below their lower third.
+        bone: the position of the midline's bone between the body's front (0) and back (1); −1 if it is unknown.
+        table: of the objects in front of or behind the body (table, bedding), the share behind; −1 if there are none.
     """
 
     lung_share: float
     lung_extent: float
-    lung_span: float
     lung_ends: tuple[float, float]
     lung_ml: float
     lung_hu: float
-    lung_parts: int
     cut: tuple[float, float, float]
     mirror: tuple[float, float, float]
     width: float
@@ -71,34 +65,31 @@ def measure_chest(hu: np.ndarray, spacing: tuple[float, float, float]) -> ChestF
     body = lung | tissue
     areas = lung.sum(axis=(1, 2))
     shares = areas / np.maximum(body.sum(axis=(1, 2)), 1)
-    bearing = shares >= 0.1
+    has_lung = shares >= 0.1
     voxel = float(np.prod(spacing)) / 1000
-    parts = np.bincount(ndimage.label(lung)[0].ravel())[1:]
-    chosen = bearing if bearing.any() else body.any(axis=(1, 2))
+    chosen = has_lung if has_lung.any() else body.any(axis=(1, 2))
     width, depth = (_breadth(body, axis, chosen) * spacing[axis] for axis in (2, 1))
     return ChestFacts(
         lung_share=round(float(ndimage.median_filter(shares, 3).max()), 4),
-        lung_extent=round(float(bearing.sum()) * spacing[0], 1),
-        lung_span=round(float(bearing.mean()), 4),
+        lung_extent=round(float(has_lung.sum()) * spacing[0], 1),
         lung_ends=(round(float(np.median(shares[:3])), 4), round(float(np.median(shares[-3:])), 4)),
         lung_ml=round(float(areas.sum()) * voxel, 1),
         lung_hu=round(float(hu[lung].mean()), 1) if lung.any() else 0.0,
-        lung_parts=int((parts * voxel >= _PART).sum()),
         cut=_cut_faces(body),
         mirror=_mirrored(tissue),
         width=round(width, 1),
         depth=round(depth, 1),
-        base_to_apex=round(_base_to_apex(lung, bearing), 3),
-        windpipe=round(_windpipe(hu, lung, body, spacing, np.flatnonzero(bearing)), 3),
-        bone=round(_bone_position(hu, body, spacing, bearing), 3),
+        base_to_apex=round(_base_to_apex(lung, has_lung), 3),
+        windpipe=round(_windpipe(hu, lung, body, spacing, np.flatnonzero(has_lung)), 3),
+        bone=round(_bone_position(hu, body, spacing, has_lung), 3),
         table=round(_table(hu[chosen], body[chosen]), 3),
     )
 
 
 def lung_mask(hu: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """Return the aerated lung: thick regions of each axial slice that are of lung's density and not the room.
+    """Return the aerated lung: thick regions of each axial slice with the density of lung that are not outside air.
 
-    Slice by slice, since the windpipe joins lungs and room in three dimensions.
+    Slice by slice, since the windpipe connects lungs and outside air in three dimensions.
 
     Args:
         hu: clean HU, (D, H, W) in canonical axes.
@@ -108,7 +99,7 @@ def lung_mask(hu: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray
 
     in_plane = np.zeros((3, 3, 3), dtype=bool)
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
-    # without walls of one or two voxels: a table's shell must not enclose the cushion that it bears
+    # without walls of one or two voxels: a table's shell must not enclose the cushion on it
     walls = ndimage.binary_opening(hu > _TISSUE, structure=in_plane[1:2])
     labels, count = ndimage.label(~walls, structure=in_plane)
     if not count:
@@ -117,7 +108,7 @@ def lung_mask(hu: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray
     size = np.bincount(labels[core], minlength=count + 1)
     mean = np.bincount(labels[core], weights=hu[core], minlength=count + 1) / np.maximum(size, 1)
     like_lung = (mean > _LUNG_MEAN) & (size > 0)
-    # bedding is as dense as lung, so what reaches the border is the room, even where a narrow field cuts a lung
+    # bedding is as dense as lung, so what reaches the border is outside, even where a narrow field cuts a lung
     for face in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
         like_lung[face] = False
     like_lung[0] = False
@@ -145,11 +136,11 @@ def _cut_faces(body: np.ndarray) -> tuple[float, float, float]:
 
 
 def _mirrored(tissue: np.ndarray) -> tuple[float, float, float]:
-    """Mirror within the box round the tissue."""
+    """Return the overlap of the tissue with its mirror image within its bounding box, for z, y and x."""
     spans = []
     for axis in range(3):
-        seen = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
-        spans.append(slice(int(seen[0]), int(seen[-1]) + 1) if len(seen) else slice(0))
+        occupied = np.flatnonzero(tissue.any(axis=tuple(other for other in range(3) if other != axis)))
+        spans.append(slice(int(occupied[0]), int(occupied[-1]) + 1) if len(occupied) else slice(0))
     box = tissue[tuple(spans)]
     count = max(1, int(box.sum()))
     z, y, x = (float((box & np.flip(box, axis)).sum()) / count for axis in range(3))
@@ -157,18 +148,18 @@ def _mirrored(tissue: np.ndarray) -> tuple[float, float, float]:
 
 
 def _breadth(body: np.ndarray, axis: int, slices: np.ndarray) -> float:
-    """Return the median number of columns (axis 2) or rows (axis 1) that the body spans in some slices."""
-    seen = body[slices].any(axis=3 - axis)
-    return float(np.median(seen.sum(axis=1))) if len(seen) else 0.0
+    """Return the median number of columns (axis 2) or rows (axis 1) that the body covers in some slices."""
+    covered = body[slices].any(axis=3 - axis)
+    return float(np.median(covered.sum(axis=1))) if len(covered) else 0.0
 
 
-def _base_to_apex(lung: np.ndarray, bearing: np.ndarray) -> float:
-    """Lungs taper upwards, and end wide around the diaphragm: the ratio is above 1 in a chest that stands upright."""
-    slices = np.flatnonzero(bearing)
+def _base_to_apex(lung: np.ndarray, has_lung: np.ndarray) -> float:
+    """Return the area of the lungs' base divided by that of their apex: above 1 if the chest is upright."""
+    slices = np.flatnonzero(has_lung)
     if len(slices) < 8:
         return 1.0
     few = max(2, len(slices) // 6)
-    low, high = (sum(_box(lung[place]) for place in some) for some in (slices[:few], slices[-few:]))
+    low, high = (sum(_box(lung[number]) for number in ends) for ends in (slices[:few], slices[-few:]))
     return float(low / max(high, 1))
 
 
@@ -181,11 +172,12 @@ def _windpipe(
     lung: np.ndarray,
     body: np.ndarray,
     spacing: tuple[float, float, float],
-    bearing: np.ndarray,
+    lung_slices: np.ndarray,
 ) -> float:
+    """Return the share of upper slices with an airway near the midline, minus that of lower slices."""
     from scipy import ndimage
 
-    if len(bearing) < 8:
+    if len(lung_slices) < 8:
         return 0.0
     in_plane = np.zeros((3, 3, 3), dtype=bool)
     in_plane[1] = ndimage.generate_binary_structure(2, 1)
@@ -195,38 +187,43 @@ def _windpipe(
     middle = (columns[0] + columns[-1]) / 2
     seen = np.zeros(len(hu))
     for number, (z, y, x) in enumerate(ndimage.find_objects(labels), start=1):
-        aside = abs((x.start + x.stop - 1) / 2 - middle) * spacing[2]
+        offset = abs((x.start + x.stop - 1) / 2 - middle) * spacing[2]
         long = max((y.stop - y.start) * spacing[1], (x.stop - x.start) * spacing[2])
         # the windpipe is 15 to 25 mm wide
-        if 60 <= area[number] <= 600 and aside <= 30 and long <= 40:
+        if 60 <= area[number] <= 600 and offset <= 30 and long <= 40:
             rows = np.flatnonzero(body[z.start].any(axis=1))
             seen[z.start] = len(rows) > 0 and rows[0] < y.start and y.stop < rows[-1]
-    low, high = int(bearing[0]), int(bearing[-1])
+    low, high = int(lung_slices[0]), int(lung_slices[-1])
     third = (high - low) // 3
     return float(seen[high - third : high + third].mean() - seen[max(0, low - third) : low + third].mean())
 
 
 def _table(hu: np.ndarray, body: np.ndarray) -> float:
+    """Return the share of the objects outside the body that are behind it; −1 if there are none."""
     from scipy import ndimage
 
     rows = np.flatnonzero(body.any(axis=(0, 2)))
     if not len(rows):
         return -1.0
-    things = np.nonzero((hu > -700) & ~ndimage.binary_dilation(body, iterations=2))[1]
-    behind, before = np.count_nonzero(things > rows[-1] - 3), np.count_nonzero(things < rows[0] + 3)
+    objects = np.nonzero((hu > -700) & ~ndimage.binary_dilation(body, iterations=2))[1]
+    behind, before = np.count_nonzero(objects > rows[-1] - 3), np.count_nonzero(objects < rows[0] + 3)
     return float(behind / (behind + before)) if behind + before else -1.0
 
 
-def _bone_position(hu: np.ndarray, body: np.ndarray, spacing: tuple[float, float, float], bearing: np.ndarray) -> float:
-    """The spine outweighs the breastbone."""
+def _bone_position(
+    hu: np.ndarray, body: np.ndarray, spacing: tuple[float, float, float], has_lung: np.ndarray
+) -> float:
+    """Return the mean position of the midline's bone from front to back; the spine outweighs the breastbone."""
     positions, weights = [], []
-    for place in np.flatnonzero(bearing):
-        rows = np.flatnonzero(body[place].any(axis=1))
-        columns = np.flatnonzero(body[place].any(axis=0))
+    for number in np.flatnonzero(has_lung):
+        rows = np.flatnonzero(body[number].any(axis=1))
+        columns = np.flatnonzero(body[number].any(axis=0))
         middle, half = (columns[0] + columns[-1]) / 2, 40 / spacing[2]
         strip = slice(max(0, int(middle - half)), int(middle + half) + 1)
-        found = np.flatnonzero((hu[place, :, strip] > _BONE) & body[place, :, strip]) // (strip.stop - strip.start)
-        if len(found) and len(rows) > 1:
-            positions.append(float(np.mean((found - rows[0]) / (rows[-1] - rows[0]))))
-            weights.append(len(found))
+        bone_rows = np.flatnonzero((hu[number, :, strip] > _BONE) & body[number, :, strip]) // (
+            strip.stop - strip.start
+        )
+        if len(bone_rows) and len(rows) > 1:
+            positions.append(float(np.mean((bone_rows - rows[0]) / (rows[-1] - rows[0]))))
+            weights.append(len(bone_rows))
     return float(np.average(positions, weights=weights)) if weights else -1.0

@@ -1,4 +1,4 @@
-"""Facts of every volume of a manifest: measured in parallel, kept on disk, so that a second audit costs nothing."""
+"""The facts of all volumes of a manifest: measured in parallel and stored on disk, so a second audit costs nothing."""
 
 import hashlib
 import json
@@ -19,16 +19,16 @@ Measured = VolumeFacts | RefusedVolume
 def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, Measured]:
     """Measure the volumes of a manifest that were not measured before.
 
-    May be killed at any time and started again: what is done stays done. A volume whose file has changed is measured
-    again.
+    It can be killed at any time and started again without losing finished work. A volume whose file has changed is
+    measured again.
 
     Args:
         manifest: the dataset.
-        folder: where facts are kept, one JSON file a volume; may be shared between manifests.
+        folder: where facts are stored, one JSON file for each volume; several manifests can share it.
         jobs: processes to use; -1 for one a core.
 
     Returns:
-        For each row the facts of its volume, or the reader's refusal.
+        For each row, the facts of its volume or the reader's refusal.
     """
     checksums = manifest.column("sha256")
     entries = {row: facts_path(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
@@ -37,47 +37,57 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
         known = _load(entry, manifest.volume_path(row)) if entry else None
         if known is not None:
             measured[row] = known
+<<<<<<< HEAD
     lacking = {row: entry for row, entry in entries.items() if row not in measured}
     if lacking:
         with progress_bar("measuring volumes") as progress:
             task = progress.add_task("", total=len(lacking))
             for row, facts in _measure_rows(manifest, lacking, jobs):
+=======
+    missing = {row: entry for row, entry in entries.items() if row not in measured}
+    if missing:
+        with Progress(
+            TextColumn("measuring volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        ) as progress:
+            task = progress.add_task("", total=len(missing))
+            for row, facts in _measure_rows(manifest, missing, jobs):
+>>>>>>> 91496dd (curation: plain wording, standard names, dead code removed)
                 measured[row] = facts
                 progress.advance(task)
     return dict(sorted(measured.items()))
 
 
 def measure_cached(source: Path, sha256: str, folder: Path) -> Measured:
-    """Measure one volume, unless what is kept under its checksum says all.
+    """Measure one volume, unless its facts are stored already.
 
     Args:
         source: a volume file or a DICOM folder.
         sha256: its checksum.
-        folder: where facts are kept; every outcome is, since the source may be deleted afterwards.
+        folder: where facts are stored. Refusals are stored too, since the source may be deleted afterwards.
     """
     entry = facts_path(source, sha256, folder)
     known = _load(entry, source) if entry else None
     measured = known if known is not None else _measure(0, source, entry)[1]
     if known is None and entry and isinstance(measured, RefusedVolume):
-        reason, _, wrong, remedy = measured.args
-        write_json(entry, {"refused": reason, "wrong": wrong, "remedy": remedy})
+        reason, _, problem, remedy = measured.args
+        write_json(entry, {"refused": reason, "wrong": problem, "remedy": remedy})
     return measured
 
 
 def facts_path(source: Path, sha256: str, folder: Path) -> Path | None:
-    """Return the file that keeps the facts of a volume as it is now; None where there is no volume.
+    """Return the file that stores the facts of a volume in its present state; None if there is no volume.
 
-    A changed volume has another file. Its suffix may be changed for what else is kept of the volume.
+    A changed volume has another file. With another suffix it can store other results of the volume.
 
     Args:
         source: the volume.
-        sha256: as the manifest has it; empty where it is unknown.
-        folder: where facts are kept.
+        sha256: the checksum in the manifest; empty if it is unknown.
+        folder: where facts are stored.
     """
     try:
         identity = sha256 or source_identity(source)
     except (UserError, OSError):
-        # nothing there: the reader will say so
+        # the volume is missing: the reader will say so
         return None
     key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
     return folder / key[:2] / f"{key[2:34]}.json"
@@ -92,28 +102,35 @@ def _load(entry: Path, source: Path) -> Measured | None:
             else VolumeFacts.from_json(record)
         )
     except (OSError, ValueError, KeyError, TypeError):
-        # not there, or not as it was written: it is measured again
+        # missing or invalid: the volume is measured again
         return None
 
 
-def _measure_rows(manifest: Manifest, lacking: dict[int, Path | None], jobs: int) -> Iterator[tuple[int, Measured]]:
+def _measure_rows(manifest: Manifest, missing: dict[int, Path | None], jobs: int) -> Iterator[tuple[int, Measured]]:
     from joblib import Parallel, delayed
 
-    tasks = (delayed(_measure)(row, manifest.volume_path(row), entry) for row, entry in lacking.items())
-    yield from Parallel(n_jobs=jobs if len(lacking) > 8 else 1, return_as="generator_unordered")(tasks)
+    tasks = (delayed(_measure)(row, manifest.volume_path(row), entry) for row, entry in missing.items())
+    yield from Parallel(n_jobs=jobs if len(missing) > 8 else 1, return_as="generator_unordered")(tasks)
 
 
 def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:
+<<<<<<< HEAD
+=======
+    import SimpleITK
+
+    # volumes are measured in parallel, so each one uses a single thread
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+>>>>>>> 91496dd (curation: plain wording, standard names, dead code removed)
     measured: Measured
     try:
         with one_thread():
             measured = measure_volume(source)
         record = measured.to_json()
     except RefusedVolume as refusal:
-        reason, _, wrong, remedy = refusal.args
-        measured, record = refusal, {"refused": reason, "wrong": wrong, "remedy": remedy}
+        reason, _, problem, remedy = refusal.args
+        measured, record = refusal, {"refused": reason, "wrong": problem, "remedy": remedy}
     except Exception as error:
-        # one broken file among thousands must not end an audit; it is not kept, since a mended reader may read it
+        # one broken file must not end an audit; this result is not stored, since a later version may read the file
         return row, RefusedVolume(
             "unreadable", source, f"cannot be measured ({type(error).__name__}: {error}).", FETCH_AGAIN
         )

@@ -1,16 +1,16 @@
-"""What the audit holds against a row."""
+"""A flag that the audit raised for a row."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the audit holds against a row: never a silent deletion.
+    """A flag that the audit raised for a row, with its evidence. The row itself is kept.
 
     Attributes:
         study_id: the row.
-        flag: the finding's name, as it stands in the manifest's `flags`.
-        evidence: what was seen, in one line: numbers, ids, the offending words.
+        flag: the name of the flag, as in the manifest's `flags` column.
+        evidence: the observation in one line: numbers, ids, the offending words.
     """
 
     study_id: str

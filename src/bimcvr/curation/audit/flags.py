@@ -1,7 +1,4 @@
-"""What the audit's flags mean and where their thresholds lie, in words for people.
-
-The numbers are the detectors' own.
-"""
+"""The meaning and the threshold of each flag, in words for people; the numbers are those of the checks."""
 
 from typing import NamedTuple
 
@@ -17,38 +14,38 @@ REFUSALS = {
     "truncated": "the file ends too soon",
     "damaged": "the file's content does not match its own checksum",
     "git_lfs_pointer": "a pointer of Git LFS instead of the file",
-    "unknown_format": "no image format that is known",
+    "unknown_format": "an unknown image format",
     "unreadable": "the file cannot be decoded",
     "not_a_volume": "a single slice, or more than three axes",
-    "too_large": "the header claims more voxels than any scanner makes",
-    "colour": "several values a voxel: a picture or a burned-in report",
-    "no_spacing": "the header gives the voxels no size",
-    "no_orientation": "the header does not say how the voxels lie in the patient",
+    "too_large": "the header claims more voxels than any scanner produces",
+    "colour": "several values per voxel: a picture or a scanned report",
+    "no_spacing": "the header has no voxel size",
+    "no_orientation": "the header does not state the orientation of the voxels in the patient",
     "sheared_grid": "the axes are not at right angles",
     "gantry_tilt": "tilted slices that were not corrected",
-    "no_rescale": "the values are not in HU, and the header does not say how to make them so",
+    "no_rescale": "the values are not in HU, and the header does not say how to convert them",
     "missing_slices": "slices are missing",
-    "variable_gaps": "the slices lie at unequal distances",
-    "duplicate_positions": "two slices lie at the same place",
-    "shifted_slices": "the slices are shifted against each other",
-    "mixed_geometry": "the slices are of different sizes or directions",
-    "no_position": "the slices do not say where they lie",
-    "no_dicom": "the folder holds no DICOM slices",
-    "several_series": "the folder holds several series",
+    "variable_gaps": "the distances between slices differ",
+    "duplicate_positions": "two slices have the same position",
+    "shifted_slices": "the slices are shifted relative to each other",
+    "mixed_geometry": "the slices have different sizes or directions",
+    "no_position": "the slices have no position",
+    "no_dicom": "the folder contains no DICOM slices",
+    "several_series": "the folder contains several series",
     "multi_frame": "several frames in one DICOM file",
     "not_ct": "not a CT",
     "localizer": "a localizer, not a scan",
-    "monochrome1": "black and white are exchanged (MONOCHROME1)",
+    "monochrome1": "black and white are inverted (MONOCHROME1)",
 }
-"""The reader's reasons to refuse a volume, which are flags too, and what they mean."""
+"""The reader's reasons for refusing a volume, which are also flags, and their meaning."""
 
 
-class Meaning(NamedTuple):
-    """What a flag says.
+class FlagMeaning(NamedTuple):
+    """The meaning of a flag.
 
     Attributes:
-        side: what it is held against: report, volume, cohort or file.
-        what: what is wrong, in a line.
+        side: what is wrong: the report, volume, cohort or file.
+        what: the defect, in one line.
         threshold: when the flag is raised.
     """
 
@@ -57,14 +54,18 @@ class Meaning(NamedTuple):
     threshold: str
 
 
-def meaning(flag: str) -> Meaning:
-    """Return what a flag says; one that is not the audit's own is the reader's reason to refuse a volume."""
+def meaning(flag: str) -> FlagMeaning:
+    """Return the meaning of a flag.
+
+    Args:
+        flag: a flag of the audit, or the reader's reason for refusing a volume.
+    """
     if flag in _MEANINGS:
         return _MEANINGS[flag]
-    return Meaning(
+    return FlagMeaning(
         "file",
         REFUSALS.get(flag, "the reader refuses the volume"),
-        "no volume in HU on a regular grid can be made of it",
+        "it is not a volume in HU on a regular grid",
     )
 
 
@@ -74,79 +75,79 @@ def _range(limits: tuple[float, float]) -> str:
 
 _V, _R = volume_checks, report_checks
 _MEANINGS = {
-    "report_short": Meaning(
-        "report", "no report, or next to none", f"fewer than {_R.FEWEST_WORDS} words (the paper's filter)"
+    "report_short": FlagMeaning(
+        "report", "no report, or almost none", f"fewer than {_R.FEWEST_WORDS} words (the paper's filter)"
     ),
-    "placeholder": Meaning(
+    "placeholder": FlagMeaning(
         "report",
-        "a failed translation or an export's filler stands where the report should be",
-        f"worded like a failure message, or one text of {_R.PLACEHOLDER_PATIENTS} patients or more that does not speak"
-        " of the body or was translated from different ones",
+        "a failed translation or a filler text in place of the report",
+        f"worded like a failure message, or the same text for {_R.PLACEHOLDER_PATIENTS} or more patients that does not"
+        " mention the body or was translated from different texts",
     ),
-    "untranslated": Meaning(
+    "untranslated": FlagMeaning(
         "report",
-        "the text claims to be English and is Spanish, wholly or in part",
-        f"{_R.SPANISH_WORDS} Spanish words of grammar or more, and {100 * _R.SPANISH_SHARE:.0f} % of the words",
+        "the text is marked as English but is Spanish, entirely or in part",
+        f"{_R.SPANISH_WORDS} or more Spanish function words, and {100 * _R.SPANISH_SHARE:.0f} % of the words",
     ),
-    "wrong_modality": Meaning(
+    "wrong_modality": FlagMeaning(
         "report",
-        "the report is one of a chest film, not of a CT",
-        "a film is named, or two signs of a film stand and none of a CT; what is only compared with or advised does not"
-        " count",
+        "the report describes a chest radiograph, not a CT",
+        "a radiograph is named, or two terms of radiographs occur and none of CT; examinations that are only compared"
+        " with or recommended do not count",
     ),
-    "duplicate_report": Meaning(
+    "duplicate_report": FlagMeaning(
         "report",
-        "one report stands under several patients",
-        "the same words, or the same report_id, under two patients or more",
+        "several patients have the same report",
+        "the same words, or the same report_id, for two or more patients",
     ),
-    "mismatch_ids": Meaning(
+    "mismatch_ids": FlagMeaning(
         "report",
-        "the ids in the file's name contradict the table's: the report is another study's",
-        "sub- or ses- of the file name against patient_id and report_id, where both are of one scheme",
+        "the ids in the file name contradict the table: the report belongs to another study",
+        "sub- or ses- of the file name differ from patient_id or report_id, where both follow the same scheme",
     ),
-    "too_small": Meaning(
+    "too_small": FlagMeaning(
         "volume", "too few slices, rows or columns", f"fewer than {_V.SMALLEST} along an axis (the paper's filter)"
     ),
-    "missing_voxels": Meaning(
+    "missing_voxels": FlagMeaning(
         "volume",
-        "a part of the volume is padding or blank",
+        "a large part of the volume is padding or blank",
         f"more than {100 * _V.MOST_MISSING:.0f} % of the voxels (the paper's filter)",
     ),
-    "slice_spacing": Meaning(
+    "slice_spacing": FlagMeaning(
         "volume",
-        "the distance between slices cannot be true",
+        "the distance between slices is implausible",
         f"outside {_range(_V.SPACING)}, or it makes the lungs higher than {_V.TALLEST_LUNGS:.0f} mm",
     ),
-    "field_of_view": Meaning(
+    "field_of_view": FlagMeaning(
         "volume",
-        "the volume is no trunk's size in mm",
-        f"breadth outside {_range(_V.BREADTH)}, depth outside {_range(_V.DEPTH)}, length outside {_range(_V.LENGTH)},"
+        "the size of the volume in mm is not that of a trunk",
+        f"width outside {_range(_V.BREADTH)}, depth outside {_range(_V.DEPTH)}, length outside {_range(_V.LENGTH)},"
         f" or the body outside {_range(_V.BODY)}",
     ),
-    "orientation": Meaning(
+    "orientation": FlagMeaning(
         "volume",
-        "axes are exchanged or turned: the picture does not lie as the header says",
+        "axes are exchanged or turned: the image is not oriented as the header says",
         f"slices not axial, axes off by more than {_V.OBLIQUITY:.0f}°, or the body upside down, back to front or on its"
         " side",
     ),
-    "not_chest": Meaning(
+    "not_chest": FlagMeaning(
         "volume",
         "probably not a scan of the chest",
-        f"lung is less than {100 * _V.LUNG_SHARE:.0f} % of the body's cross-section everywhere, or shows over less than"
-        f" {_V.LUNG_EXTENT:.0f} mm as in an abdomen's top slices",
+        f"lung is less than {100 * _V.LUNG_SHARE:.0f} % of the body's cross-section everywhere, or extends over less"
+        f" than {_V.LUNG_EXTENT:.0f} mm as in the top slices of an abdomen",
     ),
-    "not_hu": Meaning(
+    "not_hu": FlagMeaning(
         "volume",
         "the values are not Hounsfield units",
-        "rescaled twice, 0-based, 8-bit, shifted or windowed: by where air and soft tissue lie",
+        "rescaled twice, 0-based, 8-bit, shifted or windowed, judged by the values of air and soft tissue",
     ),
-    "duplicate_volume": Meaning(
+    "duplicate_volume": FlagMeaning(
         "cohort",
-        "the same volume stands twice",
-        "the same voxels, whatever the header says; of one patient's copies the first stays unflagged, of several"
-        " patients' none does",
+        "the same volume is in the manifest more than once",
+        "the same voxels, whatever the header says; the first copy of one patient is not flagged, copies of several"
+        " patients all are",
     ),
-    "patient_in_two_splits": Meaning(
-        "cohort", "a patient stands in more than one of train, val and test", "by patient_id"
+    "patient_in_two_splits": FlagMeaning(
+        "cohort", "a patient is in more than one of train, val and test", "by patient_id"
     ),
 }

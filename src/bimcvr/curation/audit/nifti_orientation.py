@@ -1,4 +1,4 @@
-"""Does a NIfTI header contradict itself about where its voxels lie? It says so up to three times."""
+"""Contradictions in a NIfTI header about the orientation of its voxels, which it states up to three times."""
 
 import gzip
 import struct
@@ -6,18 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-# rounding and the re-saving of oblique scans leave less
+# differences by rounding and by re-saving oblique scans are smaller
 _ANGLE, _SPACING = 5.0, 0.05
 
 
 def orientation_conflict(path: Path) -> str:
     """Compare the sform, the qform and the voxel sizes of a NIfTI-1 file.
 
-    Readers differ in which of them they believe, so a contradiction means that left and right, top and bottom or the
-    size of a voxel depend on the program (https://nifti.nimh.nih.gov/nifti-1, "3D image orientation").
+    Programs differ in which of them they use, so with a contradiction left and right, top and bottom or the size of a
+    voxel depend on the program (https://nifti.nimh.nih.gov/nifti-1, "3D image orientation").
+
+    Args:
+        path: the volume file.
 
     Returns:
-        What is contradictory, in a few words; empty if nothing is, or the file is of another format.
+        The contradiction in a few words; empty if there is none, or the file has another format.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return ""
@@ -38,7 +41,7 @@ def _conflict(raw: bytes, order: str) -> str:
     lengths = np.linalg.norm(sform, axis=0)
     sizes = np.abs(pixdim[1:])
     if np.abs(lengths / sizes - 1).max() > _SPACING:
-        return f"sform says {_mm(lengths)} mm a voxel, pixdim {_mm(sizes)}"
+        return f"sform says {_mm(lengths)} mm per voxel, pixdim {_mm(sizes)}"
     if qform_code <= 0:
         return ""
     qform = _rotation(*struct.unpack_from(order + "3f", raw, 256))
@@ -47,11 +50,11 @@ def _conflict(raw: bytes, order: str) -> str:
     if np.linalg.det(cosines) * np.linalg.det(qform) < 0:
         return "sform and qform differ in handedness: left and right are exchanged"
     angle = float(np.degrees(np.arccos(np.clip((np.trace(cosines.T @ qform) - 1) / 2, -1, 1))))
-    return f"sform and qform differ by a turn of {angle:.0f}°" if angle > _ANGLE else ""
+    return f"sform and qform differ by a rotation of {angle:.0f}°" if angle > _ANGLE else ""
 
 
 def _rotation(b: float, c: float, d: float) -> np.ndarray:
-    """Return the rotation of a unit quaternion of which NIfTI stores three parts."""
+    """Return the rotation matrix of a unit quaternion, of which NIfTI stores three components."""
     a = np.sqrt(max(0.0, 1 - b * b - c * c - d * d))
     return np.array(
         [

@@ -1,4 +1,4 @@
-"""A volume's facts: all that the audit needs to know of it, from one pass over its voxels."""
+"""Measurements of a volume for the audit, from one pass over its voxels."""
 
 import dataclasses
 import hashlib
@@ -16,28 +16,28 @@ from bimcvr.data.reading.intensity import AIR, HIGHEST, LOWEST
 from bimcvr.data.reading.reconstruction_circle import ReconstructionCircle
 from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
 
-# counts up whenever the same file would give other facts
+# incremented whenever the same file would have other facts
 FACTS_VERSION = 1
-# mm between the voxels that are looked at for anatomy
+# mm between the voxels that are used for the anatomy
 COARSE = 4.0
-# below is padding: no scanner's HU are
+# values below are padding, since no scanner produces them
 PADDING = -1500
 _BINS, _ZERO = 65536, 32768
 
 
 @dataclass(frozen=True)
 class ValueFacts:
-    """How the voxels' values are distributed, before anything is cleaned; shares are of all voxels.
+    """The distribution of the voxels' values before cleaning; shares are of all voxels.
 
     Attributes:
-        lowest: the smallest value, rounded; padding aside if there is other.
+        lowest: the smallest value, rounded, without padding unless there is nothing else.
         highest: the largest.
         padding: share below −1500.
         low: share from −1500 to −300: air, lung.
         soft: share from −200 to 300: fat to bone marrow.
-        raised: share from 824 to 1224: where soft tissue lies if 1024 was not subtracted.
-        dense: share above −500: all that is not air or lung.
-        dense_median: the median value of those.
+        raised: share from 824 to 1224, the range of soft tissue if 1024 was not subtracted.
+        dense: share above −500: everything but air and lung.
+        dense_median: the median of these values.
     """
 
     lowest: int
@@ -52,21 +52,21 @@ class ValueFacts:
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """What is known of a volume that can be read; sizes and spacings are (D, H, W) in canonical axes.
+    """The measurements of a volume that can be read; sizes and spacings are (D, H, W) in canonical axes.
 
     Attributes:
-        size: voxels.
-        spacing: mm.
-        orientation: where the file's own x, y and z axes point.
-        obliquity: largest angle in degrees between an axis and the patient's axis that it stands for.
+        size: in voxels.
+        spacing: in mm.
+        orientation: the directions of the file's x, y and z axes, such as `LPS`.
+        obliquity: the largest angle in degrees between an axis of the file and the nearest axis of the patient.
         padding_inside: share of the voxels inside the reconstruction circle that are padding.
-        padding_outside: the same outside of it.
+        padding_outside: the same outside of the circle.
         missing: share of all voxels that are missing: not finite, padding inside the circle, or in a blank slice.
-        blank_slices: slices of a single value: the series lacks them.
-        placing: how the header contradicts itself; empty if it does not.
+        blank_slices: number of slices with a single value, which are missing in the series.
+        orientation_conflict: how the header contradicts itself; empty if it does not.
         values: the distribution of the values.
-        chest: what the anatomy looks like.
-        content: a fingerprint of the voxels, whatever the header and the order of the axes.
+        chest: the measurements of the anatomy.
+        content: a fingerprint of the voxels, independent of the header and the order of the axes.
     """
 
     size: tuple[int, int, int]
@@ -77,7 +77,7 @@ class VolumeFacts:
     padding_outside: float
     missing: float
     blank_slices: int
-    placing: str
+    orientation_conflict: str
     values: ValueFacts
     chest: ChestFacts
     content: str
@@ -101,17 +101,17 @@ def measure_volume(path: Path) -> VolumeFacts:
         path: a volume file, or a folder with the slices of one DICOM series.
 
     Raises:
-        RefusedVolume: it is no regular volume in HU; `reason` says why.
+        RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
     native = read_image(path)
     cleaner = native.cleaner(HIGHEST)
     tally = _Tally(native)
     steps = [max(1, min(int(COARSE / mm), size // 48)) for mm, size in zip(native.spacing, native.shape, strict=True)]
-    kept = []
+    samples = []
     for start, slab in cleaner.clean(tally.watch(native.voxels.slabs(SLAB))):
-        kept.append(slab[-start % steps[0] :: steps[0], :: steps[1], :: steps[2]].copy())
+        samples.append(slab[-start % steps[0] :: steps[0], :: steps[1], :: steps[2]].copy())
     geometry = geometry_of(native, cleaner)
-    coarse = native.axes.canonical(np.concatenate(kept))
+    coarse = native.axes.canonical(np.concatenate(samples))
     across = [steps[axis] for axis in native.axes.order]
     depth, height, width = (mm * step for mm, step in zip(geometry.native_spacing, across, strict=True))
     return VolumeFacts(
@@ -123,7 +123,7 @@ def measure_volume(path: Path) -> VolumeFacts:
         padding_outside=round(geometry.padding_outside, 6),
         missing=round(tally.missing / math.prod(native.shape), 6),
         blank_slices=tally.blank,
-        placing=orientation_conflict(path),
+        orientation_conflict=orientation_conflict(path),
         values=tally.values(),
         chest=measure_chest(coarse, (depth, height, width)),
         content=tally.fingerprint(),
@@ -131,20 +131,20 @@ def measure_volume(path: Path) -> VolumeFacts:
 
 
 class _Tally:
-    """Counts the raw values that pass by, and the voxels that are missing among them."""
+    """Counts the raw values of a volume, and its missing voxels, slab by slab."""
 
     def __init__(self, native: NativeImage) -> None:
         self._shape = native.shape
         self._counts = np.zeros(_BINS, dtype=np.int64)
         declared = native.stack.padding if native.stack else None
-        # as the reader does: some files declare 0, which is also water
+        # as in the reader: some files declare 0, which is also water
         self._declared = declared if declared is not None and declared <= AIR else None
         self._circle = ReconstructionCircle(native.shape, native.axes)
         self.missing = 0
         self.blank = 0
 
     def watch(self, slabs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Pass slabs on, along the first axis in order, and count them."""
+        """Yield slabs unchanged, in order along the first axis, and count their values."""
         start = 0
         for slab in slabs:
             lowest, highest = slab.min(axis=(1, 2)), slab.max(axis=(1, 2))
@@ -157,7 +157,7 @@ class _Tally:
             start += len(slab)
 
     def values(self) -> ValueFacts:
-        """Return the distribution of what has passed."""
+        """Return the distribution of the values counted so far."""
         counts, total = self._counts, max(1, math.prod(self._shape))
         present = np.flatnonzero(counts) - _ZERO
         proper = present[present >= PADDING] if (present >= PADDING).any() else present
@@ -178,10 +178,10 @@ class _Tally:
         )
 
     def fingerprint(self) -> str:
-        """Hash how often each cleaned value occurs.
+        """Return a hash of the histogram of the cleaned values.
 
-        The histogram of millions of noisy voxels over thousands of values is a volume's own, and it is the same
-        however the axes are stored, padding is written or the header edited.
+        The histogram of millions of noisy voxels over thousands of values is unique to a volume, and does not depend
+        on the order of the axes, the padding value or the header.
         """
         values = np.arange(_BINS) - _ZERO
         values[(values < PADDING) | (values == (AIR if self._declared is None else self._declared))] = int(AIR)

@@ -1,1 +1,1 @@
-"""The steps that turn an archive into a manifest."""
+"""The steps of `curate`, which turn an archive into a manifest."""

@@ -1,4 +1,4 @@
-"""Denoising: any filter of SimpleITK by its name, written to a copy; the archive's own file is never changed."""
+"""Denoising with any SimpleITK filter, written to a copy; the archive's own file is never changed."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,9 @@ class Denoise:
     """A filter and its settings.
 
     Attributes:
-        filter: the name of a SimpleITK filter from image to image, as `CurvatureFlowImageFilter` or
+        filter: the name of a SimpleITK filter from image to image, such as `CurvatureFlowImageFilter` or
             `MedianImageFilter`.
-        parameters: what it is set to: `{Radius: 1}` calls `SetRadius(1)`.
+        parameters: its parameters: `{Radius: 1}` calls `SetRadius(1)`.
     """
 
     filter: str
@@ -23,38 +23,40 @@ class Denoise:
 
     @property
     def identity(self) -> str:
-        """All that decides the copy's voxels."""
+        """Text that changes whenever the voxels of the copy would."""
         return f"{self.filter} {sorted(self.parameters.items())}"
 
     def make(self) -> Any:
-        """Return the filter, set.
+        """Return the filter with its parameters.
 
         Raises:
-            UserError: SimpleITK has no such filter, or the filter no such setting.
+            UserError: SimpleITK has no such filter, or the filter has no such parameter.
         """
         import SimpleITK
 
         kind = getattr(SimpleITK, self.filter, None)
         if not (isinstance(kind, type) and issubclass(kind, SimpleITK.ImageFilter)):
-            raise UserError(
-                f"denoise.filter: SimpleITK has no filter '{self.filter}'. Name one like MedianImageFilter."
-            )
-        made = kind()
+            raise UserError(f"denoise.filter: SimpleITK has no filter '{self.filter}'. Use one like MedianImageFilter.")
+        image_filter = kind()
         for name, value in self.parameters.items():
-            setter = getattr(made, f"Set{name}", None)
+            setter = getattr(image_filter, f"Set{name}", None)
             if setter is None:
-                raise UserError(f"denoise.parameters: {self.filter} has no setting '{name}'.")
+                raise UserError(f"denoise.parameters: {self.filter} has no parameter '{name}'.")
             try:
                 setter(value)
             except (TypeError, NotImplementedError, ValueError) as error:
-                raise UserError(f"denoise.parameters: {self.filter} does not take {name} = {value!r}.") from error
-        return made
+                raise UserError(f"denoise.parameters: {self.filter} does not accept {name} = {value!r}.") from error
+        return image_filter
 
     def write(self, source: Path, target: Path) -> None:
         """Read a volume in HU, filter it, and write it in canonical axes as int16 HU.
 
+        Args:
+            source: the archive's volume.
+            target: the file to write.
+
         Raises:
-            RefusedVolume: the source is no regular volume in HU.
+            RefusedVolume: the source is not a regular volume in HU.
         """
         import SimpleITK
 

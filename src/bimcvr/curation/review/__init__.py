@@ -1,1 +1,1 @@
-"""Questions for people, and how far they agree."""
+"""Questions for reviewers, and their agreement."""

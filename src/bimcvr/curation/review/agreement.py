@@ -1,4 +1,4 @@
-"""How well the reviewers agree: on decisions, and on each label."""
+"""The agreement of reviewers on decisions and on each label."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ class Agreement:
 
     Attributes:
         about: `decision`, or the name of a label.
-        items: how many have two answers or more.
-        reviewers: how many people answered any of them.
-        raw: the share of pairs of answers to the same item that are the same.
-        fleiss: Fleiss' kappa; None where only one answer occurs, so that chance agrees always.
-        cohen: Cohen's kappa where there are exactly two reviewers, else None.
+        items: the number of items with two or more answers.
+        reviewers: the number of people who answered any of them.
+        raw: the share of equal answers among the pairs of answers to the same item.
+        fleiss: Fleiss' kappa; None if only one answer occurs, so that chance agreement is 1.
+        cohen: Cohen's kappa if there are exactly two reviewers, otherwise None.
     """
 
     about: str
@@ -29,35 +29,39 @@ class Agreement:
 
 
 def agreement(reviews: Iterable[Review]) -> list[Agreement]:
-    """Return the agreement on the decision and on every label that anybody gave.
+    """Return the agreement on the decision and on every label that any reviewer gave, if items have several answers.
 
-    Where two people or more answered an item.
+    An item is a question for decisions and a study for labels. Of several rows of a reviewer the last one counts.
 
-    An item is a question for decisions and a study for labels; a reviewer's last row counts.
+    Args:
+        reviews: the rows of the review queue.
     """
     decisions: dict[object, dict[str, str]] = {}
-    given: dict[object, dict[str, frozenset[str]]] = {}
+    label_sets: dict[object, dict[str, frozenset[str]]] = {}
     for review in reviews:
         if review.decision:
             decisions.setdefault(review.question, {})[review.reviewer] = review.decision
         if review.decision and review.labels is not None:
-            given.setdefault(review.question.study_id, {})[review.reviewer] = review.labels
-    names = sorted({label for answers in given.values() for labels in answers.values() for label in labels})
-    found = [_agreement("decision", list(decisions.values()))]
+            label_sets.setdefault(review.question.study_id, {})[review.reviewer] = review.labels
+    names = sorted({label for answers in label_sets.values() for labels in answers.values() for label in labels})
+    agreements = [_agreement("decision", list(decisions.values()))]
     for name in names:
-        found.append(
+        agreements.append(
             _agreement(
-                name, [{who: str(name in labels) for who, labels in answers.items()} for answers in given.values()]
+                name, [{who: str(name in labels) for who, labels in answers.items()} for answers in label_sets.values()]
             )
         )
-    return [one for one in found if one is not None]
+    return [item for item in agreements if item is not None]
 
 
 def fleiss_kappa(items: Sequence[Sequence[str]]) -> float | None:
-    """Return Fleiss' kappa of items with any number of answers each, two or more.
+    """Return Fleiss' kappa of items with two or more answers each; None if it is undefined.
 
-    With the same number for all it is Fleiss' own (Psychological Bulletin 76, 1971, 378-382); otherwise an item's
-    agreement is taken over its own pairs. None where it is undefined.
+    With the same number of answers for all items it is Fleiss' original definition (Psychological Bulletin 76, 1971,
+    378-382); otherwise the agreement of an item is taken over its own pairs.
+
+    Args:
+        items: the answers to each item.
     """
     total = Counter(answer for item in items for answer in item)
     count = sum(total.values())
@@ -69,9 +73,11 @@ def fleiss_kappa(items: Sequence[Sequence[str]]) -> float | None:
 
 
 def cohen_kappa(first: Sequence[str], second: Sequence[str]) -> float | None:
-    """Return Cohen's kappa of two people's answers to the same items (Educ. Psychol. Meas. 20, 1960, 37-46).
+    """Return Cohen's kappa of two people's answers (Educ. Psychol. Meas. 20, 1960, 37-46); None if it is undefined.
 
-    None if undefined.
+    Args:
+        first: the answers of one person to each item.
+        second: the answers of the other.
     """
     if not first:
         return None

@@ -1,1 +1,1 @@
-"""What a manifest holds: tables, figures, a page."""
+"""Descriptive statistics of a manifest: tables, figures, an HTML page."""

@@ -1,4 +1,4 @@
-"""The paper's Fig. 2 (samples) and Fig. 3 (words) for any manifest, and the labels' balance over the splits."""
+"""The paper's Fig. 2 (samples) and Fig. 3 (words) for any manifest, and the balance of labels over the splits."""
 
 import textwrap
 from collections.abc import Collection, Sequence
@@ -19,23 +19,23 @@ _GRID = (128, 192, 192)
 
 
 def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), studies: int = 8) -> None:
-    """Draw Fig. 2: middle slices of a few volumes beside their labels, in radiological convention.
+    """Draw Fig. 2: middle slices of some volumes beside their labels, in radiological convention.
 
-    The volumes are of different patients, chosen so that their labels differ. Reports are not printed.
+    The volumes are from different patients and chosen for different labels. Reports are not covered.
 
     Args:
         manifest: the dataset.
         path: the PNG to write.
         unread: rows whose volume cannot be read.
-        studies: how many volumes.
+        studies: the number of volumes.
     """
     figure, chosen = _figure(13, 1.62 * -(-studies // 2) + 0.5), choose_samples(manifest, studies, unread)
     panels = figure.subplots(-(-studies // 2), 8, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.1] * 2})
     figure.subplots_adjust(0.004, 0.005, 0.998, 1 - 0.42 / figure.get_figheight(), wspace=0.03, hspace=0.04)
     for panel in panels.ravel():
         panel.set_axis_off()
-    for place, row in enumerate(chosen):
-        _draw_sample(panels[place // 2, 4 * (place % 2) : 4 * (place % 2) + 4], manifest, row)
+    for number, row in enumerate(chosen):
+        _draw_sample(panels[number // 2, 4 * (number % 2) : 4 * (number % 2) + 4], manifest, row)
     title = (
         _kind(manifest.is_phantom, manifest.has_patients)
         + "Samples: axial, coronal, sagittal; the patient's right is on the left"
@@ -45,24 +45,29 @@ def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), s
 
 
 def choose_samples(manifest: Manifest, studies: int, unread: Collection[int] = ()) -> list[int]:
-    """Return up to `studies` accepted rows of different patients whose labels repeat each other as little as may be.
+    """Return up to `studies` accepted rows of different patients, whose labels repeat each other as little as possible.
 
-    Rows without a flag go first.
+    Rows without a flag are preferred.
+
+    Args:
+        manifest: the dataset.
+        studies: the number of rows.
+        unread: rows whose volume cannot be read.
     """
     labels, patients, flags = (manifest.column(name) for name in ("labels", "patient_id", "flags"))
     left = [row for row in manifest.accepted().tolist() if row not in unread]
     chosen: list[int] = []
-    shown: set[str] = set()
+    covered: set[str] = set()
     while left and len(chosen) < studies:
         best = max(
             left,
             key=lambda row: (
                 not flags[row],
-                len(split_list(labels[row]) - shown) - 0.4 * len(split_list(labels[row]) & shown),
+                len(split_list(labels[row]) - covered) - 0.4 * len(split_list(labels[row]) & covered),
             ),
         )
         chosen.append(best)
-        shown |= split_list(labels[best])
+        covered |= split_list(labels[best])
         left = [row for row in left if row != best and (not patients[row] or patients[row] != patients[best])]
     return chosen
 
@@ -71,9 +76,9 @@ def draw_words(numbers: "Statistics", path: Path, bars: int = 25) -> None:
     """Draw Fig. 3: the most frequent words as bars, and as a cloud.
 
     Args:
-        numbers: of `statistics_of`.
+        numbers: the result of `statistics_of`.
         path: the PNG to write.
-        bars: how many words have a bar.
+        bars: the number of words in the bar chart.
     """
     figure = _figure(13, 5.2)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1, 1.45]})
@@ -86,14 +91,22 @@ def draw_words(numbers: "Statistics", path: Path, bars: int = 25) -> None:
     right.set_title("Word cloud", fontsize=10)
     draw_cloud(right, numbers.words[:90])
     figure.suptitle(
-        _kind(numbers.phantom, numbers.has_patients) + "Words of the reports, stop words and numbers aside", fontsize=10
+        _kind(numbers.phantom, numbers.has_patients) + "Words of the reports, without stop words and numbers",
+        fontsize=10,
     )
     figure.tight_layout()
     _save(figure, path)
 
 
 def draw_cloud(axis: Any, counts: Sequence[tuple[str, int]], width: float = 150.0, height: float = 100.0) -> None:
-    """Place words round the middle, each as near to it as the ones before leave room; area follows frequency."""
+    """Draw a word cloud: frequent words are larger and closer to the centre.
+
+    Args:
+        axis: the matplotlib axis.
+        counts: (word, occurrences), the most frequent first.
+        width: of the cloud, in points of text.
+        height: of the cloud.
+    """
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D
@@ -115,23 +128,31 @@ def draw_cloud(axis: Any, counts: Sequence[tuple[str, int]], width: float = 150.
                 (corners[:, 2] <= left) | (corners[:, 0] >= right) | (corners[:, 3] <= low) | (corners[:, 1] >= high)
             )
         if free.any():
-            place = int(np.argmax(free))
-            placed = np.vstack([placed, corners[place]])
-            shift = spiral[place] - [box.x0 + box.width / 2, box.y0 + box.height / 2]
+            first = int(np.argmax(free))
+            placed = np.vstack([placed, corners[first]])
+            shift = spiral[first] - [box.x0 + box.width / 2, box.y0 + box.height / 2]
             moved = Affine2D().translate(*shift).transform_path(outline)
             axis.add_patch(PathPatch(moved, color=colours[number % len(colours)], linewidth=0))
 
 
 def draw_labels(numbers: "Statistics", path: Path, most: int = 30) -> None:
-    """Draw the share of the volumes that bear each label, in each split."""
+    """Draw the share of the volumes with each label, overall and in each split.
+
+    Args:
+        numbers: the result of `statistics_of`.
+        path: the PNG to write.
+        most: the number of labels.
+    """
     labels = numbers.labels[:most][::-1]
     figure = _figure(9, 1.6 + 0.24 * len(labels))
     axis = figure.subplots()
-    places = np.arange(len(labels))
-    axis.barh(places, [100 * label.share for label in labels], color="#d5dde5", label="all")
+    heights = np.arange(len(labels))
+    axis.barh(heights, [100 * label.share for label in labels], color="#d5dde5", label="all")
     for split, colour in zip(numbers.splits, ("#33658a", "#b5651d", "#86323b"), strict=False):
-        axis.plot([100 * label.of_split[split] for label in labels], places, "o", ms=4, color=colour, label=split)
-    axis.set_yticks(places, [f"{label.label} ({label.volumes})" for label in labels], fontsize=8)
+        axis.plot(
+            [100 * label.share_by_split[split] for label in labels], heights, "o", ms=4, color=colour, label=split
+        )
+    axis.set_yticks(heights, [f"{label.label} ({label.volumes})" for label in labels], fontsize=8)
     axis.set_xlabel("share of the volumes, %", fontsize=8)
     axis.set_ylim(-0.7, len(labels) - 0.3)
     axis.spines[["top", "right"]].set_visible(False)
@@ -154,7 +175,7 @@ def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
 
     labels = ", ".join(sorted(split_list(manifest.column("labels")[row]))) or "no labels"
     name = manifest.column("study_id")[row]
-    # ids have no spaces: they are broken where they must be
+    # ids have no spaces, so they are broken anywhere
     caption = "\n".join([*textwrap.wrap(name, 24)[:3], "", *textwrap.wrap(labels, 28)[:9]])
     panels[3].text(0.03, 0.97, caption, fontsize=7, va="top", transform=panels[3].transAxes)
     try:

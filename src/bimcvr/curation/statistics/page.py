@@ -1,4 +1,4 @@
-"""The statistics of a dataset as one HTML file for people."""
+"""The statistics of a dataset as an HTML page."""
 
 import base64
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from bimcvr.html.render import render
 
 
 def write_statistics_page(path: Path, manifest: Manifest, numbers: Statistics, agreement: Sequence[Agreement]) -> None:
-    """Write a page that stands alone: no script, no request; it shows slices of volumes and no report.
+    """Write a self-contained page, without scripts and requests; it shows slices of volumes but no reports.
 
     Args:
-        path: the HTML file; the figures lie beside it as PNG and are taken in.
-        manifest: which dataset.
-        numbers: of `statistics_of`.
-        agreement: of the reviewers; empty where there was no review.
+        path: the HTML file; the figures beside it (PNG) are embedded.
+        manifest: the dataset.
+        numbers: the result of `statistics_of`.
+        agreement: the agreement of the reviewers; empty without a review.
     """
     pictures = {
         name: "data:image/png;base64," + base64.b64encode((path.parent / f"{name}.png").read_bytes()).decode()

@@ -1,4 +1,4 @@
-"""A dataset in numbers: the paper's Table 1 with its totals, labels and their balance over the splits, words."""
+"""Statistics of a dataset: the paper's Table 1 with its totals, labels and their balance over the splits, words."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +16,16 @@ from bimcvr.data.text.stop_words import REPORT_STOP_WORDS
 
 
 @dataclass(frozen=True)
-class Spread:
-    """One line of Table 1."""
+class TableLine:
+    """A line of Table 1.
+
+    Attributes:
+        name: the quantity.
+        mean: its mean.
+        median: its median.
+        low: its smallest value.
+        high: its largest value.
+    """
 
     name: str
     mean: float
@@ -27,37 +35,41 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Balance:
-    """One label: in how many volumes of the dataset, and in what share of each split.
+class LabelBalance:
+    """The frequency of a label in the dataset and in each split.
 
     Attributes:
         label: its name.
-        volumes: how many have it.
-        share: the same as a share of all.
-        of_split: its share in each split that has rows.
+        volumes: the number of volumes with the label.
+        share: the same as a share of all volumes.
+        share_by_split: its share in each split that has rows.
     """
 
     label: str
     volumes: int
     share: float
-    of_split: dict[str, float]
+    share_by_split: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """The numbers of a manifest's accepted rows.
+    """The statistics of a manifest's accepted rows.
 
     Attributes:
-        phantom: whether any of it is synthetic.
-        has_patients: whether any of it is not.
-        volumes, reports, patients, slices, diseases: totals; a report that several volumes share counts once.
-        gigabytes: size of the source files, 10^9 bytes.
-        set_aside: rows that are rejected or in review.
-        unread: accepted rows whose volume cannot be read; they are left out of width, height and slices.
+        phantom: whether any rows are synthetic.
+        has_patients: whether any rows are not synthetic.
+        volumes: number of volumes.
+        reports: number of reports; a report that several volumes share counts once.
+        patients: number of patients.
+        slices: number of slices.
+        diseases: number of labels without `normal`.
+        gigabytes: size of the source files in 10^9 bytes.
+        not_accepted: number of rows that are rejected or in review.
+        unread: number of accepted rows whose volume cannot be read; width, height and slices do not include them.
         table: Table 1.
-        labels: most frequent first; `normal` is among them and is no disease.
-        splits: volumes and patients of each split.
-        words: how often each word occurs, most frequent first, over reports, without stop words and numbers.
+        labels: the most frequent first, with `normal`.
+        splits: (volumes, patients) of each split.
+        words: (word, occurrences in the reports), the most frequent first, without stop words and numbers.
     """
 
     phantom: bool
@@ -68,39 +80,43 @@ class Statistics:
     slices: int
     diseases: int
     gigabytes: float
-    set_aside: int
+    not_accepted: int
     unread: int
-    table: tuple[Spread, ...]
-    labels: tuple[Balance, ...]
+    table: tuple[TableLine, ...]
+    labels: tuple[LabelBalance, ...]
     splits: dict[str, tuple[int, int]]
     words: tuple[tuple[str, int], ...]
 
 
 def geometry_of_rows(manifest: Manifest, jobs: int = -1) -> list[tuple[int, int, int] | None]:
-    """Return width, height and slices of each row's volume, None where it cannot be read.
+    """Return width, height and slices of each row's volume, or None if it cannot be read.
 
-    They come from the manifest's geometry columns where these are filled in, else from the volumes' facts.
+    They come from the manifest's geometry columns where these are filled in, and otherwise from the volumes' facts.
+
+    Args:
+        manifest: the dataset.
+        jobs: processes to use for volumes that were not measured before; -1 for one a core.
     """
     names = ("width", "height", "slices")
-    given = list(zip(*(manifest.column(name) for name in names), strict=True))
-    lacking = [row for row, cells in enumerate(given) if not all(cells)]
-    if lacking:
-        part = Manifest(manifest.table.iloc[lacking].reset_index(drop=True), manifest.path, manifest.root)
-        for place, facts in measure_all(part, manifest.path.parent / "facts", jobs).items():
+    geometry = list(zip(*(manifest.column(name) for name in names), strict=True))
+    missing = [row for row, cells in enumerate(geometry) if not all(cells)]
+    if missing:
+        part = Manifest(manifest.table.iloc[missing].reset_index(drop=True), manifest.path, manifest.root)
+        for position, facts in measure_all(part, manifest.path.parent / "facts", jobs).items():
             columns = geometry_columns(facts)
-            given[lacking[place]] = (columns["width"], columns["height"], columns["slices"])
+            geometry[missing[position]] = (columns["width"], columns["height"], columns["slices"])
     return [
         (int(float(width)), int(float(height)), int(float(slices))) if width else None
-        for width, height, slices in given
+        for width, height, slices in geometry
     ]
 
 
 def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | None]) -> Statistics:
-    """Count.
+    """Return the statistics of a manifest.
 
     Args:
         manifest: the dataset; only accepted rows count.
-        geometry: of each row of the manifest, as `geometry_of_rows` returns it.
+        geometry: the result of `geometry_of_rows`.
     """
     rows = manifest.accepted().tolist()
     sizes = np.asarray([geometry[row] for row in rows if geometry[row]], dtype=np.int64).reshape(-1, 3)
@@ -109,7 +125,7 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
     examinations = {
         manifest.column("report_id")[row] or manifest.column("study_id")[row]: row for row in reversed(rows)
     }
-    counted = Counter(word for row in examinations.values() for word in _telling_words(reports[row]))
+    counted = Counter(word for row in examinations.values() for word in _content_words(reports[row]))
     labels = _balance(manifest, rows)
     lengths = [len(words(reports[row])) for row in rows]
     columns = (
@@ -127,28 +143,30 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
         slices=int(sizes[:, 2].sum()),
         diseases=sum(label.label != "normal" for label in labels),
         gigabytes=sum(_bytes(manifest.volume_path(row)) for row in rows) / 1e9,
-        set_aside=len(manifest) - len(rows),
+        not_accepted=len(manifest) - len(rows),
         unread=len(rows) - len(sizes),
-        table=tuple(_spread(name, values) for name, values in columns if len(values)),
+        table=tuple(_table_line(name, values) for name, values in columns if len(values)),
         labels=labels,
         splits={
-            split: (len(of), len({patients[row] for row in of} - {""}))
-            for split, of in _rows_of_splits(manifest, rows).items()
+            split: (len(split_rows), len({patients[row] for row in split_rows} - {""}))
+            for split, split_rows in _rows_of_splits(manifest, rows).items()
         },
         words=tuple(counted.most_common()),
     )
 
 
 def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str:
-    """Write everything as Markdown.
+    """Return the statistics as Markdown.
 
     Args:
-        numbers: from `statistics_of`.
-        agreement: of the reviewers, where there was a review.
+        numbers: the result of `statistics_of`.
+        agreement: the agreement of the reviewers, if there was a review.
     """
-    pure = " of a **phantom** (synthetic data, no patient's)"
+    synthetic = " of a **phantom** (synthetic data, no patient's)"
     kind = (
-        (" of **phantoms** (synthetic data) and patients" if numbers.has_patients else pure) if numbers.phantom else ""
+        (" of **phantoms** (synthetic data) and patients" if numbers.has_patients else synthetic)
+        if numbers.phantom
+        else ""
     )
     lines = [
         f"# Statistics{kind}",
@@ -177,30 +195,30 @@ def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str
             "|---|---|---|---|---|---|",
         ]
         lines += [
-            f"| {one.about} | {one.items} | {one.reviewers} | {100 * one.raw:.1f} % | {kappa(one.fleiss)} |"
-            f" {kappa(one.cohen)} |"
-            for one in agreement
+            f"| {row.about} | {row.items} | {row.reviewers} | {100 * row.raw:.1f} % | {kappa(row.fleiss)} |"
+            f" {kappa(row.cohen)} |"
+            for row in agreement
         ]
-    splits = list(numbers.labels[0].of_split) if numbers.labels else []
+    splits = list(numbers.labels[0].share_by_split) if numbers.labels else []
     lines += [
         "",
         "## Labels",
         "",
-        "Share of the volumes that bear each label, and the largest difference between two splits.",
+        "Share of the volumes with each label, and the largest difference between two splits.",
         "",
         f"| label | volumes | all | {''.join(f'{split} | ' for split in splits)}difference |",
         "|---|---|---|---|" + "---|" * len(splits),
     ]
     for label in numbers.labels:
-        shares = list(label.of_split.values())
+        shares = list(label.share_by_split.values())
         cells = "".join(f"{100 * share:.1f} % | " for share in shares)
-        apart = f"{100 * (max(shares) - min(shares)):.1f}" if shares else ""
-        lines.append(f"| {label.label} | {label.volumes} | {100 * label.share:.1f} % | {cells}{apart} |")
+        difference = f"{100 * (max(shares) - min(shares)):.1f}" if shares else ""
+        lines.append(f"| {label.label} | {label.volumes} | {100 * label.share:.1f} % | {cells}{difference} |")
     lines += [
         "",
         "## Words",
         "",
-        "The most frequent words of the reports, stop words and numbers aside: "
+        "The most frequent words of the reports, without stop words and numbers: "
         + ", ".join(f"{word} {count}" for word, count in numbers.words[:40])
         + ".",
     ]
@@ -208,7 +226,11 @@ def as_markdown(numbers: Statistics, agreement: Sequence[Agreement] = ()) -> str
 
 
 def as_latex(numbers: Statistics) -> str:
-    """Write Table 1 in the paper's form as a LaTeX table (package booktabs)."""
+    """Return Table 1 as a LaTeX table in the format of the paper (package booktabs).
+
+    Args:
+        numbers: the result of `statistics_of`.
+    """
     kind = (
         (" Phantoms (synthetic data) and patients." if numbers.has_patients else " Phantom: synthetic data.")
         if numbers.phantom
@@ -227,38 +249,45 @@ def as_latex(numbers: Statistics) -> str:
 
 
 def totals(numbers: Statistics) -> str:
-    """Say the totals in a sentence or two."""
+    """Return the totals in one to three sentences.
+
+    Args:
+        numbers: the result of `statistics_of`.
+    """
     patients = f"{numbers.patients:,} patients" if numbers.patients else "patients unknown"
     text = (
         f"{numbers.volumes:,} volumes with {numbers.reports:,} reports, {patients}, {numbers.slices:,} slices, "
         f"{numbers.gigabytes:,.2f} GB, {numbers.diseases} diseases."
     )
-    if numbers.set_aside:
-        text += f" {numbers.set_aside:,} further rows are set aside."
+    if numbers.not_accepted:
+        text += f" {numbers.not_accepted:,} further rows are rejected or in review."
     if numbers.unread:
-        text += f" {numbers.unread:,} volumes cannot be read and are not in width, height and slices."
+        text += f" {numbers.unread:,} volumes cannot be read and are not included in width, height and slices."
     return text
 
 
 def kappa(value: float | None) -> str:
-    """Write a kappa; a dash where it is undefined."""
+    """Return a kappa as text; a dash if it is undefined."""
     return "–" if value is None else f"{value:.2f}".replace("-", "−")
 
 
-def _spread(name: str, values: np.ndarray) -> Spread:
-    return Spread(name, float(values.mean()), float(np.median(values)), int(values.min()), int(values.max()))
+def _table_line(name: str, values: np.ndarray) -> TableLine:
+    return TableLine(name, float(values.mean()), float(np.median(values)), int(values.min()), int(values.max()))
 
 
-def _balance(manifest: Manifest, rows: list[int]) -> tuple[Balance, ...]:
+def _balance(manifest: Manifest, rows: list[int]) -> tuple[LabelBalance, ...]:
     labels = [split_list(cell) for cell in manifest.column("labels")]
     counts = Counter(label for row in rows for label in labels[row])
     splits = _rows_of_splits(manifest, rows)
     return tuple(
-        Balance(
+        LabelBalance(
             label,
             count,
             count / len(rows),
-            {split: sum(label in labels[row] for row in of) / len(of) for split, of in splits.items()},
+            {
+                split: sum(label in labels[row] for row in split_rows) / len(split_rows)
+                for split, split_rows in splits.items()
+            },
         )
         for label, count in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     )
@@ -266,11 +295,11 @@ def _balance(manifest: Manifest, rows: list[int]) -> tuple[Balance, ...]:
 
 def _rows_of_splits(manifest: Manifest, rows: list[int]) -> dict[str, list[int]]:
     column = manifest.column("split")
-    found = {split: [row for row in rows if column[row] == split] for split in SPLITS}
-    return {split: of for split, of in found.items() if of}
+    rows_of = {split: [row for row in rows if column[row] == split] for split in SPLITS}
+    return {split: split_rows for split, split_rows in rows_of.items() if split_rows}
 
 
-def _telling_words(report: str) -> list[str]:
+def _content_words(report: str) -> list[str]:
     return [
         word
         for word in words(report)

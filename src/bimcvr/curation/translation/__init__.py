@@ -1,1 +1,1 @@
-"""Reports in other languages."""
+"""Translation of reports from Spanish to English, with checks of the result."""

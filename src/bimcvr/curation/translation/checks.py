@@ -1,9 +1,9 @@
-"""Whether a translation from Spanish to English kept what must not change: numbers, sides, negations and tags.
+"""Checks that a translation from Spanish to English preserves numbers, sides, negations and tags.
 
-Languages negate and count differently, so each quantity is a range: what a text certainly says, and what it may also
-say. A translation fails where the two ranges do not meet. `sin derrame ni neumotórax` holds one negation or two;
-`normal`, which renders `sin alteraciones`, none or one. Sentences are compared one by one where both texts have the
-same number of them, otherwise the whole texts are.
+The languages negate and count differently, so each quantity is a range from what a text certainly says to what it may
+also say. A translation fails if the two ranges do not overlap. `sin derrame ni neumotórax` has one or two negations;
+`normal`, a translation of `sin alteraciones`, has none or one. Texts with the same number of sentences are compared
+sentence by sentence, others as a whole.
 """
 
 import re
@@ -11,13 +11,13 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bimcvr.curation.text.tokens import fold
+from bimcvr.curation.translation.sentences import sentences_to_compare
 
 _TAG = re.compile(r"\[[A-Z_]{2,12}\]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _GROUPED = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
-_SENTENCE = re.compile(r"(?<!\d)[.;](?=\s|$)|(?<=\d)[.;](?=\s+[A-ZÁÉÍÓÚÑ]|\s*$)|\n+")
 
-# words that may stand for a digit on the other side; `un` and `a` are articles, so none of these is ever demanded
+# words that may replace a digit in the other language; `un` and `a` are articles, so none of these is required
 _WORDS = {
     "0": "cero zero",
     "1": "uno una un one i primer primero primera first single unico unica solo",
@@ -35,13 +35,13 @@ _WORDS = {
 }
 _SPOKEN = {word: number for number, words in _WORDS.items() for word in words.split()}
 
-# words for the sides, with the abbreviations of the lobes, which have no other meaning
+# words for the sides, and abbreviations of the lobes that have no other meaning
 _SIDES_ES = {
     "right": r"derech[oa]s?|dch[oa]s?|dret[ao]?s?|der|lsd|lid|lmd",
     "left": r"izquierd[oa]s?|izd[oa]s?|izq[a-z]*|esquerr[ae]s?|lsi|lii",
 }
 _SIDES_EN = {"right": r"right(?:ward|-sided)?|rt|rul|rll", "left": r"left(?:ward|-sided)?|lt|lul|lll"}
-# abbreviations that hold a side, and parts that have only one, which either language may leave unsaid
+# abbreviations that imply a side, and structures that exist on one side only, where a language may omit the side
 _HIDDEN_ES = {
     "right": r"(?-i:LM|VD|AD|MSD|MID|CD|HCD|APD|TSVD|OD|FID|CID)|l[óo]bulo\s+medio|[áa]cigos",
     "left": r"(?-i:VI|AI|MSI|MII|HCI|API|DAI|TCI|OI|FII|CII|DA)|l[íi]ngula",
@@ -59,7 +59,7 @@ _NOT_EN = re.compile(
     r"(?i)(?:\b(?:no(?!\.\s?\d)|not|cannot|without|absence|absent|denie[sd]|negative|never|neither|none|free\s+of|lacks?|"
     r"lacking|(?:rule[sd]?|ruling)\s+out|exclude[sd]?|excluding)\b|n[’']t\b)"
 )
-# what may carry a negation that the other language words by `no` or `without`: `sin alteraciones`, `normal`; `ni`, `or`
+# possible negations, which the other language may express by `no` or `without`: `normal`, `sin alteraciones`
 _MAYBE_ES = re.compile(
     r"(?i)\b(?:ni|ning[úu]n|ning[úu]n[oa]s?|nada|in(?:alterad|m[óo]vil|visible|suficient|complet|definid)\w*|"
     r"as[íi]ntom[áa]tic\w*|afebril|descartar(?:se)?|excluir|imposibilidad|libres?|falta\w*|normal(?:es|idad)?|"
@@ -75,7 +75,7 @@ _MAYBE_EN = re.compile(
     r"loss|lost|disappear\w*|resolved|resolution|"
     r"missing|fail\w*|plain|otherwise)\b"
 )
-# frequent Spanish words that are no English ones: three in a row were left as they stood
+# frequent Spanish words that are not English: three in a row were left untranslated
 _SPANISH = frozenset(
     "el la los las del se con sin por para una un que y en al lo su es de no derecho derecha izquierdo izquierda"
     " pulmonar pulmonares derrame nodulo nodulos hallazgos observa observan aprecia aprecian lobulo".split()
@@ -87,7 +87,7 @@ class _Range:
     low: int
     high: int
 
-    def meets(self, other: "_Range") -> bool:
+    def overlaps(self, other: "_Range") -> bool:
         return self.low <= other.high and other.low <= self.high
 
     def __str__(self) -> str:
@@ -98,15 +98,15 @@ def check_translation(source: str, translation: str) -> list[str]:
     """Return what a translation from Spanish to English lost or changed.
 
     Args:
-        source: the Spanish text, anonymised.
+        source: the anonymised Spanish text.
         translation: the English text.
 
     Returns:
-        one short line a problem, without text of the report; empty where numbers, sides, negations and tags survived.
+        A short line for each problem, without text of the report; empty if numbers, sides, negations and tags agree.
     """
     if not translation.strip():
         return ["empty"] if source.strip() else []
-    problems = _tags(source, translation) + _numbers(source, translation) + _left_as_it_stood(source, translation)
+    problems = _tags(source, translation) + _numbers(source, translation) + _untranslated(source, translation)
     pairs = _aligned(_TAG.sub(" ", source), _TAG.sub(" ", translation))
     for number, (spanish, english) in enumerate(pairs, 1):
         where = f"sentence {number}" if len(pairs) > 1 else "the text"
@@ -115,9 +115,7 @@ def check_translation(source: str, translation: str) -> list[str]:
 
 
 def _aligned(source: str, translation: str) -> list[tuple[str, str]]:
-    spanish, english = (
-        [part for part in _SENTENCE.split(text) if part and re.search(r"\w", part)] for text in (source, translation)
-    )
+    spanish, english = sentences_to_compare(source), sentences_to_compare(translation)
     return list(zip(spanish, english, strict=True)) if len(spanish) == len(english) else [(source, translation)]
 
 
@@ -129,29 +127,26 @@ def _tags(source: str, translation: str) -> list[str]:
 
 
 def _readings(number: str) -> frozenset[str]:
-    """Return what a number may mean: `14.610` is a thousand in Spanish and a decimal in English.
-
-    `1,5` is 1.5 in both.
-    """
-    found = set()
+    """Return the possible values of a number: `14.610` is in the thousands in Spanish and a decimal in English."""
+    values = set()
     if _GROUPED.fullmatch(number):
-        found.add(re.sub(r"[.,]", "", number))
+        values.add(re.sub(r"[.,]", "", number))
     if len(re.findall(r"[.,]", number)) <= 1:
         whole, _, decimals = number.replace(",", ".").partition(".")
-        found.add(f"{whole}.{decimals.rstrip('0')}".rstrip("."))
-    return frozenset(value.lstrip("0") or "0" for value in found or {number})
+        values.add(f"{whole}.{decimals.rstrip('0')}".rstrip("."))
+    return frozenset(value.lstrip("0") or "0" for value in values or {number})
 
 
 def _numbers(source: str, translation: str) -> list[str]:
-    left = [(number, _readings(number)) for number in _NUMBER.findall(_TAG.sub(" ", source))]
+    unmatched = [(number, _readings(number)) for number in _NUMBER.findall(_TAG.sub(" ", source))]
     added = []
     for number in _NUMBER.findall(_TAG.sub(" ", translation)):
-        match = next((at for at, (_, readings) in enumerate(left) if readings & _readings(number)), None)
+        match = next((i for i, (_, readings) in enumerate(unmatched) if readings & _readings(number)), None)
         if match is None:
             added.append(number)
         else:
-            left.pop(match)
-    lost = [number for number, readings in left if not readings & _spoken(translation)]
+            unmatched.pop(match)
+    lost = [number for number, readings in unmatched if not readings & _spoken(translation)]
     added = [number for number in added if not _readings(number) & _spoken(source)]
     return [f"numbers lost: {', '.join(lost)}"] * bool(lost) + [f"numbers added: {', '.join(added)}"] * bool(added)
 
@@ -163,8 +158,8 @@ def _spoken(text: str) -> set[str]:
 def _side_ranges(text: str, words: dict[str, str], hidden: dict[str, str]) -> dict[str, _Range]:
     ranges = {}
     for side in ("right", "left"):
-        said = len(re.findall(rf"(?i)\b(?:{words[side]})\b", text))
-        ranges[side] = _Range(said, said + len(re.findall(rf"(?i)\b(?:{hidden[side]})\b", text)))
+        certain = len(re.findall(rf"(?i)\b(?:{words[side]})\b", text))
+        ranges[side] = _Range(certain, certain + len(re.findall(rf"(?i)\b(?:{hidden[side]})\b", text)))
     return ranges
 
 
@@ -175,20 +170,20 @@ def _sides(source: str, translation: str) -> list[str]:
     before = _side_ranges(source, _SIDES_ES, _HIDDEN_ES)
     after = _side_ranges(english, _SIDES_EN, _HIDDEN_EN)
     problems = [
-        f"{side}: {before[side]} became {after[side]}" for side in before if not before[side].meets(after[side])
+        f"{side}: {before[side]} became {after[side]}" for side in before if not before[side].overlaps(after[side])
     ]
     if not problems and _order(source, _SIDES_ES) != _order(english, _SIDES_EN) and not _hidden(before, after):
-        problems.append("right and left stand in another order")
+        problems.append("right and left are in another order")
     return problems
 
 
 def _hidden(*ranges: dict[str, _Range]) -> bool:
-    return any(one.low != one.high for both in ranges for one in both.values())
+    return any(count.low != count.high for sides in ranges for count in sides.values())
 
 
 def _order(text: str, words: dict[str, str]) -> str:
-    found = re.finditer(rf"(?i)\b(?:(?P<right>{words['right']})|(?P<left>{words['left']}))\b", text)
-    return "".join("R" if match["right"] else "L" for match in found)
+    matches = re.finditer(rf"(?i)\b(?:(?P<right>{words['right']})|(?P<left>{words['left']}))\b", text)
+    return "".join("R" if match["right"] else "L" for match in matches)
 
 
 def _negations(source: str, translation: str) -> list[str]:
@@ -196,12 +191,12 @@ def _negations(source: str, translation: str) -> list[str]:
         _Range(len(certain.findall(text)), len(certain.findall(text)) + len(maybe.findall(text)))
         for text, certain, maybe in ((source, _NOT_ES, _MAYBE_ES), (translation, _NOT_EN, _MAYBE_EN))
     )
-    return [] if before.meets(after) else [f"negations: {before} became {after}"]
+    return [] if before.overlaps(after) else [f"negations: {before} became {after}"]
 
 
-def _left_as_it_stood(source: str, translation: str) -> list[str]:
+def _untranslated(source: str, translation: str) -> list[str]:
     words = re.findall(r"[a-z]+", fold(translation))
     spanish = [word in _SPANISH for word in words]
-    run = any(all(spanish[at : at + 3]) for at in range(len(words) - 2))
+    run = any(all(spanish[i : i + 3]) for i in range(len(words) - 2))
     same = len(words) > 3 and fold(source).split() == fold(translation).split()
     return ["left in Spanish"] if run or same else []

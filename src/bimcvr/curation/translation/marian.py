@@ -1,30 +1,29 @@
-"""Translation on this machine by a published model of Hugging Face, such as Helsinki-NLP/opus-mt-es-en."""
+"""Translation on this machine with a published Hugging Face model such as Helsinki-NLP/opus-mt-es-en."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from bimcvr.curation.anonymise.anonymiser import Anonymised
+from bimcvr.curation.translation.sentences import sentences_to_translate
 from bimcvr.curation.translation.translator import TranslationError
 from bimcvr.errors import UserError
 from bimcvr.extras import MissingExtra
 from bimcvr.hub import REPAIR, first_line, model_folder
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-_SENTENCE = re.compile(r"(?<=[.;!?])\s+(?=[A-ZÁÉÍÓÚÑ¿¡\[])|\n+")
 _BEAMS, _MORE_BEAMS = 4, 8  # the first attempt, and the one after failed checks
 
 
 class MarianTranslator:
-    """Translate with a sequence-to-sequence model of transformers (Marian and its like), sentence by sentence.
+    """Translates sentence by sentence with a sequence-to-sequence model of transformers (Marian and similar).
 
     Args:
-        model: a hub id (`Helsinki-NLP/opus-mt-es-en`) or the folder that `hf download` makes of it.
-        device: where it runs.
-        batch_size: sentences at a time.
+        model: a hub id (`Helsinki-NLP/opus-mt-es-en`) or the folder that `hf download` wrote.
+        device: the device it runs on.
+        batch_size: sentences per batch.
 
     Raises:
-        UserError: the model is absent, not whole, or its tokenizer needs a package that is not installed.
+        UserError: the model is missing or incomplete, or its tokenizer needs a package that is not installed.
     """
 
     def __init__(self, model: str, device: str = "cpu", batch_size: int = 16) -> None:
@@ -38,7 +37,7 @@ class MarianTranslator:
             raise MissingExtra("curate", "the tokenizer of Marian models") from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise UserError(
-                f"The translation model in {folder} cannot be made: {type(error).__name__}: {first_line(error)}. "
+                f"The translation model in {folder} cannot be loaded: {type(error).__name__}: {first_line(error)}. "
                 f"{REPAIR}"
             ) from error
         self._model = model_of_folder.to(device).eval()
@@ -46,18 +45,22 @@ class MarianTranslator:
 
     @property
     def identity(self) -> str:
-        """The model and how it is searched."""
+        """The model and its beam sizes."""
         return f"local {self._name} beams {_BEAMS} {_MORE_BEAMS}"
 
     def __call__(self, report: Anonymised, problems: Sequence[str] = ()) -> str:
-        """Return the translation of one report; with a wider search where an earlier one failed its checks.
+        """Return the translation of one report, with more beams if an earlier translation failed its checks.
+
+        Args:
+            report: the anonymised report.
+            problems: what the checks found in the previous attempt.
 
         Raises:
             TranslationError: a sentence is longer than the model can read.
         """
         import torch
 
-        lines = [[part for part in _SENTENCE.split(line) if part.strip()] for line in report.text.split("\n")]
+        lines = [sentences_to_translate(line) for line in report.text.split("\n")]
         sentences = [sentence for line in lines for sentence in line]
         english: list[str] = []
         with torch.inference_mode():

@@ -1,8 +1,6 @@
-"""Translating reports: each is anonymised first, checked after, tried twice.
+"""Translation of anonymised reports: two attempts, checks of the result, and a cache on disk.
 
-Kept on disk under the hash of what made it.
-
-A translator is any callable with an `identity`; `translate_openai.py` and `translate_local.py` hold two.
+A translator is any callable with an `identity`; `openai_api.py` and `marian.py` have one each.
 """
 
 import hashlib
@@ -19,31 +17,31 @@ from bimcvr.errors import UserError
 
 
 class TranslationError(Exception):
-    """One report could not be translated: it goes to the review queue. The message holds no text of the report."""
+    """One report could not be translated; it goes to the review queue. The message contains no text of the report."""
 
 
 class Translator(Protocol):
-    """What turns Spanish reports into English ones.
+    """Translates Spanish reports to English.
 
     Attributes:
-        identity: all that decides its output (model, prompt, glossary): part of the cache's key.
+        identity: text that changes with the output (model, prompt, glossary); part of the cache's key.
     """
 
     @property
     def identity(self) -> str:
-        """What the cache's key holds of it."""
+        """The translator's part of the cache's key."""
         ...
 
     def __call__(self, report: Anonymised, problems: Sequence[str] = ()) -> str:
         """Return the translation.
 
         Args:
-            report: the report, without its people: nothing else may leave the machine.
-            problems: what the checks held against the last attempt; empty at the first.
+            report: the anonymised report; nothing else may leave the machine.
+            problems: what the checks found in the previous attempt; empty at the first.
 
         Raises:
             TranslationError: this report cannot be translated.
-            UserError: none can be.
+            UserError: no report can be translated.
         """
         ...
 
@@ -53,35 +51,46 @@ class TranslationResult:
     """A report's translation.
 
     Attributes:
-        text: the translation; the last attempt's where the checks failed, empty where there is none.
-        problems: why a person must look at it; empty where it may be used.
-        cached: whether it was there before.
+        text: the translation; the last attempt if the checks failed, empty if there is none.
+        problems: why a person must look at it; empty if it can be used.
     """
 
     text: str
     problems: tuple[str, ...] = ()
-    cached: bool = False
 
 
 class TranslationCache:
-    """Translations on disk, one JSON file each, named by the hash of (text, translator): a crash loses nothing.
+    """Translations on disk, one JSON file each, named by the hash of text and translator, so a crash loses nothing.
 
     The source text is not stored.
 
     Args:
-        folder: where the files lie; made at the first write.
+        folder: the folder of the files, created at the first write.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def path(self, text: str, identity: str) -> Path:
-        """Return the file of a text's translation."""
+        """Return the file of a translation.
+
+        Args:
+            text: the source text.
+            identity: the translator's identity.
+        """
         key = hashlib.sha256(json.dumps([text, identity]).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.json"
 
     def get(self, text: str, identity: str) -> str | None:
-        """Return the translation that is kept of a text, if any."""
+        """Return the stored translation of a text, if there is one.
+
+        Args:
+            text: the source text.
+            identity: the translator's identity.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
         path = self.path(text, identity)
         if not path.is_file():
             return None
@@ -89,35 +98,41 @@ class TranslationCache:
             return str(json.loads(path.read_text(encoding="utf-8"))["translation"])
         except (ValueError, LookupError, TypeError) as error:
             raise UserError(
-                f"The translation kept in {path} cannot be read. Delete the file; the report is translated again."
+                f"The translation stored in {path} cannot be read. Delete the file; the report is translated again."
             ) from error
 
     def put(self, text: str, identity: str, translation: str) -> None:
-        """Keep a translation, whole or not at all."""
+        """Store a translation, completely or not at all.
+
+        Args:
+            text: the source text.
+            identity: the translator's identity.
+            translation: the English text.
+        """
         write_json(self.path(text, identity), {"translator": identity, "translation": translation})
 
 
 def translate_report(report: Anonymised, translator: Translator, cache: TranslationCache) -> TranslationResult:
-    """Translate one report, or take it from the cache; a translation that fails its checks is tried once more.
+    """Translate a report, or take its translation from the cache; one that fails its checks is tried once more.
 
     Args:
-        report: the report, anonymised.
-        translator: who translates.
-        cache: what is kept from earlier runs. Translations that failed their checks are kept too, so a second run costs
-            nothing; an endpoint's failure is not kept.
+        report: the anonymised report.
+        translator: the translator.
+        cache: translations of earlier runs. Translations that failed their checks are stored too, so a second run
+            costs nothing; failures of an endpoint are not stored.
 
     Returns:
-        the translation; its `problems` are for the review queue, and a text with problems is not to be used as it is.
+        The translation. Its `problems` go to the review queue, and a text with problems must not be used as it is.
 
     Raises:
         UserError: no report can be translated (no key, no such model, no endpoint).
     """
     if not report.text.strip():
         return TranslationResult("")
-    kept = cache.get(report.text, translator.identity)
-    if kept is not None:
-        # checked anew: the rules may have become stricter since
-        return TranslationResult(kept, tuple(check_translation(report.text, kept)), cached=True)
+    stored = cache.get(report.text, translator.identity)
+    if stored is not None:
+        # checked again, since the rules may have changed
+        return TranslationResult(stored, tuple(check_translation(report.text, stored)))
     problems: list[str] = []
     try:
         for _ in range(2):

@@ -1,1 +1,1 @@
-"""The audit for people: a page, a summary, pictures."""
+"""The audit's output for people: an HTML page, a summary for the terminal, pictures."""

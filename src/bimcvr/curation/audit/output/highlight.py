@@ -1,4 +1,4 @@
-"""Marking, in a report as it stands, the words that a finding of the audit names."""
+"""Highlighting the words of a report that triggered a flag, as HTML."""
 
 import re
 import unicodedata
@@ -10,9 +10,14 @@ from bimcvr.curation.text.lexicons import SPANISH, plain
 
 
 def offending_words(finding: Finding, report: str) -> list[str]:
-    """Return the words that gave a report away, as `plain` writes them; empty where its words are not the reason."""
+    """Return the words of a report that triggered a flag, in the form of `plain`; empty if words are not the reason.
+
+    Args:
+        finding: the flag with its evidence.
+        report: the report.
+    """
     if finding.flag in ("placeholder", "wrong_modality"):
-        # the detectors quote what they saw
+        # these checks quote the words in their evidence
         quoted = finding.evidence[finding.evidence.find("'") + 1 : finding.evidence.rfind("'")]
         return [word for word in quoted.split("', '") if word] if "'" in finding.evidence else []
     if finding.flag == "untranslated":
@@ -20,45 +25,45 @@ def offending_words(finding: Finding, report: str) -> list[str]:
     return []
 
 
-def marked(report: str, words: list[str], most: int = 4000) -> Markup:
-    """Return a report, escaped, with `<mark>` round some words; cut after `most` characters.
+def highlight(report: str, words: list[str], most: int = 4000) -> Markup:
+    """Return a report as escaped HTML with `<mark>` around some words, truncated after `most` characters.
 
     Args:
-        report: as it stands in the manifest.
-        words: in lower case, without accents, with single spaces; they are found as whole words whatever their case,
-            accents and spaces.
-        most: characters shown.
+        report: the text as it is in the manifest.
+        words: in lower case, without accents, with single spaces; they match whole words regardless of case, accents
+            and spaces.
+        most: the number of characters shown.
     """
-    folded, places = _folded(report)
-    hit = [False] * len(report)
+    folded, positions = _folded(report)
+    highlighted = [False] * len(report)
     for word in words:
-        # a quotation may be cut within a word, so only its beginning is that of a word
+        # a quotation may end within a word, so only its beginning must be that of a word
         whole = r"(?!\w)" if word in SPANISH else ""
-        for found in re.finditer(r"(?<!\w)" * word[0].isalnum() + re.escape(word) + whole, folded):
-            first, last = places[found.start()], places[found.end() - 1]
-            hit[first : last + 1] = [True] * (last + 1 - first)
+        for match in re.finditer(r"(?<!\w)" * word[0].isalnum() + re.escape(word) + whole, folded):
+            first, last = positions[match.start()], positions[match.end() - 1]
+            highlighted[first : last + 1] = [True] * (last + 1 - first)
     pieces, begin = [], 0
     shown = report[:most]
-    for place in range(1, len(shown) + 1):
-        if place == len(shown) or hit[place] != hit[begin]:
-            piece = escape(shown[begin:place])
-            pieces.append(Markup("<mark>{}</mark>").format(piece) if hit[begin] else piece)
-            begin = place
+    for position in range(1, len(shown) + 1):
+        if position == len(shown) or highlighted[position] != highlighted[begin]:
+            piece = escape(shown[begin:position])
+            pieces.append(Markup("<mark>{}</mark>").format(piece) if highlighted[begin] else piece)
+            begin = position
     return Markup("").join(pieces) + ("…" if len(report) > most else "")
 
 
 def _folded(report: str) -> tuple[str, list[int]]:
-    """Return a text as `plain` writes it, and for each of its characters the place of the one it came from."""
+    """Return a text in the form of `plain`, and the position in the text of each of its characters."""
     letters: list[str] = []
-    places: list[int] = []
-    for place, char in enumerate(report):
+    positions: list[int] = []
+    for position, char in enumerate(report):
         for letter in unicodedata.normalize("NFKD", char.lower()):
             if unicodedata.combining(letter):
                 continue
             if not letter.isspace():
                 letters.append(letter)
-                places.append(place)
+                positions.append(position)
             elif letters and letters[-1] != " ":
                 letters.append(" ")
-                places.append(place)
-    return "".join(letters), places
+                positions.append(position)
+    return "".join(letters), positions

@@ -1,4 +1,4 @@
-"""An audit as one HTML file for people: counts, what they mean, examples, the funnel, the noise ceiling, the splits."""
+"""An audit as an HTML page: flags with their meaning and examples, the funnel, the noise ceiling, the splits."""
 
 import base64
 from pathlib import Path
@@ -10,9 +10,9 @@ from bimcvr.atomic_files import replacing, write_text
 from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.facts_cache import facts_path
 from bimcvr.curation.audit.finding import Finding
-from bimcvr.curation.audit.flags import Meaning, meaning
-from bimcvr.curation.audit.output.highlight import marked, offending_words
-from bimcvr.curation.audit.output.summary import Ceiling
+from bimcvr.curation.audit.flags import FlagMeaning, meaning
+from bimcvr.curation.audit.output.highlight import highlight, offending_words
+from bimcvr.curation.audit.output.summary import NoiseCeiling
 from bimcvr.curation.audit.output.thumbnail import thumbnail_jpeg
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
@@ -22,40 +22,45 @@ from bimcvr.html.render import render
 from bimcvr.provenance import git_commit, versions
 
 MOST_EXAMPLES = 3
-"""How many rows of each flag are shown."""
+"""Rows shown for each flag."""
 
 
 class Example(NamedTuple):
-    """A row that bears a flag.
+    """A row with a flag.
 
     Attributes:
         study_id: the row.
-        evidence: what was seen.
-        texts: what to call a text, and the text with the offending words marked.
+        evidence: the evidence of the flag.
+        texts: (title, text with the offending words highlighted).
         picture: a data URI, or empty.
-        refused: why there is no picture.
+        no_picture: why there is no picture.
     """
 
     study_id: str
     evidence: str
     texts: list[tuple[str, Markup]]
     picture: str
-    refused: str
+    no_picture: str
 
 
 class FlagCount(NamedTuple):
-    """A flag with what it means, how many rows bear it, and some of them."""
+    """A flag with its meaning, the number of rows with it, and some of these rows."""
 
     name: str
-    meaning: Meaning
+    meaning: FlagMeaning
     rows: int
     examples: list[Example]
 
 
 class SplitCount(NamedTuple):
-    """A split: its rows, its patients, how many of its rows have a finding.
+    """The numbers of a split.
 
-    How many of its patients stand in another.
+    Attributes:
+        name: of the split.
+        rows: number of rows.
+        patients: number of patients.
+        flagged: number of rows with a flag.
+        shared: number of patients that are in another split, too.
     """
 
     name: str
@@ -65,14 +70,14 @@ class SplitCount(NamedTuple):
     shared: int
 
 
-def write_audit_page(path: Path, result: AuditResult, ceilings: list[Ceiling], folder: Path) -> None:
-    """Write a page that stands alone: no script, no request; it shows reports and slices of volumes.
+def write_audit_page(path: Path, result: AuditResult, ceilings: list[NoiseCeiling], folder: Path) -> None:
+    """Write a self-contained page, without scripts and requests; it shows reports and slices of volumes.
 
     Args:
         path: the HTML file.
-        result: of `audit_manifest`.
-        ceilings: of `noise_ceilings`.
-        folder: where the facts of volumes are kept; their pictures are kept beside them.
+        result: the result of `audit_manifest`.
+        ceilings: the result of `noise_ceilings`.
+        folder: where the facts of volumes are stored; pictures are stored beside them.
     """
     from rich.progress import track
 
@@ -105,20 +110,24 @@ def write_audit_page(path: Path, result: AuditResult, ceilings: list[Ceiling], f
             funnel=result.funnel(),
             ceilings=ceilings,
             ways=WAYS,
-            shown=cell,
+            format_figure=cell,
             splits=split_counts(result),
             patients_known=any(manifest.column("patient_id")),
-            foreign=_foreign(result),
+            other_flags=_other_flags(result),
             unread=result.unread(),
         ),
     )
 
 
 def split_counts(result: AuditResult) -> list[SplitCount]:
-    """Count the rows of each split that the manifest's `split` column names; empty where it names none."""
+    """Return the numbers of each split in the manifest's `split` column; empty if it has none.
+
+    Args:
+        result: the result of `audit_manifest`.
+    """
     splits, patients, flags = result.manifest.column("split"), result.manifest.column("patient_id"), result.flags()
-    of = {split: [row for row, name in enumerate(splits) if name == split] for split in SPLITS}
-    people = {split: {patients[row] for row in rows} - {""} for split, rows in of.items()}
+    rows_of = {split: [row for row, name in enumerate(splits) if name == split] for split in SPLITS}
+    people = {split: {patients[row] for row in rows} - {""} for split, rows in rows_of.items()}
     return [
         SplitCount(
             split,
@@ -127,7 +136,7 @@ def split_counts(result: AuditResult) -> list[SplitCount]:
             sum(bool(flags[row]) for row in rows),
             len(people[split] & set().union(*(people[other] for other in SPLITS if other != split))),
         )
-        for split, rows in of.items()
+        for split, rows in rows_of.items()
         if rows
     ]
 
@@ -135,10 +144,11 @@ def split_counts(result: AuditResult) -> list[SplitCount]:
 def _facts(result: AuditResult) -> dict[str, str]:
     manifest = result.manifest
     patients = len(set(manifest.column("patient_id")) - {""})
-    aside = len(manifest) - len(manifest.accepted())
+    not_accepted = len(manifest) - len(manifest.accepted())
     return {
         "Manifest": f"{manifest.path}, hash {manifest.digest}",
-        "Rows": f"{len(manifest)}" + (f", of which {aside} are set aside (status rejected or review)" if aside else ""),
+        "Rows": f"{len(manifest)}"
+        + (f", of which {not_accepted} have the status rejected or review" if not_accepted else ""),
         "Volumes read": (
             f"{len(manifest) - result.unread()}" + (f"; {result.unread()} cannot be read" if result.unread() else "")
         ),
@@ -147,11 +157,11 @@ def _facts(result: AuditResult) -> dict[str, str]:
     }
 
 
-def _foreign(result: AuditResult) -> dict[str, int]:
-    """Return how many rows bear each flag that is not this audit's and is kept."""
+def _other_flags(result: AuditResult) -> dict[str, int]:
+    """Return the number of rows with each flag that this audit did not raise."""
     counts: dict[str, int] = {}
-    for flags, own in zip(result.flagged_table()["flags"], result.flags(), strict=True):
-        for flag in sorted(split_list(flags) - set(own)):
+    for flags, audit_flags in zip(result.flagged_table()["flags"], result.flags(), strict=True):
+        for flag in sorted(split_list(flags) - set(audit_flags)):
             counts[flag] = counts.get(flag, 0) + 1
     return counts
 
@@ -159,30 +169,30 @@ def _foreign(result: AuditResult) -> dict[str, int]:
 def _example(manifest: Manifest, row: int, finding: Finding, picture: tuple[str, str]) -> Example:
     report, original = manifest.column("report")[row], manifest.column("report_original")[row]
     words = offending_words(finding, report)
-    texts = [("Report", marked(report, words))]
-    # an unfit translation is judged by what it was made from
+    texts = [("Report", highlight(report, words))]
+    # the report is a failed translation, and its original was checked instead
     if original and original != report and words and "<mark>" not in texts[0][1]:
-        texts.append(("The text that it was translated from", marked(original, words)))
+        texts.append(("Original text", highlight(original, words)))
     return Example(finding.study_id, finding.evidence, texts, *picture)
 
 
 def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
-    """Return a volume's slices as a data URI, or why there are none; they are kept, as the facts are."""
+    """Return (data URI of a volume's slices, reason why there is none); pictures are stored beside the facts."""
     measured = result.measured[row]
     if isinstance(measured, RefusedVolume):
         return "", "the volume cannot be read"
     source = result.manifest.volume_path(row)
     entry = facts_path(source, result.manifest.column("sha256")[row], folder)
-    kept = entry.with_suffix(".jpg") if entry else None
+    stored = entry.with_suffix(".jpg") if entry else None
     try:
-        if kept is None or not kept.exists():
+        if stored is None or not stored.exists():
             jpeg = thumbnail_jpeg(source)
-            if kept is not None:
-                with replacing(kept) as temporary:
+            if stored is not None:
+                with replacing(stored) as temporary:
                     temporary.write_bytes(jpeg)
         else:
-            jpeg = kept.read_bytes()
+            jpeg = stored.read_bytes()
     except (UserError, OSError) as error:
-        # no reason to have no page
+        # the page is written without this picture
         return "", f"the volume could not be read again ({type(error).__name__})"
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode(), ""

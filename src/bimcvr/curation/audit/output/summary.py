@@ -1,4 +1,4 @@
-"""What an audit comes to: counts, clean share, noise ceiling; as text for the terminal, and for the page."""
+"""The summary of an audit, as text for the terminal: flags, clean rows, noise ceiling."""
 
 from typing import NamedTuple
 
@@ -15,14 +15,14 @@ from bimcvr.metrics.per_query import RECALL_AT, chance
 from bimcvr.metrics.ranks import right_answers
 
 
-class Ceiling(NamedTuple):
-    """What an oracle reaches on some rows, as `evaluate --audited` states it.
+class NoiseCeiling(NamedTuple):
+    """The result of an oracle on some rows, as in `evaluate --audited`.
 
     Attributes:
         title: which rows.
-        n: how many.
-        figures: by direction.
-        chance: of the same rows.
+        n: the number of rows.
+        figures: the metrics by direction.
+        chance: the metrics of a random ranking of the same rows.
     """
 
     title: str
@@ -31,8 +31,8 @@ class Ceiling(NamedTuple):
     chance: dict[str, float]
 
 
-def noise_ceilings(audited: Manifest, split: str) -> list[Ceiling]:
-    """Return the noise ceiling of the accepted rows of a split, and of those of them that bear no flag.
+def noise_ceilings(audited: Manifest, split: str) -> list[NoiseCeiling]:
+    """Return the noise ceilings of the accepted rows of a split, and of those without a flag.
 
     Args:
         audited: the manifest with the audit's flags.
@@ -44,16 +44,24 @@ def noise_ceilings(audited: Manifest, split: str) -> list[Ceiling]:
         whole: list(range(len(gallery.rows))),
         f"{whole} without a flag": np.flatnonzero(~gallery.flagged).tolist(),
     }
-    return [_ceiling(title, part) for title, places in parts.items() if places for part in [gallery.only(places)]]
+    return [
+        _ceiling(title, part) for title, positions in parts.items() if positions for part in [gallery.only(positions)]
+    ]
 
 
-def summary_text(result: AuditResult, ceilings: list[Ceiling]) -> str:
-    """Lay an audit out for the terminal."""
-    rows = len(result.manifest)
-    of = result.manifest
-    kind = f"PHANTOM (synthetic data){' and patient data' if of.has_patients else ''}" if of.is_phantom else "data"
+def summary_text(result: AuditResult, ceilings: list[NoiseCeiling]) -> str:
+    """Return the summary of an audit as text.
+
+    Args:
+        result: the result of `audit_manifest`.
+        ceilings: the result of `noise_ceilings`.
+    """
+    manifest, rows = result.manifest, len(result.manifest)
+    kind = "data"
+    if manifest.is_phantom:
+        kind = f"PHANTOM (synthetic data){' and patient data' if manifest.has_patients else ''}"
     lines = [
-        f"{kind}: audit of {result.manifest.path}, {rows} rows",
+        f"{kind}: audit of {manifest.path}, {rows} rows",
         "",
         f"{'flag':<24}{'rows':>7}{'share':>9}  against",
     ]
@@ -64,21 +72,21 @@ def summary_text(result: AuditResult, ceilings: list[Ceiling]) -> str:
     clean = result.clean()
     lines += ["", f"without a flag: {clean} of {rows} rows ({_percent(clean, rows)})"]
     for ceiling in ceilings:
-        shown = "; ".join(
-            f"{way} R@1 {cell('R@1', of['R@1'])}, MdR {cell('MdR', of['MdR'])}, MnR {cell('MnR', of['MnR'])}"
-            for way, of in zip(WAYS.values(), ceiling.figures.values(), strict=True)
+        directions = "; ".join(
+            f"{way} R@1 {cell('R@1', row['R@1'])}, MdR {cell('MdR', row['MdR'])}, MnR {cell('MnR', row['MnR'])}"
+            for way, row in zip(WAYS.values(), ceiling.figures.values(), strict=True)
         )
-        lines.append(f"noise ceiling, {ceiling.title}, n = {ceiling.n}: {shown}")
+        lines.append(f"noise ceiling, {ceiling.title}, n = {ceiling.n}: {directions}")
     if result.unread():
         lines.append(f"{result.unread()} volumes cannot be read")
     return "\n".join(lines)
 
 
-def _ceiling(title: str, gallery: Gallery) -> Ceiling:
+def _ceiling(title: str, gallery: Gallery) -> NoiseCeiling:
     size = len(gallery.rows)
     ks = [k for k in RECALL_AT if k <= size]
-    return Ceiling(title, size, ceiling_figures(gallery, ks), chance(right_answers(gallery, "report"), ks))
+    return NoiseCeiling(title, size, ceiling_figures(gallery, ks), chance(right_answers(gallery, "report"), ks))
 
 
-def _percent(count: int, of: int) -> str:
-    return f"{100 * count / of:.1f} %"
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %"

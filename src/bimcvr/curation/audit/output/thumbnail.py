@@ -1,4 +1,4 @@
-"""A small picture of a volume, for the pages on which people look at findings."""
+"""A small picture of a volume for the audit page."""
 
 from pathlib import Path
 
@@ -13,14 +13,13 @@ def thumbnail_jpeg(path: Path, height: int = 128) -> bytes:
 
     Args:
         path: a volume file or a DICOM folder.
-        height: of the picture in pixels. A volume is drawn as its header says, but no side more than four times the
-            other.
+        height: of the picture in pixels. A volume is drawn with the proportions of its header, up to four to one.
 
     Returns:
         A grey JPEG.
 
     Raises:
-        RefusedVolume: it is no regular volume in HU.
+        RefusedVolume: it is not a regular volume in HU.
     """
     volume = read_resized(path, _GRID)
     return jpeg(strip(middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing), height))
