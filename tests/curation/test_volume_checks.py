@@ -97,7 +97,9 @@ def _other_size(path: Path) -> Path:
     return patch(path, 88, "f", 9.0)
 
 
-@pytest.mark.parametrize(("spoil", "said"), [(_mirrored, "handedness"), (_turned, "rotation of"), (_other_size, "pixdim")])
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(_mirrored, "handedness"), (_turned, "rotation of"), (_other_size, "pixdim")]
+)
 def test_a_header_that_contradicts_itself(spoil: Callable[[Path], Path], said: str, tmp_path: Path) -> None:
     path = write(tmp_path / "v.nii", *chest(1))
     assert orientation_conflict(path) == ""

@@ -37,21 +37,11 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
         known = _load(entry, manifest.volume_path(row)) if entry else None
         if known is not None:
             measured[row] = known
-<<<<<<< HEAD
-    lacking = {row: entry for row, entry in entries.items() if row not in measured}
-    if lacking:
-        with progress_bar("measuring volumes") as progress:
-            task = progress.add_task("", total=len(lacking))
-            for row, facts in _measure_rows(manifest, lacking, jobs):
-=======
     missing = {row: entry for row, entry in entries.items() if row not in measured}
     if missing:
-        with Progress(
-            TextColumn("measuring volumes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        ) as progress:
+        with progress_bar("measuring volumes") as progress:
             task = progress.add_task("", total=len(missing))
             for row, facts in _measure_rows(manifest, missing, jobs):
->>>>>>> 91496dd (curation: plain wording, standard names, dead code removed)
                 measured[row] = facts
                 progress.advance(task)
     return dict(sorted(measured.items()))
@@ -114,13 +104,6 @@ def _measure_rows(manifest: Manifest, missing: dict[int, Path | None], jobs: int
 
 
 def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:
-<<<<<<< HEAD
-=======
-    import SimpleITK
-
-    # volumes are measured in parallel, so each one uses a single thread
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
->>>>>>> 91496dd (curation: plain wording, standard names, dead code removed)
     measured: Measured
     try:
         with one_thread():
