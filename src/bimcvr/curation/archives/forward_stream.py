@@ -61,7 +61,7 @@ class ForwardStream:
     def rest_is_data(self, start: int) -> bool:
         """Read to the end, and return whether anything but zeros follows `start`."""
         self.seek(max(start, self._position))
-        found = False
+        has_data = False
         while chunk := self.read(1 << 20):
-            found = found or bool(chunk.strip(b"\0"))
-        return found
+            has_data = has_data or bool(chunk.strip(b"\0"))
+        return has_data

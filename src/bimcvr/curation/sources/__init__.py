@@ -1,1 +1,1 @@
-"""Readers of archives, one a layout: each yields studies, and what it could not take in with the reason."""
+"""Readers of archives, one for each layout: they yield studies, and what is set aside with the reason."""

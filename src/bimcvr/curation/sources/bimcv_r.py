@@ -120,8 +120,8 @@ class BimcvR:
     ) -> Iterator[SourceStudy | SetAside]:
         contents: dict[Path, int] = Counter(
             location.archive
-            for found in locations.values()
-            for location in found
+            for matches in locations.values()
+            for location in matches
             if location.shard == shard and location.archive
         )
         if not contents:
@@ -148,25 +148,25 @@ class BimcvR:
         for line, cells in table.rows:
             name = _base_name(cells)
             label = f"{table.path.name}: line {line}"
-            found = locations.get(name, [])
+            matches = locations.get(name, [])
             if not name:
                 yield SetAside(label, "no_path", f"{label} names no volume in {' or '.join(_PATHS)}. Fill it in.")
             elif name in lines:
                 yield SetAside(label, "duplicate_row", f"{label} names {name}, which line {lines[name]} has already.")
-            elif not found:
+            elif not matches:
                 yield SetAside(
                     label, "missing_file", f"{label} names {name}, which is not below {self.root}. Download its shard."
                 )
-            elif len(found) > 1:
-                paths = ", ".join(location.path for location in found[:3])
+            elif len(matches) > 1:
+                paths = ", ".join(location.path for location in matches[:3])
                 yield SetAside(
                     label,
                     "ambiguous_name",
-                    f"{label} names {name}, which exists {len(found)} times ({paths}). Keep one.",
+                    f"{label} names {name}, which exists {len(matches)} times ({paths}). Keep one.",
                 )
             else:
                 lines[name] = line
-                rows[found[0].shard].append((line, cells))
+                rows[matches[0].shard].append((line, cells))
         for name in sorted(locations.keys() - {_base_name(cells) for _, cells in table.rows}):
             yield SetAside(
                 name, "no_row", f"{locations[name][0].path} has no row in {table.path.name}, so it has no report."
@@ -255,7 +255,7 @@ def _study(row: _TableRow, volume: Path, shard: str) -> Iterator[SourceStudy | S
 
 def _shard_names(locations: dict[str, list[_VolumeLocation]]) -> list[str]:
     return sorted(
-        {location.shard for found in locations.values() for location in found}, key=lambda name: (len(name), name)
+        {location.shard for matches in locations.values() for location in matches}, key=lambda name: (len(name), name)
     )
 
 
