@@ -13,8 +13,8 @@ import time
 
 import torch
 
-from bimcvr.metrics.bootstrap import RESAMPLES, intervals
-from bimcvr.metrics.per_query import outcomes
+from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_intervals
+from bimcvr.metrics.per_query import per_query_values
 from bimcvr.metrics.ranks import Ranks
 
 N, MOST_SECONDS = 1_614, 10.0
@@ -34,7 +34,7 @@ def main() -> int:
     for _ in range(options.runs):
         began = time.perf_counter()
         for direction in above:
-            intervals(outcomes(Ranks(direction, tied, tied + 1), (1, 5, 10)), patients)
+            bootstrap_intervals(per_query_values(Ranks(direction, tied, tied + 1), (1, 5, 10)), patients)
         seconds.append(time.perf_counter() - began)
     print(
         f"N = {N:,}, {RESAMPLES:,} resamples, both directions, R@1/5/10, MRR, MdR, MnR, one thread:"

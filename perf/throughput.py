@@ -26,7 +26,6 @@ from pytorch_lightning.cli import LightningArgumentParser
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bimcvr.commands.training.dry_run import DryRunCLI
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.train_step import (
@@ -38,6 +37,7 @@ from bimcvr.models.profiling.train_step import (
     volume_step,
 )
 from bimcvr.provenance import git_commit, versions
+from bimcvr.training.dry_run import DryRunCLI
 from bimcvr.training.lightning_cli import command_line
 
 SMALL = """

@@ -74,7 +74,7 @@ def _lightning(verb: str) -> Iterator[str]:
     yield f"```text\nbimcvr {verb} --config FILE [--config FILE …] [options]\n```\n"
     if verb == "dry-run":
         yield "All options of [fit](#fit), and these:\n"
-        yield from _table(list(_added("bimcvr.commands.training.dry_run", "DryRunCLI")), "option")
+        yield from _table(list(_added("bimcvr.training.dry_run", "DryRunCLI")), "option")
     elif verb != "fit":
         yield "Takes the options of [fit](#fit). Without `--config` it starts from the `config.yaml` of the run that"
         yield "`--checkpoint` names; flags come on top.\n"

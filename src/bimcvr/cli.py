@@ -1,6 +1,5 @@
 """The command line, `bimcvr VERB`. A verb's module is imported only when the verb is called."""
 
-import difflib
 import importlib
 import sys
 import warnings
@@ -111,9 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     verb = words[0]
     if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.4)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        print(f"There is no verb '{verb}'.{hint} `bimcvr --help` lists them all.", file=sys.stderr)
+        from bimcvr.suggest import did_you_mean
+
+        print(
+            f"There is no verb '{verb}'.{did_you_mean(verb, VERBS, 0.4)} `bimcvr --help` lists them all.",
+            file=sys.stderr,
+        )
         return 2
     try:
         return _run(verb, words)

@@ -1,6 +1,5 @@
 """Turning a parser's long complaint about a configuration into one paragraph."""
 
-import difflib
 import importlib
 import inspect
 import re
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from bimcvr.errors import UserError
+from bimcvr.suggest import did_you_mean
 
 FIT_KEYS = "`python -m bimcvr fit --print_config` lists every key."
 
@@ -31,14 +31,11 @@ def explain(message: str, known: Collection[str], words: Sequence[str] = (), lis
     if key:
         owner = _owner(message, key)
         candidates = _parameters(owner) if owner else known
-        near = difflib.get_close_matches(key, candidates, n=1, cutoff=0.6)
-        hint = (
-            f"Did you mean '{near[0]}'?"
-            if near
-            else (f"There are {', '.join(candidates)}." if owner and candidates else listing)
+        hint = did_you_mean(key, candidates, 0.6) or (
+            f" There are {', '.join(candidates)}." if owner and candidates else f" {listing}"
         )
         place = f" (It stands in the init_args of {owner}.)" if owner else ""
-        return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{place} {hint}"
+        return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{place}{hint}"
     found = re.search(r'key "([\w.]+)"', message)
     if found:
         return (

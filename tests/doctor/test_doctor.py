@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.doctor.check_result import Line
+from bimcvr.doctor.check_result import CheckResult
 from bimcvr.doctor.environment import check_environment, check_packages
 from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
 from bimcvr.doctor.weights import check_weights
@@ -45,7 +45,7 @@ def run(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return newest_run(folder / "runs")
 
 
-def states(lines: list[Line]) -> list[str]:
+def states(lines: list[CheckResult]) -> list[str]:
     return [line.state for line in lines]
 
 
@@ -189,7 +189,7 @@ def test_checkpoints_that_are_absent_damaged_foreign_or_stale(run: Path, tmp_pat
     assert check_checkpoint(tmp_path / "no.ckpt").state == "failing"
     content = torch.load(best, weights_only=True)
 
-    def changed(name: str, **parts: object) -> Line:
+    def changed(name: str, **parts: object) -> CheckResult:
         path = tmp_path / "some/checkpoints" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save({**content, **parts}, path)

@@ -20,17 +20,17 @@ from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import recall_curve
-from bimcvr.evaluation.html_page import shown, signed, write_page
-from bimcvr.evaluation.html_worst_cases import worst_cases
+from bimcvr.evaluation.html_page import signed_difference, with_unit, write_page
+from bimcvr.evaluation.html_worst_cases import worst_queries
 from bimcvr.evaluation.raw_vs_audited import raw_against_audited
-from bimcvr.evaluation.result import Draws, build_result, mean_outcomes
-from bimcvr.metrics.per_query import summary
+from bimcvr.evaluation.result import Resampling, build_result, mean_per_query_values
+from bimcvr.metrics.per_query import summarize
 from bimcvr.metrics.prompts import prompt_sentences
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import WAYS
-from bimcvr.metrics.significance import compare
+from bimcvr.metrics.ranks import DIRECTIONS
+from bimcvr.metrics.significance import compare_methods
 
-DRAWS = Draws(seed=0, resamples=50)
+RESAMPLING = Resampling(seed=0, resamples=50)
 ABOUT = {"embeddings": {"mine.npz": "0123456789abcdef"}, "seed": 0, "git_commit": "abc"}
 
 
@@ -70,11 +70,11 @@ def embeddings_of(gallery: Gallery, seed: int = 0, full: bool = False) -> Embedd
 
 
 def result_of(embeddings: Embeddings, gallery: Gallery) -> dict[str, Any]:
-    return {**build_result([embeddings], gallery, draws=DRAWS), "about": {**gallery.description, **ABOUT}}
+    return {**build_result([embeddings], gallery, resampling=RESAMPLING), "about": {**gallery.description, **ABOUT}}
 
 
 def page_of(folder: Path, result: dict[str, Any], embeddings: Embeddings, gallery: Gallery, manifest: Manifest) -> str:
-    write_page(folder / "page.html", result, embeddings, gallery, manifest, DRAWS)
+    write_page(folder / "page.html", result, embeddings, gallery, manifest, RESAMPLING)
     return (folder / "page.html").read_text(encoding="utf-8")
 
 
@@ -103,26 +103,29 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     gallery, manifest = cohort(tmp_path, 30, labels=labels, flags=flags, source=["phantom"] * 30)
     mine, other = embeddings_of(gallery, full=True), embeddings_of(gallery, 1)
     result = result_of(mine, gallery)
-    result["audited"] = raw_against_audited([mine], gallery, (1, 10), DRAWS)
-    one, two = (mean_outcomes([of], gallery, (1, 10), "report") for of in (mine, other))
+    result["audited"] = raw_against_audited([mine], gallery, (1, 10), RESAMPLING)
+    one, two = (mean_per_query_values([of], gallery, (1, 10), "report") for of in (mine, other))
     result["compared_with"] = [
         {
             "embeddings": ["other.npz"],
-            "metrics": {way: summary(two[way]) for way in WAYS},
-            "differences": {way: compare(one[way], two[way], gallery.patient, 0, 50) for way in WAYS},
+            "metrics": {direction: summarize(two[direction]) for direction in DIRECTIONS},
+            "differences": {
+                direction: compare_methods(one[direction], two[direction], gallery.patient, 0, 50)
+                for direction in DIRECTIONS
+            },
         }
     ]
-    result["ceiling"] = {way: {"R@1": 77.7, "MdR": 1.0} for way in WAYS}
+    result["ceiling"] = {direction: {"R@1": 77.7, "MdR": 1.0} for direction in DIRECTIONS}
     result["about"]["patient_overlap"] = 7
     page = page_of(tmp_path, result, mine, gallery, manifest)
     seen = Tags(page)
-    for section in ("Figures", "lift", "AUROC", "shared labels", "probes", "Comparison", "audited", "worst"):
+    for section in ("Metrics", "lift", "AUROC", "Shared labels", "probes", "Comparison", "audited", "worst"):
         assert any(section in heading for heading in seen.headings), section
     for text in (
         "PHANTOM (synthetic data)",
-        "the gallery fixed, 50 resamples",
+        "a fixed gallery, 50 resamples",
         "77.7 %",
-        "7 patients stand in more than one split",
+        "7 patients occur in more than one split",
         "other.npz",
         "rows without flags",
         "flags: mismatch",
@@ -132,8 +135,8 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     ):
         assert text in seen.text, text
     assert "Contains patient data" not in page
-    for way in WAYS:
-        assert shown("R@10", result["metrics"][way]["R@10"]) in seen.text
+    for direction in DIRECTIONS:
+        assert with_unit("R@10", result["metrics"][direction]["R@10"]) in seen.text
     assert not [tag for tag, _ in seen.tags if tag in ("script", "link", "iframe", "object", "embed", "base", "form")]
     for tag, attributes in seen.tags:
         for name in ("src", "href", "xlink:href"):
@@ -162,8 +165,10 @@ def test_the_curve_s_bands_are_drawn_as_often_as_the_result_s(tmp_path: Path) ->
     gallery, _ = cohort(tmp_path, 12)
     made = embeddings_of(gallery)
     group = torch.as_tensor(gallery.group)
-    ranked = dict(zip(WAYS, rank_both(made.image, made.text, group), strict=True))
-    few, more, other = (recall_curve(ranked, group, gallery.patient, Draws(*of)) for of in ((0, 5), (0, 50), (1, 50)))
+    ranked = dict(zip(DIRECTIONS, rank_both(made.image, made.text, group), strict=True))
+    few, more, other = (
+        recall_curve(ranked, group, gallery.patient, Resampling(*of)) for of in ((0, 5), (0, 50), (1, 50))
+    )
     assert len({few, more, other}) == 3
 
 
@@ -171,7 +176,7 @@ def test_three_studies_without_anything_optional(tmp_path: Path) -> None:
     gallery, manifest = cohort(tmp_path, 3)
     made = embeddings_of(gallery)
     seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
-    assert seen.headings == ["Figures", "Where the right answers stand", "The worst queries"]
+    assert seen.headings == ["Metrics", "Ranks of the right answers", "The worst queries"]
     assert "Contains patient data: reports and images. Keep it where they may be." in seen.text
     assert "the embeddings hold no changed reports" in seen.text
 
@@ -231,29 +236,29 @@ def test_worst_queries_against_a_full_sort(tmp_path: Path) -> None:
     text[1::2] = text[::2]  # as a report, so its vector
     made = Embeddings(gallery.study_id, image, text)
     group = torch.as_tensor(gallery.group)
-    ranked = dict(zip(WAYS, rank_both(image, text, group), strict=True))
-    cases = worst_cases(made, gallery, group, ranked, manifest)
+    ranked = dict(zip(DIRECTIONS, rank_both(image, text, group), strict=True))
+    cases = worst_queries(made, gallery, group, ranked, manifest)
     scores = torch.nn.functional.cosine_similarity(text.double()[:, None], image.double()[None], dim=-1).numpy()
-    for way, table in (("text_to_image", scores), ("image_to_text", scores.T)):
-        ranks = ranked[way].expected.numpy()
+    for direction, table in (("text_to_image", scores), ("image_to_text", scores.T)):
+        ranks = ranked[direction].expected.numpy()
         wanted = sorted(range(40), key=lambda i: -ranks[i])
-        if way == "text_to_image":
+        if direction == "text_to_image":
             wanted = wanted[::2]  # both rows of a report rank alike
-        assert [case.rank for case in cases[way]] == [ranks[i] for i in wanted[: len(cases[way])]]
-        assert len(cases[way]) == (5 if way == "text_to_image" else 3)
-        for case in cases[way]:
-            query = gallery.study_id.index(case.own.study_id)
-            assert [item.score for item in case.found] == pytest.approx(
+        assert [case.rank for case in cases[direction]] == [ranks[i] for i in wanted[: len(cases[direction])]]
+        assert len(cases[direction]) == (5 if direction == "text_to_image" else 3)
+        for case in cases[direction]:
+            query = gallery.study_id.index(case.query.study_id)
+            assert [item.score for item in case.retrieved] == pytest.approx(
                 sorted(table[query], reverse=True)[:5], abs=1e-6
             )
             assert case.right_answers == 2
-            for item in [case.own, *case.found]:
+            for item in [case.query, *case.retrieved]:
                 place = gallery.study_id.index(item.study_id)
                 assert item.score == pytest.approx(table[query, place], abs=1e-6)
                 assert item.right == (place // 2 == query // 2)
                 assert {label for label, _ in item.labels} == split_list(manifest.column("labels")[place])
                 assert all(shared == (label in gallery.labels[query]) for label, shared in item.labels)
-    assert len({case.own.report for case in cases["text_to_image"]}) == 5
+    assert len({case.query.report for case in cases["text_to_image"]}) == 5
 
 
 def test_slices_are_in_radiological_convention_with_square_pixels(tmp_path: Path) -> None:
@@ -273,11 +278,21 @@ def test_slices_are_in_radiological_convention_with_square_pixels(tmp_path: Path
 
 
 def test_numbers_as_text() -> None:
-    assert (shown("R@1", 50.04), shown("MRR", 0.5), shown("MnR", -1.25), shown("R@1", -0.01), shown("R@1", None)) == (
+    assert (
+        with_unit("R@1", 50.04),
+        with_unit("MRR", 0.5),
+        with_unit("MnR", -1.25),
+        with_unit("R@1", -0.01),
+        with_unit("R@1", None),
+    ) == (
         "50.0 %",
         "0.500",
         "−1.2",
         "0.0 %",
         "–",
     )
-    assert (signed("R@1", 1.0), signed("R@1", -0.01), signed("MRR", -0.5)) == ("+1.0", "+0.0", "−0.500")
+    assert (signed_difference("R@1", 1.0), signed_difference("R@1", -0.01), signed_difference("MRR", -0.5)) == (
+        "+1.0",
+        "+0.0",
+        "−0.500",
+    )

@@ -9,9 +9,9 @@ import torch
 
 from bimcvr.contracts import Gallery, Probes, Prompts
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.evaluation.result import Draws, build_result
+from bimcvr.evaluation.result import Resampling, build_result
 
-FEW = Draws(seed=0, resamples=200)
+FEW = Resampling(seed=0, resamples=200)
 
 
 def gallery(labels: list[set[str]], group: list[int] | None = None) -> Gallery:
@@ -55,7 +55,7 @@ def test_every_figure_worked_by_hand() -> None:
     two that are both its own: 3.
     """
     result = build_result(
-        [whole()], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}], [0, 1, 2, 2]), ks=(1, 2, 3, 50), draws=FEW
+        [whole()], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}], [0, 1, 2, 2]), ks=(1, 2, 3, 50), resampling=FEW
     )
     third = 1 / 3
     assert result["metrics"]["text_to_image"] == pytest.approx(
@@ -94,7 +94,7 @@ def test_every_figure_worked_by_hand() -> None:
 
 
 def test_the_diagonal_rule_counts_the_own_row_alone() -> None:
-    result = build_result([whole()], gallery([set()] * 4, [0, 1, 2, 2]), draws=FEW, rule="diagonal")
+    result = build_result([whole()], gallery([set()] * 4, [0, 1, 2, 2]), resampling=FEW, rule="diagonal")
     # report 3: volume 2 scores 1, its own 0 like volume 0, volume 1 too
     assert result["metrics"]["text_to_image"]["MnR"] == pytest.approx((3.5 + 1.5 + 1 + 3) / 4)
     assert result["queries_with_several_right_answers"] == 0
@@ -102,14 +102,14 @@ def test_the_diagonal_rule_counts_the_own_row_alone() -> None:
 
 
 def test_what_is_absent_is_said() -> None:
-    result = build_result([whole(None, None)], gallery([{"mass"}] * 4), draws=FEW)
+    result = build_result([whole(None, None)], gallery([{"mass"}] * 4), resampling=FEW)
     assert "keyword" not in result["metrics"]
     assert "probes" not in result["metrics"]
     assert [note.split(" are absent")[0] for note in result["notes"]] == [
-        "keyword and zero-shot figures",
+        "keyword and zero-shot metrics",
         "counterfactual probes",
     ]
-    result = build_result([whole()], gallery([set()] * 4), draws=FEW)
+    result = build_result([whole()], gallery([set()] * 4), resampling=FEW)
     assert "the manifest has no labels" in result["notes"][0]
 
 
@@ -117,17 +117,19 @@ def test_several_seeds() -> None:
     """Two runs, one perfect: every mean figure is the mean of the two, the sd stands apart."""
     perfect = Embeddings([f"s{i}" for i in range(4)], torch.eye(4), torch.eye(4))
     other = Embeddings([f"s{i}" for i in range(4)], torch.eye(4), torch.eye(4)[[1, 0, 2, 3]])
-    both = build_result([perfect, other], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), draws=FEW)
+    both = build_result([perfect, other], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), resampling=FEW)
     assert both["runs"] == 2
     assert both["metrics"]["text_to_image"]["R@1"] == pytest.approx(75.0)
     assert both["seeds_sd"]["text_to_image"]["R@1"] == pytest.approx(50 / math.sqrt(2))
     single = [
-        build_result([run], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), draws=FEW)
+        build_result([run], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), resampling=FEW)
         for run in (perfect, other)
     ]
-    for way, of in both["metrics"]["label_relevance"].items():
+    for direction, of in both["metrics"]["label_relevance"].items():
         for name, value in of.items():
-            assert value == pytest.approx(np.mean([run["metrics"]["label_relevance"][way][name] for run in single]))
+            assert value == pytest.approx(
+                np.mean([run["metrics"]["label_relevance"][direction][name] for run in single])
+            )
 
 
 def test_intervals_hold_the_figures() -> None:
@@ -137,7 +139,7 @@ def test_intervals_hold_the_figures() -> None:
     labels = [{"mass"} if value < 0.4 else {"cyst"} for value in torch.rand(80, generator=random).tolist()]
     rows = gallery(labels)
     prompts = Prompts(["a", "b"], ["mass", "mass"], [False, True], torch.randn(2, 16, generator=random))
-    result = build_result([Embeddings(rows.study_id, image, text, prompts)], rows, draws=FEW)
+    result = build_result([Embeddings(rows.study_id, image, text, prompts)], rows, resampling=FEW)
     compared = 0
     for family, bounds in result["intervals"].items():
         values = result["metrics"][family]
@@ -155,9 +157,9 @@ def test_intervals_hold_the_figures() -> None:
 
 def test_texts_about_nothing_in_the_split_are_said() -> None:
     strangers = Probes(["elsewhere"], ["side"], torch.tensor([[0.0, 1.0, 0.0]]))
-    result = build_result([whole(probes=strangers)], gallery([{"cyst"}, {"Mass"}, {"cyst"}, {"cyst"}]), draws=FEW)
+    result = build_result([whole(probes=strangers)], gallery([{"cyst"}, {"Mass"}, {"cyst"}, {"cyst"}]), resampling=FEW)
     prompts, probes = result["notes"]
-    assert "asked for are mass, borne Mass, cyst" in prompts
-    assert "theirs are elsewhere, the split's s0, s1, s2 and 1 more" in probes
-    result = build_result([whole()], gallery([{"mass"}] * 4), draws=FEW)
-    assert [note.split(":")[0] for note in result["notes"]] == ["zero-shot figures are absent"]
+    assert "the prompts name mass, the rows have Mass, cyst" in prompts
+    assert "the changed reports are of elsewhere, the split has s0, s1, s2 and 1 more" in probes
+    result = build_result([whole()], gallery([{"mass"}] * 4), resampling=FEW)
+    assert [note.split(":")[0] for note in result["notes"]] == ["zero-shot metrics are absent"]

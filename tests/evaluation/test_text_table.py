@@ -7,8 +7,9 @@ import torch
 
 from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.evaluation.result import Draws, build_result
-from bimcvr.evaluation.text_table import WAYS, format_result
+from bimcvr.evaluation.result import Resampling, build_result
+from bimcvr.evaluation.text_table import format_result
+from bimcvr.metrics.ranks import DIRECTION_TITLES
 
 
 def test_columns_stay_apart_and_the_sd_of_mrr_is_readable() -> None:
@@ -37,17 +38,17 @@ def test_columns_stay_apart_and_the_sd_of_mrr_is_readable() -> None:
         Embeddings(names, *torch.randn(2, size, 4, generator=torch.Generator().manual_seed(seed))) for seed in range(2)
     ]
     result = {
-        **build_result(runs, gallery, (1, 10), Draws(0, 50)),
+        **build_result(runs, gallery, (1, 10), Resampling(0, 50)),
         "about": about,
-        "ceiling": {way: {"MRR": 0.5} for way in WAYS},
+        "ceiling": {direction: {"MRR": 0.5} for direction in DIRECTION_TITLES},
     }
     result["seeds_sd"]["text_to_image"]["MRR"] = 0.037
     lines = format_result(result).splitlines()
     start = next(i for i, line in enumerate(lines) if "ceiling" in line)
     assert re.split(r" {2,}", lines[start].strip()) == [
-        *WAYS.values(),
+        *DIRECTION_TITLES.values(),
         "chance",
-        *(f"ceiling {way}" for way in WAYS.values()),
+        *(f"ceiling {direction}" for direction in DIRECTION_TITLES.values()),
     ]
     for line in lines[start + 1 : start + 6]:
         name, *cells = re.split(r" {2,}", line.rstrip())

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bimcvr.metrics.bootstrap import draws, intervals
-from bimcvr.metrics.per_query import figures, outcomes
+from bimcvr.metrics.bootstrap import bootstrap_intervals, patient_draws
+from bimcvr.metrics.per_query import per_query_values, rank_metrics
 from bimcvr.metrics.ranks import Ranks, chance_ranks
 
 KS = (1, 5, 10)
@@ -27,7 +27,7 @@ def test_equals_a_naive_loop() -> None:
     ranks, resamples = ranks_of(61, seed=1), 600
     names = sorted(set(patients))
     drawn = []
-    for table in draws(len(names), seed=5, resamples=resamples):
+    for table in patient_draws(len(names), seed=5, resamples=resamples):
         for times in table.tolist():
             queries = [
                 q
@@ -36,16 +36,16 @@ def test_equals_a_naive_loop() -> None:
                 for q, patient in enumerate(patients)
                 if patient == name
             ]
-            drawn.append(figures(subset(ranks, queries), KS))
+            drawn.append(rank_metrics(subset(ranks, queries), KS))
     assert len(drawn) == resamples
-    found = intervals(outcomes(ranks, KS), patients, seed=5, resamples=resamples)
+    found = bootstrap_intervals(per_query_values(ranks, KS), patients, seed=5, resamples=resamples)
     assert list(found) == ["R@1", "R@5", "R@10", "MRR", "MdR", "MnR"]
     for name, bounds in found.items():
         assert bounds == pytest.approx(np.percentile([d[name] for d in drawn], [2.5, 97.5])), name
 
 
 def test_draws_take_as_many_patients_as_there_are() -> None:
-    table = torch.cat(list(draws(40, seed=0, resamples=2000)))
+    table = torch.cat(list(patient_draws(40, seed=0, resamples=2000)))
     assert table.shape == (2000, 40)
     assert (table.sum(1) == 40).all()
     # A patient is drawn once on average, with variance 1 − 1/40.
@@ -56,26 +56,30 @@ def test_draws_take_as_many_patients_as_there_are() -> None:
 
 def test_covers_the_figure_and_depends_on_the_seed_alone() -> None:
     ranks, patients = ranks_of(200, seed=2), [str(i) for i in range(200)]
-    found = intervals(outcomes(ranks, KS), patients, seed=1, resamples=1000)
-    assert found == intervals(outcomes(ranks, KS), patients, seed=1, resamples=1000)
-    assert found != intervals(outcomes(ranks, KS), patients, seed=2, resamples=1000)
-    for name, value in figures(ranks, KS).items():
+    found = bootstrap_intervals(per_query_values(ranks, KS), patients, seed=1, resamples=1000)
+    assert found == bootstrap_intervals(per_query_values(ranks, KS), patients, seed=1, resamples=1000)
+    assert found != bootstrap_intervals(per_query_values(ranks, KS), patients, seed=2, resamples=1000)
+    for name, value in rank_metrics(ranks, KS).items():
         assert found[name][0] <= value <= found[name][1]
 
 
 def test_several_studies_of_a_patient_widen_the_interval() -> None:
     """Four copies of 50 queries say no more than the 50, if one knows that they are the same patients'."""
     ranks = subset(ranks_of(50, seed=3), list(range(50)) * 4)
-    low, high = intervals(outcomes(ranks, KS), [str(i % 50) for i in range(200)], resamples=2000)["R@5"]
-    low_apart, high_apart = intervals(outcomes(ranks, KS), [str(i) for i in range(200)], resamples=2000)["R@5"]
+    low, high = bootstrap_intervals(per_query_values(ranks, KS), [str(i % 50) for i in range(200)], resamples=2000)[
+        "R@5"
+    ]
+    low_apart, high_apart = bootstrap_intervals(
+        per_query_values(ranks, KS), [str(i) for i in range(200)], resamples=2000
+    )["R@5"]
     assert high - low == pytest.approx(2 * (high_apart - low_apart), rel=0.2)
 
 
 def test_one_patient_has_no_spread() -> None:
-    found = intervals(outcomes(chance_ranks(torch.arange(4)), (1, 9)), ["a"] * 4, resamples=20)
+    found = bootstrap_intervals(per_query_values(chance_ranks(torch.arange(4)), (1, 9)), ["a"] * 4, resamples=20)
     assert found == {"R@1": [25.0, 25.0], "MRR": pytest.approx([25 / 48] * 2), "MdR": [2.5, 2.5], "MnR": [2.5, 2.5]}
 
 
 def test_every_query_needs_a_patient() -> None:
     with pytest.raises(ValueError, match="3 patients for 4 queries"):
-        intervals(outcomes(chance_ranks(torch.arange(4)), KS), ["a"] * 3)
+        bootstrap_intervals(per_query_values(chance_ranks(torch.arange(4)), KS), ["a"] * 3)

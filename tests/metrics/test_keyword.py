@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bimcvr.contracts import Prompts
 from bimcvr.errors import UserError
-from bimcvr.metrics.bootstrap import draws
-from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
+from bimcvr.metrics.bootstrap import patient_draws
+from bimcvr.metrics.keyword import keyword_metrics, rows_with_label, zero_shot_metrics
 
 LABELS = [frozenset({"mass"}), frozenset({"mass", "nodule"}), frozenset(), frozenset({"nodule"})]
 IMAGE = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 0.0]])
@@ -32,9 +32,9 @@ def test_worked_by_hand() -> None:
     is in 1 and 3: AP = (1 + 2/4) / 2.
     """
     prompts = asking(mass=[[2.0, 0.0]], nodule=[[5.0, 0.0], [0.0, 0.1]])
-    found = keyword_figures(
-        IMAGE, prompts, relevance(LABELS, prompts.labels), list("abcd"), ks=(1, 2, 9), resamples=50
-    ).figures
+    found = keyword_metrics(
+        IMAGE, prompts, rows_with_label(LABELS, prompts.labels), list("abcd"), ks=(1, 2, 9), resamples=50
+    ).values
     assert found["mass"] == pytest.approx(
         {
             "P@1": 100.0,
@@ -59,8 +59,8 @@ def test_zero_shot_worked_by_hand() -> None:
     (1,2) won, (3,0) and (3,2) lost: 1/4."""
     along, against = [[1.0, 0.0]], [[-1.0, 0.0]]
     prompts = asking(mass=along, no_mass=against, nodule=along, no_nodule=against, cyst=[[1.0, 1.0]])
-    found = zero_shot_figures(IMAGE, prompts, relevance(LABELS, prompts.labels), list("abcd"), resamples=50)
-    assert found.figures == {"mass": {"AUROC": 1.0}, "nodule": {"AUROC": 0.25}}
+    found = zero_shot_metrics(IMAGE, prompts, rows_with_label(LABELS, prompts.labels), list("abcd"), resamples=50)
+    assert found.values == {"mass": {"AUROC": 1.0}, "nodule": {"AUROC": 0.25}}
     assert found.intervals()["mass"]["AUROC"] == [1.0, 1.0]
 
 
@@ -80,24 +80,22 @@ def cohort(n: int = 90) -> tuple[Tensor, Prompts, list[frozenset[str]], list[str
 
 def test_intervals_equal_a_naive_loop_over_the_same_draws() -> None:
     image, prompts, labels, patients = cohort()
-    wanted = relevance(labels, ["mass"])
-    keyword = keyword_figures(image, prompts, wanted, patients, ks=(5, 20), seed=3, resamples=300)
-    zero = zero_shot_figures(image, prompts, wanted, patients, seed=3, resamples=300)
+    wanted = rows_with_label(labels, ["mass"])
+    keyword = keyword_metrics(image, prompts, wanted, patients, ks=(5, 20), seed=3, resamples=300)
+    zero = zero_shot_metrics(image, prompts, wanted, patients, seed=3, resamples=300)
     names = sorted(set(patients))
     rows_of = {name: [i for i, patient in enumerate(patients) if patient == name] for name in names}
     slow: list[dict[str, float]] = []
-    for table in draws(len(names), 3, 300):
+    for table in patient_draws(len(names), 3, 300):
         for times in table.tolist():
             rows = [
                 row for name, count in zip(names, times, strict=True) for _ in range(count) for row in rows_of[name]
             ]
             part = {"mass": wanted["mass"][rows]}
-            one = keyword_figures(image[rows], prompts, part, ["x"] * len(rows), ks=(5, 20), resamples=1).figures[
-                "mass"
+            one = keyword_metrics(image[rows], prompts, part, ["x"] * len(rows), ks=(5, 20), resamples=1).values["mass"]
+            one["AUROC"] = zero_shot_metrics(image[rows], prompts, part, ["x"] * len(rows), resamples=1).values["mass"][
+                "AUROC"
             ]
-            one["AUROC"] = zero_shot_figures(image[rows], prompts, part, ["x"] * len(rows), resamples=1).figures[
-                "mass"
-            ]["AUROC"]
             slow.append(one)
     for name, bounds in {**keyword.intervals()["mass"], **zero.intervals()["mass"]}.items():
         assert bounds == pytest.approx(np.quantile([one[name] for one in slow], [0.025, 0.975]).tolist()), name
@@ -105,9 +103,9 @@ def test_intervals_equal_a_naive_loop_over_the_same_draws() -> None:
 
 def test_a_collapsed_model_has_the_prevalence() -> None:
     image, prompts, labels, patients = cohort()
-    found = keyword_figures(
-        torch.ones_like(image), prompts, relevance(labels, ["mass"]), patients, resamples=20
-    ).figures["mass"]
+    found = keyword_metrics(
+        torch.ones_like(image), prompts, rows_with_label(labels, ["mass"]), patients, resamples=20
+    ).values["mass"]
     assert [found["P@20"], found["P@50"]] == pytest.approx([found["prevalence"]] * 2)
     assert found["AP"] == pytest.approx(found["chance_AP"])
     assert found["lift@20"] == pytest.approx(1.0)
@@ -117,22 +115,22 @@ def test_a_collapsed_model_has_the_prevalence() -> None:
 def test_order_of_images_does_not_matter() -> None:
     image, prompts, labels, patients = cohort()
     order = torch.randperm(len(image), generator=torch.Generator().manual_seed(1)).tolist()
-    found = keyword_figures(image, prompts, relevance(labels, ["mass"]), patients, resamples=20).figures["mass"]
-    wanted = relevance([labels[i] for i in order], ["mass"])
-    moved = keyword_figures(image[order], prompts, wanted, [patients[i] for i in order], resamples=20)
-    assert moved.figures["mass"] == pytest.approx(found)
+    found = keyword_metrics(image, prompts, rows_with_label(labels, ["mass"]), patients, resamples=20).values["mass"]
+    wanted = rows_with_label([labels[i] for i in order], ["mass"])
+    moved = keyword_metrics(image[order], prompts, wanted, [patients[i] for i in order], resamples=20)
+    assert moved.values["mass"] == pytest.approx(found)
 
 
 def test_a_prompt_that_is_not_a_number_is_refused() -> None:
     image, _, labels, patients = cohort()
     prompts = asking(mass=[[float("nan"), 0, 0, 0, 0, 0]])
     with pytest.raises(UserError, match="1 of 1 prompt embeddings are not finite"):
-        keyword_figures(image, prompts, relevance(labels, ["mass"]), patients, resamples=2)
+        keyword_metrics(image, prompts, rows_with_label(labels, ["mass"]), patients, resamples=2)
 
 
 def test_a_label_that_nobody_bears_is_left_out() -> None:
     image, _, labels, patients = cohort()
     prompts = asking(mass=[[1.0, 0, 0, 0, 0, 0]], goiter=[[1.0, 0, 0, 0, 0, 0]])
-    assert list(keyword_figures(image, prompts, relevance(labels, prompts.labels), patients, resamples=2).figures) == [
-        "mass"
-    ]
+    assert list(
+        keyword_metrics(image, prompts, rows_with_label(labels, prompts.labels), patients, resamples=2).values
+    ) == ["mass"]

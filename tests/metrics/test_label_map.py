@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bimcvr.metrics.label_map import label_relevance
+from bimcvr.metrics.label_map import label_relevance_metrics
 
 
 def slow(
@@ -34,17 +34,17 @@ def test_equals_the_slow_formula() -> None:
     ]
     patients = [f"p{i // 3}" for i in range(60)]
     sets = [frozenset(of or {"normal"}) for of in labels]
-    found = label_relevance(image, text, sets, patients, ks=(5, 10, 58), resamples=50).figures
-    ways = {
+    found = label_relevance_metrics(image, text, sets, patients, ks=(5, 10, 58), resamples=50).values
+    directions = {
         "text_to_image": (text, image, False),
         "image_to_text": (image, text, False),
         "image_to_image": (image, image, True),
     }
-    for way, (query, gallery, apart) in ways.items():
+    for direction, (query, gallery, apart) in directions.items():
         for k in (5, 10):
             precision, overlap = slow(query, gallery, labels, patients, apart, k)
-            assert found[way][f"mAP@{k}"] == pytest.approx(precision)
-            assert found[way][f"Jaccard@{k}"] == pytest.approx(overlap)
+            assert found[direction][f"mAP@{k}"] == pytest.approx(precision)
+            assert found[direction][f"Jaccard@{k}"] == pytest.approx(overlap)
     assert "mAP@58" in found["text_to_image"]
     assert "mAP@58" not in found["image_to_image"]  # a patient's three volumes are left out of 60
     assert found["text_to_image"]["queries"] == sum(map(bool, labels))
@@ -60,7 +60,7 @@ def test_worked_by_hand() -> None:
     """
     image = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9]])
     labels = [frozenset({"mass"}), frozenset({"cyst"}), frozenset({"mass", "nodule"}), frozenset({"mass"})]
-    found = label_relevance(image, image, labels, list("abcd"), ks=(2,), resamples=10).figures["image_to_image"]
+    found = label_relevance_metrics(image, image, labels, list("abcd"), ks=(2,), resamples=10).values["image_to_image"]
     assert found["queries"] == 3
     assert found["mAP@2"] == pytest.approx(100 * (0.25 + 0.375 + 0.5) / 3)
     assert found["Jaccard@2"] == pytest.approx(25.0)
@@ -75,13 +75,13 @@ def test_a_collapsed_model_is_at_chance() -> None:
         for value in torch.rand(40, generator=random).tolist()
     ]
     same = torch.ones(40, 3)
-    for figures in label_relevance(
+    for figures in label_relevance_metrics(
         same, same, labels, [str(i) for i in range(40)], ks=(5, 10), resamples=10
-    ).figures.values():
+    ).values.values():
         for name in ("mAP@5", "mAP@10", "Jaccard@5", "Jaccard@10"):
             assert figures[name] == pytest.approx(figures[f"chance_{name}"])
 
 
 def test_normal_is_no_finding() -> None:
     labels = [frozenset({"normal"})] * 5
-    assert label_relevance(torch.eye(5), torch.eye(5), labels, list("abcde"), ks=(1,), resamples=5).figures == {}
+    assert label_relevance_metrics(torch.eye(5), torch.eye(5), labels, list("abcde"), ks=(1,), resamples=5).values == {}

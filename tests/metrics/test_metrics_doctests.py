@@ -5,23 +5,21 @@ import importlib
 
 import pytest
 
+MODULES = [
+    "bootstrap",
+    "noise_ceiling",
+    "per_query",
+    "prompts",
+    "rank_engine",
+    "ranks",
+    "retrieval_metric",
+    "significance",
+    "tie_blocks",
+    "unit_vectors",
+]
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "vectors",
-        "ranks",
-        "engine",
-        "outcomes",
-        "retrieval",
-        "ordering",
-        "intervals",
-        "compare",
-        "ceiling",
-        "prompts",
-        "score_ranks",
-    ],
-)
+
+@pytest.mark.parametrize("name", MODULES)
 def test_examples(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"bimcvr.metrics.{name}"))
     assert result.attempted > 0

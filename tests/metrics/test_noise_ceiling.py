@@ -5,14 +5,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.metrics.noise_ceiling import noise_ceiling
-from bimcvr.metrics.per_query import figures
+from bimcvr.metrics.noise_ceiling import oracle_ranks
+from bimcvr.metrics.per_query import rank_metrics
 from bimcvr.metrics.ranks import Ranks
 
 
 def slow(group: list[int], text: list[int], elsewhere: list[bool]) -> tuple[Ranks, Ranks]:
     """Count for each query who shares the top with its right answers."""
-    ways = []
+    directions = []
     for by_text in (True, False):
         rows = []
         for i in range(len(group)):
@@ -22,8 +22,8 @@ def slow(group: list[int], text: list[int], elsewhere: list[bool]) -> tuple[Rank
             else:
                 top = [j for j in range(len(group)) if text[j] == text[i] and (not elsewhere[j] if by_text else True)]
             rows.append((0, len(set(top) - set(right)), len(set(top) & set(right))))
-        ways.append(Ranks(*torch.tensor(rows).unbind(1)))
-    return ways[0], ways[1]
+        directions.append(Ranks(*torch.tensor(rows).unbind(1)))
+    return directions[0], directions[1]
 
 
 @settings(max_examples=200, deadline=None)
@@ -37,7 +37,7 @@ def slow(group: list[int], text: list[int], elsewhere: list[bool]) -> tuple[Rank
 def test_equals_the_slow_oracle(case: tuple[list[int], list[int], list[bool]]) -> None:
     group, text, elsewhere = case
     for found, expected in zip(
-        noise_ceiling(torch.tensor(group), torch.tensor(text), torch.tensor(elsewhere)), slow(*case), strict=True
+        oracle_ranks(torch.tensor(group), torch.tensor(text), torch.tensor(elsewhere)), slow(*case), strict=True
     ):
         for name in ("above", "tied_wrong", "tied_right"):
             assert getattr(found, name).tolist() == getattr(expected, name).tolist()
@@ -50,8 +50,8 @@ def test_sound_rows_are_found_and_the_rest_is_chance() -> None:
     """
     n = 1614
     lost = torch.arange(n) < round(0.252 * n)
-    for ranks in noise_ceiling(torch.arange(n), torch.arange(n), lost):
-        found = figures(ranks)
+    for ranks in oracle_ranks(torch.arange(n), torch.arange(n), lost):
+        found = rank_metrics(ranks)
         share = lost.double().mean().item()
         assert found["R@1"] == pytest.approx(100 * (1 - share) + 100 * share / n)
         assert found["MnR"] == pytest.approx((1 - share) + share * (n + 1) / 2)

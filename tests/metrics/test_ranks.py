@@ -65,8 +65,8 @@ def slow_query(scores: list[Fraction], right: list[bool], ks: range) -> tuple[Fr
 def test_equals_fractions(case: Case, tile: int) -> None:
     image, text, group = case
     ks = range(1, len(group) + 1)
-    ways = (text, image), (image, text)
-    for ranks, (query, gallery) in zip(rank_both(image, text, group, tile), ways, strict=True):
+    directions = (text, image), (image, text)
+    for ranks, (query, gallery) in zip(rank_both(image, text, group, tile), directions, strict=True):
         hits = [ranks.hit_probability(k) for k in ks]
         for i in range(len(group)):
             scores = [signed_square(query[i], item) for item in gallery]

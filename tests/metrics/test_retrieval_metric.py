@@ -15,9 +15,9 @@ from torch import Tensor
 from bimcvr.contracts import Gallery
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.evaluation.result import Draws, build_result
+from bimcvr.evaluation.result import Resampling, build_result
 from bimcvr.metrics.retrieval_metric import (
-    RetrievalMetric,
+    CrossModalRetrieval,
     both_directions,
     first_filled,
     selection_score,
@@ -34,8 +34,8 @@ def tables() -> tuple[Tensor, Tensor]:
     return image, image + torch.randint(-2, 3, (SIZE, WIDTH), generator=random) / 3
 
 
-def filled(*batches: list[int]) -> RetrievalMetric:
-    metric, (image, text) = RetrievalMetric(SIZE, WIDTH, GROUP), tables()
+def filled(*batches: list[int]) -> CrossModalRetrieval:
+    metric, (image, text) = CrossModalRetrieval(SIZE, WIDTH, GROUP), tables()
     for batch in batches:
         metric.update(torch.tensor(batch, dtype=torch.long), image[batch], text[batch])
     return metric
@@ -96,14 +96,14 @@ def test_not_a_number_is_not_a_rank() -> None:
 
 @pytest.mark.parametrize("index", [-1, SIZE])
 def test_an_index_outside_is_refused(index: int) -> None:
-    metric, row = RetrievalMetric(SIZE, WIDTH, GROUP), torch.ones(1, WIDTH)
+    metric, row = CrossModalRetrieval(SIZE, WIDTH, GROUP), torch.ones(1, WIDTH)
     with pytest.raises(ValueError, match="index outside of 0 … 10"):
         metric.update(torch.tensor([index]), row, row)
 
 
 def test_ddp_finds_no_buffer_to_broadcast() -> None:
     """Validation goes through DDP's forward, and processes with unequal batch counts would wait for ever."""
-    metric = RetrievalMetric(SIZE, WIDTH, GROUP)
+    metric = CrossModalRetrieval(SIZE, WIDTH, GROUP)
     assert not list(metric.buffers())
     assert not metric.state_dict()
 
@@ -146,7 +146,7 @@ def blocks(image: Tensor, text: Tensor) -> dict[str, Any]:
         labels=[frozenset({"mass"} if i % 3 else {"cyst"}) for i in range(SIZE)],
         description={},
     )
-    result = build_result([Embeddings(gallery.study_id, image, text)], gallery, draws=Draws(resamples=300))
+    result = build_result([Embeddings(gallery.study_id, image, text)], gallery, resampling=Resampling(resamples=300))
     return {name: result[name] for name in ("metrics", "intervals")}
 
 
@@ -154,7 +154,7 @@ def _work(rank: int, world: int, port: int, answers: Any) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     image, text = tables()
-    metric = RetrievalMetric(SIZE, WIDTH, GROUP)
+    metric = CrossModalRetrieval(SIZE, WIDTH, GROUP)
     for name, shares in SHARES[world].items():
         metric.reset()
         for batch in shares[rank]:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.metrics.tie_blocks import Blocks, blocks, random_order, resampled
+from bimcvr.metrics.tie_blocks import Blocks, ordered_blocks, random_order, resampled_blocks
 
 ITEMS = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6)
 
@@ -38,7 +38,7 @@ def slow_auroc(items: list[tuple[int, bool]]) -> Fraction:
 
 def ordered(items: list[tuple[int, bool]]) -> Blocks:
     score = torch.tensor([[float(score) for score, _ in items]], dtype=torch.float64) / 7
-    return blocks(score, torch.tensor([[good for _, good in items]]))
+    return ordered_blocks(score, torch.tensor([[good for _, good in items]]))
 
 
 @settings(max_examples=200, deadline=None)
@@ -69,7 +69,7 @@ def test_a_resample_is_the_order_of_its_copies(items: list[tuple[int, bool]], ti
     if not copies:
         return
     score = torch.tensor([float(score) for score, _ in items], dtype=torch.float64)
-    drawn = resampled(score, torch.tensor([good for _, good in items]), torch.tensor([times[: len(items)]]))
+    drawn = resampled_blocks(score, torch.tensor([good for _, good in items]), torch.tensor([times[: len(items)]]))
     whole = ordered(copies)
     # copies of one item tie also where other items do not: as blocks of their own they give the same expectation
     assert drawn.precision(2).item() == pytest.approx(whole.precision(2).item(), abs=1e-12)
@@ -80,10 +80,10 @@ def test_a_resample_is_the_order_of_its_copies(items: list[tuple[int, bool]], ti
 def test_graded_relevance_and_absent_items() -> None:
     """Scores 3, 2, 2, 1 with gains 1, .5, 0, .25; the first is left out: (.25 + .25) / 2 of the two tied ones."""
     score, gain = torch.tensor([[3.0, 2, 2, 1]], dtype=torch.float64), torch.tensor([[1, 0.5, 0, 0.25]])
-    assert blocks(score, gain).precision(2).item() == pytest.approx((1 + 0.25) / 2)
+    assert ordered_blocks(score, gain).precision(2).item() == pytest.approx((1 + 0.25) / 2)
     there = torch.tensor([[False, True, True, True]])
-    assert blocks(score, gain, there).precision(2).item() == pytest.approx((0.5 + 0) / 2)
-    assert blocks(score, gain, there).precision(3).item() == pytest.approx(0.75 / 3)
+    assert ordered_blocks(score, gain, there).precision(2).item() == pytest.approx((0.5 + 0) / 2)
+    assert ordered_blocks(score, gain, there).precision(3).item() == pytest.approx(0.75 / 3)
 
 
 def test_a_random_order_has_the_prevalence_and_half_the_pairs() -> None:
@@ -93,7 +93,7 @@ def test_a_random_order_has_the_prevalence_and_half_the_pairs() -> None:
     random = torch.Generator().manual_seed(0)
     score = torch.rand(4000, 40, generator=random, dtype=torch.float64)
     relevant = (torch.arange(40) < 10).expand(4000, 40)
-    drawn = blocks(score, relevant)
+    drawn = ordered_blocks(score, relevant)
     for k in (5, None):
         simulated = drawn.average_precision(k)
         assert chance.average_precision(k).item() == pytest.approx(
@@ -103,5 +103,5 @@ def test_a_random_order_has_the_prevalence_and_half_the_pairs() -> None:
 
 def test_a_tie_ends_at_one_millionth() -> None:
     score = torch.tensor([[0.5, 0.5 - 0.9e-6, 0.5 - 3e-6]], dtype=torch.float64)
-    assert blocks(score, torch.tensor([[0, 1, 1]])).precision(1).item() == pytest.approx(0.5)
-    assert blocks(score, torch.tensor([[0, 0, 1]])).precision(2).item() == 0.0
+    assert ordered_blocks(score, torch.tensor([[0, 1, 1]])).precision(1).item() == pytest.approx(0.5)
+    assert ordered_blocks(score, torch.tensor([[0, 0, 1]])).precision(2).item() == 0.0

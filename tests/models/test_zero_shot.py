@@ -13,7 +13,7 @@ import yaml
 
 from bimcvr.cli import main
 from bimcvr.evaluation.embeddings import load_embeddings
-from bimcvr.metrics.per_query import outcomes, summary
+from bimcvr.metrics.per_query import per_query_values, summarize
 from bimcvr.metrics.ranks import rank_scores
 from bimcvr.models.volume.slice_backbones import OpenClipImage
 from bimcvr.models.volume.slice_encoder import SliceEncoder
@@ -87,7 +87,7 @@ def test_slice_search_is_made_of_the_tower_s_own_vectors(options: list[str], cli
     torch.testing.assert_close(slices.mean(1), embeddings.image, rtol=0, atol=1e-5)
     for how, score in slice_scores(embeddings.text, slices, 5).items():
         assert search[how]["metrics"] == pytest.approx(
-            summary(outcomes(rank_scores(score, group, group), (1, 5, 10, 50, 100)))
+            summarize(per_query_values(rank_scores(score, group, group), (1, 5, 10, 50, 100)))
         )
 
 

@@ -56,7 +56,7 @@ def test_a_sequence_holds_one_condition_an_item() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ages = 3", "Is it 'age'?"),
+        ("ages = 3", "Did you mean 'age'?"),
         ("age", "is no condition"),
         ("age > old", "need a number"),
         ("1=1", "no column '1'"),

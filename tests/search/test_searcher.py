@@ -97,7 +97,7 @@ def test_labels_match_in_any_case_and_an_unknown_one_is_named(tmp_path: Path) ->
             assert asks.keyword(asked).label == "Pleural Effusion"
         assert {span.kind for hit in asks.keyword("nodule").hits for span in hit.spans} == {"absent", "present"}
         for answer in (asks.keyword("nodule", where=["labels = noduel"]), asks.words("case1", where="labels = noduel")):
-            assert answer.notes == ("No study of this index has the label 'noduel'. Is it 'Nodule'?",)
+            assert answer.notes == ("No study of this index has the label 'noduel'. Did you mean 'Nodule'?",)
 
 
 def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:

@@ -17,7 +17,7 @@ from toy_suite import ABSENT, SMALL
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.evaluation.embeddings import load_embeddings
-from bimcvr.evaluation.result import Draws, build_result
+from bimcvr.evaluation.result import Resampling, build_result
 from bimcvr.suites.published import published
 from helpers.cli import bimcvr, environment
 
@@ -85,15 +85,15 @@ def test_tables_hold_what_the_embeddings_give(undisturbed: Path) -> None:
     manifest = read_manifest(chosen[0] / "manifest.csv")
     gallery = evaluation_gallery(manifest, *split_rows(manifest, "test", "column"), "test")
     result = build_result(
-        [load_embeddings(run / "embeddings.npz") for run in chosen], gallery, (1, 5, 10), Draws(0, 200)
+        [load_embeddings(run / "embeddings.npz") for run in chosen], gallery, (1, 5, 10), Resampling(0, 200)
     )
     line = next(line for line in table(undisturbed, "table2") if line["Method"] == "Toy_two")
-    for way, title in (("text_to_image", "text → image"), ("image_to_text", "image → text")):
+    for direction, title in (("text_to_image", "text → image"), ("image_to_text", "image → text")):
         for name in ("R@1", "R@5", "R@10", "MdR", "MnR"):
-            assert line[f"{title} {name}"] == f"{result['metrics'][way][name]:.1f}"
-            assert line[f"{title} {name} sd"] == f"{result['seeds_sd'][way][name]:.1f}"
+            assert line[f"{title} {name}"] == f"{result['metrics'][direction][name]:.1f}"
+            assert line[f"{title} {name} sd"] == f"{result['seeds_sd'][direction][name]:.1f}"
             assert [line[f"{title} {name} {end}"] for end in ("low", "high")] == [
-                f"{of:.1f}" for of in result["intervals"][way][name]
+                f"{of:.1f}" for of in result["intervals"][direction][name]
             ]
     line = next(line for line in table(undisturbed, "table3") if line["Method"] == "Toy_two")
     for label, figures in result["metrics"]["keyword"].items():

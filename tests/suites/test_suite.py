@@ -1,6 +1,5 @@
 """Reading suites: what is wrong is named by row and key; those that come with bimcvr are right."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,10 @@ import pytest
 import yaml
 
 from bimcvr.errors import UserError
+from bimcvr.suites.outputs import tried
 from bimcvr.suites.run_process import DONE, FAILED
 from bimcvr.suites.runs import plan
 from bimcvr.suites.suite import Suite, read_suite
-from bimcvr.suites.write_outputs import tried
 from test_docs import chain
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +71,7 @@ def test_a_suite_is_read_with_paths_beside_it(tmp_path: Path) -> None:
         ({"rows__1__tables": [1]}, "row 2 (b): tables is [1]"),
         ({"rows__1__seeds": 0}, "row 2 (b): seeds is 0"),
         ({"rows__1__titel": "B"}, "row 2 (b): there is no key 'titel'. Did you mean 'title'?"),
-        ({"rows__1__name": "a"}, "the row 'a' stands twice"),
+        ({"rows__1__name": "a"}, "the row 'a' appears twice"),
         ({"rows__1__name": "../b"}, "name is '../b'"),
         ({"rows__0__files": ["c.yaml"]}, "row 1 (a): files names"),
         (
@@ -142,7 +141,7 @@ def test_trials_that_count_are_those_that_ended_well(tmp_path: Path) -> None:
     ended = {trials[0][0]: DONE, trials[1][0]: FAILED, trials[2][0]: DONE, trials[2][1]: DONE}
     records = {run: {"status": status} for run, status in ended.items()}
     assert tried(trials, records) == 2, "a trial that failed and further seeds are none"
-    untrained = plan(suite, replace(suite.rows[0], train=False), Path("m.csv"), None, "m", Path("runs"))
+    untrained = plan(suite, suite.rows[0].model_copy(update={"train": False}), Path("m.csv"), None, "m", Path("runs"))
     assert tried(untrained, {untrained[0][0]: {"status": DONE}}) == 0
 
 

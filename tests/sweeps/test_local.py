@@ -80,7 +80,7 @@ def test_a_sweep_of_eight_is_killed_resumes_and_equals_an_undisturbed_one(method
     assert main(["sweep", str(file), "--local", "true", "--out", str(cut)]) == 0
     rows = table(cut)
     assert len(rows) == 8
-    assert len(begun()) > 8, "what was cut off ran again"
+    assert len(begun()) > 8, "what was interrupted ran again"
     assert plain(rows) == plain(table(whole))
     assert all(row["state"] == "done" for row in rows)
     assert len({(row["lr"], row["kind"]) for row in rows}) == 8, "no proposal twice"
@@ -308,7 +308,7 @@ def test_a_killed_fit_goes_on_from_its_last_epoch(tiny_cohort: Path, tmp_path: P
     assert not (folder / "trials.csv").exists(), "killed within the trial"
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert "trial 0 was cut off" in done.stdout
+    assert "trial 0 was interrupted" in done.stdout
     assert len(list(folder.glob("trials/000/*/*"))) == 1, "one run folder"
     logs = [
         list(csv.DictReader(path.open())) for path in sorted(folder.glob("trials/000/*/*/logs/version_*/metrics.csv"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.commands.training.dry_run import steps_in_all, world_size
 from bimcvr.errors import UserError
+from bimcvr.training.dry_run import steps_in_all, world_size
 from helpers.cli import newest_run
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from bimcvr.doctor.check_result import Line
+from bimcvr.doctor.check_result import CheckResult
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failing": "bold red"}
 
@@ -63,8 +63,8 @@ def _default(name: str, holds: str) -> Path | None:
     return Path(name) if (Path(name) / holds).exists() else None
 
 
-def _not_given(what: str) -> Line:
-    return Line(
+def _not_given(what: str) -> CheckResult:
+    return CheckResult(
         "warning",
         what,
         f"none was given and there is no ./{what}: not looked at",
@@ -72,7 +72,7 @@ def _not_given(what: str) -> Line:
     )
 
 
-def _print(lines: list[Line]) -> None:
+def _print(lines: list[CheckResult]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -1,6 +1,5 @@
 """The manifest: a CSV file with one row a volume, which describes a whole dataset."""
 
-import difflib
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import pandas as pd
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest_schema import COLUMNS
 from bimcvr.errors import UserError
+from bimcvr.suggest import nearest
 
 REQUIRED = tuple(column.name for column in COLUMNS.values() if column.required)
 SPLITS = COLUMNS["split"].allowed
@@ -207,8 +207,8 @@ def _check(table: pd.DataFrame, path: Path) -> None:
 
 
 def _missing_column(table: pd.DataFrame, path: Path, name: str) -> UserError:
-    near = difflib.get_close_matches(name, list(table.columns), n=1, cutoff=0.5)
-    hint = f" (is it the column '{near[0]}'? rename it)" if near else ""
+    match = nearest(name, table.columns)
+    hint = f" (did you mean '{match}'? rename it)" if match else ""
     # without a header, the first row is taken for one: it has a report, which must not be shown
     names = [column for column in table.columns if column.isidentifier()]
     return UserError(

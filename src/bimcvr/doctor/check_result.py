@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 State = Literal["ok", "warning", "failing"]
 
 
-class Line(NamedTuple):
+class CheckResult(NamedTuple):
     """What was looked at and found.
 
     Attributes:

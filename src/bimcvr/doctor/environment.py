@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.doctor.check_result import Line
+from bimcvr.doctor.check_result import CheckResult
 from bimcvr.extras import EXTRAS, is_installed
 
 _GB = 1e9
@@ -18,7 +18,7 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 _AGAIN = "`make install` makes an environment with the tested versions."
 
 
-def check_environment(folder: Path) -> Iterator[Line]:
+def check_environment(folder: Path) -> Iterator[CheckResult]:
     """Look at the machine and its Python.
 
     Args:
@@ -32,7 +32,7 @@ def check_environment(folder: Path) -> Iterator[Line]:
     yield _check_disk(folder)
 
 
-def check_packages(distribution: str) -> Iterator[Line]:
+def check_packages(distribution: str) -> Iterator[CheckResult]:
     """Compare what is installed with the ranges that a distribution asks for, those of installed extras included."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
@@ -40,7 +40,7 @@ def check_packages(distribution: str) -> Iterator[Line]:
     try:
         about = importlib.metadata.metadata(distribution)
     except importlib.metadata.PackageNotFoundError:
-        yield Line(
+        yield CheckResult(
             "warning",
             "packages",
             f"{distribution} runs from a folder and is not installed, so its ranges are not known",
@@ -49,7 +49,7 @@ def check_packages(distribution: str) -> Iterator[Line]:
         return
     wanted = about["Requires-Python"] or ""
     fits = platform.python_version() in SpecifierSet(wanted)
-    yield Line(
+    yield CheckResult(
         "ok" if fits else "failing",
         "python",
         f"{platform.python_version()} (wanted {wanted or 'any'})",
@@ -65,7 +65,7 @@ def check_packages(distribution: str) -> Iterator[Line]:
         try:
             version = importlib.metadata.version(one.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Line(
+            yield CheckResult(
                 "failing",
                 one.name,
                 f"absent (wanted {one.specifier or 'any version'})",
@@ -75,31 +75,35 @@ def check_packages(distribution: str) -> Iterator[Line]:
         if one.specifier.contains(version, prereleases=True):
             right += 1
         else:
-            yield Line("failing", one.name, f"{version}, outside {one.specifier}", f"`pip install '{one}'`. {_AGAIN}")
-    yield Line("ok", "packages", f"{right} of {len(needed)} within the ranges of {distribution} {about['Version']}")
+            yield CheckResult(
+                "failing", one.name, f"{version}, outside {one.specifier}", f"`pip install '{one}'`. {_AGAIN}"
+            )
+    yield CheckResult(
+        "ok", "packages", f"{right} of {len(needed)} within the ranges of {distribution} {about['Version']}"
+    )
 
 
-def check_extras() -> Iterator[Line]:
+def check_extras() -> Iterator[CheckResult]:
     """Say which extras of bimcvr are not installed: what needs one ends with a message."""
     for extra in EXTRAS:
         if not is_installed(extra):
-            yield Line(
+            yield CheckResult(
                 "warning", f"extra {extra}", "not installed", f"`pip install 'bimcvr[{extra}]'`, if you need it."
             )
 
 
-def _check_torch() -> Iterator[Line]:
+def _check_torch() -> Iterator[CheckResult]:
     try:
         import torch
     except Exception as error:  # a broken build fails in its own ways
-        yield Line("failing", "torch", f"cannot be loaded ({type(error).__name__}: {error})", _AGAIN)
+        yield CheckResult("failing", "torch", f"cannot be loaded ({type(error).__name__}: {error})", _AGAIN)
         return
     build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPU only"
-    yield Line("ok", "torch", f"{torch.__version__}, {build}, {torch.get_num_threads()} threads")
+    yield CheckResult("ok", "torch", f"{torch.__version__}, {build}, {torch.get_num_threads()} threads")
     try:
-        yield Line("ok", "torchvision", str(importlib.import_module("torchvision").__version__))
+        yield CheckResult("ok", "torchvision", str(importlib.import_module("torchvision").__version__))
     except Exception as error:  # from another index than torch: `operator torchvision::nms does not exist`
-        yield Line(
+        yield CheckResult(
             "failing",
             "torchvision",
             f"does not fit torch {torch.__version__} ({type(error).__name__}: {error})",
@@ -109,9 +113,9 @@ def _check_torch() -> Iterator[Line]:
         for number in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(number)
             bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16: use trainer.precision 16-mixed"
-            yield Line("ok", f"GPU {number}", f"{about.name}, {about.total_memory / _GB:.0f} GB, {bf16}")
+            yield CheckResult("ok", f"GPU {number}", f"{about.name}, {about.total_memory / _GB:.0f} GB, {bf16}")
         if torch.cuda.device_count() > 1 and not torch.distributed.is_nccl_available():
-            yield Line(
+            yield CheckResult(
                 "failing",
                 "NCCL",
                 "absent from this torch",
@@ -121,7 +125,7 @@ def _check_torch() -> Iterator[Line]:
     try:
         card = _card()
     except subprocess.TimeoutExpired as error:
-        yield Line(
+        yield CheckResult(
             "failing",
             "GPU",
             f"nvidia-smi has not answered within {error.timeout:.0f} s: the driver hangs",
@@ -129,14 +133,14 @@ def _check_torch() -> Iterator[Line]:
         )
         return
     if card:
-        yield Line(
+        yield CheckResult(
             "failing",
             "GPU",
             f"{card} is there, but torch ({build}) cannot use it",
             "Install a torch build for the driver's CUDA version (`nvidia-smi` shows it), or a newer driver.",
         )
     else:
-        yield Line("warning", "GPU", "none", "Phantoms train on a CPU in minutes; the paper's models need GPUs.")
+        yield CheckResult("warning", "GPU", "none", "Phantoms train on a CPU in minutes; the paper's models need GPUs.")
 
 
 def _card() -> str:
@@ -148,7 +152,7 @@ def _card() -> str:
     return done.stdout.strip().splitlines()[0] if done.returncode == 0 and done.stdout.strip() else ""
 
 
-def _check_processor() -> Line:
+def _check_processor() -> CheckResult:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""
@@ -157,28 +161,28 @@ def _check_processor() -> Line:
         if "avx512_bf16" in flags
         else "no avx512_bf16: on this CPU keep trainer.precision 32-true"
     )
-    return Line("ok", "CPU", f"{cores} cores; {hint}")
+    return CheckResult("ok", "CPU", f"{cores} cores; {hint}")
 
 
-def _check_memory() -> Line:
+def _check_memory() -> CheckResult:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _CGROUP.read_text().strip() if _CGROUP.is_file() else "max"
     total = min(total, int(limit)) if limit.isdigit() else total
     if total < _LOW_MEMORY:
-        return Line(
+        return CheckResult(
             "warning", "memory", f"{total / _GB:.1f} GB", "Keep data.num_workers at 0 or 1 and data.batch_size small."
         )
-    return Line("ok", "memory", f"{total / _GB:.1f} GB")
+    return CheckResult("ok", "memory", f"{total / _GB:.1f} GB")
 
 
-def _check_disk(folder: Path) -> Line:
+def _check_disk(folder: Path) -> CheckResult:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
     found = f"{free / _GB:.0f} GB free at {there.resolve()}"
     if free < _NO_DISK:
-        return Line(
+        return CheckResult(
             "failing", "disk", found, "Free some space: a checkpoint would not fit. Old runs and caches can be deleted."
         )
     if free < _LOW_DISK:
-        return Line("warning", "disk", found, "BIMCV-R's cache takes 77 GB at 96×224×224; phantoms take a few.")
-    return Line("ok", "disk", found)
+        return CheckResult("warning", "disk", found, "BIMCV-R's cache takes 77 GB at 96×224×224; phantoms take a few.")
+    return CheckResult("ok", "disk", found)

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.doctor.check_result import Line
+from bimcvr.doctor.check_result import CheckResult
 from bimcvr.doctor.weights import without_network
 from bimcvr.errors import UserError
 
@@ -16,10 +16,10 @@ SAMPLE = 100
 _STALE = 3600.0  # seconds after which nobody writes to a temporary file any more
 
 
-def check_cache(folder: Path) -> Iterator[Line]:
+def check_cache(folder: Path) -> Iterator[CheckResult]:
     """Look at a cache folder: readable, whole in a sample, free of leftovers."""
     if not folder.is_dir():
-        yield Line(
+        yield CheckResult(
             "failing",
             "cache",
             f"there is no folder {folder}",
@@ -31,7 +31,7 @@ def check_cache(folder: Path) -> Iterator[Line]:
         left = [path for path in folder.rglob(".writing-*") if time.time() - path.stat().st_mtime > _STALE]
         size = sum(path.stat().st_size for path in entries)
     except OSError as error:
-        yield Line(
+        yield CheckResult(
             "failing",
             "cache",
             f"{folder} cannot be read ({error.strerror})",
@@ -39,7 +39,7 @@ def check_cache(folder: Path) -> Iterator[Line]:
         )
         return
     if not entries:
-        yield Line(
+        yield CheckResult(
             "warning",
             "cache",
             f"{folder} has no volumes",
@@ -48,7 +48,7 @@ def check_cache(folder: Path) -> Iterator[Line]:
     else:
         yield _check_entries(entries, f"{len(entries)} volumes, {size / 1e9:.2f} GB")
     if left:
-        yield Line(
+        yield CheckResult(
             "warning",
             "cache leftovers",
             f"{len(left)} temporary files of killed processes, the first {left[0]}",
@@ -56,19 +56,19 @@ def check_cache(folder: Path) -> Iterator[Line]:
         )
 
 
-def _check_entries(entries: list[Path], found: str) -> Line:
+def _check_entries(entries: list[Path], found: str) -> CheckResult:
     step = max(1, len(entries) // SAMPLE)
     sample = entries[::step]
     damaged = [path for path in sample if not _whole(path)]
     if damaged:
-        return Line(
+        return CheckResult(
             "failing",
             "cache",
             f"{found}; {len(damaged)} of {len(sample)} looked at are damaged, the first {damaged[0]}",
             "Delete them: they are made again from their sources. `python -m bimcvr cache MANIFEST --verify` looks at"
             " all.",
         )
-    return Line("ok", "cache", f"{found}; {len(sample)} looked at are whole")
+    return CheckResult("ok", "cache", f"{found}; {len(sample)} looked at are whole")
 
 
 def _whole(path: Path) -> bool:
@@ -84,18 +84,18 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def check_checkpoint(path: Path) -> Line:
+def check_checkpoint(path: Path) -> CheckResult:
     """Look whether a checkpoint is whole, and whether this version can rebuild its model."""
     import torch
 
     from bimcvr.models.retriever import Retriever
 
     if not path.is_file():
-        return Line("failing", "checkpoint", f"there is no file {path}", "Give a run's checkpoints/best.ckpt.")
+        return CheckResult("failing", "checkpoint", f"there is no file {path}", "Give a run's checkpoints/best.ckpt.")
     try:
         state = dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
     except Exception as error:  # zip, pickle and a missing key each have their own
-        return Line(
+        return CheckResult(
             "failing",
             "checkpoint",
             f"{path} cannot be read with weights_only ({type(error).__name__})",
@@ -107,7 +107,7 @@ def check_checkpoint(path: Path) -> Line:
         if name != "first_sd" and value.is_floating_point() and not torch.isfinite(value).all()
     ]
     if spoilt:
-        return Line(
+        return CheckResult(
             "failing",
             "checkpoint",
             f"{path}: {len(spoilt)} tensors are not finite, the first {spoilt[0]}",
@@ -117,41 +117,41 @@ def check_checkpoint(path: Path) -> Line:
         with without_network(), warnings.catch_warnings(action="ignore"):
             model = Retriever.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     except UserError as error:
-        return Line("failing", "checkpoint", f"{path} is whole, but a part of its model is not here", str(error))
+        return CheckResult("failing", "checkpoint", f"{path} is whole, but a part of its model is not here", str(error))
     except Exception as error:  # whatever another version's arguments or shapes make the classes raise
         first = " ".join(str(error).split())[:200]
-        return Line(
+        return CheckResult(
             "failing",
             "checkpoint",
             f"{path} does not fit this version's model ({type(error).__name__}: {first})",
             "Use the commit that config.yaml's run states in result.json (`git_commit`), or train again.",
         )
     if not (path.parent.parent / "config.yaml").is_file():
-        return Line(
+        return CheckResult(
             "warning",
             "checkpoint",
             f"{path} loads, but has no config.yaml in the folder above it",
             "Keep a run folder together, or name the config with --config.",
         )
-    return Line(
+    return CheckResult(
         "ok",
         "checkpoint",
         f"{path} loads: {sum(value.numel() for value in state.values()):,} values, E = {model.embed_dim}",
     )
 
 
-def check_wandb(runs: Path) -> Line:
+def check_wandb(runs: Path) -> CheckResult:
     """Say where W&B's data go, and what waits for `wandb sync`."""
     mode = os.environ.get("WANDB_MODE", "offline")
     waiting = len(list(runs.glob("*/*/wandb/offline-run-*"))) if runs.is_dir() else 0
     if mode == "online" and "WANDB_API_KEY" not in os.environ and not _in_netrc():
-        return Line(
+        return CheckResult(
             "failing",
             "W&B",
             "WANDB_MODE is online, but nobody is logged in",
             "`wandb login`, or WANDB_API_KEY; or unset WANDB_MODE: runs are then kept here, for `wandb sync`.",
         )
-    return Line(
+    return CheckResult(
         "ok", "W&B", f"{mode}; {waiting} offline runs below {runs}" + ("" if mode == "online" else ": nothing is sent")
     )
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bimcvr.doctor.check_result import Line
+from bimcvr.doctor.check_result import CheckResult
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _LENGTH = 1e-3
 _ROWS = 65536
 
 
-def check_index(folder: Path) -> Line:
+def check_index(folder: Path) -> CheckResult:
     """Look whether a search index opens, its rows and vectors are in step.
 
     Each vector is one that can be ranked.
@@ -35,27 +35,27 @@ def check_index(folder: Path) -> Line:
             keywords = len(opened.prompts.labels) if opened.prompts else 0
             studies, complete, model = len(opened), opened.commit.complete, opened.facts.get("checkpoint", "")
     except UserError as error:
-        return Line("failing", "index", "does not open", str(error))
+        return CheckResult("failing", "index", "does not open", str(error))
     except Exception as error:  # Lance has its own for damaged files
-        return Line("failing", "index", f"{folder} is damaged ({type(error).__name__})", _AGAIN)
+        return CheckResult("failing", "index", f"{folder} is damaged ({type(error).__name__})", _AGAIN)
     if wrong:
-        return Line("failing", "index", f"{folder}: {wrong}", _AGAIN)
+        return CheckResult("failing", "index", f"{folder}: {wrong}", _AGAIN)
     found = f"{folder}: {studies} studies, {keywords} keywords, rows and vectors in step"
     if not complete:
-        return Line(
+        return CheckResult(
             "warning",
             "index",
             f"{found}, but its last run did not come to its end",
             "Run the same `index` again: it goes on.",
         )
     if model and not Path(model).is_file():
-        return Line(
+        return CheckResult(
             "warning",
             "index",
             f"{found}, but its model {model} is not there: no text or volume can be asked",
             "Put it back, or name where it lies now: `search` and `serve` take --checkpoint FILE.",
         )
-    return Line("ok", "index", found)
+    return CheckResult("ok", "index", found)
 
 
 def _count_fault(opened: "Index") -> str:

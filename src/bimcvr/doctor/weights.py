@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from bimcvr.doctor.check_result import Line, State
+from bimcvr.doctor.check_result import CheckResult, State
 from bimcvr.errors import UserError, WeightsAbsent
 
 _HOLDERS = ("model", "weights")
@@ -20,7 +20,7 @@ _MINILM = "bimcvr.models.MiniLM"
 _DECIDE = ("model", "pretrained", "weights", "depth", "width")
 
 
-def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[Line]:
+def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[CheckResult]:
     """Look for every published model that is named.
 
     Args:
@@ -34,7 +34,9 @@ def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[Line]:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            yield Line("failing", str(path), f"cannot be read ({type(error).__name__})", "Give a YAML file as for fit.")
+            yield CheckResult(
+                "failing", str(path), f"cannot be read ({type(error).__name__})", "Give a YAML file as for fit."
+            )
             continue
         for part in _parts(content):
             key = json.dumps([part["class_path"], {name: part["init_args"].get(name) for name in _DECIDE}], default=str)
@@ -62,7 +64,7 @@ def _parts(content: Any) -> Iterator[dict[str, Any]]:
             yield from _parts(value)
 
 
-def _check(part: dict[str, Any], where: list[str], absent: State) -> Line:
+def _check(part: dict[str, Any], where: list[str], absent: State) -> CheckResult:
     module, name = part["class_path"].rsplit(".", 1)
     arguments = part["init_args"]
     what = (
@@ -74,13 +76,13 @@ def _check(part: dict[str, Any], where: list[str], absent: State) -> Line:
         with without_network():
             getattr(importlib.import_module(module), name)(**arguments)
     except WeightsAbsent as error:
-        return Line(absent, what, f"absent; named by {users}", str(error))
+        return CheckResult(absent, what, f"absent; named by {users}", str(error))
     except UserError as error:
-        return Line("failing", what, f"cannot be used; named by {users}", str(error))
+        return CheckResult("failing", what, f"cannot be used; named by {users}", str(error))
     except (ImportError, AttributeError, TypeError) as error:
         said = f"{part['class_path']} cannot be built ({type(error).__name__}: {error})"
-        return Line("failing", what, said, "Correct class_path or init_args.")
-    return Line("ok", what, f"loads without the network; named by {users}")
+        return CheckResult("failing", what, said, "Correct class_path or init_args.")
+    return CheckResult("ok", what, f"loads without the network; named by {users}")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A result as one HTML file for people: figures, tables, and the queries that went worst."""
+"""A result as one self-contained HTML file: tables, charts, and the queries that went worst."""
 
 import math
 import re
@@ -12,31 +12,36 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.data.slice_pictures import CHEST_WINDOW
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
-from bimcvr.evaluation.html_worst_cases import worst_cases
-from bimcvr.evaluation.result import Draws
-from bimcvr.evaluation.text_table import WAYS, cell
+from bimcvr.evaluation.html_worst_cases import worst_queries
+from bimcvr.evaluation.result import Resampling
+from bimcvr.evaluation.text_table import cell
 from bimcvr.html.render import render
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import RULES, right_answers
+from bimcvr.metrics.ranks import DIRECTION_TITLES, RULES, right_answers
 
 
 def write_page(
-    path: Path, result: dict[str, Any], embeddings: Embeddings, gallery: Gallery, manifest: Manifest, draws: Draws
+    path: Path,
+    result: dict[str, Any],
+    embeddings: Embeddings,
+    gallery: Gallery,
+    manifest: Manifest,
+    resampling: Resampling,
 ) -> None:
-    """Write a page that stands alone: no script, no request; it shows reports and slices of volumes.
+    """Write a self-contained page, without scripts or requests; it shows reports and slices of volumes.
 
     Args:
-        path: the HTML file.
-        result: as `build_result` makes it, with its `about` and, where they are there, `ceiling`, `compared_with` and
-            `audited`. A family of figures that it lacks has no section.
-        embeddings: those that were scored, of the first run where there are several; the gallery's rows in its order.
-        gallery: the rows.
-        manifest: reports are taken from it, and volumes read.
-        draws: those of the result.
+        path: The HTML file.
+        result: As `build_result` returns it, with `about` and optionally `ceiling`, `compared_with` and `audited`. A
+            family of metrics that is absent has no section.
+        embeddings: The scored embeddings (of the first run if there are several), the gallery's rows in its order.
+        gallery: The rows.
+        manifest: Where reports and volumes are read from.
+        resampling: How the result's intervals were drawn.
     """
     rule = next(name for name, text in RULES.items() if text == result["rule"])
     group = right_answers(gallery, rule)
-    ranked = dict(zip(WAYS, rank_both(embeddings.image, embeddings.text, group), strict=True))
+    ranks = dict(zip(DIRECTION_TITLES, rank_both(embeddings.image, embeddings.text, group), strict=True))
     metrics = result["metrics"]
     write_text(
         path,
@@ -46,38 +51,38 @@ def write_page(
             has_patients=manifest.has_patients,
             result=result,
             about=result["about"],
-            ways=WAYS,
+            directions=DIRECTION_TITLES,
             facts=_facts(result),
             headlines=_headlines(result),
             window=CHEST_WINDOW,
-            shown=shown,
-            bounds=bounds,
-            signed=signed,
-            histogram=rank_histogram(ranked, group),
-            curve=recall_curve(ranked, group, gallery.patient, draws),
-            draws=draws,
+            with_unit=with_unit,
+            interval_text=interval_text,
+            signed_difference=signed_difference,
+            histogram=rank_histogram(ranks, group),
+            curve=recall_curve(ranks, group, gallery.patient, resampling),
+            resampling=resampling,
             lift=_lift_name(metrics.get("keyword", {})),
-            cases=worst_cases(embeddings, gallery, group, ranked, manifest),
+            worst_queries=worst_queries(embeddings, gallery, group, ranks, manifest),
         ),
     )
 
 
-def shown(name: str, value: float | None) -> str:
-    """Write a figure with its unit; a dash where it has no value."""
+def with_unit(name: str, value: float | None) -> str:
+    """Format a metric with its unit; a dash where it has no value."""
     if value is None or not math.isfinite(value):
         return "–"
-    return re.sub(r"^-(?=[0.]+( %)?$)", "", cell(name, value)).replace("-", "−")  # no minus before a zero
+    return re.sub(r"^-(?=[0.]+( %)?$)", "", cell(name, value)).replace("-", "−")  # no minus sign before a zero
 
 
-def bounds(name: str, interval: Sequence[float] | None) -> str:
-    """Write an interval in brackets, without unit; nothing where there is none."""
+def interval_text(name: str, interval: Sequence[float] | None) -> str:
+    """Format an interval in brackets, without unit; empty where there is none."""
     if interval is None or not all(map(math.isfinite, interval)):
         return ""
-    return f"[{', '.join(shown(name, bound).removesuffix(' %') for bound in interval)}]"
+    return f"[{', '.join(with_unit(name, bound).removesuffix(' %') for bound in interval)}]"
 
 
-def signed(name: str, value: float) -> str:
-    """Write a difference of two figures: always with its sign, percentages in points."""
+def signed_difference(name: str, value: float) -> str:
+    """Format a difference of two metrics: always with its sign, percentages in points."""
     if not math.isfinite(value):
         return "–"
     return (f"{value:+z.3f}" if name in ("MRR", "AUROC") else f"{value:+z.1f}").replace("-", "−")
@@ -89,7 +94,7 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "Split": f"{about['split']}, by {about['split_strategy']}: {about.get('split_shares', '')}".removesuffix(": "),
         "Queries = gallery": f"{result['n_queries']} studies of {result['n_patients']} patients, in both directions",
         "Right answers": f"{result['rule']}; {result['queries_with_several_right_answers']} queries have several",
-        "Queries with ties": ", ".join(f"{ties[way]} {title}" for way, title in WAYS.items()),
+        "Queries with ties": ", ".join(f"{ties[direction]} {title}" for direction, title in DIRECTION_TITLES.items()),
         "Intervals": result["interval"],
         "Manifest": f"{about['manifest']}, hash {about['manifest_hash']}",
         "Encoders": ", ".join(
@@ -105,30 +110,32 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
     }
     if "runs" in result:
         facts["Runs"] = (
-            f"{result['runs']}: figures are means over them, ± the standard deviation over them; the two charts and "
+            f"{result['runs']}: metrics are means over them, ± the standard deviation over them; the two charts and "
             "the worst queries are of the first run"
         )
     return {name: text for name, text in facts.items() if text}
 
 
 def _headlines(result: dict[str, Any]) -> list[str]:
-    """Say the one figure that most will look for in a sentence, by direction."""
-    asked = {"text_to_image": ("a report", "volume"), "image_to_text": ("a volume", "report")}
+    """State the most asked-for metric of each direction in a sentence."""
+    nouns = {"text_to_image": ("a report", "volume"), "image_to_text": ("a volume", "report")}
     lines = []
-    for way, (query, answer) in asked.items():
-        of = result["metrics"][way]
-        name = next((name for name in ("R@10", "R@5", *of) if name in of and name.startswith("R@")), None)
+    for direction, (query, answer) in nouns.items():
+        metrics = result["metrics"][direction]
+        name = next((name for name in ("R@10", "R@5", *metrics) if name in metrics and name.startswith("R@")), None)
         if name is None:
             continue
+        recall = f"{with_unit(name, metrics[name])} {interval_text(name, result['intervals'][direction].get(name))}"
+        median_rank = with_unit("MdR", metrics["MdR"]).removesuffix(".0")
         lines.append(
             f"Given {query}, the right {answer} is among the first {name.removeprefix('R@')} of {result['n_gallery']}"
-            f" in {shown(name, of[name])} {bounds(name, result['intervals'][way].get(name))} of the searches (chance"
-            f" {shown(name, result['chance'][name])}); its median rank is {shown('MdR', of['MdR']).removesuffix('.0')}."
+            f" in {recall} of the searches (chance {with_unit(name, result['chance'][name])}); its median rank is"
+            f" {median_rank}."
         )
     return lines
 
 
 def _lift_name(keyword: dict[str, dict[str, float]]) -> str:
-    """Return the lift at the smallest K that there is, as lift@20; empty where there is none."""
-    names = {name for of in keyword.values() for name in of if name.startswith("lift@")}
+    """Return the name of the lift at the smallest K, such as lift@20; empty where there is none."""
+    names = {name for metrics in keyword.values() for name in metrics if name.startswith("lift@")}
     return min(names, key=lambda name: int(name.removeprefix("lift@")), default="")

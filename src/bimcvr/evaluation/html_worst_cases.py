@@ -1,4 +1,4 @@
-"""The worst queries of an evaluation, as a page shows them: what was asked, what was right, what was found instead."""
+"""The worst queries of an evaluation for its page: the query, its right answer, and what was retrieved instead."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from bimcvr.html.render import png_uri
 from bimcvr.metrics.ranks import Ranks
 from bimcvr.metrics.unit_vectors import UnitVectors
 
-SHOWN = {"text_to_image": 5, "image_to_text": 3}
+QUERIES_SHOWN = {"text_to_image": 5, "image_to_text": 3}
 """How many queries of each direction are shown."""
 
 TOP = 5
-SIDE = 176
+LONGER_SIDE = 176
 """The longer side of a picture, in pixels."""
 
 
@@ -32,17 +32,17 @@ class Pictures(NamedTuple):
     refused: str = ""
 
 
-class Item(NamedTuple):
-    """A study in a case.
+class StudyCard(NamedTuple):
+    """A study as the page shows it.
 
     Attributes:
-        study_id: its name.
-        score: the cosine with the query.
-        labels: each with whether the query's study has it too.
-        flags: what the audit holds against it.
-        report: its text.
-        right: whether it is a right answer.
-        pictures: of its volume.
+        study_id: Its name.
+        score: Its cosine with the query.
+        labels: Its labels, each with whether the query's study has it too.
+        flags: The audit's flags against it.
+        report: Its text.
+        right: Whether it is a right answer.
+        pictures: Middle slices of its volume.
     """
 
     study_id: str
@@ -54,100 +54,104 @@ class Item(NamedTuple):
     pictures: Pictures
 
 
-class Case(NamedTuple):
+class WorstQuery(NamedTuple):
     """A query that went wrong.
 
     Attributes:
-        own: the query's own study.
-        rank: the expected rank of the first right answer.
-        tied: how many wrong items are tied with it.
-        right_answers: how many items are right answers.
-        found: the first items, best first.
+        query: The query's own study.
+        rank: The expected rank of the first right answer.
+        tied: How many wrong studies are tied with it.
+        right_answers: How many studies are right answers.
+        retrieved: The first studies, best first.
     """
 
-    own: Item
+    query: StudyCard
     rank: float
     tied: int
     right_answers: int
-    found: list[Item]
+    retrieved: list[StudyCard]
 
 
-def worst_cases(
-    embeddings: Embeddings, gallery: Gallery, group: Tensor, ranked: Mapping[str, Ranks], manifest: Manifest
-) -> dict[str, list[Case]]:
-    """Return by direction the queries whose first right answer ranks worst; those that have it first are no cases.
+def worst_queries(
+    embeddings: Embeddings, gallery: Gallery, group: Tensor, ranks: Mapping[str, Ranks], manifest: Manifest
+) -> dict[str, list[WorstQuery]]:
+    """Return, by direction, the queries whose first right answer ranks worst; rank 1 is never shown.
 
     Args:
         embeddings: N rows, in the gallery's order.
-        gallery: the rows.
-        group: (N,) int64, which rows are right answers of each other.
-        ranked: the ranks by direction.
-        manifest: where reports and volumes are.
+        gallery: The N rows.
+        group: (N,) int64; rows with the same number are right answers of each other.
+        ranks: The ranks by direction.
+        manifest: Where reports and volumes are read from.
     """
     cpu = torch.device("cpu")
     images, texts = UnitVectors(embeddings.image, "image", cpu), UnitVectors(embeddings.text, "text", cpu)
-    ways = {"text_to_image": (texts, images), "image_to_text": (images, texts)}
-    chosen = {way: _worst(ranked[way], group, SHOWN[way], one_a_group=way == "text_to_image") for way in ways}
-    scores = {
-        way: query.exact(torch.tensor(chosen[way], dtype=torch.long)) @ items.exact(slice(None)).T
-        for way, (query, items) in ways.items()
+    vectors = {"text_to_image": (texts, images), "image_to_text": (images, texts)}
+    chosen = {
+        direction: _worst(ranks[direction], group, count, one_per_group=direction == "text_to_image")
+        for direction, count in QUERIES_SHOWN.items()
     }
-    best = {way: score.argsort(dim=1, descending=True, stable=True)[:, :TOP].tolist() for way, score in scores.items()}
-    places = {place for way in ways for line in [chosen[way], *best[way]] for place in line}
+    scores = {
+        direction: queries.exact(torch.tensor(chosen[direction], dtype=torch.long)) @ items.exact(slice(None)).T
+        for direction, (queries, items) in vectors.items()
+    }
+    best = {
+        direction: score.argsort(dim=1, descending=True, stable=True)[:, :TOP].tolist()
+        for direction, score in scores.items()
+    }
+    shown = {row for direction in vectors for rows in [chosen[direction], *best[direction]] for row in rows}
     pictures = {
-        place: _pictures(manifest, int(gallery.rows[place]))
-        for place in track(sorted(places), description="slices for the page")
+        row: _pictures(manifest, int(gallery.rows[row]))
+        for row in track(sorted(shown), description="slices for the page")
     }
     reports, flags = manifest.column("report"), manifest.column("flags")
 
-    def item(place: int, query: int, score: Tensor) -> Item:
-        labels = [(label, label in gallery.labels[query]) for label in sorted(gallery.labels[place])]
-        row = gallery.rows[place]
-        return Item(
-            gallery.study_id[place],
-            score[place].item(),
-            labels,
-            flags[row].replace(";", ", "),
-            reports[row],
-            bool(group[place] == group[query]),
-            pictures[place],
+    def card(row: int, query: int, score: Tensor) -> StudyCard:
+        return StudyCard(
+            study_id=gallery.study_id[row],
+            score=score[row].item(),
+            labels=[(label, label in gallery.labels[query]) for label in sorted(gallery.labels[row])],
+            flags=flags[gallery.rows[row]].replace(";", ", "),
+            report=reports[gallery.rows[row]],
+            right=bool(group[row] == group[query]),
+            pictures=pictures[row],
         )
 
     return {
-        way: [
-            Case(
-                item(query, query, score),
-                ranked[way].expected[query].item(),
-                int(ranked[way].tied_wrong[query]),
-                int((group == group[query]).sum()),
-                [item(place, query, score) for place in top],
+        direction: [
+            WorstQuery(
+                query=card(query, query, score),
+                rank=ranks[direction].expected[query].item(),
+                tied=int(ranks[direction].tied_wrong[query]),
+                right_answers=int((group == group[query]).sum()),
+                retrieved=[card(row, query, score) for row in top],
             )
-            for query, score, top in zip(chosen[way], scores[way], best[way], strict=True)
+            for query, score, top in zip(chosen[direction], scores[direction], best[direction], strict=True)
         ]
-        for way in ways
+        for direction in vectors
     }
 
 
-def _worst(ranks: Ranks, group: Tensor, count: int, one_a_group: bool) -> list[int]:
+def _worst(ranks: Ranks, group: Tensor, count: int, one_per_group: bool) -> list[int]:
     """Return the queries of the highest expected ranks above 1, worst first.
 
-    With `one_a_group` only one of those that share a report: as texts they are the same query.
+    With `one_per_group` only one of the queries that share a report: as texts they are the same query.
     """
     chosen: dict[int, int] = {}
     for query in ranks.expected.argsort(descending=True, stable=True).tolist():
         if len(chosen) == count or ranks.expected[query] <= 1:
             break
-        chosen.setdefault(int(group[query]) if one_a_group else query, query)
+        chosen.setdefault(int(group[query]) if one_per_group else query, query)
     return list(chosen.values())
 
 
 def _pictures(manifest: Manifest, row: int) -> Pictures:
-    """Cut a volume through its middle; a volume that cannot be read is no reason to have no page."""
+    """Return the middle slices of a volume; one that cannot be read does not prevent the page."""
     try:
         volume = read_volume(manifest.volume_path(row))
     except (UserError, OSError) as error:
         return Pictures({}, str(error))
     planes = zip(("axial", "coronal"), middle_slices(volume.hu, volume.spacing), strict=False)
     return Pictures(
-        {name: png_uri(fit_in(grey(plane, CHEST_WINDOW), aspect, SIDE)) for name, (plane, aspect) in planes}
+        {name: png_uri(fit_in(grey(plane, CHEST_WINDOW), aspect, LONGER_SIDE)) for name, (plane, aspect) in planes}
     )

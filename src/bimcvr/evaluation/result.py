@@ -1,4 +1,4 @@
-"""From embeddings to a result: metrics, intervals, chance, ties, by one function for every model."""
+"""From embeddings to a result: metrics, intervals, chance levels and ties, by one function for every model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,23 +9,23 @@ from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.metrics.bootstrap import RESAMPLES, intervals
-from bimcvr.metrics.counterfactual import probe_figures
-from bimcvr.metrics.keyword import keyword_figures, relevance, zero_shot_figures
-from bimcvr.metrics.label_map import DEFINITION, label_relevance
-from bimcvr.metrics.metric_family import Scored, mean_over_seeds, spread_over_seeds
-from bimcvr.metrics.per_query import RECALL_AT, chance, outcomes, over_seeds, summary
+from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_intervals
+from bimcvr.metrics.counterfactual import probe_metrics
+from bimcvr.metrics.keyword import keyword_metrics, rows_with_label, zero_shot_metrics
+from bimcvr.metrics.label_map import DEFINITION, label_relevance_metrics
+from bimcvr.metrics.metric_family import MetricFamily, mean_over_seeds, spread_over_seeds
+from bimcvr.metrics.per_query import RECALL_AT, average_over_seeds, chance_metrics, per_query_values, summarize
 from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import RULES, WAYS, Ranks, right_answers
+from bimcvr.metrics.ranks import DIRECTIONS, RULES, Ranks, right_answers
 
 
 @dataclass(frozen=True)
-class Draws:
-    """How intervals are drawn.
+class Resampling:
+    """How bootstrap resamples are drawn.
 
     Attributes:
-        seed: of the draws.
-        resamples: their number.
+        seed: Seed of the draws.
+        resamples: Number of draws.
     """
 
     seed: int = 0
@@ -36,18 +36,18 @@ def build_result(
     runs: Sequence[Embeddings],
     gallery: Gallery,
     ks: Sequence[int] = RECALL_AT,
-    draws: Draws = Draws(),
+    resampling: Resampling = Resampling(),
     rule: str = "report",
 ) -> dict[str, Any]:
-    """Score both directions, keywords, zero-shot findings, label relevance and probes.
+    """Score both directions, keywords, zero-shot findings, label relevance and counterfactual probes.
 
     Args:
-        runs: the embeddings of one method in one or several runs (seeds), each with just the gallery's rows in its
-            order.
-        gallery: the N rows.
-        ks: the K of R@K; a K above N is left out.
-        draws: of the intervals.
-        rule: which answers are right: a key of `RULES`.
+        runs: The embeddings of one method in one or several runs (seeds), each with exactly the gallery's rows, in
+            its order.
+        gallery: The N rows.
+        ks: The K of R@K; a K above N is left out.
+        resampling: How the intervals are drawn.
+        rule: Which answers are right: a key of `RULES`.
 
     Returns:
         `metrics`, `intervals` (95 %, by patient) and `chance`; counts of queries, ties and several right answers; the
@@ -55,117 +55,161 @@ def build_result(
         in percent, MRR and AUROC between 0 and 1.
 
     Raises:
-        UserError: an embedding is not finite.
+        UserError: An embedding is not finite.
     """
     group = right_answers(gallery, rule)
-    ranked = [dict(zip(WAYS, rank_both(run.image, run.text, group), strict=True)) for run in runs]
-    per_run = [{way: outcomes(ranks, ks) for way, ranks in ways.items()} for ways in ranked]
-    mean = {way: over_seeds([run[way] for run in per_run]) for way in WAYS}
-    families, notes = _families(runs, gallery, draws)
-    joined = {name: mean_over_seeds(scored) for name, scored in families.items()}
+    ranks_by_run = [dict(zip(DIRECTIONS, rank_both(run.image, run.text, group), strict=True)) for run in runs]
+    per_run = [
+        {direction: per_query_values(ranks, ks) for direction, ranks in by_direction.items()}
+        for by_direction in ranks_by_run
+    ]
+    mean = {direction: average_over_seeds([run[direction] for run in per_run]) for direction in DIRECTIONS}
+    families, notes = _families(runs, gallery, resampling)
+    joined = {name: mean_over_seeds(family_runs) for name, family_runs in families.items()}
+    seed, resamples = resampling.seed, resampling.resamples
     result = {
         "metrics": {
-            **{way: summary(mean[way]) for way in WAYS},
-            **{name: scored.figures for name, scored in joined.items()},
+            **{direction: summarize(mean[direction]) for direction in DIRECTIONS},
+            **{name: family.values for name, family in joined.items()},
         },
         "intervals": {
-            **{way: intervals(mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS},
-            **{name: scored.intervals() for name, scored in joined.items()},
+            **{
+                direction: bootstrap_intervals(mean[direction], gallery.patient, seed, resamples)
+                for direction in DIRECTIONS
+            },
+            **{name: family.intervals() for name, family in joined.items()},
         },
-        "chance": chance(group, ks),
+        "chance": chance_metrics(group, ks),
         "n_queries": len(group),
         "n_gallery": len(group),
         "n_patients": len(set(gallery.patient)),
         "queries_with_several_right_answers": int((torch.bincount(group)[group] > 1).sum()),
-        "queries_with_ties": {way: max(_tied(ways[way]) for ways in ranked) for way in WAYS},
+        "queries_with_ties": {
+            direction: max(_tied(ranks[direction]) for ranks in ranks_by_run) for direction in DIRECTIONS
+        },
         "rule": RULES[rule],
-        "interval": f"95 %, percentile bootstrap over patients, {draws.resamples} resamples, seed {draws.seed}",
+        "interval": f"95 %, percentile bootstrap over patients, {resamples} resamples, seed {seed}",
         "label_relevance_definition": DEFINITION,
         "notes": notes,
     }
     if len(runs) > 1:
         result["runs"] = len(runs)
+        summaries = [{direction: summarize(run[direction]) for direction in DIRECTIONS} for run in per_run]
         result["seeds_sd"] = {
-            **spread_over_seeds([{way: summary(run[way]) for way in WAYS} for run in per_run]),
-            **{name: spread_over_seeds([scored.figures for scored in of]) for name, of in families.items()},
+            **spread_over_seeds(summaries),
+            **{
+                name: spread_over_seeds([family.values for family in family_runs])
+                for name, family_runs in families.items()
+            },
         }
     return result
 
 
-def mean_outcomes(
+def mean_per_query_values(
     runs: Sequence[Embeddings], gallery: Gallery, ks: Sequence[int], rule: str
 ) -> dict[str, dict[str, Tensor]]:
-    """Return each query's mean outcomes over the runs of a method, by direction."""
+    """Return each query's values, averaged over the runs of a method, by direction.
+
+    Args:
+        runs: The embeddings of one method in one or several runs, each with the gallery's rows in its order.
+        gallery: The N rows.
+        ks: The K of R@K.
+        rule: Which answers are right: a key of `RULES`.
+    """
     group = right_answers(gallery, rule)
-    per_run = [rank_both(run.image, run.text, group) for run in runs]
-    return {way: over_seeds([outcomes(ranks[i], ks) for ranks in per_run]) for i, way in enumerate(WAYS)}
+    ranks_by_run = [rank_both(run.image, run.text, group) for run in runs]
+    return {
+        direction: average_over_seeds([per_query_values(ranks[position], ks) for ranks in ranks_by_run])
+        for position, direction in enumerate(DIRECTIONS)
+    }
 
 
-def _families(runs: Sequence[Embeddings], gallery: Gallery, draws: Draws) -> tuple[dict[str, list[Scored]], list[str]]:
-    """Score what needs labels, prompts or probes; say why where something is absent."""
-    families: dict[str, list[Scored]] = {"keyword": [], "zero_shot": [], "label_relevance": [], "probes": []}
-    notes = []
-    patients, (seed, resamples) = gallery.patient, (draws.seed, draws.resamples)
+def _families(
+    runs: Sequence[Embeddings], gallery: Gallery, resampling: Resampling
+) -> tuple[dict[str, list[MetricFamily]], list[str]]:
+    """Score what needs labels, prompts or probes, run by run; note why something is absent."""
+    families: dict[str, list[MetricFamily]] = {"keyword": [], "zero_shot": [], "label_relevance": [], "probes": []}
+    patients, seed, resamples = gallery.patient, resampling.seed, resampling.resamples
     labelled, prompted, probed = any(gallery.labels), all(run.prompts for run in runs), all(run.probes for run in runs)
-    place = {name: i for i, name in enumerate(gallery.study_id)}
+    position = {study: i for i, study in enumerate(gallery.study_id)}
     for run in runs:
         if labelled:
             families["label_relevance"].append(
-                label_relevance(run.image, run.text, gallery.labels, patients, seed=seed, resamples=resamples)
+                label_relevance_metrics(run.image, run.text, gallery.labels, patients, seed=seed, resamples=resamples)
             )
         if labelled and run.prompts is not None and prompted:
-            of = relevance(gallery.labels, run.prompts.labels)
+            relevant = rows_with_label(gallery.labels, run.prompts.labels)
             families["keyword"].append(
-                keyword_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples)
+                keyword_metrics(run.image, run.prompts, relevant, patients, seed=seed, resamples=resamples)
             )
             families["zero_shot"].append(
-                zero_shot_figures(run.image, run.prompts, of, patients, seed=seed, resamples=resamples)
+                zero_shot_metrics(run.image, run.prompts, relevant, patients, seed=seed, resamples=resamples)
             )
         if run.probes is not None and probed:
-            here = [i for i, name in enumerate(run.probes.study_id) if name in place]
+            in_split = [i for i, study in enumerate(run.probes.study_id) if study in position]
             families["probes"].append(
-                probe_figures(
+                probe_metrics(
                     run.image,
                     run.text,
-                    run.probes.vector[here],
-                    [place[run.probes.study_id[i]] for i in here],
-                    [run.probes.kind[i] for i in here],
+                    run.probes.vector[in_split],
+                    [position[run.probes.study_id[i]] for i in in_split],
+                    [run.probes.kind[i] for i in in_split],
                     patients,
                     seed,
                     resamples,
                 )
             )
+    notes = _keyword_notes(runs, gallery, families, labelled, prompted)
+    notes += _probe_notes(runs, gallery, families, probed)
+    return {name: family_runs for name, family_runs in families.items() if family_runs}, notes
+
+
+def _keyword_notes(
+    runs: Sequence[Embeddings],
+    gallery: Gallery,
+    families: dict[str, list[MetricFamily]],
+    labelled: bool,
+    prompted: bool,
+) -> list[str]:
     if not labelled:
-        notes.append("keyword, zero-shot and label figures are absent: the manifest has no labels")
-    elif not prompted:
-        notes.append(
-            "keyword and zero-shot figures are absent: the embeddings hold no prompts (`python -m bimcvr probes` lists"
+        return ["keyword, zero-shot and label metrics are absent: the manifest has no labels"]
+    if not prompted:
+        return [
+            "keyword and zero-shot metrics are absent: the embeddings hold no prompts (`python -m bimcvr probes` lists"
             " them)"
-        )
-    elif runs[0].prompts is not None and not families["keyword"][0].figures:
-        notes.append(
-            "keyword and zero-shot figures are absent: no row bears a label that a prompt asks for; asked for are "
-            f"{_some(runs[0].prompts.labels)}, borne {_some(sorted(frozenset().union(*gallery.labels)))}"
-        )
-    elif not families["zero_shot"][0].figures:
-        notes.append(
-            "zero-shot figures are absent: they need a label that prompts both ask for and deny, and some rows but not"
-            " all bear"
-        )
+        ]
+    if runs[0].prompts is not None and not families["keyword"][0].values:
+        return [
+            "keyword and zero-shot metrics are absent: no row has a label that a prompt names; the prompts name "
+            f"{_first_few(runs[0].prompts.labels)}, the rows have"
+            f" {_first_few(sorted(frozenset().union(*gallery.labels)))}"
+        ]
+    if not families["zero_shot"][0].values:
+        return [
+            "zero-shot metrics are absent: they need a label that prompts both affirm and deny, and that some rows but"
+            " not all have"
+        ]
+    return []
+
+
+def _probe_notes(
+    runs: Sequence[Embeddings], gallery: Gallery, families: dict[str, list[MetricFamily]], probed: bool
+) -> list[str]:
     if not probed:
-        notes.append(
+        return [
             "counterfactual probes are absent: the embeddings hold no changed reports (`python -m bimcvr probes` lists"
             " them)"
-        )
-    elif runs[0].probes is not None and not families["probes"][0].figures:
-        notes.append(
-            "counterfactual probes are absent: no changed report is of a study of the split; theirs are "
-            f"{_some(list(dict.fromkeys(runs[0].probes.study_id)))}, the split's {_some(gallery.study_id)}"
-        )
-    return {name: scored for name, scored in families.items() if scored}, notes
+        ]
+    if runs[0].probes is not None and not families["probes"][0].values:
+        return [
+            "counterfactual probes are absent: no changed report belongs to a study of the split; the changed reports"
+            f" are of {_first_few(list(dict.fromkeys(runs[0].probes.study_id)))}, the split has"
+            f" {_first_few(gallery.study_id)}"
+        ]
+    return []
 
 
-def _some(names: Sequence[str]) -> str:
+def _first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
 
 

@@ -1,16 +1,16 @@
-"""A result as a table that a person reads."""
+"""A result as plain text for the terminal."""
 
 from typing import Any
 
-WAYS = {"text_to_image": "text → image", "image_to_text": "image → text"}
+from bimcvr.metrics.ranks import DIRECTION_TITLES
 
 
 def format_result(result: dict[str, Any]) -> str:
-    """Lay a result out: both directions with their 95 % intervals, chance and ceiling beside, N and split above.
+    """Format a result: both directions with 95 % intervals, chance and ceiling beside them, N and split above.
 
     Args:
-        result: as `build_result` makes it, with its `about` and, where they are there, the `ceiling` by direction that
-            an oracle reaches, `compared_with` and `audited`.
+        result: As `build_result` returns it, with `about` and optionally `ceiling` (what an oracle reaches, by
+            direction), `compared_with` and `audited`.
     """
     return "\n".join(
         [
@@ -28,14 +28,14 @@ def format_result(result: dict[str, Any]) -> str:
 
 
 def cell(name: str, value: float) -> str:
-    """Write a figure with its unit."""
+    """Format a metric with its unit."""
     if name.startswith(("R@", "P@", "mAP@", "Jaccard@", "AP", "won", "chance_", "prevalence")):
         return f"{value:.1f} %"
     return f"{value:.3f}" if name in ("MRR", "AUROC") else f"{value:.1f}"
 
 
 def with_interval(name: str, value: float, interval: list[float] | None) -> str:
-    """Write a figure with its interval behind it."""
+    """Format a metric, followed by its interval."""
     if interval is None:
         return cell(name, value)
     low, high = (cell(name, bound).removesuffix(" %") for bound in interval)
@@ -66,24 +66,23 @@ def _head(result: dict[str, Any]) -> list[str]:
     if "runs" in result:
         head.append(f"mean over {result['runs']} runs; sd over them in brackets ()")
     if about.get("patient_overlap"):
-        head.append(f"WARNING: {about['patient_overlap']} patients stand in more than one split")
+        head.append(f"WARNING: {about['patient_overlap']} patients occur in more than one split")
     return head
 
 
 def _direction_lines(result: dict[str, Any]) -> list[str]:
-    ceiling = result.get("ceiling")
-    columns = [*WAYS.values(), "chance", *([f"ceiling {way}" for way in WAYS.values()] if ceiling else [])]
-    rows = [["", *columns]]
+    ceiling, spread = result.get("ceiling", {}), result.get("seeds_sd")
+    ceilings = [f"ceiling {title}" for title in DIRECTION_TITLES.values()] if ceiling else []
+    rows = [["", *DIRECTION_TITLES.values(), "chance", *ceilings]]
     for name in result["metrics"]["text_to_image"]:
         cells = []
-        for way in WAYS:
-            text = with_interval(name, result["metrics"][way][name], result["intervals"][way].get(name))
-            cells.append(
-                text
-                + (f" ({cell(name, result['seeds_sd'][way][name]).removesuffix(' %')})" if "seeds_sd" in result else "")
-            )
+        for direction in DIRECTION_TITLES:
+            text = with_interval(name, result["metrics"][direction][name], result["intervals"][direction].get(name))
+            sd = f" ({cell(name, spread[direction][name]).removesuffix(' %')})" if spread else ""
+            cells.append(text + sd)
         cells.append(cell(name, result["chance"][name]))
-        cells += [cell(name, ceiling[way][name]) if name in ceiling[way] else "" for way in WAYS] if ceiling else []
+        if ceiling:
+            cells += [cell(name, ceiling[key][name]) if name in ceiling[key] else "" for key in DIRECTION_TITLES]
         rows.append([name, *cells])
     width = 2 + max(len(text) for _, *cells in rows for text in cells)
     return ["", *(f"{name:<6}" + "".join(f"{text:>{width}}" for text in cells) for name, *cells in rows)]
@@ -92,23 +91,23 @@ def _direction_lines(result: dict[str, Any]) -> list[str]:
 def _keyword_lines(result: dict[str, Any]) -> list[str]:
     lines = []
     zero_shot = result["metrics"].get("zero_shot", {})
-    for label, figures in result["metrics"].get("keyword", {}).items():
-        precision = [f"{name} {value:.1f} %" for name, value in figures.items() if name.startswith("P@")]
-        shown = ", ".join([*precision, f"AP {figures['AP']:.1f} %"])
+    for label, metrics in result["metrics"].get("keyword", {}).items():
+        precision = [f"{name} {value:.1f} %" for name, value in metrics.items() if name.startswith("P@")]
+        text = ", ".join([*precision, f"AP {metrics['AP']:.1f} %"])
         auroc = f"; zero-shot AUROC {zero_shot[label]['AUROC']:.2f}" if label in zero_shot else ""
-        lines.append(f"keyword {label}: {shown} (chance = prevalence {figures['prevalence']:.1f} %){auroc}")
+        lines.append(f"keyword {label}: {text} (chance = prevalence {metrics['prevalence']:.1f} %){auroc}")
     return ["", *lines] if lines else []
 
 
 def _relevance_lines(result: dict[str, Any]) -> list[str]:
     lines = []
-    for way, figures in result["metrics"].get("label_relevance", {}).items():
-        shown = ", ".join(
-            f"{name} {value:.1f} % (chance {figures[f'chance_{name}']:.1f} %)"
-            for name, value in figures.items()
+    for direction, metrics in result["metrics"].get("label_relevance", {}).items():
+        text = ", ".join(
+            f"{name} {value:.1f} % (chance {metrics[f'chance_{name}']:.1f} %)"
+            for name, value in metrics.items()
             if name.startswith(("mAP", "Jaccard"))
         )
-        lines.append(f"shared labels, {way.replace('_', ' ')}, {figures['queries']:.0f} queries: {shown}")
+        lines.append(f"shared labels, {direction.replace('_', ' ')}, {metrics['queries']:.0f} queries: {text}")
     return ["", *lines] if lines else []
 
 
@@ -116,9 +115,9 @@ def _probe_lines(result: dict[str, Any]) -> list[str]:
     probes = result["metrics"].get("probes", {})
     lines = [
         f"probe {kind}: the true report wins in"
-        f" {with_interval('won', of['won'], result['intervals']['probes'][kind].get('won'))} of {of['studies']:.0f}"
-        " (chance 50 %)"
-        for kind, of in probes.items()
+        f" {with_interval('won', metrics['won'], result['intervals']['probes'][kind].get('won'))} of"
+        f" {metrics['studies']:.0f} (chance 50 %)"
+        for kind, metrics in probes.items()
     ]
     return ["", *lines] if lines else []
 
@@ -129,13 +128,13 @@ def _slice_lines(result: dict[str, Any]) -> list[str]:
         return []
     lines = ["", f"text → image slice by slice, {search['hits']} hits among {search['slices']} slices of each volume:"]
     for how in ("freq", "max", "sum"):
-        of = search[how]
-        shown = ", ".join(
-            f"{name} {with_interval(name, of['metrics'][name], of['intervals'][name])}"
-            for name in of["metrics"]
+        metrics, intervals = search[how]["metrics"], search[how]["intervals"]
+        text = ", ".join(
+            f"{name} {with_interval(name, metrics[name], intervals[name])}"
+            for name in metrics
             if name in ("R@1", "R@5", "R@10", "MdR", "MnR")
         )
-        lines.append(f"{how:<5}{shown}")
+        lines.append(f"{how:<5}{text}")
     return lines
 
 
@@ -147,12 +146,11 @@ def _compared_lines(result: dict[str, Any]) -> list[str]:
             f"difference to {', '.join(other['embeddings'])} (first − other), p by swapping patients"
             + (", p Holm-corrected over the methods compared" if len(result["compared_with"]) > 1 else ""),
         ]
-        for way, title in WAYS.items():
-            for name, of in other["differences"][way].items():
-                p = of.get("p_holm", of["p"])
-                lines.append(
-                    f"{title:<14}{name:<6}{with_interval(name, of['difference'], of['interval']):>30}   p = {p:.4f}"
-                )
+        for direction, title in DIRECTION_TITLES.items():
+            for name, difference in other["differences"][direction].items():
+                p = difference.get("p_holm", difference["p"])
+                text = with_interval(name, difference["difference"], difference["interval"])
+                lines.append(f"{title:<14}{name:<6}{text:>30}   p = {p:.4f}")
     return lines
 
 
@@ -163,35 +161,36 @@ def _audited_lines(result: dict[str, Any]) -> list[str]:
     names = {
         "whole": "whole split",
         "sound": "rows without flags",
-        "whole_cut": "whole split cut to their number (200 cuts)",
+        "whole_cut": "random subsets of that size (200)",
     }
     lines = [
         "",
         (
-            f"raw against audited: {audited['flagged']} rows are flagged, the report of {audited['elsewhere']} belongs"
-            " elsewhere"
+            f"raw against audited: {audited['flagged']} rows are flagged, the report of {audited['elsewhere']} does not"
+            " belong to its volume"
         ),
     ]
-    for key, title in names.items():
+    for key, part_title in names.items():
         if key not in audited:
             continue
         part = audited[key]
-        for way, direction in WAYS.items():
-            shown = ", ".join(
-                f"{name} {with_interval(name, part['metrics'][way][name], part['intervals'][way][name])} "
+        for direction, title in DIRECTION_TITLES.items():
+            text = ", ".join(
+                f"{name} {with_interval(name, part['metrics'][direction][name], part['intervals'][direction][name])} "
                 f"(chance {cell(name, part['chance'][name])})"
-                for name in [*_recalls(part["metrics"][way]), "MdR"]
+                for name in [*_recalls(part["metrics"][direction]), "MdR"]
             )
-            lines.append(f"{title}, n = {part['n']}, {direction}: {shown}")
-    for key, of in audited["ceiling"].items():
-        shown = "; ".join(
-            f"{title} " + ", ".join(f"{name} {cell(name, of[way][name])}" for name in [*_recalls(of[way])[:1], "MnR"])
-            for way, title in WAYS.items()
-        )
-        lines.append(f"noise ceiling, {names[key]}: {shown}")
+            lines.append(f"{part_title}, n = {part['n']}, {title}: {text}")
+    for key, ceiling in audited["ceiling"].items():
+        parts = []
+        for direction, title in DIRECTION_TITLES.items():
+            metrics = ceiling[direction]
+            names_shown = [*_recalls(metrics)[:1], "MnR"]
+            parts.append(f"{title} " + ", ".join(f"{name} {cell(name, metrics[name])}" for name in names_shown))
+        lines.append(f"noise ceiling, {names[key]}: {'; '.join(parts)}")
     return lines
 
 
-def _recalls(figures: dict[str, float]) -> list[str]:
-    """Return R@1 and R@10, or what R@K there are where neither was asked for."""
-    return [name for name in ("R@1", "R@10") if name in figures] or [name for name in figures if name.startswith("R@")]
+def _recalls(metrics: dict[str, float]) -> list[str]:
+    """Return R@1 and R@10, or the R@K that there are if neither was requested."""
+    return [name for name in ("R@1", "R@10") if name in metrics] or [name for name in metrics if name.startswith("R@")]

@@ -1,17 +1,17 @@
-"""Counterfactual probes: does a study score its own report above the same report with one thing changed?"""
+"""Counterfactual probes: does a volume score its own report above the same report with one finding changed?"""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap
-from bimcvr.metrics.metric_family import Figures, Scored
+from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_draws
+from bimcvr.metrics.metric_family import MetricFamily, MetricValues
 from bimcvr.metrics.ranks import TIE
 from bimcvr.metrics.unit_vectors import UnitVectors
 
 
-def probe_figures(
+def probe_metrics(
     image: Tensor,
     text: Tensor,
     changed: Tensor,
@@ -20,33 +20,35 @@ def probe_figures(
     patients: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Scored:
-    """Return for each kind of change the share of studies whose true report wins; a tie is half a win, chance is 50 %.
+) -> MetricFamily:
+    """Return, for each kind of change, the share of studies whose true report scores higher.
+
+    A tie counts as half a win; the chance level is 50 %.
 
     Args:
-        image: (N, E) floating point.
-        text: (N, E), of the true reports.
-        changed: (M, E), of changed reports.
+        image: (N, E) floating point, embeddings of the volumes.
+        text: (N, E), embeddings of the true reports.
+        changed: (M, E), embeddings of the changed reports.
         row: M positions in `image`: whose report was changed.
         kind: M kinds of change.
         patients: N patient ids.
-        seed: of the draws.
-        resamples: their number.
+        seed: Seed of the draws.
+        resamples: Number of draws.
 
     Returns:
         `{"side": {"won": percent, "studies": …}, …}`; the draws of `won` resample patients.
     """
     cpu = torch.device("cpu")
     images, texts = UnitVectors(image.detach(), "image", cpu), UnitVectors(text.detach(), "text", cpu)
-    others = UnitVectors(changed.detach(), "changed report", cpu)
+    changed_texts = UnitVectors(changed.detach(), "changed report", cpu)
     rows = torch.as_tensor(row, dtype=torch.long)
-    gap = (images.exact(rows) * (texts.exact(rows) - others.exact(slice(None)))).sum(1)
+    gap = (images.exact(rows) * (texts.exact(rows) - changed_texts.exact(slice(None)))).sum(1)
     won = torch.where(gap.abs() <= TIE, 0.5, (gap > 0).double())
-    found: Figures = {}
-    drawn: dict[str, dict[str, Tensor]] = {}
+    values: MetricValues = {}
+    draws: dict[str, dict[str, Tensor]] = {}
     for name in dict.fromkeys(kind):
-        places = torch.tensor([place for place, of in enumerate(kind) if of == name])
-        outcome = {"won": 100 * won[places]}
-        found[name] = {"won": outcome["won"].mean().item(), "studies": len(places)}
-        drawn[name] = bootstrap(outcome, [patients[i] for i in rows[places].tolist()], seed, resamples)
-    return Scored(found, drawn)
+        positions = torch.tensor([position for position, other in enumerate(kind) if other == name])
+        per_probe = {"won": 100 * won[positions]}
+        values[name] = {"won": per_probe["won"].mean().item(), "studies": len(positions)}
+        draws[name] = bootstrap_draws(per_probe, [patients[i] for i in rows[positions].tolist()], seed, resamples)
+    return MetricFamily(values, draws)

@@ -1,4 +1,4 @@
-"""Prompts as queries: P@K, AP and lift of a keyword, AUROC of a zero-shot finding; ties in expectation."""
+"""Prompts as queries: P@K, AP and lift of a keyword, AUROC of a zero-shot finding; ties count in expectation."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,16 +7,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from bimcvr.contracts import Prompts
-from bimcvr.metrics.bootstrap import RESAMPLES, draws, patient_numbers
-from bimcvr.metrics.metric_family import Scored
-from bimcvr.metrics.tie_blocks import Blocks, blocks, random_order, resampled
+from bimcvr.metrics.bootstrap import RESAMPLES, patient_draws, patient_numbers
+from bimcvr.metrics.metric_family import MetricFamily
+from bimcvr.metrics.tie_blocks import Blocks, ordered_blocks, random_order, resampled_blocks
 from bimcvr.metrics.unit_vectors import UnitVectors
 
 KS = (20, 50, 100)
 """The K of P@K in the paper's keyword table."""
 
 
-def keyword_figures(
+def keyword_metrics(
     image: Tensor,
     prompts: Prompts,
     relevant: Mapping[str, Tensor],
@@ -24,20 +24,20 @@ def keyword_figures(
     ks: Sequence[int] = KS,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Scored:
-    """Score every label's query: the mean of its sentences' unit vectors, with the images as gallery.
+) -> MetricFamily:
+    """Score every label as a query (the mean of its prompts' unit vectors) with the images as gallery.
 
     Args:
         image: (N, E) floating point.
-        prompts: the sentences; those that deny a label are left out.
-        relevant: for each label (N,) bool, which images bear it.
+        prompts: The prompts; those that deny a label are left out.
+        relevant: For each label (N,) bool, which images have it.
         patients: N patient ids; the intervals resample the gallery's patients.
-        ks: the K of P@K; a K above N is left out.
-        seed: of the draws.
-        resamples: their number.
+        ks: The K of P@K; a K above N is left out.
+        seed: Seed of the draws.
+        resamples: Number of draws.
 
     Returns:
-        For each label that a prompt asks for and an image bears: P@K and AP in percent, lift@K (P@K / prevalence), the
+        For each label that has a prompt and that an image has: P@K and AP in percent, lift@K (P@K / prevalence), the
         `prevalence` in percent, which is the chance level of P@K, and `chance_AP`, that of AP.
 
     Raises:
@@ -57,27 +57,35 @@ def keyword_figures(
             **{f"lift@{k}": value / share for k, value in precision.items()},
         }
 
-    scored = _with_draws(scores, relevant, patients, measure, seed, resamples)
-    for label, figures in scored.figures.items():
+    family = _with_draws(scores, relevant, patients, measure, seed, resamples)
+    for label, values in family.values.items():
         count = relevant[label].sum()[None]
-        figures["prevalence"] = 100 * count.item() / len(image)
-        figures["chance_AP"] = 100 * random_order(torch.tensor([len(image)]), count).average_precision().item()
-    return scored
+        values["prevalence"] = 100 * count.item() / len(image)
+        values["chance_AP"] = 100 * random_order(torch.tensor([len(image)]), count).average_precision().item()
+    return family
 
 
-def zero_shot_figures(
+def zero_shot_metrics(
     image: Tensor,
     prompts: Prompts,
     relevant: Mapping[str, Tensor],
     patients: Sequence[str],
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Scored:
+) -> MetricFamily:
     """Classify every finding by a pair of prompts: the score is cos(image, "there is") − cos(image, "there is no").
 
+    Args:
+        image: (N, E) floating point.
+        prompts: The prompts, affirming and denying.
+        relevant: For each label (N,) bool, which images have it.
+        patients: N patient ids; the intervals resample the gallery's patients.
+        seed: Seed of the draws.
+        resamples: Number of draws.
+
     Returns:
-        For each label with prompts of both kinds that some but not all images bear: AUROC (0 to 1, chance 0.5). A
-        resample of the gallery's patients without both kinds of images is left out of the interval.
+        For each label with prompts of both kinds that some but not all images have: AUROC (0 to 1, chance 0.5). A
+        resample without both kinds of images is left out of the interval.
 
     Raises:
         UserError: An embedding is not finite or has length zero.
@@ -98,18 +106,16 @@ def _with_draws(
     measure: Callable[[Blocks], dict[str, Tensor]],
     seed: int,
     resamples: int,
-) -> Scored:
+) -> MetricFamily:
     patient = patient_numbers(patients)
-    found = {
-        label: {name: value.item() for name, value in measure(blocks(score[None], relevant[label][None])).items()}
-        for label, score in scores.items()
-    }
-    drawn: dict[str, list[dict[str, Tensor]]] = {label: [] for label in scores}
-    for times in draws(int(patient.max()) + 1, seed, resamples) if scores else ():
-        of_items = times[:, patient]
+    measured = {label: measure(ordered_blocks(score[None], relevant[label][None])) for label, score in scores.items()}
+    values = {label: {name: value.item() for name, value in metrics.items()} for label, metrics in measured.items()}
+    draws: dict[str, list[dict[str, Tensor]]] = {label: [] for label in scores}
+    for times in patient_draws(int(patient.max()) + 1, seed, resamples) if scores else ():
+        item_times = times[:, patient]
         for label, score in scores.items():
-            drawn[label].append(measure(resampled(score, relevant[label], of_items)))
-    return Scored(found, {label: _joined(parts) for label, parts in drawn.items()})
+            draws[label].append(measure(resampled_blocks(score, relevant[label], item_times)))
+    return MetricFamily(values, {label: _joined(parts) for label, parts in draws.items()})
 
 
 def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -121,15 +127,15 @@ def _mean(vectors: Tensor) -> Tensor:
 
 
 def _scores(image: Tensor, queries: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return for each query its cosines (N,) with all images, in float64 on the CPU."""
+    """Return each query's cosines (N,) with all images, in float64 on the CPU."""
     if not queries:
         return {}
     cpu = torch.device("cpu")
     images = UnitVectors(image.detach(), "image", cpu).exact(slice(None))
-    asked = UnitVectors(torch.stack(list(queries.values())), "prompt", cpu)
-    return dict(zip(queries, asked.exact(slice(None)) @ images.T, strict=True))
+    vectors = UnitVectors(torch.stack(list(queries.values())), "prompt", cpu)
+    return dict(zip(queries, vectors.exact(slice(None)) @ images.T, strict=True))
 
 
-def relevance(labels: Sequence[frozenset[str]], wanted: Sequence[str]) -> dict[str, Tensor]:
-    """Return for each wanted label which rows bear it, (N,) bool."""
+def rows_with_label(labels: Sequence[frozenset[str]], wanted: Sequence[str]) -> dict[str, Tensor]:
+    """Return for each wanted label which rows have it, (N,) bool."""
     return {label: torch.tensor([label in row for row in labels], dtype=torch.bool) for label in wanted}

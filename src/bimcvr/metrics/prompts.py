@@ -1,4 +1,4 @@
-"""The sentences that ask for a label, and those that deny it."""
+"""Prompts: sentences that affirm a label, and sentences that deny it."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ PAPER_KEYWORDS = ("atelectasis", "consolidation", "adenopathy")
 """The keywords of the paper's Table 3."""
 
 NO_FINDING = ("normal", "unchanged", "exclude", "suboptimal study")
-"""Labels that say nothing about what is to be seen."""
+"""Labels that name no finding."""
 
 AFFIRM = ("There is {}.", "{} is seen.", "Findings of {}.")
 DENY = ("There is no {}.", "No {} is seen.", "No findings of {}.")
@@ -15,7 +15,12 @@ DENY = ("There is no {}.", "No {} is seen.", "No findings of {}.")
 def prompt_sentences(
     labels: Sequence[str], affirm: Sequence[str] = AFFIRM, deny: Sequence[str] = DENY
 ) -> tuple[list[str], list[str], list[bool]]:
-    """Return the sentences, for each its label, and for each whether it denies it.
+    """Return the prompts of some labels: the sentences, the label of each, and whether it denies that label.
+
+    Args:
+        labels: The labels.
+        affirm: Templates that affirm a label, each with one `{}` for its name.
+        deny: Templates that deny it.
 
     Example:
         >>> prompt_sentences(["nodule"], ["There is {}."], ["No {}."])
@@ -30,6 +35,6 @@ def prompt_sentences(
     return [row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows]
 
 
-def asked_labels(labels: Sequence[frozenset[str]]) -> list[str]:
-    """Return which labels are asked for: the paper's three, then every other finding that a row bears."""
+def prompted_labels(labels: Sequence[frozenset[str]]) -> list[str]:
+    """Return the labels that get prompts: the paper's three, then every other finding that a row has."""
     return [*PAPER_KEYWORDS, *sorted(frozenset().union(*labels) - {*PAPER_KEYWORDS, *NO_FINDING})]

@@ -1,9 +1,9 @@
-"""The rank engine: where the right answers stand among all scores.
+"""The rank engine: the rank of each query's right answer among all scores of a gallery.
 
-Pure functions on tensors. The matrix of scores is never held: tiles of it are computed once and counted, in both
-directions where both are asked for. Scores are cosines. Float32 only decides what lies clearly apart; whatever lies
-within its rounding error of the best right score is decided again in float64, so that tile size, row order, device
-and process count never decide a rank.
+Pure functions of tensors. The matrix of scores is never stored: it is computed once, tile by tile, and counted, for
+both directions at a time if both are wanted. Scores are cosines. Float32 only decides pairs that are clearly apart;
+whatever lies within its rounding error of the best right score is decided again in float64. Tile size, row order,
+device and process count therefore never change a rank.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.metrics.unit_vectors import CHUNK, UnitVectors
 
 NEAR = 1e-5
-"""Least distance to the best right score at which a float32 score is believed."""
+"""Smallest distance to the best right score at which a float32 score is trusted."""
 
 DENSE = 1 / 64
 """Share of near pairs in a tile above which the whole tile is cheaper in float64 than its pairs."""
@@ -25,8 +25,8 @@ DENSE = 1 / 64
 def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> tuple[Ranks, Ranks]:
     """Rank every image for every text and every text for every image, in one pass over the scores.
 
-    Memory beside the embeddings is O(N) and a tile. The right answers' scores are taken in float64 and the
-    right answers never counted against themselves, so rounding cannot put an item above itself.
+    Besides the embeddings it needs O(N) memory and one tile. Scores of right answers are computed in float64, and
+    right answers are never counted as wrong ones, so rounding cannot rank an item above itself.
 
     Args:
         image: (N, E) floating point, of any length but zero; float16 and bfloat16 are cast up.
@@ -59,11 +59,11 @@ def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> t
 
 
 def rank_queries(query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, tile: int = 1024) -> Ranks:
-    """Rank a gallery for some queries, in one direction.
+    """Rank a gallery for a set of queries, in one direction.
 
     Args:
         query: (Q, E) floating point.
-        gallery: (N, E).
+        gallery: (N, E) floating point.
         query_group: (Q,) int64; an item of the same number is a right answer.
         gallery_group: (N,) int64.
         tile: rows and columns of a tile of scores.
@@ -83,7 +83,7 @@ def rank_queries(query: Tensor, gallery: Tensor, query_group: Tensor, gallery_gr
 
 
 def _device(values: Tensor) -> torch.device:
-    return values.device if values.device.type == "cuda" else torch.device("cpu")  # MPS knows no float64
+    return values.device if values.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
 
 
 def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "_Tally | None", tile: int) -> None:
@@ -91,19 +91,18 @@ def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "
     with _full_float32():
         lefts, rights = left.rounded(), right.rounded()
         heights, widths = min(tile, len(lefts)), min(tile, len(rights))
-        spare = lefts.new_empty(2, heights, widths)  # one memory for all tiles: fresh pages are slow
+        buffer = lefts.new_empty(2, heights, widths)  # one buffer for all tiles: fresh pages are slow
         for i in range(0, len(lefts), tile):
             rows = slice(i, i + tile)
             for j in range(0, len(rights), tile):
                 columns = slice(j, j + tile)
-                score, flag = spare[:, : len(lefts[rows]), : len(rights[columns])]
+                score, flag = buffer[:, : len(lefts[rows]), : len(rights[columns])]
                 torch.mm(lefts[rows], rights[columns].T, out=score)  # with `out`, autocast leaves it alone
                 tiles = [(forward, score, flag, rows, columns)]
                 if backward is not None:
                     if i == j:
-                        score.fill_diagonal_(
-                            -torch.inf
-                        )  # pairs are right answers: left in, all of them would be decided again
+                        # pairs are right answers: left in, all of them would be decided again in float64
+                        score.fill_diagonal_(-torch.inf)
                     tiles.append((backward, score.T, flag.T, columns, rows))
                 counts = [tally.certain(scores, flags, queries) for tally, scores, flags, queries, _ in tiles]
                 if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():
@@ -118,16 +117,16 @@ def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "
 
 
 class _Tally:
-    """The counts of one direction: queries in the rows of a tile, gallery in its columns."""
+    """The counts of one direction: queries are the rows of a tile, the gallery its columns."""
 
     def __init__(self, query: UnitVectors, gallery: UnitVectors, query_group: Tensor, gallery_group: Tensor) -> None:
         self.query, self.gallery, self.query_group, self.gallery_group = query, gallery, query_group, gallery_group
         self.best, self.tied_right = _best_right(query, gallery, query_group, gallery_group)
         self.above = torch.zeros_like(query_group)
         self.tied_wrong = torch.zeros_like(query_group)
-        # What a float32 product of unit vectors can be off by, and its inputs with it: at most 8·√E·u but once in 1e11
-        # (Higham and Mary 2019, SIAM J. Sci. Comput. 41:A2815, eq. 3.2); measured, the largest of a million was a tenth
-        # of that.
+        # Error bound of a float32 product of unit vectors, rounding of the inputs included: 8·√E·u, exceeded once in
+        # 1e11 products at most (Higham and Mary 2019, SIAM J. Sci. Comput. 41:A2815, eq. 3.2). The largest error
+        # measured in a million products was a tenth of that.
         width = query.values.shape[1]
         band = max(NEAR, TIE + 8 * (width + 8) ** 0.5 * 2.0**-24)
         self.low, self.high = (self.best - band).float(), (self.best + band).float()
@@ -136,15 +135,15 @@ class _Tally:
         """Count a tile (q, g) of float32 scores as far as float32 can.
 
         Returns:
-            For each query how many items certainly score higher (q,), and how many are left open (q,), int64.
+            For each query how many items certainly score higher (q,), and how many are undecided (q,), int64.
         """
-        # Comparing into a float32 tensor and adding that up is several times faster than adding up booleans.
+        # comparing into a float32 tensor and summing that is several times faster than summing booleans
         above = torch.gt(score, self.high[queries, None], out=flag).sum(1)
         reached = torch.ge(score, self.low[queries, None], out=flag).sum(1)
         return above.long(), (reached - above).long()
 
     def add_open(self, score: Tensor, open_: Tensor, queries: slice, items: slice) -> None:
-        """Decide in float64 the pairs of a tile (q, g) that `certain` left open, `open_` (q,) in number."""
+        """Decide in float64 the pairs of a tile (q, g) that `certain` left undecided, `open_` (q,) of them a query."""
         doubtful = open_.nonzero().flatten()
         if not len(doubtful):
             return
@@ -191,28 +190,28 @@ def _best_right(
 def _same_group(query_group: Tensor, gallery_group: Tensor, limit: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield index blocks: queries (G, m) and all members (G, n) of their G groups, every query once.
 
-    Groups that are alike in both sizes go together, so that thousands of small groups cost a few batched products.
+    Groups of equal sizes are yielded together, so that thousands of small groups cost a few batched products.
     """
     names, size = torch.unique(query_group, return_counts=True)
     order, start = query_group.argsort(stable=True), size.cumsum(0) - size
     items, (item_names, item_size) = gallery_group.argsort(stable=True), torch.unique(gallery_group, return_counts=True)
-    place = torch.searchsorted(item_names, names)
-    members_of, members_from = item_size[place], (item_size.cumsum(0) - item_size)[place]
+    position = torch.searchsorted(item_names, names)
+    members_of, members_from = item_size[position], (item_size.cumsum(0) - item_size)[position]
     base = int(members_of.max()) + 1
-    for code in torch.unique(size * base + members_of).tolist():  # of pairs: `unique` with `dim` is slow
+    for code in torch.unique(size * base + members_of).tolist():  # pairs as one number: `unique` with `dim` is slow
         m, n = divmod(code, base)
         alike = ((size == m) & (members_of == n)).nonzero().flatten()
-        for some in torch.split(alike, max(1, limit // n)):
-            members = items[members_from[some, None] + torch.arange(n, device=items.device)]
-            queries = order[start[some, None] + torch.arange(m, device=items.device)]
+        for groups in torch.split(alike, max(1, limit // n)):
+            members = items[members_from[groups, None] + torch.arange(n, device=items.device)]
+            queries = order[start[groups, None] + torch.arange(m, device=items.device)]
             for part in torch.split(queries, max(1, limit * 4096 // members.numel()), dim=1):
                 yield part, members
 
 
 @contextlib.contextmanager
 def _full_float32() -> Iterator[None]:
-    """Keep TF32 (CUDA) and bfloat16 (CPU) out of float32 products, whatever the user set for training."""
-    if not hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.8: one switch for all
+    """Keep TF32 (CUDA) and bfloat16 (CPU) out of float32 products, whatever is set for training."""
+    if not hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.8 has one switch for all devices
         before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
@@ -220,13 +219,13 @@ def _full_float32() -> Iterator[None]:
         finally:
             torch.set_float32_matmul_precision(before)
         return
-    # From 2.9 on the old switch cannot be read once somebody has used the new ones.
+    # from 2.9 on the old switch cannot be read once the new ones have been used
     switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    kept = [switch.fp32_precision for switch in switches]
+    before_each = [switch.fp32_precision for switch in switches]
     try:
         for switch in switches:
             switch.fp32_precision = "ieee"
         yield
     finally:
-        for switch, value in zip(switches, kept, strict=True):
+        for switch, value in zip(switches, before_each, strict=True):
             switch.fp32_precision = value

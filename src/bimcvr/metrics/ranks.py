@@ -1,4 +1,4 @@
-"""Ranks with ties in expectation, and which answers are right: what a query's rank follows from."""
+"""Ranks with ties in expectation, and the rule of which answers are right."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ from bimcvr.contracts import Gallery
 from bimcvr.errors import UserError
 
 TIE = 1e-6
-"""Two cosines no further apart than this in float64 are tied."""
+"""Two cosines that differ by no more than this in float64 are tied."""
 
-WAYS = ("text_to_image", "image_to_text")
+DIRECTION_TITLES = {"text_to_image": "text → image", "image_to_text": "image → text"}
+DIRECTIONS = tuple(DIRECTION_TITLES)
 RULES = {
     "report": (
         "one right answer for all rows of a report: same report_id, or same normalised text of at least five words"
@@ -23,10 +24,10 @@ RULES = {
 
 @dataclass(frozen=True)
 class Ranks:
-    """What decides a query's rank, one entry a query, on the CPU.
+    """The counts that decide each query's rank, on the CPU.
 
-    Ranks count from 1. Items tied with the best right answer stand in random order, and `expected` and
-    `hit_probability` are expectations over that order.
+    Ranks count from 1. Items tied with the best right answer are in random order; `expected` and `hit_probability`
+    are expectations over that order.
 
     Attributes:
         above: (Q,) int64, wrong items that score higher than the best right one.
@@ -69,33 +70,37 @@ class Ranks:
         value = 1 / (self.above + 1).double()
         tied = self.tied_wrong > 0
         cases = torch.stack([self.above, self.tied_wrong, self.tied_right], dim=1)[tied]
-        distinct, of = torch.unique(cases, dim=0, return_inverse=True)
+        distinct, index = torch.unique(cases, dim=0, return_inverse=True)
         means = [_mean_reciprocal(*case) for case in distinct.tolist()]
-        value[tied] = torch.tensor(means, dtype=torch.float64)[of]
+        value[tied] = torch.tensor(means, dtype=torch.float64)[index]
         return value
 
     def hit_probability(self, k: int) -> Tensor:
         """(Q,) float64, the probability of a right answer among the first `k`.
 
-        1 − C(t, k−a) / C(t+p, k−a), as the product of (t−i) / (t+p−i) over the k−a places that are open to
-        the tied items: it is 1 (no hit) when there is no such place and 0 (a sure hit) when k−a > t.
+        1 − C(t, k−a) / C(t+p, k−a), computed as one minus the product of (t−i) / (t+p−i) over the k−a positions
+        left to the tied items: the product is 1 (no hit) if there is no such position and 0 (a sure hit) if k−a > t.
         """
-        places = k - self.above
+        positions = k - self.above
         miss = torch.ones(len(self.above), dtype=torch.float64)
         # once the tied wrong items are used up a miss is 0 for good
-        steps = torch.minimum(places, self.tied_wrong + 1)
+        steps = torch.minimum(positions, self.tied_wrong + 1)
         for i in range(int(steps.max().clamp(0, k)) if len(steps) else 0):
             wrong = (self.tied_wrong - i).clamp(min=0).double()
             step = wrong / (wrong + self.tied_right)
-            miss = torch.where(places > i, miss * step, miss)
+            miss = torch.where(positions > i, miss * step, miss)
         return 1 - miss
 
 
 def right_answers(gallery: Gallery, rule: str) -> Tensor:
-    """Return the group (N,) of each row: rows with the same number are right answers of each other.
+    """Return the group (N,) int64 of each row: rows with the same number are right answers of each other.
+
+    Args:
+        gallery: The N rows.
+        rule: A key of `RULES`.
 
     Raises:
-        UserError: there is no such rule.
+        UserError: There is no such rule.
     """
     if rule not in RULES:
         raise UserError(f"There is no rule of right answers '{rule}': choose {' or '.join(RULES)}.")
@@ -103,7 +108,7 @@ def right_answers(gallery: Gallery, rule: str) -> Tensor:
 
 
 def rank_scores(score: Tensor, query_group: Tensor, gallery_group: Tensor) -> Ranks:
-    """Rank a gallery for some queries, with ties as everywhere: a difference of at most 1e-6, in random order.
+    """Rank a gallery for a set of queries from a matrix of scores; scores within 1e-6 are tied, as everywhere.
 
     Args:
         score: (Q, N) finite, higher is better.
@@ -111,7 +116,7 @@ def rank_scores(score: Tensor, query_group: Tensor, gallery_group: Tensor) -> Ra
         gallery_group: (N,) int64.
 
     Raises:
-        ValueError: a query has no right answer, or a score is not finite.
+        ValueError: A query has no right answer, or a score is not finite.
 
     Example:
         >>> rank_scores(torch.tensor([[2.0, 2.0, 3.0]]), torch.tensor([0]), torch.tensor([0, 1, 2])).expected
@@ -128,7 +133,7 @@ def rank_scores(score: Tensor, query_group: Tensor, gallery_group: Tensor) -> Ra
 
 
 def chance_ranks(group: Tensor) -> Ranks:
-    """Return the ranks of a model that scores every item alike: its figures are the chance level.
+    """Return the ranks of a model that scores every item alike: its metrics are the chance level.
 
     Args:
         group: (N,) int64; rows with the same number are right answers of each other.
@@ -137,13 +142,13 @@ def chance_ranks(group: Tensor) -> Ranks:
         >>> chance_ranks(torch.tensor([0, 1, 2, 2])).hit_probability(1)
         tensor([0.2500, 0.2500, 0.5000, 0.5000], dtype=torch.float64)
     """
-    _, of, size = torch.unique(group.cpu(), return_inverse=True, return_counts=True)
-    right = size[of]
+    _, index, size = torch.unique(group.cpu(), return_inverse=True, return_counts=True)
+    right = size[index]
     return Ranks(above=torch.zeros_like(right), tied_wrong=len(group) - right, tied_right=right)
 
 
 def _mean_reciprocal(above: int, wrong: int, right: int) -> float:
-    """Return the mean of 1 / (above + J), J the first right place among `wrong` + `right` tied items."""
+    """Return the mean of 1 / (above + J), J the first right position among `wrong` + `right` tied items."""
     i = torch.arange(wrong, dtype=torch.float64)
     later = torch.cat(
         [torch.ones(1, dtype=torch.float64), ((wrong - i) / (wrong + right - i)).cumprod(0)]

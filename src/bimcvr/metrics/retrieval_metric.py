@@ -1,7 +1,4 @@
-"""The torchmetrics class that gathers the embeddings of a split in every process.
-
-What a checkpoint is chosen by.
-"""
+"""The torchmetrics class that collects a split's embeddings over all processes; the score that selects checkpoints."""
 
 from collections.abc import Sequence
 
@@ -10,12 +7,12 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from bimcvr.errors import UserError
-from bimcvr.metrics.per_query import KS, figures
+from bimcvr.metrics.per_query import KS, rank_metrics
 from bimcvr.metrics.rank_engine import rank_both
 
 
 def both_directions(image: Tensor, text: Tensor, group: Tensor, ks: Sequence[int] = KS) -> dict[str, dict[str, float]]:
-    """Return the figures of `text_to_image` and `image_to_text`.
+    """Return the metrics of `text_to_image` and `image_to_text`.
 
     Args:
         image: (N, E) floating point.
@@ -27,13 +24,13 @@ def both_directions(image: Tensor, text: Tensor, group: Tensor, ks: Sequence[int
         UserError: An embedding is not finite or has length zero.
     """
     text_to_image, image_to_text = rank_both(image, text, group)
-    return {"text_to_image": figures(text_to_image, ks), "image_to_text": figures(image_to_text, ks)}
+    return {"text_to_image": rank_metrics(text_to_image, ks), "image_to_text": rank_metrics(image_to_text, ks)}
 
 
 def selection_score(metrics: dict[str, dict[str, float]]) -> float:
-    """Return what a checkpoint is chosen by: the mean of R@1, R@5 and R@10 over both directions, in percent.
+    """Return the score that selects checkpoints: the mean of R@1, R@5 and R@10 over both directions, in percent.
 
-    A K above the gallery is absent from `metrics` and from the mean. R@1 always stands.
+    A K above the gallery is absent from `metrics` and from the mean; R@1 is always there.
 
     Example:
         >>> selection_score({"text_to_image": {"R@1": 10.0, "MdR": 9.0}, "image_to_text": {"R@1": 20.0}})
@@ -43,11 +40,11 @@ def selection_score(metrics: dict[str, dict[str, float]]) -> float:
     return sum(recalls) / len(recalls)
 
 
-class RetrievalMetric(Metric):
+class CrossModalRetrieval(Metric):
     """R@K, MRR, MdR and MnR of a whole split, in both directions, with the same result in every process.
 
-    Every row of the split has its place in the state. So rows that Lightning's sampler repeats to give all
-    processes the same number, the order of batches and processes without a row change nothing.
+    The state has one slot for each row of the split. Rows that Lightning's sampler repeats to give all processes the
+    same number, the order of batches and processes without a row therefore change nothing.
 
     Args:
         size: N, the number of rows of the split.
@@ -56,7 +53,7 @@ class RetrievalMetric(Metric):
         ks: the K of R@K.
 
     Example:
-        >>> metric = RetrievalMetric(size=2, dim=2, group=torch.arange(2))
+        >>> metric = CrossModalRetrieval(size=2, dim=2, group=torch.arange(2))
         >>> metric.update(torch.tensor([1, 0]), torch.eye(2), torch.eye(2))
         >>> metric.compute()["text_to_image"]
         {'R@1': 100.0, 'MRR': 1.0, 'MdR': 1.0, 'MnR': 1.0}
@@ -74,7 +71,7 @@ class RetrievalMetric(Metric):
         super().__init__()
         if group.shape != (size,):
             raise ValueError(f"group has shape {tuple(group.shape)}, not ({size},)")
-        # Not a buffer: DDP broadcasts buffers in every forward pass, which hangs on unequal batch counts.
+        # not a buffer: DDP broadcasts buffers in every forward pass, which hangs on unequal batch counts
         self.group = group
         self.ks = tuple(ks)
         self.add_state("image", torch.zeros(size, dim), dist_reduce_fx=first_filled)
@@ -82,12 +79,15 @@ class RetrievalMetric(Metric):
         self.add_state("seen", torch.zeros(size, dtype=torch.long), dist_reduce_fx="max")
 
     def update(self, index: Tensor, image: Tensor, text: Tensor) -> None:
-        """Put a batch in its place; a row that was there already is replaced.
+        """Store a batch; a row that is already there is replaced.
 
         Args:
             index: (B,) int64, positions in the split, from 0 to N−1.
-            image: (B, E).
-            text: (B, E).
+            image: (B, E) embeddings of the volumes.
+            text: (B, E) embeddings of the reports.
+
+        Raises:
+            ValueError: An index is outside of the split.
         """
         if len(index) and not (0 <= int(index.min()) and int(index.max()) < len(self.seen)):
             raise ValueError(f"index outside of 0 … {len(self.seen) - 1}")
@@ -99,7 +99,7 @@ class RetrievalMetric(Metric):
         """Return `{"text_to_image": {"R@1": …, "MdR": …, "MnR": …}, "image_to_text": {…}}`, R@K in percent.
 
         Raises:
-            UserError: A row was never seen, or an embedding is not finite or has length zero.
+            UserError: A row was never embedded, or an embedding is not finite or has length zero.
         """
         self._refuse_gaps()
         return both_directions(self.image, self.text, self.group, self.ks)
@@ -108,7 +108,7 @@ class RetrievalMetric(Metric):
         """Return the embeddings (N, E) of images and texts of all processes; every process has to call it.
 
         Raises:
-            UserError: A row was never seen.
+            UserError: A row was never embedded.
         """
         with self.sync_context():
             self._refuse_gaps()
@@ -119,16 +119,16 @@ class RetrievalMetric(Metric):
         if missing:
             raise UserError(
                 f"{len(missing)} of {len(self.seen)} rows of the split were never embedded (first: row "
-                f"{missing[0]}), and figures over a part would not be comparable: leave "
+                f"{missing[0]}), and metrics over a part would not be comparable: leave "
                 "--trainer.limit_val_batches and --trainer.limit_test_batches at 1.0"
             )
 
 
 def first_filled(stacked: Tensor) -> Tensor:
-    """Reduce the processes' tables (P, N, E) to one (N, E): of each row the first that is not all zero.
+    """Reduce the processes' tables (P, N, E) to one (N, E): for each row the first that is not all zero.
 
-    Rows that several processes hold are copies. Taking one of them is exact, where a sum divided by their
-    number is not (three times a float32 is rounded).
+    Rows that several processes hold are copies. Taking one of them is exact; a sum divided by their number is not
+    (three times a float32 is rounded).
     """
     first = (stacked != 0).any(dim=2).int().argmax(dim=0)
     return stacked[first, torch.arange(stacked.shape[1], device=stacked.device)]

@@ -1,8 +1,8 @@
-"""P@K, average precision and AUROC of a best-first order, ties in expectation.
+"""P@K, average precision and AUROC of a ranking with ties, in expectation over the order of tied items.
 
-An order is a row of blocks, best first; the items of a block are tied and stand in random order. A block is given by
-its size and by how many of its items are relevant, both of any real weight, so that one function serves a plain
-order, a bootstrap resample (an item that was drawn twice is a block of two) and graded relevance.
+A ranking is a sequence of blocks, best first; the items of a block are tied and in random order. A block is described
+by its size and by how many of its items are relevant. Both may be any non-negative real number, so the same functions
+serve a plain ranking, a bootstrap resample (an item drawn twice is a block of two) and graded relevance.
 """
 
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from bimcvr.metrics.ranks import TIE
 
 @dataclass(frozen=True)
 class Blocks:
-    """Orders of tied blocks, one order a row, best block first.
+    """Rankings as tied blocks, one ranking a row, best block first.
 
     Attributes:
-        size: (B, M) float64, how many items each block holds; empty blocks count for nothing.
+        size: (B, M) float64, how many items each block holds; empty blocks have no effect.
         relevant: (B, M) float64, how many of them are relevant.
     """
 
@@ -27,40 +27,37 @@ class Blocks:
 
     @property
     def before(self) -> Tensor:
-        """(B, M) float64, how many items stand in better blocks."""
+        """(B, M) float64, how many items are in better blocks."""
         return self.size.cumsum(1) - self.size
 
     def precision(self, k: int) -> Tensor:
-        """(B,) float64, the expected share of relevant items among the first `k`.
-
-        Or among all where there are fewer.
-        """
-        places = torch.minimum((k - self.before).clamp(min=0), self.size)
+        """(B,) float64, the expected share of relevant items among the first `k`, or among all if there are fewer."""
+        taken = torch.minimum((k - self.before).clamp(min=0), self.size)
         total = self.size.sum(1).clamp(max=k)
-        return (self._share * places).sum(1) / total
+        return (self._share * taken).sum(1) / total
 
     def average_precision(self, k: int | None = None) -> Tensor:
-        """(B,) float64, the expectation of the mean of P@i over the places i ≤ k of relevant items.
+        """(B,) float64, the expectation of the mean of P@i over the positions i ≤ k of relevant items.
 
-        The sum runs over the first `k` places (all by default) and is divided by the number of relevant items, or by
-        `k` where there are more. NaN where nothing is relevant.
+        The sum runs over the first `k` positions (all by default) and is divided by the number of relevant items, or
+        by `k` if there are more. NaN where nothing is relevant.
 
-        Within a block of n items, r of them relevant, after s items with c relevant ones, the place u holds a relevant
-        item with probability r/n, and then c + 1 + (u−1)(r−1)/(n−1) relevant ones stand up to it. The sum over u of
+        Within a block of n items, r of them relevant, after s items with c relevant ones, position u holds a relevant
+        item with probability r/n; up to it there are then c + 1 + (u−1)(r−1)/(n−1) relevant ones. The sum over u of
         1/(s+u) is a difference of harmonic numbers.
         """
-        before, found = self.before, self.relevant.cumsum(1) - self.relevant
-        places = self.size if k is None else torch.minimum((k - before).clamp(min=0), self.size)
-        inverse = _harmonic(before + places) - _harmonic(before)
+        before, relevant_before = self.before, self.relevant.cumsum(1) - self.relevant
+        taken = self.size if k is None else torch.minimum((k - before).clamp(min=0), self.size)
+        inverse = _harmonic(before + taken) - _harmonic(before)
         others = torch.where(self.size > 1, (self.relevant - 1) / (self.size - 1).clamp(min=1), 0.0)
-        gained = self._share * ((found + 1) * inverse + others * (places - (before + 1) * inverse))
+        gained = self._share * ((relevant_before + 1) * inverse + others * (taken - (before + 1) * inverse))
         total = self.relevant.sum(1)
         return gained.sum(1) / (total if k is None else total.clamp(max=k))
 
     def auroc(self) -> Tensor:
-        """(B,) float64, the chance that a relevant item stands before another one, half for a tie.
+        """(B,) float64, the probability that a relevant item ranks above another one, a tie counting half.
 
-        NaN without either.
+        NaN where all items are relevant, or none.
         """
         other = self.size - self.relevant
         worse = other.sum(1, keepdim=True) - other.cumsum(1)
@@ -71,19 +68,19 @@ class Blocks:
         return torch.where(self.size > 0, self.relevant / self.size.clamp(min=1e-300), 0.0)
 
 
-def blocks(score: Tensor, relevant: Tensor, present: Tensor | None = None) -> Blocks:
-    """Order items by their scores.
+def ordered_blocks(score: Tensor, relevant: Tensor, present: Tensor | None = None) -> Blocks:
+    """Rank items by their scores.
 
-    Two neighbours in the order are tied if their scores are no further apart than 1e-6.
+    Two neighbours in the ranking are tied if their scores differ by no more than 1e-6.
 
     Args:
         score: (B, N) float64.
         relevant: (B, N), how relevant each item is, 0 to 1.
-        present: (B, N) bool, which items stand in the order at all.
+        present: (B, N) bool, which items are ranked; all by default.
 
     Example:
         >>> score = torch.tensor([[0.9, 0.5, 0.5, 0.1]], dtype=torch.float64)
-        >>> blocks(score, torch.tensor([[0, 1, 0, 1]])).precision(2)
+        >>> ordered_blocks(score, torch.tensor([[0, 1, 0, 1]])).precision(2)
         tensor([0.2500], dtype=torch.float64)
     """
     score, order = score.sort(dim=1, descending=True)
@@ -95,18 +92,18 @@ def blocks(score: Tensor, relevant: Tensor, present: Tensor | None = None) -> Bl
 
 
 def block_numbers(score: Tensor) -> Tensor:
-    """Number the tied blocks of scores (B, N) that fall along each row: int64 (B, N), from 0."""
+    """Number the tied blocks of scores (B, N) that descend along each row: int64 (B, N), from 0."""
     new = (score[:, :-1] - score[:, 1:] > TIE).long()
     return torch.nn.functional.pad(new, (1, 0)).cumsum(1)
 
 
-def resampled(score: Tensor, relevant: Tensor, times: Tensor) -> Blocks:
-    """Order the items of R resamples by one score.
+def resampled_blocks(score: Tensor, relevant: Tensor, times: Tensor) -> Blocks:
+    """Rank the items of R bootstrap resamples by one score.
 
     Args:
         score: (N,) float64.
         relevant: (N,) bool.
-        times: (R, N), how often each item stands in each resample.
+        times: (R, N), how often each item occurs in each resample.
     """
     score, order = score.sort(descending=True)
     number = block_numbers(score[None])[0]
@@ -119,10 +116,10 @@ def resampled(score: Tensor, relevant: Tensor, times: Tensor) -> Blocks:
 
 
 def random_order(size: Tensor, relevant: Tensor) -> Blocks:
-    """Return orders (B,) in which everything is tied: their figures are the chance level."""
+    """Return rankings (B,) in which everything is tied: their metrics are the chance level."""
     return Blocks(size.double()[:, None], relevant.double()[:, None])
 
 
 def _harmonic(n: Tensor) -> Tensor:
-    """Return 1 + 1/2 + … + 1/n, for whole and for other n ≥ 0."""
+    """Return 1 + 1/2 + … + 1/n, extended to all real n ≥ 0."""
     return torch.digamma(n + 1) + 0.57721566490153286

@@ -1,4 +1,4 @@
-"""Embeddings that are fit to be scored: checked once, normalised in float64 on demand."""
+"""Validated embeddings: checked once, normalised in float64 on demand."""
 
 from collections.abc import Callable
 
@@ -8,17 +8,17 @@ from torch import Tensor
 from bimcvr.errors import UserError
 
 CHUNK = 256
-"""Rows that are held in float64 at a time: few enough to stay in the cache."""
+"""Rows converted to float64 at a time: few enough to fit into the processor's cache."""
 
 
 class UnitVectors:
-    """Embeddings as unit vectors, so that a product of two is their cosine.
+    """Embeddings as unit vectors: the dot product of two rows is their cosine.
 
     Args:
         values: (N, E) floating point, used as float32.
-        name: what an error calls them.
-        device: where they are needed.
-        row_name: names a row in an error; its position by default.
+        name: What an error message calls them.
+        device: The device to hold them.
+        row_name: Names a row in an error message; by its position by default.
 
     Raises:
         UserError: A row is not finite or has length zero, or the dtype is not floating point.
@@ -38,7 +38,7 @@ class UnitVectors:
         self.length = torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts])
         for bad, what in ((~self.length.isfinite(), "not finite"), (self.length == 0, "all zero")):
             if bad.any():
-                raise UserError(_complaint(name, what, bad, row_name))
+                raise UserError(_message(name, what, bad, row_name))
 
     def exact(self, rows: slice | Tensor) -> Tensor:
         """Return the rows in float64, (..., E) for indices (...)."""
@@ -46,18 +46,18 @@ class UnitVectors:
         return exact
 
     def cosine(self, rows: Tensor, other: "UnitVectors", items: Tensor) -> Tensor:
-        """Return the cosines (M,) of M pairs in float64: of row `rows[i]` here and of `items[i]` there."""
+        """Return the cosines (M,) of M pairs in float64: of row `rows[i]` with row `items[i]` of `other`."""
         product = (self.values[rows].double() * other.values[items].double()).sum(-1)
         cosine: Tensor = product / (self.length[rows] * other.length[items])
         return cosine
 
     def rounded(self) -> Tensor:
-        """Return all rows (N, E) in float32, each number off by at most two roundings (2⁻²³ of itself)."""
+        """Return all rows (N, E) in float32, each value off by at most two roundings (2⁻²³ of itself)."""
         rounded: Tensor = self.values / self.length.float().unsqueeze(-1)
         return rounded
 
 
-def _complaint(name: str, what: str, bad: Tensor, row_name: Callable[[int], str]) -> str:
+def _message(name: str, what: str, bad: Tensor, row_name: Callable[[int], str]) -> str:
     rows = bad.nonzero().flatten().tolist()
     named = ", ".join(map(row_name, rows[:5])) + (", …" if len(rows) > 5 else "")
     return (

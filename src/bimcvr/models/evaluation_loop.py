@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from bimcvr.contracts import Batch, Gallery, Probes, Prompts
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.metrics.prompts import asked_labels, prompt_sentences
-from bimcvr.metrics.retrieval_metric import RetrievalMetric, selection_score
+from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
+from bimcvr.metrics.retrieval_metric import CrossModalRetrieval, selection_score
 from bimcvr.models.part_checks import check_features
 from bimcvr.models.run_outputs import write_embeddings, write_result
 from bimcvr.models.volume.slice_encoder import SliceEncoder
@@ -43,7 +43,7 @@ class EvaluationLoop:
         self._started = time.perf_counter()
         self.gallery: Gallery = self._datamodule.gallery(split)
         size, group = len(self.gallery.rows), torch.as_tensor(self.gallery.group)
-        self._metric = RetrievalMetric(size, model.embed_dim, group).to(model.device)
+        self._metric = CrossModalRetrieval(size, model.embed_dim, group).to(model.device)
         if slice_hits is not None and model.trainer.world_size > 1:
             raise UserError("model.slice_hits needs one process: add --trainer.devices 1, or --model.slice_hits null.")
         self._slices = None if slice_hits is None else SliceRetrieval(slice_hits, size)
@@ -109,7 +109,7 @@ class EvaluationLoop:
 
     def _embed_prompts(self) -> Prompts | None:
         model = self._model
-        labels = asked_labels(self.gallery.labels) if model.keywords is None else list(model.keywords)
+        labels = prompted_labels(self.gallery.labels) if model.keywords is None else list(model.keywords)
         sentences, label_of_sentence, denies = prompt_sentences(labels, model.prompts, model.denials)
         return Prompts(sentences, label_of_sentence, denies, model.embed_texts(sentences)) if sentences else None
 

@@ -1,24 +1,27 @@
-"""The ceiling of a phantom cohort: an oracle that knows the findings, but only as reported."""
+"""The ceiling of a phantom cohort: the metrics of an oracle that knows the findings as the reports state them."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from bimcvr.data.manifest import Manifest, report_groups
 from bimcvr.errors import UserError
+from bimcvr.metrics.per_query import KS, median
+from bimcvr.metrics.ranks import Ranks, rank_scores
 from bimcvr.phantom.reports.findings import PlantedFinding, from_json
 
-CUTS = (1, 5, 10)
-Statement = dict[tuple[str, str], int | str | None]
+SizeByFinding = dict[tuple[str, str], int | str | None]
+"""The size of each finding by its name and site; None where a report states none."""
 
 
 def phantom_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
-    """Return `report_ceiling` of a phantom's manifest, and nothing for any other, whose ceiling is not known.
+    """Return `report_ceiling`, or nothing where the manifest holds no phantoms.
 
     Args:
-        manifest: any manifest.
-        rows: the gallery, as positions in the manifest.
+        manifest: Of the scored rows.
+        rows: The gallery, as positions in the manifest.
     """
     return report_ceiling(manifest, rows) if "planted" in manifest.table else {}
 
@@ -26,79 +29,54 @@ def phantom_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dic
 def report_ceiling(manifest: Manifest, rows: Sequence[int] | np.ndarray) -> dict[str, dict[str, float]]:
     """Rank volumes by what each report states, and reports by what each volume shows.
 
-    A report and a volume either agree or not: they agree if the report states just the volume's findings,
-    each at its site, and every size that it states is true. All that agree are tied at the top, so a report
-    that leaves out sizes is tied with more volumes. Right answers share a report.
+    A report and a volume agree if the report states exactly the volume's findings, each at its site, and every size
+    that it states is true. All that agree are tied at the top, so a report that leaves out sizes is tied with more
+    volumes. Right answers share a report.
 
     Args:
-        manifest: a phantom's manifest, with the columns `facts` (as the report states them) and `planted`.
-        rows: the gallery, as positions in the manifest.
+        manifest: A phantom cohort's manifest, with the columns `facts` (as the report states them) and `planted`.
+        rows: The gallery, as positions in the manifest.
 
     Returns:
-        `text_to_image` and `image_to_text`, each with R@1, R@5, R@10 (percent) and MdR, in expectation over
-        ties.
+        `text_to_image` and `image_to_text`, each with R@1, R@5, R@10 (percent) and MdR, in expectation over ties.
 
     Raises:
-        UserError: the manifest is no phantom's.
+        UserError: The manifest is not a phantom cohort's.
     """
     for name in ("facts", "planted"):
         if name not in manifest.table:
             raise UserError(
-                f"{manifest.path} has no column '{name}': a ceiling is known only for a "
-                "phantom's manifest, as `python -m bimcvr phantom DIR` writes it."
+                f"{manifest.path} has no column '{name}': a ceiling is known only for a phantom cohort's manifest, as"
+                " `python -m bimcvr phantom DIR` writes it."
             )
     facts, planted = manifest.column("facts"), manifest.column("planted")
-    told = [_told(from_json(facts[row])) for row in rows]
-    true = [_told(from_json(planted[row])) for row in rows]
-    agree = _agreement(told, true)
-    group = report_groups(manifest)[np.asarray(rows, dtype=int)]
-    right = group[:, None] == group[None, :]
-    return {"text_to_image": _figures(agree, right), "image_to_text": _figures(agree.T, right)}
+    stated = [_sizes(from_json(facts[row])) for row in rows]
+    true = [_sizes(from_json(planted[row])) for row in rows]
+    agree = _agreement(stated, true)
+    group = torch.from_numpy(report_groups(manifest)[np.asarray(rows, dtype=int)])
+    return {
+        "text_to_image": _ceiling_metrics(rank_scores(agree, group, group)),
+        "image_to_text": _ceiling_metrics(rank_scores(agree.T, group, group)),
+    }
 
 
-def expected_hit(above: int, wrong: int, right: int, cut: int) -> float:
-    """Return the chance that a right item is among the first `cut` when ties are broken at random.
-
-    Args:
-        above: wrong items above the best right score.
-        wrong: wrong items tied with it.
-        right: right items tied at it.
-        cut: how many items are looked at.
-    """
-    places = cut - above
-    if places <= 0:
-        return 0.0
-    if places > wrong:
-        return 1.0
-    return 1 - math.comb(wrong, places) / math.comb(wrong + right, places)
-
-
-def _told(findings: tuple[PlantedFinding, ...]) -> Statement:
+def _sizes(findings: tuple[PlantedFinding, ...]) -> SizeByFinding:
     return {(finding.finding, finding.site): finding.size for finding in findings}
 
 
-def _agreement(told: list[Statement], true: list[Statement]) -> np.ndarray:
-    """Return whether report i (row) agrees with volume j (column), bool (N, N)."""
-    alike: dict[frozenset[tuple[str, str]], list[int]] = {}
+def _agreement(stated: list[SizeByFinding], true: list[SizeByFinding]) -> Tensor:
+    """Return 1 where report i (row) agrees with volume j (column), else 0: float64 (N, N)."""
+    columns_of: dict[frozenset[tuple[str, str]], list[int]] = {}
     for column, volume in enumerate(true):
-        alike.setdefault(frozenset(volume), []).append(column)
-    agree = np.zeros((len(told), len(true)), bool)
-    for row, report in enumerate(told):
-        for column in alike.get(frozenset(report), []):
-            agree[row, column] = all(size in (None, true[column][key]) for key, size in report.items())
+        columns_of.setdefault(frozenset(volume), []).append(column)
+    agree = torch.zeros(len(stated), len(true), dtype=torch.float64)
+    for row, report in enumerate(stated):
+        for column in columns_of.get(frozenset(report), []):
+            agree[row, column] = all(size in (None, true[column][finding]) for finding, size in report.items())
     return agree
 
 
-def _figures(agree: np.ndarray, right: np.ndarray) -> dict[str, float]:
-    hits = {cut: 0.0 for cut in CUTS}
-    ranks = []
-    for scores, answers in zip(agree, right, strict=True):
-        best = scores[answers].max()
-        wrong = scores[~answers]
-        above, tied = int((wrong > best).sum()), int((wrong == best).sum())
-        equal = int((scores[answers] == best).sum())
-        ranks.append(above + (tied + equal + 1) / (equal + 1))
-        for cut in CUTS:
-            hits[cut] += expected_hit(above, tied, equal, cut)
-    figures = {f"R@{cut}": 100 * total / len(agree) for cut, total in hits.items()}
-    return {**figures, "MdR": float(np.median(ranks))}
+def _ceiling_metrics(ranks: Ranks) -> dict[str, float]:
+    # a plain sum: torch's own order of summation would change the last digit of published figures
+    recalls = {f"R@{k}": 100 * sum(ranks.hit_probability(k).tolist()) / len(ranks.above) for k in KS}
+    return {**recalls, "MdR": median(ranks.expected)}

@@ -1,4 +1,4 @@
-"""Every pairwise difference of a table's rows, with interval and p-value, and which figure may be printed bold."""
+"""Every pairwise difference of a table's rows, with interval and p-value, and which values may be printed bold."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from bimcvr.evaluation.result import Draws
+from bimcvr.evaluation.result import Resampling
 from bimcvr.metrics.bootstrap import BOUNDS, quantiles
-from bimcvr.metrics.significance import holm, randomisation
-from bimcvr.suites.scores import Figure, Method
+from bimcvr.metrics.significance import holm, randomisation_test
+from bimcvr.suites.scores import Estimate, RowResult
 
 LEVEL = 0.05
 LOWER_IS_BETTER = ("MdR", "MnR")
@@ -19,12 +19,13 @@ LOWER_IS_BETTER = ("MdR", "MnR")
 
 @dataclass(frozen=True)
 class Ratio:
-    """One row's R@K over another's.
+    """One row's R@K divided by another's.
 
     Attributes:
         value: None where the other's is zero.
-        low, high: 95 %, over the same draws of patients; infinite where draws without a finite ratio reach that far.
-        zero_draws: in how many draws the other's figure is zero.
+        low: Lower end of the 95 % interval over the same draws of patients.
+        high: Its upper end; infinite where draws without a finite ratio reach that far.
+        zero_draws: The number of draws in which the other's R@K is zero.
     """
 
     value: float | None
@@ -35,16 +36,16 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Difference:
-    """One row's figure minus another's.
+    """One row's metric minus another's.
 
     Attributes:
         one, other: the rows' names.
         subject: a direction or a keyword.
-        figure: its name.
+        figure: the name of the metric.
         value: one − other.
         interval: 95 %, over the same draws of patients.
         p: two-sided.
-        p_holm: corrected for all pairs of the table's rows in this subject and figure.
+        p_holm: corrected for all pairs of the table's rows in this subject and metric.
         ratio: of R@K, one / other.
         inverse: of R@K, other / one.
     """
@@ -62,19 +63,23 @@ class Difference:
 
 
 def differences(
-    methods: Sequence[Method], subjects: Sequence[str], figures: Sequence[str], patients: Sequence[str], draws: Draws
+    methods: Sequence[RowResult],
+    subjects: Sequence[str],
+    figures: Sequence[str],
+    patients: Sequence[str],
+    resampling: Resampling,
 ) -> list[Difference]:
     """Compare every two rows of a table.
 
-    Of a direction p is that of a randomisation test that swaps patients between the rows. A keyword is one query, so
+    For a direction, p comes from a randomisation test that swaps patients between the rows. A keyword is one query, so
     there is nothing to swap: its p is twice the share of the draws of patients that contradict the difference's sign.
 
     Args:
-        methods: the rows that have figures.
-        subjects: directions or keywords.
-        figures: the names of the table's columns.
-        patients: of the gallery's rows.
-        draws: of both tests.
+        methods: The rows that have results.
+        subjects: Directions or keywords.
+        figures: The names of the table's columns.
+        patients: Those of the gallery's rows.
+        resampling: How both tests draw.
     """
     found: list[Difference] = []
     for subject in subjects:
@@ -84,7 +89,7 @@ def differences(
             if subject in one.figures and subject in other.figures
         ]
         swapped = {
-            (one.row.name, other.row.name): _swapped(one, other, subject, patients, draws) for one, other in pairs
+            (one.row.name, other.row.name): _swapped(one, other, subject, patients, resampling) for one, other in pairs
         }
         for figure in figures:
             rows = [
@@ -92,18 +97,18 @@ def differences(
                 for one, other in pairs
                 if figure in one.figures[subject]
             ]
-            corrected = holm({str(place): row.p for place, row in enumerate(rows)})
-            found += [replace(row, p_holm=corrected[str(place)]) for place, row in enumerate(rows)]
+            corrected = holm({str(number): row.p for number, row in enumerate(rows)})
+            found += [replace(row, p_holm=corrected[str(number)]) for number, row in enumerate(rows)]
     return found
 
 
 def best_and_significant(values: Mapping[str, float], rows: Sequence[Difference], figure: str) -> str | None:
-    """Return the row that is best and significantly better than the second, None where there is none.
+    """Return the row that is significantly better than the second best, None if there is none.
 
     Args:
-        values: the figure of each row, by the row's name.
-        rows: the differences of this subject and figure.
-        figure: its name, which says whether more is better.
+        values: The metric of each row, by the row's name.
+        rows: The differences of this subject and metric.
+        figure: The metric's name, which decides whether higher is better.
     """
     ordered = sorted(values, key=lambda name: values[name], reverse=figure not in LOWER_IS_BETTER)
     if len(ordered) < 2:
@@ -112,13 +117,18 @@ def best_and_significant(values: Mapping[str, float], rows: Sequence[Difference]
     return ordered[0] if between.p_holm < LEVEL else None
 
 
-def _swapped(one: Method, other: Method, subject: str, patients: Sequence[str], draws: Draws) -> dict[str, float]:
-    if subject not in one.outcomes:
+def _swapped(
+    one: RowResult, other: RowResult, subject: str, patients: Sequence[str], resampling: Resampling
+) -> dict[str, float]:
+    if subject not in one.per_query:
         return {}
-    return randomisation(one.outcomes[subject], other.outcomes[subject], patients, draws.seed, draws.resamples)
+    values = (one.per_query[subject], other.per_query[subject])
+    return randomisation_test(*values, patients, resampling.seed, resampling.resamples)
 
 
-def _difference(one: Method, other: Method, subject: str, figure: str, swapped: Mapping[str, float]) -> Difference:
+def _difference(
+    one: RowResult, other: RowResult, subject: str, figure: str, swapped: Mapping[str, float]
+) -> Difference:
     first, second = one.figures[subject][figure], other.figures[subject][figure]
     drawn = first.drawn - second.drawn
     p = swapped[figure] if figure in swapped else _bootstrap_p(drawn)
@@ -127,11 +137,11 @@ def _difference(one: Method, other: Method, subject: str, figure: str, swapped: 
     return Difference(one.row.name, other.row.name, subject, figure, first.value - second.value, bounds, p, p, *ratios)
 
 
-def _ratio(over: Figure, under: Figure) -> Ratio:
-    """Divide two figures, each the mean over its seeds, in every draw.
+def _ratio(over: Estimate, under: Estimate) -> Ratio:
+    """Divide two metrics, each the mean over its seeds, in every draw.
 
-    A draw in which the lower one is zero has no finite ratio: it counts as infinite, and where both are zero, which
-    says nothing, as zero for the lower bound and infinite for the upper one. So it only ever widens the interval.
+    A draw whose denominator is zero has no finite ratio: it counts as infinite. Where both are zero, which is
+    uninformative, it counts as zero for the lower bound and infinite for the upper one, so it only widens the interval.
     """
     zero = under.drawn == 0
     drawn = over.drawn / torch.where(zero, 1.0, under.drawn)
@@ -142,11 +152,11 @@ def _ratio(over: Figure, under: Figure) -> Ratio:
 
 
 def _quantile(drawn: Tensor, share: float) -> float:
-    """Return a quantile of draws some of which may be infinite, between which torch cannot interpolate."""
+    """Return a quantile of draws, some of which may be infinite: torch cannot interpolate between those."""
     ordered = drawn.sort().values
-    place = share * (len(ordered) - 1)
-    below, above = ordered[math.floor(place)].item(), ordered[math.ceil(place)].item()
-    return below if below == above else below + (place - math.floor(place)) * (above - below)
+    position = share * (len(ordered) - 1)
+    below, above = ordered[math.floor(position)].item(), ordered[math.ceil(position)].item()
+    return below if below == above else below + (position - math.floor(position)) * (above - below)
 
 
 def _bootstrap_p(drawn: Tensor) -> float:

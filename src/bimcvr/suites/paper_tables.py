@@ -1,4 +1,4 @@
-"""Tables 1 to 4 of the paper, from what was measured here."""
+"""Tables 1 to 4 of the paper, filled with the results of a suite."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 
 from bimcvr.contracts import Gallery
 from bimcvr.curation.statistics.tables import Statistics, totals
-from bimcvr.evaluation.result import Draws
-from bimcvr.evaluation.text_table import WAYS as WAY_TITLES
-from bimcvr.metrics.ranks import WAYS
+from bimcvr.evaluation.result import Resampling
+from bimcvr.metrics.prompts import PAPER_KEYWORDS
+from bimcvr.metrics.ranks import DIRECTION_TITLES, DIRECTIONS
 from bimcvr.suites.differences import Difference, best_and_significant, differences
 from bimcvr.suites.published import paper_table
 from bimcvr.suites.run_process import ABSENT, DONE
-from bimcvr.suites.scores import KEYWORDS, LARGE, Method
-from bimcvr.suites.table import Cell, Column, Line, Source, Table
+from bimcvr.suites.scores import LARGE, RowResult
+from bimcvr.suites.table import Cell, Column, Source, Table, TableRow
 
 RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")
@@ -44,13 +44,13 @@ RATIOS = (
 
 
 @dataclass(frozen=True)
-class Setting:
+class TableContext:
     """What all tables of a benchmark share.
 
     Attributes:
-        data: what the rows were measured on, in words; it has the word phantom where they are.
+        data: what the rows were measured on, in words; for phantoms it says so.
         gallery: the rows of the test split.
-        chance: of every figure of retrieval.
+        chance: the chance level of every retrieval metric.
         ceiling: by direction, what an oracle reaches; only on phantoms.
         draws: of intervals and tests.
         configs: of each row, flat.
@@ -61,7 +61,7 @@ class Setting:
     gallery: Gallery
     chance: Mapping[str, float]
     ceiling: Mapping[str, Mapping[str, float]]
-    draws: Draws
+    resampling: Resampling
     configs: Mapping[str, Mapping[str, Any]]
     trials: Mapping[str, int]
 
@@ -71,7 +71,7 @@ def table_1(numbers: Statistics, data: str) -> Table:
     columns: list[Column] = [("", name) for name in ("Average", "Median", "Range")]
     cells = [(Cell(of.mean), Cell(of.median), Cell(f"{of.low} ~ {of.high}")) for of in numbers.table]
     lines = [
-        Line(of.name, "measured", cells=dict(zip(columns, own, strict=True)))
+        TableRow(of.name, "measured", cells=dict(zip(columns, own, strict=True)))
         for of, own in zip(numbers.table, cells, strict=True)
     ]
     return Table(
@@ -86,41 +86,47 @@ def table_1(numbers: Statistics, data: str) -> Table:
     )
 
 
-def table_2(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
+def table_2(methods: Sequence[RowResult], context: TableContext) -> tuple[Table, list[Difference]]:
     """Return retrieval in both directions, and every pairwise difference."""
-    columns = [(WAY_TITLES[way], name) for way in WAYS for name in RETRIEVAL]
-    return _retrieval(2, methods, setting, columns, f"Table 2: retrieval in both directions on {setting.data}.", WAYS)
+    columns = [(DIRECTION_TITLES[direction], name) for direction in DIRECTIONS for name in RETRIEVAL]
+    return _retrieval(
+        2, methods, context, columns, f"Table 2: retrieval in both directions on {context.data}.", DIRECTIONS
+    )
 
 
-def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
-    """Return keyword retrieval, relevant being what bears the label, and every pairwise difference."""
+def table_3(methods: Sequence[RowResult], context: TableContext) -> tuple[Table, list[Difference]]:
+    """Return keyword retrieval (a volume with the label is relevant), and every pairwise difference."""
     here = [method for method in methods if 3 in method.row.tables]
     prevalence: Mapping[str, float] = next((method.prevalence for method in here if method.prevalence), {})
-    names = [name for name in KEYWORD if name != "P@100" or len(setting.gallery.rows) >= LARGE]
+    names = [name for name in KEYWORD if name != "P@100" or len(context.gallery.rows) >= LARGE]
     groups = {
         label: (
             f"{label} (prevalence {prevalence[label]:.1f} %)"
             if label in prevalence
             else f"{label} (none in the gallery)"
         )
-        for label in KEYWORDS
+        for label in PAPER_KEYWORDS
     }
     columns = [(group, name) for group in groups.values() for name in names]
     found = differences(
-        [method for method in here if method.status == DONE], KEYWORDS, names, setting.gallery.patient, setting.draws
+        [method for method in here if method.status == DONE],
+        PAPER_KEYWORDS,
+        names,
+        context.gallery.patient,
+        context.resampling,
     )
-    lines = _lines(here, setting, {label: groups[label] for label in KEYWORDS}, names, found)
-    chance = Line(
+    lines = _lines(here, context, {label: groups[label] for label in PAPER_KEYWORDS}, names, found)
+    chance = TableRow(
         "chance (prevalence)",
         "chance",
         cells={(groups[label], name): Cell(of) for label, of in prevalence.items() for name in names},
     )
     large = (
-        "" if len(setting.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
+        "" if len(context.gallery.rows) >= LARGE else f" P@100 is left out: the gallery has fewer than {LARGE} volumes."
     )
     caption = (
-        f"Table 3: keyword retrieval on {setting.data}. P@K in percent; relevant is a volume that bears the label;"
-        f" gallery of {len(setting.gallery.rows)} volumes.{large}"
+        f"Table 3: keyword retrieval on {context.data}. P@K in percent; a volume with the label is relevant;"
+        f" gallery of {len(context.gallery.rows)} volumes.{large}"
     )
     notes = [
         BOLD,
@@ -130,25 +136,25 @@ def table_3(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Di
     return Table("table3", caption, (*ENCODERS, LABELS), columns, COST, [*lines, chance], notes), found
 
 
-def table_4(methods: Sequence[Method], setting: Setting) -> tuple[Table, list[Difference]]:
+def table_4(methods: Sequence[RowResult], context: TableContext) -> tuple[Table, list[Difference]]:
     """Return the ablation, text → image, and every pairwise difference."""
-    columns = [(WAY_TITLES[WAYS[0]], name) for name in RETRIEVAL]
+    columns = [(DIRECTION_TITLES[DIRECTIONS[0]], name) for name in RETRIEVAL]
     return _retrieval(
-        4, methods, setting, columns, f"Table 4: ablation, text → image, ResNet, on {setting.data}.", WAYS[:1]
+        4, methods, context, columns, f"Table 4: ablation, text → image, ResNet, on {context.data}.", DIRECTIONS[:1]
     )
 
 
-def published_table(number: int, methods: Sequence[Method], data: str) -> Table:
-    """Return the paper's own figures of a table, each row with ours that corresponds to it."""
+def published_table(number: int, methods: Sequence[RowResult], data: str) -> Table:
+    """Return the paper's own numbers of a table, each row beside ours that corresponds to it."""
     beside: dict[str, str] = {}
     for method in methods:
         for name in method.row.paper if number in method.row.tables else ():
             beside[name] = f"{beside[name]}; {method.row.title}" if name in beside else method.row.title
     groups: Mapping[int, Mapping[str, str]] = {
         1: {"": ""},
-        2: {way: WAY_TITLES[way] for way in WAYS},
-        3: {label: label for label in KEYWORDS},
-        4: {WAYS[0]: WAY_TITLES[WAYS[0]]},
+        2: {direction: DIRECTION_TITLES[direction] for direction in DIRECTIONS},
+        3: {label: label for label in PAPER_KEYWORDS},
+        4: {DIRECTIONS[0]: DIRECTION_TITLES[DIRECTIONS[0]]},
     }
     return paper_table(number, groups[number], data, beside, percent=number == 3)
 
@@ -160,7 +166,7 @@ def difference_table(number: int, found: Sequence[Difference], titles: Mapping[s
     facts = ("minus", "of", "figure")
     lines = []
     for of in found:
-        names = (titles[of.other], WAY_TITLES.get(of.subject, of.subject), of.figure)
+        names = (titles[of.other], DIRECTION_TITLES.get(of.subject, of.subject), of.figure)
         cells = (Cell(of.value, interval=of.interval, digits=2), Cell(of.p, digits=4), Cell(of.p_holm, digits=4))
         told, shown = dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))
         for column, name, ratio in zip(ratios, ZERO_DRAWS, (of.ratio, of.inverse), strict=True):
@@ -169,7 +175,7 @@ def difference_table(number: int, found: Sequence[Difference], titles: Mapping[s
                     "–" if ratio.value is None else ratio.value, interval=(ratio.low, ratio.high), digits=2
                 )
                 told[name] = str(ratio.zero_draws)
-        lines.append(Line(titles[of.one], "measured", told, shown))
+        lines.append(TableRow(titles[of.one], "measured", told, shown))
     caption = f"Table {number}, every pairwise difference, on {data}."
     notes = [
         "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in"
@@ -184,27 +190,40 @@ def difference_table(number: int, found: Sequence[Difference], titles: Mapping[s
 
 
 def _retrieval(
-    number: int, methods: Sequence[Method], setting: Setting, columns: list[Column], caption: str, ways: Sequence[str]
+    number: int,
+    methods: Sequence[RowResult],
+    context: TableContext,
+    columns: list[Column],
+    caption: str,
+    directions: Sequence[str],
 ) -> tuple[Table, list[Difference]]:
     here = [method for method in methods if number in method.row.tables]
     found = differences(
-        [method for method in here if method.status == DONE], ways, RETRIEVAL, setting.gallery.patient, setting.draws
+        [method for method in here if method.status == DONE],
+        directions,
+        RETRIEVAL,
+        context.gallery.patient,
+        context.resampling,
     )
-    groups = {way: WAY_TITLES[way] for way in ways}
-    lines = _lines(here, setting, groups, RETRIEVAL, found)
+    groups = {direction: DIRECTION_TITLES[direction] for direction in directions}
+    lines = _lines(here, context, groups, RETRIEVAL, found)
     below = [
-        Line(
+        TableRow(
             "chance",
             "chance",
-            cells={(group, name): Cell(of) for group in groups.values() for name, of in setting.chance.items()},
+            cells={(group, name): Cell(of) for group in groups.values() for name, of in context.chance.items()},
         ),
-        Line(
+        TableRow(
             "ceiling (oracle that knows the reports' findings)",
             "ceiling",
-            cells={(groups[way], name): Cell(of) for way in ways for name, of in setting.ceiling.get(way, {}).items()},
+            cells={
+                (groups[direction], name): Cell(of)
+                for direction in directions
+                for name, of in context.ceiling.get(direction, {}).items()
+            },
         ),
     ]
-    size, patients = len(setting.gallery.rows), len(set(setting.gallery.patient))
+    size, patients = len(context.gallery.rows), len(set(context.gallery.patient))
     notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
     facts = ("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS)
     caption += (
@@ -220,12 +239,12 @@ def _retrieval(
 
 
 def _lines(
-    methods: Sequence[Method],
-    setting: Setting,
+    methods: Sequence[RowResult],
+    context: TableContext,
     groups: Mapping[str, str],
     names: Sequence[str],
     found: Sequence[Difference],
-) -> list[Line]:
+) -> list[TableRow]:
     bold = {}
     for subject in groups:
         for name in names:
@@ -248,13 +267,13 @@ def _lines(
             "measured" if method.status == DONE else "not run" if method.status.startswith(ABSENT) else "failed"
         )
         status = {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source]
-        lines.append(Line(method.row.title, source, _told(method, setting), cells, status))
+        lines.append(TableRow(method.row.title, source, _row_facts(method, context), cells, status))
     return lines
 
 
-def _told(method: Method, setting: Setting) -> dict[str, str]:
-    """Tell the encoders that a row really used, and what it cost."""
-    config = setting.configs[method.row.name]
+def _row_facts(method: RowResult, context: TableContext) -> dict[str, str]:
+    """Return the encoders that a row really used, and what it cost."""
+    config = context.configs[method.row.name]
     sampler = str(config.get("data.text_sampler.class_path", "")).rpartition(".")[2]
     told = {
         "text sampler": "✓" if sampler not in ("", "HeadSampler") else "",
@@ -271,22 +290,22 @@ def _told(method: Method, setting: Setting) -> dict[str, str]:
         "image encoder": str(about["volume_encoder"]),
         "text encoder": str(about["text_encoder"]),
         "seeds": str(len(method.records)),
-        "trials": str(setting.trials[method.row.name]),
+        "trials": str(context.trials[method.row.name]),
         "pairs seen": ", ".join(f"{of:,}" for of in seen),
         "min a run": f"{seconds / 60:.1f}",
     }
 
 
-def _learns_labels(method: Method) -> bool:
-    """Whether a row's objective has the keyword loss, which reads the manifest's labels."""
+def _learns_labels(method: RowResult) -> bool:
+    """Return whether a row's objective has the keyword loss, which reads the manifest's labels."""
     return method.row.train and float(method.config.get("model.objective.init_args.keywords") or 0.0) > 0
 
 
-def _label_note(methods: Sequence[Method]) -> list[str]:
+def _label_note(methods: Sequence[RowResult]) -> list[str]:
     return [LABELS_NOTE] if any(map(_learns_labels, methods)) else []
 
 
-def _gate_note(methods: Sequence[Method]) -> list[str]:
+def _gate_note(methods: Sequence[RowResult]) -> list[str]:
     entropies = [
         record["gate_entropy"]
         for method in methods

@@ -1,4 +1,4 @@
-"""How far a suite is, and how long it will still take."""
+"""Progress of a suite: what runs, and the estimated time left."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
@@ -11,8 +11,8 @@ from rich.status import Status
 from bimcvr.suites.runs import Run
 
 
-class Clock:
-    """Prints a line a run that ended, and keeps a line with what runs and the time that is left.
+class SuiteProgress:
+    """Prints one line for each run that ended, and keeps a status line with what runs and the time left.
 
     Args:
         jobs: runs side by side.
@@ -25,7 +25,7 @@ class Clock:
         self.seconds: dict[str, list[float]] = {}
         self.left: Sequence[str] = ()
 
-    def __enter__(self) -> "Clock":
+    def __enter__(self) -> "SuiteProgress":
         self.status.start()
         return self
 
@@ -35,11 +35,11 @@ class Clock:
         self.status.stop()
 
     def show(self, left: Sequence[str], active: Sequence[str]) -> None:
-        """Say what runs.
+        """Update the status line.
 
         Args:
-            left: the row of each run that is to come or under way.
-            active: what is under way.
+            left: The row of each run that has not ended.
+            active: The runs that are under way.
         """
         self.left = left
         self.status.update(f"{len(left)} runs left{self._remaining()}; now: {'; '.join(active)}")
@@ -56,9 +56,9 @@ class Clock:
         )
 
     def _remaining(self) -> str:
-        """Guess from the runs so far: a row's own where there are any."""
-        known = [second for of in self.seconds.values() for second in of]
+        """Estimate the time left from the runs so far: a row's own where there are any."""
+        known = [second for seconds in self.seconds.values() for second in seconds]
         if not known:
             return ""
-        guess = sum(mean(self.seconds.get(name, known)) for name in self.left) / self.jobs
-        return f", about {guess / 60:.0f} min" if guess > 90 else f", about {guess:.0f} s"
+        estimate = sum(mean(self.seconds.get(name, known)) for name in self.left) / self.jobs
+        return f", about {estimate / 60:.0f} min" if estimate > 90 else f", about {estimate:.0f} s"

@@ -1,4 +1,4 @@
-"""The paper's own figures, in tables of their own that say so."""
+"""The paper's own numbers, in separate tables that say so."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from bimcvr.suites.table import Cell, Column, Line, Table
+from bimcvr.suites.table import Cell, Column, Table, TableRow
 
 MARK = "paper (published, BIMCV-R)"
-"""Stands in the header row of every column of published figures."""
+"""In the header of every column of published numbers."""
 
 BESIDE = "our row"
 
@@ -30,32 +30,32 @@ def published_rows() -> list[str]:
 def paper_table(
     number: int, groups: Mapping[str, str], data: str, beside: Mapping[str, str], percent: bool = False
 ) -> Table:
-    """Return a table's published figures: never in a table of ours, whose columns are other columns.
+    """Return a table of published numbers; they are never mixed into a table of ours.
 
     Args:
-        number: of the table.
-        groups: for each group of the printed table its title.
-        data: what ours was measured on, in words.
-        beside: for published rows the title of ours that corresponds to it.
-        percent: whether shares of 1 are to be printed in percent.
+        number: The table's number.
+        groups: The title of each group of columns of the printed table.
+        data: What ours was measured on, in words.
+        beside: For published rows the title of ours that corresponds to it.
+        percent: Whether shares of 1 are printed in percent.
     """
     printed = published()[f"table_{number}"]
     columns: list[Column] = [
         (f"{MARK} {title}".strip(), name) for title in groups.values() for name in printed["columns"]
     ]
     lines = []
-    for title, of in printed["rows"].items():
-        values = [value for key in groups for value in (of[key] if isinstance(of, dict) else of)]
+    for title, row in printed["rows"].items():
+        values = [value for key in groups for value in (row[key] if isinstance(row, dict) else row)]
         cells = {
             column: Cell(f"{100 * value:.0f}" if percent else str(value))
             for column, value in zip(columns, values, strict=True)
         }
         facts = {BESIDE: beside.get(title, "")}
-        if "sampler" in of:
-            facts |= {"text sampler": "✓" * of["sampler"], "L_mse": "✓" * of["l_mse"]}
-        lines.append(Line(title, "paper", facts, cells))
+        if "sampler" in row:
+            facts |= {"text sampler": "✓" * row["sampler"], "L_mse": "✓" * row["l_mse"]}
+        lines.append(TableRow(title, "paper", facts, cells))
     caption = (
-        f"Table {number} as published ({published()['source']}): figures of BIMCV-R, under that paper's protocol, not "
+        f"Table {number} as published ({published()['source']}): numbers on BIMCV-R, under that paper's protocol, not "
         f"of this code and not on {data}."
     )
     notes = (

@@ -1,4 +1,4 @@
-"""The page of a benchmark: tables, figures, budget, cohort, where everything came from."""
+"""The HTML page of a benchmark: tables, charts, budget, cohort, and the provenance of everything."""
 
 import os
 import platform
@@ -9,15 +9,15 @@ from markupsafe import Markup
 
 from bimcvr.data.manifest import Manifest
 from bimcvr.html.render import render
-from bimcvr.metrics.ranks import WAYS
+from bimcvr.metrics.ranks import DIRECTIONS
 from bimcvr.provenance import git_commit, versions
-from bimcvr.suites.paper_tables import Setting
+from bimcvr.suites.paper_tables import TableContext
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.runner import Record
 from bimcvr.suites.runs import Run
-from bimcvr.suites.scores import Method
+from bimcvr.suites.scores import RowResult
 from bimcvr.suites.suite import Suite
-from bimcvr.suites.table import Cell, Column, Line, Table
+from bimcvr.suites.table import Cell, Column, Table, TableRow
 
 
 def page(
@@ -26,21 +26,21 @@ def page(
     tables: Sequence[Table],
     figures: Mapping[str, Markup],
     records: Mapping[Run, Record],
-    methods: Sequence[Method],
-    setting: Setting | None,
+    methods: Sequence[RowResult],
+    context: TableContext | None,
     data: str,
 ) -> str:
-    """Return the page as HTML; it stands alone.
+    """Return the page as self-contained HTML.
 
     Args:
-        suite: as it was run.
-        manifest: the cohort.
-        tables: all of them; those of differences are folded away.
-        figures: as SVG.
-        records: how every run ended.
-        methods: the rows' figures.
-        setting: what the tables share; None where no run has ended well.
-        data: what was measured on.
+        suite: The suite as it was run.
+        manifest: The cohort.
+        tables: All of them; those of differences are collapsed.
+        figures: The charts as SVG.
+        records: How every run ended.
+        methods: The rows' results.
+        context: What the tables share; None if no run has succeeded.
+        data: What was measured on, in words.
     """
     return render(
         "suites/report.html",
@@ -48,7 +48,7 @@ def page(
         has_patients=manifest.has_patients,
         suite=suite,
         data=data,
-        headlines=_headlines(methods, setting),
+        headlines=_headlines(methods, context),
         tables=[table for table in tables if not table.name.endswith("differences")],
         differences=[table for table in tables if table.name.endswith("differences")],
         figures=figures,
@@ -60,7 +60,7 @@ def page(
 
 
 def budget(suite: Suite) -> str:
-    """State what every row got."""
+    """Describe the budget of every row."""
     factors = suite.budget.learning_rate_factors
     tried = ", ".join(f"{factor:g}" for factor in factors)
     return (
@@ -92,7 +92,7 @@ def machine() -> str:
 
 
 def _facts(
-    suite: Suite, manifest: Manifest, records: Mapping[Run, Record], methods: Sequence[Method]
+    suite: Suite, manifest: Manifest, records: Mapping[Run, Record], methods: Sequence[RowResult]
 ) -> dict[str, str]:
     done = [record for record in records.values() if record["status"] == DONE]
     abouts = [result["about"] for method in methods for result in method.results]
@@ -105,8 +105,8 @@ def _facts(
         "Grids": ", ".join(sorted({" × ".join(map(str, about["grid"])) for about in abouts})),
         "Right answers": next((str(method.results[0]["rule"]) for method in methods if method.results), ""),
         "Runs": (
-            f"{len(done)} of {len(records)} ended well and took {sum(of['seconds'] for of in done) / 60:.0f} minutes of"
-            " processes"
+            f"{len(done)} of {len(records)} succeeded and took"
+            f" {sum(record['seconds'] for record in done) / 60:.0f} process minutes"
         ),
         "Peak memory of a run": f"{max(record['peak_memory_mb'] for record in done):,.0f} MB" if done else "",
         "Runs at commit": ", ".join(commits),
@@ -117,19 +117,19 @@ def _facts(
     return {name: text for name, text in facts.items() if text}
 
 
-def _headlines(methods: Sequence[Method], setting: Setting | None) -> list[str]:
-    """Say the best R@10 of each direction in a sentence."""
+def _headlines(methods: Sequence[RowResult], context: TableContext | None) -> list[str]:
+    """State the best R@10 of each direction in a sentence."""
     lines = []
-    for way, asked in zip(WAYS, ("a report, the right volume", "a volume, the right report"), strict=True):
-        known = [method for method in methods if "R@10" in method.figures.get(way, {}) and 2 in method.row.tables]
-        if not known or setting is None:
+    for direction, asked in zip(DIRECTIONS, ("a report, the right volume", "a volume, the right report"), strict=True):
+        known = [method for method in methods if "R@10" in method.figures.get(direction, {}) and 2 in method.row.tables]
+        if not known or context is None:
             continue
-        best = max(known, key=lambda method: method.figures[way]["R@10"].value)
-        figure = best.figures[way]["R@10"]
+        best = max(known, key=lambda method: method.figures[direction]["R@10"].value)
+        figure = best.figures[direction]["R@10"]
         lines.append(
-            f"Given {asked} is among the first 10 of {len(setting.gallery.rows)} in {figure.value:.1f} %"
+            f"Given {asked} is among the first 10 of {len(context.gallery.rows)} in {figure.value:.1f} %"
             f" [{figure.interval[0]:.1f}, {figure.interval[1]:.1f}] of the searches with {best.row.title}, the highest"
-            f" of {len(known)} rows (chance {setting.chance['R@10']:.1f} %; on {setting.data})."
+            f" of {len(known)} rows (chance {context.chance['R@10']:.1f} %; on {context.data})."
         )
     return lines
 
@@ -147,7 +147,7 @@ def _runs(records: Mapping[Run, Record], data: str) -> Table:
         }
         done = record["status"] == DONE
         lines.append(
-            Line(
+            TableRow(
                 run.row,
                 "measured" if done else "failed",
                 {"seed": str(run.seed), "trial": str(run.trial)},

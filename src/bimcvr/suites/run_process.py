@@ -1,4 +1,4 @@
-"""What happens in the process of one run: fit, test, and a record of how it ended, written last."""
+"""The process of one run: fit, test, and a record of how it ended, written last."""
 
 import importlib.util
 import json
@@ -27,13 +27,13 @@ PRELOAD = (
     "open_clip",
     "transformers.models.auto.modeling_auto",
 )
-"""What the server of processes imports once for all runs.
+"""Modules that the fork server imports once for all runs.
 
-None of it computes: threads of OpenMP would not survive the fork.
+Importing them starts no threads: those of OpenMP would not survive the fork.
 """
 
 ONE_DEVICE = ("--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto")
-"""For every test: the figures are those of one device, however many trained."""
+"""For every test: metrics are computed on one device, however many trained."""
 
 
 def run_one(
@@ -42,19 +42,19 @@ def run_one(
     """Fit and test in this process, which then ends.
 
     Args:
-        words: the command line behind the verbs.
-        trained: False for a model that has nothing to train: it is only tested.
-        experiment: the folder of the runs of this configuration.
-        seed: of the run.
-        record: where it is written how this ended.
-        log: what is printed goes there.
-        threads: of torch.
+        words: The command line after the verb.
+        trained: False for a model without trainable parts: it is only tested.
+        experiment: The folder of the runs of this configuration.
+        seed: The run's seed.
+        record: The file that says how the run ended.
+        log: The file that receives the output.
+        threads: The number of torch threads.
     """
     threading.Thread(target=_die_with_parent, daemon=True).start()
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for number in (1, 2):
         os.dup2(stream, number)
-    # for what this process starts: loaders, and the processes that fill the cache
+    # for the processes that this one starts: data loaders and cache workers
     os.environ.update(OMP_NUM_THREADS=str(threads), LOKY_MAX_CPU_COUNT=str(threads))
     began = time.perf_counter()
     try:
@@ -70,7 +70,7 @@ def run_one(
 
     used = {"seconds": round(time.perf_counter() - began, 2), "cpu_seconds": round(time.process_time(), 2)}
     write_json(record, {**outcome, **used, "peak_memory_mb": peak_memory_mb(), **_gpu_memory()})
-    _end_cache_fillers()
+    _end_cache_workers()
 
 
 def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: int) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: 
     fitted = time.time()
     run = newest_run(experiment, seed, "checkpoints/best.ckpt")
     if run is None:
-        raise UserError("fit left no checkpoint: without a figure of val there is none to test.")
+        raise UserError("fit left no checkpoint: without a score on val there is none to test.")
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         _test_elsewhere(words, run / "checkpoints/best.ckpt")
     else:
@@ -104,7 +104,7 @@ def _fit_and_test(words: tuple[str, ...], experiment: Path, seed: int, threads: 
 
 
 def _test_elsewhere(words: tuple[str, ...], checkpoint: Path) -> None:
-    """Test on one device in a process that knows nothing of the fit's other processes: those have ended."""
+    """Test on one device in a new process, independent of the fit's distributed processes, which have ended."""
     launched = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "BIMCVR_RUN_FOLDER")
     environment = {name: value for name, value in os.environ.items() if name not in launched}
     command = [sys.executable, "-m", "bimcvr", "test", *words, *ONE_DEVICE, "--checkpoint", str(checkpoint)]
@@ -150,25 +150,25 @@ def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str | None)
 
 
 def _die_with_parent() -> None:
-    """End this process when the benchmark ends, however that ends: two processes must not work on one run."""
+    """End this process when the benchmark ends, in whatever way: two processes must not work on one run."""
     parent = parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _end_cache_fillers() -> None:
-    """End the processes that filled the cache: they idle for minutes, and this one would wait for them."""
+def _end_cache_workers() -> None:
+    """End the cache workers: they idle for minutes, and this process would wait for them."""
     from joblib.externals.loky import get_reusable_executor
 
     get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def _earlier_seconds(run: Path) -> float:
-    """Return how long former processes, which were killed, trained up to the checkpoint that this one goes on from.
+    """Return how long earlier processes, which were killed, trained up to the checkpoint that this one resumes.
 
-    `config.yaml` is written when a fit begins, `last.ckpt` at each epoch's end. What each process added is kept by when
-    it began, so that nothing counts twice.
+    `config.yaml` is written when a fit begins, `last.ckpt` at each epoch's end. The time of each process is stored
+    under the time it began, so that nothing counts twice.
     """
     config, last, kept = run / "config.yaml", run / "checkpoints/last.ckpt", run / "earlier_seconds.json"
     spent: dict[str, float] = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else {}

@@ -1,7 +1,4 @@
-"""Running what a suite lacks: each run in a process of its own, several side by side.
-
-Progress and remaining time.
-"""
+"""Running a suite: each run in its own process, several side by side; finished runs are not repeated."""
 
 import json
 import multiprocessing
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.atomic_files import write_json
-from bimcvr.suites.progress import Clock
+from bimcvr.suites.progress import SuiteProgress
 from bimcvr.suites.run_process import ABSENT, DONE, FAILED, PRELOAD, run_one
 from bimcvr.suites.runs import Run
 
@@ -24,33 +21,37 @@ Record = dict[str, Any]
 
 
 @dataclass
-class Places:
-    """Where a benchmark keeps things."""
+class BenchmarkFolder:
+    """The layout of a benchmark's folder.
+
+    Attributes:
+        folder: The folder itself.
+    """
 
     folder: Path
 
     @property
     def runs(self) -> Path:
-        """The run folders."""
+        """The folder of the run folders."""
         return self.folder / "runs"
 
     def record(self, run: Run) -> Path:
-        """Where it is written how a run ended."""
+        """The file that says how a run ended."""
         return self.folder / "records" / f"{run.name}.json"
 
     def log(self, run: Run) -> Path:
-        """Where goes what a run prints."""
+        """The file that receives a run's output."""
         return self.folder / "logs" / f"{run.name}.txt"
 
     def result(self, run: Run, record: Record) -> Path | None:
-        """The result of a run, None where it has none."""
+        """The result of a run, None if it has none."""
         path = self.runs / run.experiment / str(record.get("folder")) / "result.json"
         return path if record.get("status") == DONE and path.is_file() else None
 
 
 @dataclass
-class _Progress:
-    """Where one row stands: its trials first, then, with the best of them, its other seeds."""
+class _RowState:
+    """How far one row is: its trials first, then, with the best of them, its other seeds."""
 
     trials: list[list[Run]]
     waiting: list[Run] = field(default_factory=list)
@@ -59,37 +60,36 @@ class _Progress:
     chosen: int | None = None
 
     def left(self) -> list[str]:
-        """Return the names of the rows of what is still to run: this one's, once a run."""
+        """Return the row's name, once for each run that is left."""
         seeds = len(self.trials[0]) - 1 if self.chosen is None else 0
         return [self.trials[0][0].row] * (len(self.waiting) + self.running + seeds)
 
 
-def run_all(rows: Sequence[list[list[Run]]], places: Places, jobs: int) -> dict[Run, Record]:
-    """Run what lacks, and return how every run ended.
+def run_all(rows: Sequence[list[list[Run]]], places: BenchmarkFolder, jobs: int) -> dict[Run, Record]:
+    """Run what is missing, and return how every run ended.
 
-    A run that has a record of a good end and its result is not run again; one that failed is. Of each row all trials
-    run with seed 0; the one with the best score on `val` goes on with the other seeds. A failure stops nothing but its
-    own row.
+    A run with a successful record and its result is not repeated; a failed one is. All trials of a row run with seed 0;
+    the one with the best score on `val` continues with the other seeds. A failure affects only its own row.
 
     Args:
-        rows: for each row its runs by trial and seed.
-        places: where everything lies.
-        jobs: runs side by side.
+        rows: For each row its runs by trial and seed.
+        places: The benchmark's folder.
+        jobs: How many runs go side by side.
     """
     for folder in ("records", "logs"):
         (places.folder / folder).mkdir(parents=True, exist_ok=True)
     records: dict[Run, Record] = {}
-    progress = [_Progress(trials, waiting=[of[0] for of in trials]) for trials in rows]
+    progress = [_RowState(trials, waiting=[of[0] for of in trials]) for trials in rows]
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
-    active: dict[ForkServerProcess, tuple[Run, _Progress, float]] = {}
+    active: dict[ForkServerProcess, tuple[Run, _RowState, float]] = {}
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with Clock(jobs) as clock:
+    with SuiteProgress(jobs) as clock:
         while True:
             for row in progress:
                 _take_known(row, places, records)
             while len(active) < jobs and (waiting := [row for row in progress if row.waiting]):
-                # one run of each row first: what cannot run shows at once
+                # one run of each row first: rows that cannot run fail early
                 row = min(waiting, key=lambda row: row.started)
                 run = row.waiting.pop(0)
                 row.running, row.started = row.running + 1, row.started + 1
@@ -102,12 +102,12 @@ def run_all(rows: Sequence[list[list[Run]]], places: Places, jobs: int) -> dict[
                 row.running -= 1
                 records[run] = _record_of(process, run, places)
                 if records[run]["status"].startswith(ABSENT):
-                    row.waiting.clear()  # another learning rate brings no weights
+                    row.waiting.clear()  # another learning rate does not bring the weights
                 clock.note(run, records[run], time.monotonic() - began)
 
 
-def finished(run: Run, places: Places) -> Record | None:
-    """Return the record of a run that ended well and whose result is still there."""
+def finished(run: Run, places: BenchmarkFolder) -> Record | None:
+    """Return the record of a run that succeeded and whose result still exists, else None."""
     path = places.record(run)
     if not path.is_file():
         return None
@@ -116,7 +116,7 @@ def finished(run: Run, places: Places) -> Record | None:
 
 
 def best_trial(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> int | None:
-    """Return the trial with the highest score on `val` at seed 0, the earlier of equals; None where none ended well."""
+    """Return the trial with the highest score on `val` at seed 0, the first of equals; None if none succeeded."""
     done = {trial: records[of[0]] for trial, of in enumerate(trials) if records.get(of[0], {}).get("status") == DONE}
     scores = {
         trial: float("-inf") if record["val_score"] is None else record["val_score"] for trial, record in done.items()
@@ -124,8 +124,8 @@ def best_trial(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> in
     return max(scores, key=lambda trial: scores[trial]) if scores else None
 
 
-def _take_known(row: _Progress, places: Places, records: dict[Run, Record]) -> None:
-    """Take what ended well in a former call, and choose the trial as soon as all have ended."""
+def _take_known(row: _RowState, places: BenchmarkFolder, records: dict[Run, Record]) -> None:
+    """Take over earlier successes, and choose the trial as soon as all have ended."""
     _take(row, places, records)
     if row.chosen is None and not row.waiting and not row.running:
         best = best_trial(row.trials, records)
@@ -134,13 +134,13 @@ def _take_known(row: _Progress, places: Places, records: dict[Run, Record]) -> N
         _take(row, places, records)
 
 
-def _take(row: _Progress, places: Places, records: dict[Run, Record]) -> None:
+def _take(row: _RowState, places: BenchmarkFolder, records: dict[Run, Record]) -> None:
     known = {run: record for run in row.waiting if (record := finished(run, places))}
     records.update(known)
     row.waiting = [run for run in row.waiting if run not in known]
 
 
-def _start(context: Any, run: Run, places: Places, threads: int) -> ForkServerProcess:
+def _start(context: Any, run: Run, places: BenchmarkFolder, threads: int) -> ForkServerProcess:
     places.record(run).unlink(missing_ok=True)
     trained, experiment = run.learning_rate is not None, places.runs / run.experiment
     arguments = (run.words, trained, experiment, run.seed, places.record(run), places.log(run), threads)
@@ -154,7 +154,7 @@ def _ended(active: Mapping[ForkServerProcess, Any]) -> list[ForkServerProcess]:
     return [process for process in active if process.sentinel in ready]
 
 
-def _record_of(process: ForkServerProcess, run: Run, places: Places) -> Record:
+def _record_of(process: ForkServerProcess, run: Run, places: BenchmarkFolder) -> Record:
     process.join()
     path = places.record(run)
     if not path.is_file():

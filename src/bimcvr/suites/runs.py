@@ -1,4 +1,4 @@
-"""From a suite to single runs, each with the identity by which a finished one is known again."""
+"""From a suite to single runs, each with the identity by which a finished run is recognised."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from bimcvr.errors import UserError
-from bimcvr.suites.suite import Row, Suite
+from bimcvr.suites.suite import Suite, SuiteRow
 
 RATE = "model.optimizer.init_args.lr"
 
@@ -26,7 +26,7 @@ class Run:
         learning_rate: None where nothing is trained: such a run is a test alone.
         config: the row's files and the suite's options in one flat mapping, dotted names.
         identity: a hash of `config` and of the manifest's content; the seed is not in it.
-        words: the command line behind `fit` and `test`.
+        words: the command line after `fit` or `test`.
     """
 
     row: str
@@ -54,30 +54,30 @@ class Run:
 
 
 def plan(
-    suite: Suite, row: Row, manifest: Path, root: Path | None, manifest_hash: str, folder: Path
+    suite: Suite, row: SuiteRow, manifest: Path, root: Path | None, manifest_hash: str, folder: Path
 ) -> list[list[Run]]:
-    """Return a row's possible runs, by trial and seed; only one trial goes on beyond seed 0.
+    """Return a row's possible runs, by trial and seed; only one trial continues beyond seed 0.
 
     Args:
-        suite: with the budget and the options of all rows.
-        row: one of its rows.
-        manifest: the cohort's.
-        root: what its volumes are relative to, if not its folder.
-        manifest_hash: the identity of its content.
-        folder: where runs go.
+        suite: The suite, with the budget and the options of all rows.
+        row: One of its rows.
+        manifest: The cohort's manifest.
+        root: The folder that its volumes are relative to, if not its own.
+        manifest_hash: The hash of its content.
+        folder: Where runs are written.
 
     Raises:
-        UserError: a file is no YAML, or names no learning rate to tune.
+        UserError: A file is no YAML, or names no learning rate to tune.
     """
     merged = flat(_merged(row))
-    own = merged.get(RATE)
-    if row.train and not isinstance(own, int | float):
+    base_rate = merged.get(RATE)
+    if row.train and not isinstance(base_rate, int | float):
         raise UserError(
             f"{suite.path}, row {row.name}: its files set no number {RATE}, so there is no learning rate to try."
         )
     trials = []
     for trial, factor in enumerate(suite.factors_of(row)):
-        rate = float(f"{own * factor:.6g}") if row.train and own is not None else None
+        rate = float(f"{base_rate * factor:.6g}") if row.train and base_rate is not None else None
         options = {**suite.options, **({"trainer.max_epochs": suite.budget.epochs, RATE: rate} if row.train else {})}
         config = {**merged, **options}
         identity = _identity(config, manifest_hash)
@@ -104,12 +104,12 @@ def flat(nested: Any, name: str = "") -> dict[str, Any]:
         return {name: nested}
     return {
         key: value
-        for part, of in nested.items()
-        for key, value in flat(of, f"{name}.{part}" if name else str(part)).items()
+        for part, content in nested.items()
+        for key, value in flat(content, f"{name}.{part}" if name else str(part)).items()
     }
 
 
-def _merged(row: Row) -> dict[str, Any]:
+def _merged(row: SuiteRow) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in row.files:
         try:
@@ -124,7 +124,7 @@ def _over(below: Any, above: Any) -> Any:
     if not isinstance(below, dict) or not isinstance(above, dict):
         return above
     if above.get("class_path", below.get("class_path")) != below.get("class_path"):
-        return above  # another class takes none of the former one's arguments
+        return above  # another class does not take the arguments of the previous one
     return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 

@@ -1,93 +1,107 @@
-"""What a suite is: a cohort, one budget for all, and the rows of the tables."""
+"""A suite of experiments as its YAML file describes it: a cohort, one budget for all methods, and the tables' rows."""
 
-import difflib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from bimcvr.errors import UserError
+from bimcvr.suggest import did_you_mean
 from bimcvr.suites.published import published_rows
 
-TABLES = (2, 3, 4)
-"""The paper's tables that a row can stand in; Table 1 is about the cohort."""
+Positive = Annotated[StrictInt, Field(ge=1)]
 
 
-@dataclass(frozen=True)
-class Cohort:
-    """A phantom cohort: how many patients, and which seed."""
+class _Checked(BaseModel):
+    """A mapping of the file. Every field's description completes the error message "… is 0; expected …"."""
 
-    patients: int
-    seed: int
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-@dataclass(frozen=True)
-class Budget:
+class Cohort(_Checked):
+    """A phantom cohort.
+
+    Attributes:
+        patients: How many.
+        seed: Of the cohort.
+    """
+
+    patients: Positive = Field(description="a whole number of at least 1")
+    seed: StrictInt = Field(description="a whole number")
+
+
+class Budget(_Checked):
     """What every method gets, no more and no less.
 
     Attributes:
-        epochs: passes over the training split; with the split they are the pairs seen.
-        seeds: how many, from 0.
-        learning_rate_factors: the tuning trials: a row's own learning rate times each of these, at seed 0, chosen on
+        epochs: Passes over the training split, which decide how many pairs are seen.
+        seeds: How many, counted from 0.
+        learning_rate_factors: The tuning trials: a row's own learning rate times each of these, at seed 0, chosen on
             `val`.
     """
 
-    epochs: int
-    seeds: int
-    learning_rate_factors: tuple[float, ...]
+    epochs: Positive = Field(description="a whole number of at least 1")
+    seeds: Positive = Field(description="a whole number of at least 1")
+    learning_rate_factors: tuple[Annotated[float, Field(gt=0, strict=True)], ...] = Field(
+        min_length=1, description="a list of positive numbers, one for each trial"
+    )
 
 
-@dataclass(frozen=True)
-class Row:
-    """A method.
+class SuiteRow(_Checked):
+    """A method, and the rows of the tables that show it.
 
     Attributes:
-        name: unique, and the name of its folder.
-        title: as tables print it.
-        files: its configuration, later files over earlier ones.
-        tables: where it stands.
-        paper: the published rows that it corresponds to.
-        seeds: its own number of seeds, where it is a minor row.
+        name: Unique; its run folders are named after it.
+        title: As tables print it.
+        files: Its configuration, later files over earlier ones.
+        tables: The paper's tables that show it; Table 1 is about the cohort.
+        paper: The published rows that it corresponds to.
+        seeds: Its own number of seeds, if it is a minor row.
         train: False for a method that is not trained: one run, no trials, no pairs seen.
     """
 
-    name: str
-    title: str
-    files: tuple[Path, ...]
-    tables: tuple[int, ...]
-    paper: tuple[str, ...] = ()
-    seeds: int | None = None
-    train: bool = True
+    name: Annotated[StrictStr, Field(pattern=r"^\w+$")] = Field(
+        description="letters, digits and underscores, since a folder is named after it"
+    )
+    title: StrictStr = Field(description="text")
+    files: tuple[Path, ...] = Field(min_length=1, description="a list of configuration files")
+    tables: tuple[Literal[2, 3, 4], ...] = Field(min_length=1, description="a list with some of 2, 3, 4")
+    paper: tuple[StrictStr, ...] = Field((), description="a list of published rows")
+    seeds: Positive | None = Field(None, description="a whole number of at least 1")
+    train: StrictBool = Field(True, description="true or false")
 
 
-@dataclass(frozen=True)
-class Suite:
-    """A suite as its YAML file describes it.
+class SuiteFile(_Checked):
+    """The keys of a suite's file.
 
     Attributes:
-        name: of its folder below `runs/benchmark`.
-        cohort: the phantoms to make; None where a manifest has to be given.
-        budget: of all rows.
-        options: of `fit` and `test`, the same for all rows, over their files.
-        rows: the methods, in the tables' order.
-        path: the file.
+        name: Of its folder below `runs/benchmark`.
+        cohort: The phantoms to make; None where a manifest has to be given.
+        budget: Of all rows.
+        options: Options of `fit` and `test` that all rows share; they override the rows' files.
+        rows: The methods, in the tables' order.
     """
 
-    name: str
-    cohort: Cohort | None
-    budget: Budget
-    options: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    name: StrictStr = Field(description="text")
+    cohort: Cohort | None = Field(None, description="a mapping with the keys patients, seed")
+    budget: Budget = Field(description="a mapping with the keys epochs, seeds, learning_rate_factors")
+    options: dict[str, Any] = Field({}, description="a mapping of options of fit")
+    rows: tuple[SuiteRow, ...] = Field(min_length=1, description="a list of methods")
+
+
+class Suite(SuiteFile):
+    """A suite, with the path of its file."""
+
     path: Path
 
-    def seeds_of(self, row: Row) -> int:
+    def seeds_of(self, row: SuiteRow) -> int:
         """Return how many seeds a row runs with: never more than the suite has."""
         return min(self.budget.seeds, row.seeds or self.budget.seeds) if row.train else 1
 
-    def factors_of(self, row: Row) -> tuple[float, ...]:
-        """Return a row's tuning trials."""
+    def factors_of(self, row: SuiteRow) -> tuple[float, ...]:
+        """Return a row's tuning trials, as factors of its learning rate."""
         return self.budget.learning_rate_factors if row.train else (1.0,)
 
     def smaller(
@@ -101,14 +115,21 @@ class Suite:
     ) -> "Suite":
         """Return the suite with some of its numbers replaced, and only some rows.
 
+        Args:
+            only: The rows to keep; all by default.
+            patients: Another size of the cohort.
+            cohort_seed: Another seed of the cohort.
+            epochs: Another number of epochs.
+            seeds: Another number of seeds.
+            trials: Only so many tuning trials.
+
         Raises:
-            UserError: there is no such row, or the suite makes no cohort.
+            UserError: There is no such row, the suite makes no cohort, or a number is below 1.
         """
-        unknown = [name for name in only if name not in {row.name for row in self.rows}]
+        names = [row.name for row in self.rows]
+        unknown = next((name for name in only if name not in names), None)
         if unknown:
-            raise UserError(
-                f"{self.path}: there is no row '{unknown[0]}'.{_near(unknown[0], [row.name for row in self.rows])}"
-            )
+            raise UserError(f"{self.path}: there is no row '{unknown}'.{did_you_mean(unknown, names)}")
         if self.cohort is None and (patients is not None or cohort_seed is not None):
             raise UserError(
                 f"{self.path} is about a manifest, not about phantoms: leave --patients and --cohort_seed out."
@@ -117,21 +138,25 @@ class Suite:
             if number is not None and number < 1:
                 raise UserError(f"--{option} {number}: give at least 1.")
         cohort = self.cohort and Cohort(
-            patients or self.cohort.patients, self.cohort.seed if cohort_seed is None else cohort_seed
+            patients=patients or self.cohort.patients, seed=self.cohort.seed if cohort_seed is None else cohort_seed
         )
         budget = Budget(
-            epochs or self.budget.epochs, seeds or self.budget.seeds, self.budget.learning_rate_factors[:trials]
+            epochs=epochs or self.budget.epochs,
+            seeds=seeds or self.budget.seeds,
+            learning_rate_factors=self.budget.learning_rate_factors[:trials],
         )
-        return replace(
-            self, cohort=cohort, budget=budget, rows=tuple(row for row in self.rows if not only or row.name in only)
-        )
+        rows = tuple(row for row in self.rows if not only or row.name in only)
+        return self.model_copy(update={"cohort": cohort, "budget": budget, "rows": rows})
 
 
 def read_suite(path: Path) -> Suite:
     """Read and check a suite.
 
+    Args:
+        path: The YAML file; the files that it names are relative to its folder.
+
     Raises:
-        UserError: the file or one that it names is missing, a key is unknown or lacking or has a wrong value.
+        UserError: The file or one that it names is missing, a key is unknown or missing or has a wrong value.
     """
     if not path.is_file():
         raise UserError(f"There is no suite at {path}. experiments/suites has those that come with bimcvr.")
@@ -139,99 +164,58 @@ def read_suite(path: Path) -> Suite:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    fields = _Fields(content, str(path), ("name", "cohort", "budget", "options", "rows"))
-    budget = _Fields(fields.get("budget", dict), f"{path}, budget", ("epochs", "seeds", "learning_rate_factors"))
-    cohort = fields.get("cohort", dict, None)
-    made = cohort and _Fields(cohort, f"{path}, cohort", ("patients", "seed"))
-    factors = budget.get("learning_rate_factors", list)
-    if not factors or not all(isinstance(of, int | float) and of > 0 for of in factors):
-        raise UserError(
-            f"{path}, budget: learning_rate_factors is {factors}; give a list of positive numbers, one a trial."
-        )
-    rows = tuple(_row(of, place, path) for place, of in enumerate(fields.get("rows", list), start=1))
-    names = [row.name for row in rows]
+    try:
+        suite = SuiteFile.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_explain(error, content, path)) from None
+    names = [row.name for row in suite.rows]
     twice = next((name for name in names if names.count(name) > 1), None)
-    if twice or not rows:
-        raise UserError(f"{path}: the row '{twice}' stands twice." if twice else f"{path}: rows is empty.")
-    return Suite(
-        name=fields.get("name", str),
-        cohort=Cohort(made.positive("patients"), made.get("seed", int)) if made else None,
-        budget=Budget(budget.positive("epochs"), budget.positive("seeds"), tuple(map(float, factors))),
-        options=fields.get("options", dict, {}),
-        rows=rows,
-        path=path,
-    )
+    if twice:
+        raise UserError(f"{path}: the row '{twice}' appears twice.")
+    rows = tuple(_with_files(row, number, path) for number, row in enumerate(suite.rows, start=1))
+    return Suite(**{**dict(suite), "rows": rows}, path=path)
 
 
-def _row(content: Any, place: int, path: Path) -> Row:
-    named = content.get("name") if isinstance(content, dict) else None
-    where = f"{path}, row {place}" + (f" ({named})" if named else "")
-    fields = _Fields(content, where, ("name", "title", "files", "tables", "paper", "seeds", "train"))
-    name = fields.get("name", str)
-    if not name.replace("_", "").isalnum():
-        raise UserError(f"{where}: name is '{name}'; use letters, digits and underscores, since a folder bears it.")
-    files = tuple(path.parent / str(file) for file in fields.get("files", list))
-    lacking = next((file for file in files if not file.is_file()), None)
-    if lacking or not files:
+def _with_files(row: SuiteRow, number: int, path: Path) -> SuiteRow:
+    """Return a row with the paths of its files, after looking that they and the published rows exist."""
+    where = f"{path}, row {number} ({row.name})"
+    files = tuple(path.parent / file for file in row.files)
+    missing = next((file for file in files if not file.is_file()), None)
+    if missing:
         raise UserError(
-            f"{where}: files names {lacking}, which does not exist (paths are relative to the suite's folder)."
-            if lacking
-            else f"{where}: files is empty."
+            f"{where}: files names {missing}, which does not exist (paths are relative to the suite's folder)."
         )
-    tables = fields.get("tables", list)
-    if not tables or not set(tables) <= set(TABLES):
-        raise UserError(f"{where}: tables is {tables}; give some of {', '.join(map(str, TABLES))}.")
-    paper = fields.get("paper", list, [])
-    printed = published_rows()
-    unknown = next((str(of) for of in paper if of not in printed), None)
+    unknown = next((name for name in row.paper if name not in published_rows()), None)
     if unknown:
-        raise UserError(f"{where}: paper names '{unknown}', which is no row of Tables 2 to 4.{_near(unknown, printed)}")
-    return Row(
-        name,
-        fields.get("title", str),
-        files,
-        tuple(tables),
-        tuple(paper),
-        fields.positive("seeds") if "seeds" in content else None,
-        fields.get("train", bool, True),
-    )
+        raise UserError(
+            f"{where}: paper names '{unknown}', which is no row of Tables 2 to 4."
+            f"{did_you_mean(unknown, published_rows())}"
+        )
+    return row.model_copy(update={"files": files})
 
 
-class _Fields:
-    """A mapping of a YAML file whose keys are checked as they are read."""
-
-    def __init__(self, content: Any, where: str, known: tuple[str, ...]) -> None:
-        self.content, self.where = content, where
-        if not isinstance(content, dict):
-            raise UserError(f"{where}: expected a mapping with the keys {', '.join(known)}.")
-        unknown = next((str(key) for key in content if key not in known), None)
-        if unknown:
-            raise UserError(
-                f"{where}: there is no key '{unknown}'.{_near(unknown, known)} Keys are {', '.join(known)}."
-            )
-
-    def get(self, key: str, kind: Callable[..., Any] | type, *default: Any) -> Any:
-        """Return a value of the given type; where it lacks, the default, if there is one."""
-        if key not in self.content and default:
-            return default[0]
-        if key not in self.content:
-            raise UserError(f"{self.where}: the key '{key}' is missing.")
-        value = self.content[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):  # type: ignore[arg-type]
-            raise UserError(f"{self.where}: {key} is {value!r}; expected {_KINDS[kind]}.")
-        return value
-
-    def positive(self, key: str) -> int:
-        """Return a whole number of at least 1."""
-        value: int = self.get(key, int)
-        if value < 1:
-            raise UserError(f"{self.where}: {key} is {value}; give at least 1.")
-        return value
-
-
-_KINDS: dict[Any, str] = {str: "text", int: "a whole number", dict: "a mapping", list: "a list", bool: "true or false"}
-
-
-def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else ""
+def _explain(error: ValidationError, content: Any, path: Path) -> str:
+    """Turn pydantic's first error, an unknown key before others, into file, place, key and what was expected."""
+    problems = error.errors()
+    problem = next((one for one in problems if one["type"] == "extra_forbidden"), problems[0])
+    keys = list(problem["loc"])
+    model: type[BaseModel] = SuiteFile
+    where, mapping = str(path), content
+    if len(keys) > 1 and keys[0] == "rows":
+        mapping = content["rows"][keys[1]]
+        name = f" ({mapping['name']})" if isinstance(mapping, Mapping) and "name" in mapping else ""
+        model, where, keys = SuiteRow, f"{path}, row {int(keys[1]) + 1}{name}", keys[2:]
+    elif len(keys) > 1 and keys[0] in ("cohort", "budget"):
+        model = Cohort if keys[0] == "cohort" else Budget
+        where, mapping, keys = f"{path}, {keys[0]}", content[keys[0]], keys[1:]
+    known = list(model.model_fields)
+    if not keys:
+        return f"{where}: expected a mapping with the keys {', '.join(known)}."
+    key = str(keys[0])
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: there is no key '{key}'.{did_you_mean(key, known)} Keys are {', '.join(known)}."
+    if problem["type"] == "missing":
+        return f"{where}: the key '{key}' is missing."
+    if mapping[key] == []:
+        return f"{where}: {key} is empty; expected {model.model_fields[key].description}."
+    return f"{where}: {key} is {mapping[key]!r}; expected {model.model_fields[key].description}."

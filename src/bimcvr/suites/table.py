@@ -1,4 +1,4 @@
-"""A table before it is Markdown, LaTeX or CSV."""
+"""The model of a table, before it is formatted as Markdown, LaTeX or CSV."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,19 +7,19 @@ from typing import Literal
 
 Source = Literal["measured", "paper", "chance", "ceiling", "not run", "failed"]
 Column = tuple[str, str]
-"""A group (a direction, a keyword) and the figure below it."""
+"""A group (a direction, a keyword) and the metric below it."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as it is printed.
+    """A value as it is printed.
 
     Attributes:
         value: text, or a number.
         sd: its standard deviation over seeds.
         interval: 95 %; an infinite bound is an open end.
         bold: whether it is best and significantly above the second.
-        digits: behind the point.
+        digits: decimals.
     """
 
     value: float | str
@@ -43,20 +43,20 @@ class Cell:
         """The interval in brackets; empty where there is none."""
         if self.interval is None:
             return ""
-        low, high = (f"{of:.{self.digits}f}" if math.isfinite(of) else "∞" for of in self.interval)
+        low, high = (f"{end:.{self.digits}f}" if math.isfinite(end) else "∞" for end in self.interval)
         return f"[{low}, {high}{')' if high == '∞' else ']'}"
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row of a table: whose figures they are, and from where.
+class TableRow:
+    """A row of a table.
 
     Attributes:
-        title: of the method.
-        source: `measured` by this code, or from the `paper`, or what they stand beside.
-        facts: what is told of it beside its figures, by column.
-        cells: its figures; what lacks is printed as a dash.
-        status: in place of figures, where there are none.
+        title: The method.
+        source: `measured` by this code, from the `paper`, a reference level (`chance`, `ceiling`), or why it is empty.
+        facts: What is known of the method besides its values, by column.
+        cells: Its values; a missing one is printed as a dash.
+        status: In place of values, where there are none.
     """
 
     title: str
@@ -86,7 +86,7 @@ class Table:
     facts: Sequence[str]
     columns: Sequence[Column]
     after: Sequence[str]
-    lines: Sequence[Line]
+    lines: Sequence[TableRow]
     notes: Sequence[str] = ()
     head: str = "Method"
 

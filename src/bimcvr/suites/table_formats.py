@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from bimcvr.suites.table import Cell, Line, Table
+from bimcvr.suites.table import Cell, Table, TableRow
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -41,7 +41,7 @@ _ESCAPES = {
 
 
 def as_markdown(table: Table) -> str:
-    """Write a table as Markdown, its caption above and its notes below."""
+    """Format a table as Markdown, its caption above and its notes below."""
     heads = [
         table.head,
         "source",
@@ -59,7 +59,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    r"""Write a table as LaTeX: intervals in a line of their own below the figures.
+    r"""Format a table as LaTeX: intervals in a line of their own below the values.
 
     It needs `\usepackage{booktabs}` and `\usepackage{graphicx}`.
     """
@@ -99,7 +99,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Write a table as CSV: a figure, its sd and the bounds of its interval in columns of their own.
+    """Format a table as CSV: a value, its sd and the bounds of its interval in separate columns.
 
     The first column is the caption, which says what the data are.
     """
@@ -116,7 +116,7 @@ def as_csv(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Write text so that LaTeX prints it as it is.
+    r"""Escape text so that LaTeX prints it literally.
 
     >>> print(escape("50 % of A_1 & B"))
     50 \% of A\_1 \& B
@@ -124,7 +124,7 @@ def escape(text: str) -> str:
     return "".join(_ESCAPES.get(sign, sign) for sign in text)
 
 
-def _facts(line: Line, names: Sequence[str]) -> list[str]:
+def _facts(line: TableRow, names: Sequence[str]) -> list[str]:
     return [line.facts.get(name, "") for name in names]
 
 
@@ -139,7 +139,7 @@ def _md(cell: Cell | None) -> str:
     return " ".join(filter(None, [shown, f"± {cell.spread}" if cell.spread else "", cell.bounds]))
 
 
-def _latex_lines(line: Line, table: Table) -> list[str]:
+def _latex_lines(line: TableRow, table: Table) -> list[str]:
     before = [escape(line.title), line.source, *map(escape, _facts(line, table.facts))]
     after = [escape(text) for text in _facts(line, table.after)]
     if line.status:

@@ -1,7 +1,7 @@
-"""A sweep on one machine, without a server: Optuna proposes, an SQLite file remembers, child processes train.
+"""A sweep on one machine, without a server: Optuna proposes, an SQLite file stores, child processes train.
 
-Kept below the sweep's folder: `study.db`, `trials.csv`, and `trials/NNN` with each trial's log and run. Killed at any
-moment, the same command goes on: what was running is marked failed and run again, from its last epoch.
+The sweep's folder holds `study.db`, `trials.csv`, and `trials/NNN` with each trial's log and run. Killed at any moment,
+the same command resumes: what was running is marked failed and run again, from its last epoch.
 """
 
 import json
@@ -9,34 +9,52 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from rich.console import Console
 
 from bimcvr.atomic_files import only_one
 from bimcvr.errors import UserError
 from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import Sweep
-from bimcvr.sweeps.report import describe, print_table, write_table
+from bimcvr.sweeps.report import describe, write_table
 from bimcvr.sweeps.space import Dimension, grid_points
 from bimcvr.sweeps.trial import best_value, last_words, run_trial
 
 GIVE_UP = 3
 """Failures one after the other, with no success before, that end a sweep."""
 
+_CONSOLE = Console(soft_wrap=True, markup=False, highlight=False)
 
-def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> int:
-    """Run a sweep's trials one after the other until there are enough.
+
+class SweepResult(NamedTuple):
+    """What a sweep came to.
+
+    Attributes:
+        trials: Optuna's trials that ended by themselves, well or badly.
+        best: The trial with the best metric, None if all failed.
+    """
+
+    trials: list[Any]
+    best: Any
+
+    @property
+    def failed(self) -> bool:
+        """Whether a trial failed."""
+        return any(trial.value is None for trial in self.trials)
+
+
+def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> SweepResult:
+    """Run a sweep's trials one after the other until there are enough; progress goes to the terminal.
 
     Args:
-        sweep: what the file says.
-        folder: the sweep's own; what is there already is gone on with.
-        trials: how many in all; by default the file's run_cap, and for grid all points.
-        seed: of the proposals.
-
-    Returns:
-        0, or 3 where some trials failed.
+        sweep: The sweep's file.
+        folder: The sweep's folder; trials that are there already count.
+        trials: How many in all; by default the file's run_cap, and for grid all points.
+        seed: Of the proposals.
 
     Raises:
-        UserError: the folder belongs to another sweep or is in use, no number of trials is given, or every trial fails.
+        UserError: The folder belongs to another sweep or is in use, no number of trials is given, or every trial fails.
     """
     points = grid_points(sweep.dimensions) if sweep.method == "grid" else None
     count = trials or sweep.run_cap or (len(points) if points else 0)
@@ -45,64 +63,56 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> in
             f"Method {sweep.method} never ends by itself: say how many trials, with --trials or run_cap in the file."
         )
     count = min(count, len(points)) if points else count
-    expand(sweep.command, sweep.program, {})  # a command that cannot be filled in is refused before anything begins
+    expand(sweep.command, sweep.program, {})  # a command that cannot be expanded is refused before anything begins
     if sweep.early_terminate:
-        print("early_terminate is W&B's: here every trial runs to its end.")
+        _CONSOLE.print("early_terminate is W&B's: here every trial runs to its end.")
     with only_one(folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --out."):
         study = _open(sweep, folder)
-        _take_up(study)
+        _requeue_interrupted(study)
         _run(sweep, folder, study, points, count, seed)
-        own = _own_trials(study)
-        print_table(sweep, own)
-        print(f"\nall trials: {folder / 'trials.csv'}")
-        best = study.best_trial if any(trial.value is not None for trial in own) else None
-        if best is None:
-            return 3
-        print(f"best: trial {best.user_attrs['place']}, {sweep.metric} {best.value:.4g}\n{best.user_attrs['command']}")
-    return 3 if any(trial.value is None for trial in own) else 0
+        ended = _ended_trials(study)
+        return SweepResult(ended, study.best_trial if any(trial.value is not None for trial in ended) else None)
 
 
 def _run(sweep: Sweep, folder: Path, study: Any, points: list[dict[str, Any]] | None, count: int, seed: int) -> None:
     took: list[float] = []
-    while len(own := _own_trials(study)) < count:
-        if _reached(sweep, own):
-            print(f"The target {sweep.metric} {sweep.target} is reached: no further trial.")
+    while len(ended := _ended_trials(study)) < count:
+        if _reached(sweep, ended):
+            _CONSOLE.print(f"The target {sweep.metric} {sweep.target} is reached: no further trial.")
             return
-        if len(own) >= GIVE_UP and all(trial.value is None for trial in own):
-            last = _trial_folder(folder, own[-1].user_attrs["place"])
+        if len(ended) >= GIVE_UP and all(trial.value is None for trial in ended):
+            last = _trial_folder(folder, ended[-1].user_attrs["place"])
             raise UserError(
-                f"The first {len(own)} trials all failed. The log {last / 'log.txt'} ends with:\n{last_words(last)}"
+                f"The first {len(ended)} trials all failed. The log {last / 'log.txt'} ends with:\n{last_words(last)}"
             )
         trial, values = _propose(sweep, study, points, seed)
         number = trial.user_attrs["place"]
         command = expand(sweep.command, sweep.program, values, sys.executable)
         trial.set_user_attr("values", values)
         trial.set_user_attr("command", shlex.join(command))
-        print(f"trial {number} ({len(own) + 1} of {count}): {describe(values)}", flush=True)
+        _CONSOLE.print(f"trial {number} ({len(ended) + 1} of {count}): {describe(values)}")
         began = time.perf_counter()
         code = run_trial(command, _trial_folder(folder, number))
         took.append(time.perf_counter() - began)
         _finish(sweep, folder, study, trial, code, took[-1])
-        write_table(folder / "trials.csv", sweep, _own_trials(study))
-        _say(sweep, study, trial, (count - len(own) - 1) * sum(took) / len(took))
+        write_table(folder / "trials.csv", sweep, _ended_trials(study))
+        _report_progress(sweep, study, trial, (count - len(ended) - 1) * sum(took) / len(took))
 
 
 def _propose(sweep: Sweep, study: Any, points: list[dict[str, Any]] | None, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Ask for the next trial. The same history gives the same proposal.
-
-    Whether or not the sweep was cut off in between.
-    """
+    """Ask for the next trial; the same history gives the same proposal, interrupted or not."""
     from optuna.samplers import RandomSampler, TPESampler
     from optuna.trial import TrialState
 
-    place = len({trial.user_attrs["place"] for trial in study.get_trials(deepcopy=False) if trial.params})
-    # made anew for each trial: a sampler that begins again after a kill would repeat its first proposals
-    study.sampler = (TPESampler if sweep.method == "bayes" else RandomSampler)(seed=seed + place)
+    known = study.get_trials(deepcopy=False)
+    number = len({trial.user_attrs["place"] for trial in known if trial.params})
+    # a new sampler for each trial: one that restarts after a kill would repeat its first proposals
+    study.sampler = (TPESampler if sweep.method == "bayes" else RandomSampler)(seed=seed + number)
     if points is not None and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial({"point": place})
+        study.enqueue_trial({"point": number})
     trial = study.ask()
     if "place" not in trial.user_attrs:
-        trial.set_user_attr("place", place)
+        trial.set_user_attr("place", number)
     if points is not None:
         return trial, points[trial.suggest_int("point", 0, len(points) - 1)]
     return trial, {dimension.name: dimension.value(_sample(trial, dimension)) for dimension in sweep.dimensions}
@@ -117,27 +127,29 @@ def _sample(trial: Any, dimension: Dimension) -> Any:
 def _finish(sweep: Sweep, folder: Path, study: Any, trial: Any, code: int, seconds: float) -> None:
     from optuna.trial import TrialState
 
-    own = _trial_folder(folder, trial.user_attrs["place"])
-    value = best_value(own, sweep.metric, sweep.goal) if code == 0 else None
+    value = (
+        best_value(_trial_folder(folder, trial.user_attrs["place"]), sweep.metric, sweep.goal) if code == 0 else None
+    )
     trial.set_user_attr("seconds", round(seconds, 1))
     if value is None:
-        why = f"exit code {code}" if code > 0 else f"signal {-code}" if code else f"its CSV log has no {sweep.metric}"
-        trial.set_user_attr("failed", why)
+        reason = (
+            f"exit code {code}" if code > 0 else f"signal {-code}" if code else f"its CSV log has no {sweep.metric}"
+        )
+        trial.set_user_attr("failed", reason)
         study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, value)
 
 
-def _say(sweep: Sweep, study: Any, trial: Any, left: float) -> None:
-    own = _own_trials(study)
-    done = next(one for one in own if one.number == trial.number)
-    said = f"failed ({done.user_attrs['failed']})" if done.value is None else f"{sweep.metric} {done.value:.4g}"
-    any_done = any(one.value is not None for one in own)
+def _report_progress(sweep: Sweep, study: Any, trial: Any, left: float) -> None:
+    ended = _ended_trials(study)
+    done = next(other for other in ended if other.number == trial.number)
+    outcome = f"failed ({done.user_attrs['failed']})" if done.value is None else f"{sweep.metric} {done.value:.4g}"
+    any_done = any(other.value is not None for other in ended)
     best = f"best {study.best_value:.4g} (trial {study.best_trial.user_attrs['place']})" if any_done else "none"
     hours, minutes, seconds = int(left // 3600), int(left // 60 % 60), int(left % 60)
-    print(
-        f"  {said} in {done.user_attrs['seconds']} s; so far {best}; about {hours}:{minutes:02d}:{seconds:02d} left",
-        flush=True,
+    _CONSOLE.print(
+        f"  {outcome} in {done.user_attrs['seconds']} s; so far {best}; about {hours}:{minutes:02d}:{seconds:02d} left"
     )
 
 
@@ -154,27 +166,27 @@ def _open(sweep: Sweep, folder: Path) -> Any:
     identity = json.dumps(sweep.identity(), sort_keys=True, default=str)
     if study.user_attrs.get("sweep", identity) != identity:
         raise UserError(
-            f"{folder} holds trials of another sweep, or of an older form of this one. Give another --out, or"
+            f"{folder} holds trials of another sweep, or of an earlier version of this one. Give another --out, or"
             " delete it."
         )
     study.set_user_attr("sweep", identity)
     return study
 
 
-def _take_up(study: Any) -> None:
+def _requeue_interrupted(study: Any) -> None:
     """Mark trials that a killed sweep left running as failed, and put them back to the front."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        known = any(other.user_attrs.get("again") == trial.number for other in study.get_trials(deepcopy=False))
-        # one without parameters was killed before it got any: it is proposed anew
-        if trial.params and not known and "failed" not in trial.user_attrs:
-            print(f"trial {trial.user_attrs['place']} was cut off: it runs again.")
+        requeued = any(other.user_attrs.get("again") == trial.number for other in study.get_trials(deepcopy=False))
+        # one without parameters was killed before it got any: it is proposed again
+        if trial.params and not requeued and "failed" not in trial.user_attrs:
+            _CONSOLE.print(f"trial {trial.user_attrs['place']} was interrupted: it runs again.")
             study.enqueue_trial(trial.params, user_attrs={"place": trial.user_attrs["place"], "again": trial.number})
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _own_trials(study: Any) -> list[Any]:
+def _ended_trials(study: Any) -> list[Any]:
     """Return the trials that ended by themselves, well or badly."""
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     return [trial for trial in ended if trial.value is not None or "failed" in trial.user_attrs]

@@ -1,13 +1,16 @@
-"""A sweep's trials as a table on screen and as a CSV file."""
+"""A sweep's trials as a table for the terminal and as a CSV file."""
 
 import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bimcvr.atomic_files import write_text
 from bimcvr.sweeps.config import Sweep
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def describe(values: Mapping[str, Any]) -> str:
@@ -21,15 +24,15 @@ def write_table(path: Path, sweep: Sweep, trials: list[Any]) -> None:
     """Write all trials in their order: number, state, metric, seconds, every parameter, and why it failed.
 
     Args:
-        path: the CSV file.
-        sweep: what the trials belong to.
-        trials: Optuna's, ended by themselves.
+        path: The CSV file.
+        sweep: The sweep of the trials.
+        trials: Optuna's trials that ended by themselves.
     """
     names = [dimension.name for dimension in sweep.dimensions]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "state", sweep.metric, "seconds", *names, "why", "command"])
-    for trial in sorted(trials, key=lambda one: one.user_attrs["place"]):
+    for trial in sorted(trials, key=lambda trial: trial.user_attrs["place"]):
         about = trial.user_attrs
         state, value = ("failed", "") if trial.value is None else ("done", repr(trial.value))
         values = [about["values"].get(name, "") for name in names]
@@ -39,9 +42,8 @@ def write_table(path: Path, sweep: Sweep, trials: list[Any]) -> None:
     write_text(path, text.getvalue())
 
 
-def print_table(sweep: Sweep, trials: list[Any]) -> None:
-    """Print all trials, the best first and the failed last."""
-    from rich.console import Console
+def trials_table(sweep: Sweep, trials: list[Any]) -> "Table":
+    """Return all trials as a table, the best first and the failed last."""
     from rich.table import Table
 
     names = [dimension.name for dimension in sweep.dimensions]
@@ -49,13 +51,15 @@ def print_table(sweep: Sweep, trials: list[Any]) -> None:
     for head in ("trial", sweep.metric, "seconds", *_short_names(names)):
         table.add_column(head, justify="right")
     sign = -1 if sweep.goal == "maximize" else 1
-    for trial in sorted(trials, key=lambda one: (one.value is None, sign * (one.value or 0), one.user_attrs["place"])):
+    for trial in sorted(
+        trials, key=lambda trial: (trial.value is None, sign * (trial.value or 0), trial.user_attrs["place"])
+    ):
         about = trial.user_attrs
         result = about.get("failed") if trial.value is None else f"{trial.value:.4g}"
         table.add_row(
             str(about["place"]), result, str(about["seconds"]), *(_short(about["values"][name]) for name in names)
         )
-    Console().print(table)
+    return table
 
 
 def _short_names(names: list[str]) -> list[str]:

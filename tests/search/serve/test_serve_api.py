@@ -24,7 +24,7 @@ from bimcvr.cli import main
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.volume import read_volume
-from bimcvr.metrics.per_query import figures
+from bimcvr.metrics.per_query import rank_metrics
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.query.encoder import SearchModel
@@ -68,7 +68,7 @@ def test_the_rank_engine_gives_evaluates_figures_from_the_apis_scores(made: Made
             scores = dict(zip(found["cases"], found["scores"], strict=True))
             assert set(scores) == set(gallery.study_id)
             rows.append([scores[study] for study in gallery.study_id])
-        computed = figures(ranks_of(np.array(rows), gallery.group), (1, 5))
+        computed = rank_metrics(ranks_of(np.array(rows), gallery.group), (1, 5))
         for name, value in computed.items():
             assert value == pytest.approx(known[way][name], abs=1e-6), (way, name)
 

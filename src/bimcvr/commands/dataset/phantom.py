@@ -59,9 +59,13 @@ def phantom(
     print(f"{out / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, all synthetic.")
     _print_ceiling(manifest)
     if archive != "none":
-        from bimcvr.phantom.archive.write import write_archives
+        from bimcvr.phantom.archive.write import LAYOUTS, write_archives
 
-        write_archives(out, studies, seed, archive, jobs)
+        count, faulty = write_archives(out, studies, seed, archive, jobs)
+        print(
+            f"{' and '.join(str(out / layout) for layout in LAYOUTS)}: {count} volumes, {faulty} of them with a planted"
+            " fault; their ledgers list them."
+        )
     if preview:
         from bimcvr.phantom.cohort.sheet import draw_sheet
 

@@ -57,18 +57,26 @@ def benchmark(
     manifest = _manifest(chosen, manifest, folder)
 
     from bimcvr.data.manifest import read_manifest
-    from bimcvr.suites.runner import Places, run_all
+    from bimcvr.suites.outputs import write_benchmark_outputs
+    from bimcvr.suites.run_process import DONE, FAILED
+    from bimcvr.suites.runner import BenchmarkFolder, run_all
     from bimcvr.suites.runs import plan
-    from bimcvr.suites.write_outputs import write_everything
+    from bimcvr.suites.table_formats import as_markdown
 
-    table = read_manifest(manifest, root)
-    places = Places(folder)
+    cohort = read_manifest(manifest, root)
+    places = BenchmarkFolder(folder)
     rows = [
-        plan(chosen, row, manifest.resolve(), root and root.resolve(), table.digest, places.runs.resolve())
+        plan(chosen, row, manifest.resolve(), root and root.resolve(), cohort.digest, places.runs.resolve())
         for row in chosen.rows
     ]
     records = run_all(rows, places, jobs if jobs > 0 else _jobs())
-    return write_everything(chosen, rows, records, places, table, resamples)
+    tables = write_benchmark_outputs(chosen, rows, records, places, cohort, resamples)
+    print("\n".join(as_markdown(table) for table in tables if "differences" not in table.name))
+    without_result = [f"{run}: {record['status']}" for run, record in records.items() if record["status"] != DONE]
+    if without_result:
+        print(f"{len(without_result)} runs have no result:\n" + "\n".join(without_result))
+    print(f"{folder}: report.html, rows.csv, tables, figures")
+    return 3 if any(record["status"] == FAILED for record in records.values()) else 0
 
 
 def _manifest(suite: "Suite", manifest: Path | None, folder: Path) -> Path:

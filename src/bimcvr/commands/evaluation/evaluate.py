@@ -1,20 +1,16 @@
 """The verb `evaluate`: any model's embeddings in, a result out."""
 
-import itertools
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from bimcvr.data.splits import Strategy
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
     from bimcvr.contracts import Gallery
-    from bimcvr.data.manifest import Manifest
     from bimcvr.evaluation.embeddings import Embeddings
-    from bimcvr.evaluation.result import Draws
 
 
 def evaluate(
@@ -69,10 +65,14 @@ def evaluate(
     """
     from bimcvr.atomic_files import write_json
     from bimcvr.data.manifest import read_manifest
-    from bimcvr.evaluation.result import Draws, build_result
+    from bimcvr.evaluation.comparison import compare_with_others
+    from bimcvr.evaluation.inputs import check_same_texts, file_hashes, gallery_of_split
+    from bimcvr.evaluation.raw_vs_audited import raw_against_audited
+    from bimcvr.evaluation.result import Resampling, build_result
     from bimcvr.evaluation.text_table import format_result
     from bimcvr.metrics.per_query import RECALL_AT
     from bimcvr.phantom.oracle import phantom_ceiling
+    from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
     began = time.perf_counter()
     if manifest is None:
@@ -80,22 +80,26 @@ def evaluate(
     if resamples < 1 or min(ks or [1]) < 1:
         raise UserError(f"--resamples {resamples} and --ks {list(ks or RECALL_AT)}: both count from 1.")
     table = read_manifest(manifest, root)
-    gallery = _gallery(table, split, strategy, split_seed, fractions, ks or [])
-    names = embeddings.split(",")
-    runs = _runs(names, gallery, text_embeddings, study_ids)
-    _check_same_texts(runs, names, gallery)
-    draws = Draws(seed, resamples)
-    result = build_result(runs, gallery, ks or RECALL_AT, draws, right_answers)
+    gallery = gallery_of_split(table, split, strategy, split_seed, fractions, ks or [])
+    files, recall_at, resampling = embeddings.split(","), ks or RECALL_AT, Resampling(seed, resamples)
+    runs = _load(files, gallery, text_embeddings, study_ids)
+    check_same_texts(runs, files, gallery)
+    result = build_result(runs, gallery, recall_at, resampling, right_answers)
     if compare:
-        others = [compare] if isinstance(compare, str) else compare
-        result["compared_with"] = _compared(runs, others, gallery, ks or RECALL_AT, draws, right_answers)
+        others = [other.split(",") for other in ([compare] if isinstance(compare, str) else compare)]
+        loaded = [(names, _load(names, gallery)) for names in others]
+        result["compared_with"] = compare_with_others(runs, loaded, gallery, recall_at, resampling, right_answers)
     if audited:
-        from bimcvr.evaluation.raw_vs_audited import raw_against_audited
-
-        result["audited"] = raw_against_audited(runs, gallery, ks or RECALL_AT, draws, right_answers)
+        result["audited"] = raw_against_audited(runs, gallery, recall_at, resampling, right_answers)
+    inputs = [*files, *(str(path) for path in (text_embeddings, study_ids) if path is not None)]
     result["about"] = {
         **gallery.description,
-        **_facts([*names, *(str(path) for path in (text_embeddings, study_ids) if path is not None)], seed, began),
+        "embeddings": file_hashes(inputs),
+        "seed": seed,
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "seconds": round(time.perf_counter() - began, 2),
+        "peak_memory_mb": peak_memory_mb(),
     }
     # the oracle's right answers are all rows of a report
     if right_answers == "report" and (ceiling := phantom_ceiling(table, gallery.rows)):
@@ -108,144 +112,17 @@ def evaluate(
     if html is not None:
         from bimcvr.evaluation.html_page import write_page
 
-        write_page(html, result, runs[0], gallery, table, draws)
+        write_page(html, result, runs[0], gallery, table, resampling)
         print(f"page: {html}")
     return 0
 
 
-def _gallery(
-    table: "Manifest",
-    split: str,
-    strategy: Strategy | None,
-    seed: int,
-    fractions: tuple[float, float, float],
-    ks: Sequence[int],
-) -> "Gallery":
-    from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
-
-    gallery = evaluation_gallery(table, *split_rows(table, split, strategy, seed, fractions), split)
-    size = len(gallery.rows)
-    if not size:
-        raise UserError(
-            f"{table.path} has no row to score: every status is something else than `ok` or empty. Accept rows in its "
-            "column `status`."
-        )
-    if max(ks, default=1) > size:
-        raise UserError(f"R@{max(ks)} has no meaning in a gallery of {size}: leave that K out.")
-    return gallery
-
-
-def _runs(
-    names: list[str], gallery: "Gallery", text: Path | None = None, ids: Path | None = None
+def _load(
+    files: list[str], gallery: "Gallery", text: Path | None = None, ids: Path | None = None
 ) -> "list[Embeddings]":
-    if len(names) > 1 and any(name.endswith(".npy") for name in names):
-        raise UserError(
-            f"{', '.join(names)}: several runs cannot share one --text_embeddings and --study_ids. Make an"
-            " .npz file of each: numpy.savez('run1.npz', study_id=…, image=…, text=…)."
-        )
-    return [_aligned(_load(name, text, ids), gallery, name) for name in names]
+    from bimcvr.evaluation.inputs import load_runs
 
-
-def _check_same_texts(runs: "list[Embeddings]", names: list[str], gallery: "Gallery") -> None:
-    """Refuse runs whose prompts or probes are of different texts: a mean over them would mean nothing."""
-    here = set(gallery.study_id)
-    asked = {
-        name: Counter(
-            {f"'{label}'{' denied' if denies else ''}" for label, denies in zip(of.label, of.denies, strict=True)}
-        )
-        for name, run in zip(names, runs, strict=True)
-        if (of := run.prompts)
-    }
-    changed = {
-        name: Counter(
-            f"'{kind}' of {study}" for kind, study in zip(probe.kind, probe.study_id, strict=True) if study in here
-        )
-        for name, run in zip(names, runs, strict=True)
-        if (probe := run.probes)
-    }
-    for what, texts in (("prompts", asked), ("probes", changed)):
-        for (first, one), (name, other) in itertools.pairwise(texts.items()):
-            odd = sorted([*(one - other), *(other - one)])
-            if odd:
-                raise UserError(
-                    f"{first} and {name} hold different {what}: {'; '.join(odd[:3] + ['…'] * (len(odd) > 3))} not in"
-                    " both. Embed the same texts in every run, or score the runs apart."
-                )
-
-
-def _load(name: str, text: Path | None = None, ids: Path | None = None) -> "Embeddings":
-    from bimcvr.evaluation.embeddings import load_arrays, load_embeddings
-
-    arrays = name.endswith(".npy")
-    if arrays != (text is not None) or arrays != (ids is not None):
-        raise UserError(
-            "An .npy array of volumes needs --text_embeddings (an .npy array of reports) and --study_ids (the"
-            " list of their studies) beside it; an .npz file holds all three and needs neither."
-        )
-    return load_arrays(Path(name), text, ids) if text is not None and ids is not None else load_embeddings(Path(name))
-
-
-def _aligned(embeddings: "Embeddings", gallery: "Gallery", name: str) -> "Embeddings":
-    """Return the gallery's rows of some embeddings, in its order; what lacks is an error, what is over is counted."""
-    place = {study: row for row, study in enumerate(embeddings.study_id)}
-    missing = [study for study in gallery.study_id if study not in place]
-    if missing:
-        named = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        raise UserError(
-            f"{name} has no embedding of {len(missing)} of the {len(gallery.study_id)} studies of the split: {named}."
-            " Figures over a part would not be comparable: embed them, or set them aside in the manifest (status"
-            " `rejected`)."
-        )
-    extra = len(place) - len(gallery.study_id)
-    if extra:
-        print(f"{name}: {extra} studies are not in the split '{gallery.description['split']}' and are ignored.")
-    return embeddings.only([place[study] for study in gallery.study_id])
-
-
-def _compared(
-    runs: "list[Embeddings]", others: Sequence[str], gallery: "Gallery", ks: Sequence[int], draws: "Draws", right: str
-) -> list[dict[str, Any]]:
-    from bimcvr.evaluation.result import mean_outcomes
-    from bimcvr.metrics.per_query import summary
-    from bimcvr.metrics.ranks import WAYS
-    from bimcvr.metrics.significance import compare, holm
-
-    mine = mean_outcomes(runs, gallery, ks, right)
-    rows: list[dict[str, Any]] = []
-    for files in others:
-        names = files.split(",")
-        mean = mean_outcomes(_runs(names, gallery), gallery, ks, right)
-        rows.append(
-            {
-                "embeddings": _hashes(names),
-                "metrics": {way: summary(mean[way]) for way in WAYS},
-                "differences": {
-                    way: compare(mine[way], mean[way], gallery.patient, draws.seed, draws.resamples) for way in WAYS
-                },
-            }
-        )
-    for way in WAYS if len(rows) > 1 else ():
-        for figure in rows[0]["differences"][way]:
-            corrected = holm({str(i): row["differences"][way][figure]["p"] for i, row in enumerate(rows)})
-            for i, row in enumerate(rows):
-                row["differences"][way][figure]["p_holm"] = corrected[str(i)]
-    return rows
-
-
-def _facts(names: list[str], seed: int, began: float) -> dict[str, Any]:
-    from bimcvr.provenance import git_commit, peak_memory_mb, versions
-
-    return {
-        "embeddings": _hashes(names),
-        "seed": seed,
-        "git_commit": git_commit(),
-        "versions": versions(),
-        "seconds": round(time.perf_counter() - began, 2),
-        "peak_memory_mb": peak_memory_mb(),
-    }
-
-
-def _hashes(names: list[str]) -> dict[str, str]:
-    from bimcvr.atomic_files import sha256_of
-
-    return {name: sha256_of(Path(name)) for name in names}
+    runs, ignored = load_runs(files, gallery, text, ids)
+    for file, count in ignored.items():
+        print(f"{file}: {count} studies are not in the split '{gallery.description['split']}' and are ignored.")
+    return runs

@@ -33,12 +33,12 @@ def probes(
     from bimcvr.atomic_files import replacing
     from bimcvr.data.evaluation_rows import counterfactual_probes, split_rows
     from bimcvr.data.manifest import read_manifest, split_list
-    from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+    from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 
     table = read_manifest(manifest)
     rows, _ = split_rows(table, split, strategy, split_seed, fractions)
     labels = table.column("labels")
-    prompts = zip(*prompt_sentences(asked_labels([split_list(labels[row]) for row in rows])), strict=True)
+    prompts = zip(*prompt_sentences(prompted_labels([split_list(labels[row]) for row in rows])), strict=True)
     texts = [
         {"array": "prompt", "text": text, "about": label, "denies": int(denies), "study_id": ""}
         for text, label, denies in prompts

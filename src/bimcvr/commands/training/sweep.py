@@ -1,10 +1,14 @@
-"""The verb sweep: one file in W&B's format, on W&B or on this machine alone."""
+"""The verb `sweep`: a hyper-parameter search in W&B's file format, on W&B or on this machine alone."""
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bimcvr.errors import UserError
+
+if TYPE_CHECKING:
+    from bimcvr.sweeps.config import Sweep
 
 
 def sweep(
@@ -12,9 +16,9 @@ def sweep(
 ) -> int:
     """Search hyper-parameters as a file in W&B's sweep format says.
 
-    On W&B the sweep is made and this process becomes an agent of it; more agents, `wandb agent ID`, may join from other
-    machines. With `--local` the same file runs on this machine one trial after the other, without a server or a login;
-    killed and started again, it goes on.
+    On W&B the sweep is created and this process becomes an agent of it; more agents, `wandb agent ID`, may join from
+    other machines. With `--local` the same file runs on this machine one trial after the other, without a server or a
+    login; killed and started again, it resumes.
 
     Args:
         sweep_file: the YAML file in W&B's sweep format, such as experiments/sweeps/phantom_bayes.yaml.
@@ -34,11 +38,25 @@ def sweep(
         from bimcvr.extras import require_extra
 
         require_extra("sweep", "--local")
-        from bimcvr.sweeps.local import run_locally
-
-        return run_locally(wanted, out or Path("runs/sweeps") / sweep_file.stem, trials, seed)
+        return _run_here(wanted, out or Path("runs/sweeps") / sweep_file.stem, trials, seed)
     _on_server(wanted.content, trials)
     return 0
+
+
+def _run_here(wanted: "Sweep", folder: Path, trials: int | None, seed: int) -> int:
+    """Run a sweep on this machine and print its trials; return 3 if one failed."""
+    from rich.console import Console
+
+    from bimcvr.sweeps.local import run_locally
+    from bimcvr.sweeps.report import trials_table
+
+    result = run_locally(wanted, folder, trials, seed)
+    Console().print(trials_table(wanted, result.trials))
+    print(f"\nall trials: {folder / 'trials.csv'}")
+    if result.best is not None:
+        about = result.best.user_attrs
+        print(f"best: trial {about['place']}, {wanted.metric} {result.best.value:.4g}\n{about['command']}")
+    return 3 if result.failed else 0
 
 
 def _on_server(content: dict[str, object], trials: int | None) -> None:
@@ -51,15 +69,15 @@ def _on_server(content: dict[str, object], trials: int | None) -> None:
             f"WANDB_MODE is {mode}, and a sweep on W&B needs its server. Unset it, or add --local to run the same file"
             " here."
         )
-    # the agent calls plain `python`: let that be this one
+    # the agent calls plain `python`: make that this interpreter
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     project = str(content.get("project", "bimcvr"))
     try:
         name = wandb.sweep(content, project=project)
         wandb.agent(name, project=project, count=trials)
     except Error as error:
-        said = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300]
         raise UserError(
-            f"W&B did not take the sweep ({said}). Log in with `wandb login` or set WANDB_API_KEY, or add --local to"
-            " run the same file on this machine without a server."
+            f"W&B did not accept the sweep ({reason}). Log in with `wandb login` or set WANDB_API_KEY, or add --local"
+            " to run the same file on this machine without a server."
         ) from error

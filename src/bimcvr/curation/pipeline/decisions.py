@@ -1,6 +1,5 @@
 """The status of each row: the audit's flags decide, and reviewers can override them; no row is dropped."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from bimcvr.curation.review.queue import Question, Verdict
 from bimcvr.data.manifest import SPLITS, Manifest
 from bimcvr.data.splits import Strategy, assign_splits
 from bimcvr.errors import UserError
+from bimcvr.suggest import did_you_mean
 
 REPORT_FLAGS = ("report_short", "placeholder", "untranslated", "wrong_modality", "duplicate_report", "mismatch_ids")
 DECIDING_FLAGS = (*REPORT_FLAGS, *VOLUME_FLAGS, "duplicate_volume")
@@ -43,9 +43,8 @@ class Checks:
     def __post_init__(self) -> None:
         for flag in (*self.reject, *self.review):
             if flag not in DECIDING_FLAGS:
-                close = difflib.get_close_matches(flag, DECIDING_FLAGS, n=1, cutoff=0.5)
-                hint = f"Did you mean '{close[0]}'?" if close else f"Use {', '.join(DECIDING_FLAGS)}."
-                raise UserError(f"checks: there is no flag '{flag}'. {hint}")
+                hint = did_you_mean(flag, DECIDING_FLAGS) or f" Use {', '.join(DECIDING_FLAGS)}."
+                raise UserError(f"checks: there is no flag '{flag}'.{hint}")
 
 
 @dataclass(frozen=True)

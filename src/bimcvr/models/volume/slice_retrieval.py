@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.bootstrap import intervals
-from bimcvr.metrics.per_query import RECALL_AT, outcomes, summary
+from bimcvr.metrics.bootstrap import bootstrap_intervals
+from bimcvr.metrics.per_query import RECALL_AT, per_query_values, summarize
 from bimcvr.metrics.ranks import TIE, rank_scores
 
 Fusion = Literal["freq", "max", "sum"]
@@ -50,10 +50,10 @@ class SliceRetrieval:
         group = torch.as_tensor(gallery.group)
         found: dict[str, Any] = {"direction": "text_to_image", "hits": self.hits, "slices": self._slices.shape[1]}
         for how, score in slice_scores(text.float().cpu(), self._slices, self.hits).items():
-            of = outcomes(ranks := rank_scores(score, group, group), RECALL_AT)
+            of = per_query_values(ranks := rank_scores(score, group, group), RECALL_AT)
             found[how] = {
-                "metrics": summary(of),
-                "intervals": intervals(of, gallery.patient),
+                "metrics": summarize(of),
+                "intervals": bootstrap_intervals(of, gallery.patient),
                 "queries_with_ties": int((ranks.tied_wrong > 0).sum()),
             }
         return found

@@ -26,7 +26,9 @@ Packing = Literal["folders", "shards"]
 LAYOUTS = ("bimcv_r", "bimcv_covid19")
 
 
-def write_archives(directory: Path, studies: list[PhantomStudy], seed: int, packing: Packing, jobs: int) -> None:
+def write_archives(
+    directory: Path, studies: list[PhantomStudy], seed: int, packing: Packing, jobs: int
+) -> tuple[int, int]:
     """Write both layouts of a finished cohort.
 
     Beside each layout's folder stand `<layout>.ledger.csv` (study_id, flag, detail: what was planted) and
@@ -39,6 +41,9 @@ def write_archives(directory: Path, studies: list[PhantomStudy], seed: int, pack
         seed: the cohort's seed.
         packing: `folders` (by hard links: no room needed) or `shards` (zip and tar files, as downloaded).
         jobs: processes to use; -1 for one a core.
+
+    Returns:
+        How many volumes the archives hold, and how many of them have a planted fault.
     """
     volumes = {
         scan.study_id: directory / "volumes" / study.patient_id / f"{scan.study_id}.nii.gz"
@@ -60,11 +65,7 @@ def write_archives(directory: Path, studies: list[PhantomStudy], seed: int, pack
             _write(pd.DataFrame(list(_truth(plan))), directory / f"{layout}.truth.csv")
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    spoilt = {name for name, _, _ in plan.ledger}
-    print(
-        f"{directory / LAYOUTS[0]} and {directory / LAYOUTS[1]}: {len(plan.entries)} volumes, {len(spoilt)} of them"
-        " with a planted fault; what is wrong stands in their ledgers."
-    )
+    return len(plan.entries), len({name for name, _, _ in plan.ledger})
 
 
 def _spoilt_volumes(plan: ArchivePlan, staging: Path, seed: int, jobs: int) -> dict[str, Path]:

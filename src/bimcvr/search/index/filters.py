@@ -3,7 +3,6 @@
 A condition is read here and evaluated here, on the column's values: nothing of it ever reaches a query language.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
+from bimcvr.suggest import did_you_mean
 
 _OPERATORS = ("<=", ">=", "!=", "=", "<", ">")
 _OPERATOR = re.compile("|".join(_OPERATORS))
@@ -112,9 +112,9 @@ def _condition(text: str, columns: Sequence[str]) -> Condition:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     if column not in columns:
-        near = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
-        hint = f"Is it '{near[0]}'? " if near else ""
-        raise UserError(f"The index has no column '{column}'. {hint}It has {', '.join(columns)}.")
+        raise UserError(
+            f"The index has no column '{column}'.{did_you_mean(column, columns)} It has {', '.join(columns)}."
+        )
     return Condition(column, match.group(), value)
 
 

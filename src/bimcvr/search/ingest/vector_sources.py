@@ -14,7 +14,7 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
-from bimcvr.metrics.prompts import asked_labels, prompt_sentences
+from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 from bimcvr.parallel import one_thread
 from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
@@ -111,7 +111,7 @@ class CheckpointSource:
         """Embed the prompts of every label."""
         import torch
 
-        sentences, of, denies = prompt_sentences(asked_labels(labels), self.model.affirm, self.model.deny)
+        sentences, of, denies = prompt_sentences(prompted_labels(labels), self.model.affirm, self.model.deny)
         return Prompts(sentences, of, denies, torch.from_numpy(self.model.embed_texts(sentences)))
 
     def text_encoder(self) -> Embed | None:

@@ -1,6 +1,5 @@
 """Queries: by text, volume, study, keyword and words; each gives an `Answer`."""
 
-import difflib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from bimcvr.search.query.highlights import HighlightSpan, extractor, highlight_f
 from bimcvr.search.query.query_encoding import EncodedQuery, canonical_label, encode_keyword, encode_text
 from bimcvr.search.query.reliability_notes import reliability_notes
 from bimcvr.search.query.results import Hit, RankedRow, SearchResults, fuse
+from bimcvr.suggest import nearest
 
 LeaveOut = Literal["nothing", "study", "patient"]
 FUSED = 1000
@@ -295,8 +295,8 @@ class Searcher:
         known = {label.casefold(): label for label in self.index.label_counts()}
         for condition in parse_where(where, self.index.columns):
             if (condition.column, condition.operator) == ("labels", "=") and condition.value not in known.values():
-                near = difflib.get_close_matches(condition.value.casefold(), known, n=1, cutoff=0.5)
-                hint = f" Is it '{known[near[0]]}'?" if near else ""
+                match = nearest(condition.value.casefold(), known)
+                hint = f" Did you mean '{known[match]}'?" if match else ""
                 return f"No study of this index has the label '{condition.value}'.{hint}"
         return "No study of this index passes the filter."
 

@@ -17,8 +17,9 @@ from bimcvr.curation.audit.output.thumbnail import thumbnail_jpeg
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.evaluation.text_table import WAYS, cell
+from bimcvr.evaluation.text_table import cell
 from bimcvr.html.render import render
+from bimcvr.metrics.ranks import DIRECTION_TITLES
 from bimcvr.provenance import git_commit, versions
 
 MOST_EXAMPLES = 3
@@ -109,7 +110,7 @@ def write_audit_page(path: Path, result: AuditResult, ceilings: list[NoiseCeilin
             counts=counts,
             funnel=result.funnel(),
             ceilings=ceilings,
-            ways=WAYS,
+            ways=DIRECTION_TITLES,
             format_figure=cell,
             splits=split_counts(result),
             patients_known=any(manifest.column("patient_id")),

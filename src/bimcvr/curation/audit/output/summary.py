@@ -9,10 +9,10 @@ from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.flags import meaning
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest
-from bimcvr.evaluation.text_table import WAYS, cell
-from bimcvr.metrics.noise_ceiling import ceiling_figures
-from bimcvr.metrics.per_query import RECALL_AT, chance
-from bimcvr.metrics.ranks import right_answers
+from bimcvr.evaluation.text_table import cell
+from bimcvr.metrics.noise_ceiling import noise_ceiling_metrics
+from bimcvr.metrics.per_query import RECALL_AT, chance_metrics
+from bimcvr.metrics.ranks import DIRECTION_TITLES, right_answers
 
 
 class NoiseCeiling(NamedTuple):
@@ -74,7 +74,7 @@ def summary_text(result: AuditResult, ceilings: list[NoiseCeiling]) -> str:
     for ceiling in ceilings:
         directions = "; ".join(
             f"{way} R@1 {cell('R@1', row['R@1'])}, MdR {cell('MdR', row['MdR'])}, MnR {cell('MnR', row['MnR'])}"
-            for way, row in zip(WAYS.values(), ceiling.figures.values(), strict=True)
+            for way, row in zip(DIRECTION_TITLES.values(), ceiling.figures.values(), strict=True)
         )
         lines.append(f"noise ceiling, {ceiling.title}, n = {ceiling.n}: {directions}")
     if result.unread():
@@ -85,7 +85,8 @@ def summary_text(result: AuditResult, ceilings: list[NoiseCeiling]) -> str:
 def _ceiling(title: str, gallery: Gallery) -> NoiseCeiling:
     size = len(gallery.rows)
     ks = [k for k in RECALL_AT if k <= size]
-    return NoiseCeiling(title, size, ceiling_figures(gallery, ks), chance(right_answers(gallery, "report"), ks))
+    chance = chance_metrics(right_answers(gallery, "report"), ks)
+    return NoiseCeiling(title, size, noise_ceiling_metrics(gallery, ks), chance)
 
 
 def _percent(count: int, total: int) -> str:

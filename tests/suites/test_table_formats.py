@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.suites.table import Cell, Column, Line, Table
+from bimcvr.suites.table import Cell, Column, Table, TableRow
 from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown, escape
 
 COLUMNS: list[Column] = [("text → image", "R@1"), ("text → image", "MdR"), ("image → text", "R@1")]
@@ -16,14 +16,17 @@ NUMBER = st.floats(0, 999, allow_nan=False)
 CELL = st.builds(Cell, NUMBER, st.none() | NUMBER, st.lists(NUMBER, min_size=2, max_size=2), st.booleans())
 
 
-def table(lines: list[Line]) -> Table:
+def table(lines: list[TableRow]) -> Table:
     return Table("t", "Phantom & co.", ("text encoder",), COLUMNS, ("trials",), lines, ("50 % of A_1",))
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELL), min_size=1, max_size=4))
 def test_the_three_forms_hold_the_same_numbers(rows: list[dict[Column, Cell]]) -> None:
     made = table(
-        [Line(f"row{'x' * place}", "measured", {"text encoder": "MiniLM"}, cells) for place, cells in enumerate(rows)]
+        [
+            TableRow(f"row{'x' * place}", "measured", {"text encoder": "MiniLM"}, cells)
+            for place, cells in enumerate(rows)
+        ]
     )
     markdown = [_numbers(line) for line in as_markdown(made).splitlines() if line.startswith("| row")]
     parsed = list(csv.reader(io.StringIO(as_csv(made))))[1:]
@@ -39,8 +42,8 @@ def test_the_three_forms_hold_the_same_numbers(rows: list[dict[Column, Cell]]) -
 
 @given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELL), min_size=1, max_size=4))
 def test_every_latex_row_has_the_columns_of_its_tabular(rows: list[dict[Column, Cell]]) -> None:
-    lines = [Line("a & b_c", "measured", {"text encoder": "50 % #1"}, cells) for cells in rows]
-    made = table([*lines, Line("off", "not run", status="weights_absent")])
+    lines = [TableRow("a & b_c", "measured", {"text encoder": "50 % #1"}, cells) for cells in rows]
+    made = table([*lines, TableRow("off", "not run", status="weights_absent")])
     text = as_latex(made)
     width = len(re.findall("[lr]", re.search(r"\\begin\{tabular\}\{([lr]+)\}", text).group(1)))  # type: ignore[union-attr]
     for line in text.splitlines():
@@ -52,8 +55,8 @@ def test_every_latex_row_has_the_columns_of_its_tabular(rows: list[dict[Column, 
 
 
 def test_bold_and_absent_figures() -> None:
-    one = Line("one", "measured", cells={COLUMNS[0]: Cell(12.34, bold=True)})
-    made = table([one, Line("two", "not run", status="not run: weights absent")])
+    one = TableRow("one", "measured", cells={COLUMNS[0]: Cell(12.34, bold=True)})
+    made = table([one, TableRow("two", "not run", status="not run: weights absent")])
     assert "| one | measured |  | **12.3** | – | – |  |" in as_markdown(made)
     assert r"one & measured &  & \textbf{12.3} & -- & -- &" in as_latex(made)
     assert "two | not run |  | not run: weights absent |" in as_markdown(made)
@@ -61,7 +64,7 @@ def test_bold_and_absent_figures() -> None:
 
 
 def test_an_open_interval_has_no_infinite_number() -> None:
-    made = table([Line("one", "measured", cells={COLUMNS[0]: Cell(2.0, interval=(1.5, math.inf))})])
+    made = table([TableRow("one", "measured", cells={COLUMNS[0]: Cell(2.0, interval=(1.5, math.inf))})])
     assert "2.0 [1.5, ∞)" in as_markdown(made)
     assert r"[1.5, $\infty$)" in as_latex(made)
     line = next(csv.DictReader(io.StringIO(as_csv(made))))

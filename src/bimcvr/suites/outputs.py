@@ -1,4 +1,4 @@
-"""Everything that a benchmark leaves: rows, tables, figures, and the page."""
+"""Everything that a benchmark writes: rows, tables, figures, and the page."""
 
 import csv
 import io
@@ -11,86 +11,90 @@ from markupsafe import Markup
 
 from bimcvr.atomic_files import write_text
 from bimcvr.data.manifest import Manifest
-from bimcvr.evaluation.result import Draws
-from bimcvr.metrics.per_query import chance
+from bimcvr.evaluation.result import Resampling
+from bimcvr.metrics.per_query import chance_metrics
 from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.suites.figures import draw_figures
-from bimcvr.suites.paper_tables import Setting, difference_table, published_table, table_1, table_2, table_3, table_4
+from bimcvr.suites.paper_tables import (
+    TableContext,
+    difference_table,
+    published_table,
+    table_1,
+    table_2,
+    table_3,
+    table_4,
+)
 from bimcvr.suites.report import page
-from bimcvr.suites.run_process import DONE, FAILED
-from bimcvr.suites.runner import Places, Record
+from bimcvr.suites.run_process import DONE
+from bimcvr.suites.runner import BenchmarkFolder, Record
 from bimcvr.suites.runs import Run, flat
-from bimcvr.suites.scores import CURVE, Method, chosen_runs, score, tested_split
+from bimcvr.suites.scores import CURVE, RowResult, chosen_runs, score, tested_split
 from bimcvr.suites.suite import Suite
 from bimcvr.suites.table import Table
 from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown
 
 
-def write_everything(
+def write_benchmark_outputs(
     suite: Suite,
     rows: Sequence[list[list[Run]]],
     records: Mapping[Run, Record],
-    places: Places,
+    places: BenchmarkFolder,
     manifest: Manifest,
     resamples: int,
-) -> int:
-    """Write `rows.csv`, the tables, figures and the page, and print where they are.
+) -> list[Table]:
+    """Write `rows.csv`, the tables, figures and the page.
 
     Args:
-        suite: as it was run.
-        rows: of each of its rows the runs, by trial and seed.
-        records: how they ended.
-        places: where everything lies.
-        manifest: the cohort.
-        resamples: of intervals and tests.
+        suite: The suite as it was run.
+        rows: For each of its rows the runs, by trial and seed.
+        records: How they ended.
+        places: The benchmark's folder.
+        manifest: The cohort.
+        resamples: Number of resamples of intervals and tests.
 
     Returns:
-        0, or 3 where a run failed; weights that are not here are no failure.
+        All tables.
     """
     import torch
 
     data = describe(suite, manifest)
     write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
     tested = tested_split(rows, records, places, manifest)
-    made: list[Table] = [
+    tables: list[Table] = [
         table_1(_statistics(tested.manifest if tested else manifest), data),
         published_table(1, (), data),
     ]
-    methods: list[Method] = []
-    setting: Setting | None = None
+    methods: list[RowResult] = []
+    context: TableContext | None = None
     figures: dict[str, Markup] = {}
     if tested:
-        draws = Draws(0, resamples)
+        resampling = Resampling(0, resamples)
         methods = [
-            score(row, trials, records, places, tested, draws) for row, trials in zip(suite.rows, rows, strict=True)
+            score(row, trials, records, places, tested, resampling)
+            for row, trials in zip(suite.rows, rows, strict=True)
         ]
-        setting = Setting(
+        context = TableContext(
             data,
             tested.gallery,
-            chance(torch.as_tensor(tested.gallery.group), CURVE),
+            chance_metrics(torch.as_tensor(tested.gallery.group), CURVE),
             phantom_ceiling(tested.manifest, tested.gallery.rows),
-            draws,
+            resampling,
             {trials[0][0].row: trials[0][0].config for trials in rows},
             {trials[0][0].row: tried(trials, records) for trials in rows},
         )
         titles = {row.name: row.title for row in suite.rows}
         for number, build in ((2, table_2), (3, table_3), (4, table_4)):
             if any(number in row.tables for row in suite.rows):
-                table, found = build(methods, setting)
-                made += [table, published_table(number, methods, data), difference_table(number, found, titles, data)]
-        figures = draw_figures(methods, setting)
-    for table in made:
+                table, found = build(methods, context)
+                tables += [table, published_table(number, methods, data), difference_table(number, found, titles, data)]
+        figures = draw_figures(methods, context)
+    for table in tables:
         for suffix, write in (("md", as_markdown), ("tex", as_latex), ("csv", as_csv)):
             write_text(places.folder / "tables" / f"{table.name}.{suffix}", write(table))
     for name, drawing in figures.items():
         write_text(places.folder / "figures" / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{drawing}')
-    write_text(places.folder / "report.html", page(suite, manifest, made, figures, records, methods, setting, data))
-    print("\n".join(as_markdown(table) for table in made if "differences" not in table.name))
-    set_aside = [f"{run}: {record['status']}" for run, record in records.items() if record["status"] != DONE]
-    if set_aside:
-        print(f"{len(set_aside)} runs have no result:\n" + "\n".join(set_aside))
-    print(f"{places.folder}: report.html, rows.csv, tables, figures")
-    return 3 if any(record["status"] == FAILED for record in records.values()) else 0
+    write_text(places.folder / "report.html", page(suite, manifest, tables, figures, records, methods, context, data))
+    return tables
 
 
 def describe(suite: Suite, manifest: Manifest) -> str:
@@ -106,7 +110,7 @@ def tried(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> int:
     return sum(of[0].learning_rate is not None and records.get(of[0], {}).get("status") == DONE for of in trials)
 
 
-def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: Places, data: str) -> str:
+def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], places: BenchmarkFolder, data: str) -> str:
     """Return one line a run: how it ended, its figures and its whole configuration, flat."""
     lines = []
     for trials in rows:
@@ -123,7 +127,7 @@ def rows_csv(rows: Sequence[list[list[Run]]], records: Mapping[Run, Record], pla
     return stream.getvalue()
 
 
-def _row_of(run: Run, record: Record, chosen: bool, places: Places, data: str) -> dict[str, Any]:
+def _row_of(run: Run, record: Record, chosen: bool, places: BenchmarkFolder, data: str) -> dict[str, Any]:
     line: dict[str, Any] = {
         "data": data,
         "row": run.row,

@@ -1,0 +1,216 @@
+"""What a `fit` would take: parameters, memory, disk and time, from its options alone."""
+
+import shutil
+from typing import Any
+
+import numpy as np
+import torch
+from pytorch_lightning.cli import LightningArgumentParser
+
+from bimcvr.data.loading.datamodule import CTReportDataModule
+from bimcvr.errors import UserError
+from bimcvr.models.profiling.measure import MEASURED_STEPS, measure_step
+from bimcvr.models.profiling.memory import Footprint, footprint, parameters
+from bimcvr.models.retriever import Retriever
+from bimcvr.training.lightning_cli import RetrieverCLI
+
+GIB = 2**30
+
+
+class DryRunCLI(RetrieverCLI):
+    """The options of `fit`, and the dry run's own; it makes model and data, but no trainer and no run folder."""
+
+    @classmethod
+    def switches(cls) -> frozenset[str]:
+        """Return the options that are true or false."""
+        return super().switches() | {"--measure"}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of a dry run alone."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--measure", type=bool, default=False, help=f"time {MEASURED_STEPS} real steps on this machine's device"
+        )
+        parser.add_argument(
+            "--peak_tflops",
+            type=float | None,
+            default=None,
+            help=(
+                "the device's stated speed at this precision, in 10^12 operations a second (TFLOPS), for the estimate"
+                " of time"
+            ),
+        )
+        parser.add_argument(
+            "--mfu", type=float, default=0.3, help="the share of --peak_tflops that a step is assumed to reach"
+        )
+
+    def before_instantiate_classes(self) -> None:
+        """Make no run folder."""
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Make no trainer: the devices it asks for need not be here."""
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+    def report(self) -> str:
+        """Return parameters, memory, disk and time as text that says which of them are estimates."""
+        config, trainer = self.config["fit"], self.config["fit"].trainer
+        model: Retriever = self.model
+        data: CTReportDataModule = self.datamodule
+        processes = world_size(trainer.devices, int(trainer.num_nodes))
+        batch, views, precision = data.batch_size, len(data.views), str(trainer.precision or "32-true")
+        if model.zero_shot():
+            raise UserError(
+                "There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test`"
+                " with the same options and no checkpoint."
+            )
+        lines = [*_parameters(model), *_text_tower(model), *_data(data)]
+        batches, together = batches_an_epoch(data, processes), int(trainer.accumulate_grad_batches)
+        epoch = -(-batches // together)
+        total = steps_in_all(epoch, trainer.max_epochs, trainer.max_steps)
+        lines += [
+            f"steps: {epoch:,} an epoch of {batch} studies × {processes}"
+            f" processes{f' × {together} batches' * (together > 1)}, "
+            + ("no end is set (trainer.max_epochs, trainer.max_steps)" if total is None else f"{total:,} in all")
+        ]
+        # a step of the optimiser consists of several passes; a pass is what is counted and timed
+        passes, span = (batches, "an epoch") if total is None else (round(total * batches / epoch), "all steps")
+        measured = measure_step(model, batch, views, data.cache.size, precision) if config.measure else None
+        needs = footprint(model, batch, views, data.cache.size, precision)
+        buckets = needs.gradients if processes > 1 and not _gradients_are_bucket_views(trainer.strategy) else 0
+        lines += _memory(needs, buckets, precision)
+        lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
+        if config.peak_tflops:
+            seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
+            lines += [
+                f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g}"
+                f" TFLOPS; {_duration(seconds * passes)} for {span}, without loading, validation and communication"
+            ]
+        elif not config.measure:
+            lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure"]
+        if measured:
+            seconds, peak, device = measured
+            lines += [
+                (
+                    f"time, measured: {seconds:.3f} s a step on {device} (median of {MEASURED_STEPS}, random volumes,"
+                    f" one process); {_duration(seconds * passes)} for {span} at this speed"
+                ),
+                (
+                    f"memory, measured: {peak / GIB:.3f} GiB at the peak of a step on {device}, weights and optimiser"
+                    " included"
+                ),
+            ]
+        return "\n".join(lines)
+
+
+def world_size(devices: Any, nodes: int) -> int:
+    """Return how many processes `trainer.devices` and `trainer.num_nodes` make.
+
+    `auto` and -1 mean all devices of this machine.
+    """
+    if isinstance(devices, list):
+        return len(devices) * nodes
+    if str(devices) in ("auto", "-1"):
+        return max(1, torch.cuda.device_count()) * nodes
+    try:
+        return (
+            len(devices.strip(",").split(",")) if isinstance(devices, str) and "," in devices else int(devices)
+        ) * nodes
+    except ValueError as error:
+        raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
+
+
+def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int | None:
+    """Return how many steps the trainer ends after, None where it has no end.
+
+    Args:
+        epoch: steps an epoch.
+        max_epochs: the trainer's; -1 is no end, and None is Lightning's 1000 where `max_steps` sets none either.
+        max_steps: the trainer's; -1 is no end.
+    """
+    if max_epochs is None:
+        max_epochs = 1000 if max_steps < 0 else -1
+    ends = [end for end in (epoch * max_epochs, max_steps) if end >= 0]
+    return min(ends, default=None)
+
+
+def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
+    """Return how many batches each process has in an epoch; the last partial batch is dropped.
+
+    Args:
+        data: The data module; it divides its manifest for this.
+        processes: How many processes share the training set.
+
+    Raises:
+        UserError: A batch is larger than a process's share.
+    """
+    data.divide()
+    studies = len(data.split.rows("train"))
+    batches = -(-studies // processes) // data.batch_size
+    if not batches:
+        raise UserError(
+            f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
+            f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less."
+        )
+    return batches
+
+
+def _parameters(model: Retriever) -> list[str]:
+    counted = parameters(model)
+    lines = [f"{'parameters':<18}{'trainable':>14}{'frozen':>14}"]
+    lines += [f"  {name:<16}{trained:>14,}{frozen:>14,}" for name, (trained, frozen) in counted.items()]
+    lines += [f"  {'all':<16}{sum(t for t, _ in counted.values()):>14,}{sum(f for _, f in counted.values()):>14,}"]
+    return lines
+
+
+def _text_tower(model: Retriever) -> list[str]:
+    trained, _ = parameters(model)["text_encoder"]
+    return (
+        [
+            f"not counted below: the text tower is trained ({trained:,} parameters); its gradients, optimiser's states,"
+            " activations and time come on top"
+        ]
+        if trained
+        else []
+    )
+
+
+def _data(data: CTReportDataModule) -> list[str]:
+    accepted, voxels = len(data.manifest.accepted()), int(np.prod(data.cache.size))
+    folder = data.cache.folder
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return [
+        f"cache: {accepted:,} volumes × {2 * voxels / 1e6:.1f} MB = {accepted * 2 * voxels / 1e9:.1f} GB when full, in"
+        f" {folder} ({shutil.disk_usage(existing).free / 1e9:.0f} GB free there)"
+    ]
+
+
+def _memory(needs: Footprint, buckets: int, precision: str) -> list[str]:
+    parts = {
+        "weights": needs.weights,
+        "gradients": needs.gradients,
+        "optimiser": needs.optimizer,
+        "DDP's buckets": buckets,
+        "batch": needs.batch,
+        "activations": needs.activations,
+    }
+    breakdown = ", ".join(f"{name} {size / GIB:.2f}" for name, size in parts.items() if size)
+    return [
+        f"memory, estimate: {(needs.total + buckets) / GIB:.2f} GiB a process at {precision} ({breakdown}), "
+        "without the overhead of libraries and allocator"
+    ]
+
+
+def _gradients_are_bucket_views(strategy: Any) -> bool:
+    options = getattr(strategy, "init_args", None)
+    # Lightning passes DDP's options on as given, below init_args or below dict_kwargs
+    return any(
+        bool(part and part.get("gradient_as_bucket_view")) for part in (options, getattr(strategy, "dict_kwargs", None))
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
