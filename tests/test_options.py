@@ -35,7 +35,7 @@ def actions_of(verb: str) -> list[Any]:
     with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         main([verb, "--help"])
     name = "fit" if verb == "dry-run" else verb
-    return next(list(parser._actions) for parser in lightning_cli._Parser.made if parser.prog.endswith(f" {name}"))
+    return next(list(parser._actions) for parser in lightning_cli._Parser.created if parser.prog.endswith(f" {name}"))
 
 
 def options_of(verb: str) -> dict[str, tuple[str, bool]]:
