@@ -1,4 +1,4 @@
-"""Writing files so that a half-written one is never read."""
+"""Write files whole or not at all, so that a half-written one is never read."""
 
 import contextlib
 import fcntl
@@ -15,9 +15,12 @@ from bimcvr.errors import UserError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that takes its place if the block ends well.
+    """Yield a temporary path beside `path` that replaces it if the block ends without an error.
 
     The temporary name keeps the suffixes of `path`, since several libraries choose the format by them.
+
+    Args:
+        path: the file to write; its folder is made if it does not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes), dir=path.parent)
@@ -33,11 +36,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def only_one(lock: Path, in_use: str) -> Iterator[None]:
-    """Hold a lock that one process can have; the kernel lets go of it when the process ends, however it ends.
+    """Hold a lock that only one process can have; the kernel releases it when the process ends, however it ends.
 
     Args:
-        lock: the file; made where it is absent.
-        in_use: what to say when another process holds it.
+        lock: the lock file; made if it does not exist.
+        in_use: the message of the error if another process holds the lock.
 
     Raises:
         UserError: another process holds it.

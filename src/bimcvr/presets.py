@@ -16,7 +16,7 @@ def resolve_presets(words: list[str]) -> list[str]:
         words: the command line.
 
     Returns:
-        The same words; `experiments/….yaml` that exists only in the package is its full path.
+        The same words, where `experiments/….yaml` that exists only in the package is replaced by its full path.
 
     Example:
         >>> words = resolve_presets(["--config=experiments/phantom/base.yaml"])
@@ -27,6 +27,6 @@ def resolve_presets(words: list[str]) -> list[str]:
 
 
 def preset(name: str | Path) -> Path:
-    """Return the file that a name means: itself if it exists, else the shipped one, else itself."""
+    """Return the file of that name in the working folder if it exists, else the shipped one, else the name itself."""
     shipped = FOLDER.parent / name
     return shipped if not Path(name).is_file() and not Path(name).is_absolute() and shipped.is_file() else Path(name)

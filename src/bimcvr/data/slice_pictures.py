@@ -1,4 +1,4 @@
-"""Slices of a volume as grey pictures with true proportions."""
+"""Slices of a volume as grey-scale pictures with true proportions."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -6,17 +6,21 @@ from io import BytesIO
 import numpy as np
 
 CHEST_WINDOW = (-1000.0, 400.0)
-"""HU from black to white: lungs and soft tissue are both to be seen."""
+"""HU from black to white; lungs and soft tissue are both visible."""
 
 _NARROWEST = 0.25
 _WIDEST = 4.0
 
 
 def middle_slices(volume: np.ndarray, spacing: tuple[float, float, float]) -> list[tuple[np.ndarray, float]]:
-    """Cut a volume (D, H, W) through its middle: axial, coronal and sagittal, each with its pixel aspect.
+    """Return the middle axial, coronal and sagittal slices of a volume, each with its pixel aspect.
 
-    Rows run from the front to the back or from the top down, and in axial and coronal slices the patient's right is
-    on the left (radiological convention), in the sagittal one the front is.
+    Axial rows run from front to back, the others from top to bottom. The patient's right is on the left of axial and
+    coronal slices (radiological convention), the patient's front on the left of the sagittal one.
+
+    Args:
+        volume: (D, H, W), any values.
+        spacing: mm along D, H, W.
     """
     depth, height, width = (size // 2 for size in volume.shape)
     mm_d, mm_h, mm_w = spacing
@@ -24,17 +28,22 @@ def middle_slices(volume: np.ndarray, spacing: tuple[float, float, float]) -> li
 
 
 def grey(values: np.ndarray, window: tuple[float, float]) -> np.ndarray:
-    """Return values (HU, or windowed ones with (0, 1)) as uint8: the window's lower end black, its upper end white."""
+    """Return values as uint8 grey levels: the lower end of the window is black, the upper end white.
+
+    Args:
+        values: HU of any shape; or values that are windowed already, with the window (0, 1).
+        window: lower and upper end.
+    """
     low, high = window
     return ((values.astype(np.float32) - low) * (255 / (high - low))).clip(0, 255).round().astype(np.uint8)
 
 
 def fit_in(plane: np.ndarray, aspect: float, side: int) -> np.ndarray:
-    """Scale a slice to square pixels, the longer side of it `side`.
+    """Scale a slice to square pixels so that its longer side has `side` pixels.
 
     Args:
         plane: (rows, columns) uint8.
-        aspect: a pixel's height by its width.
+        aspect: height of a pixel divided by its width.
         side: in pixels.
     """
     height, width = plane.shape[0] * aspect, float(plane.shape[1])
@@ -43,16 +52,16 @@ def fit_in(plane: np.ndarray, aspect: float, side: int) -> np.ndarray:
 
 
 def strip(slices: Sequence[tuple[np.ndarray, float]], height: int, gap: int = 4) -> np.ndarray:
-    """Lay slices side by side on black.
+    """Put slices side by side, with black columns between them.
 
     Args:
-        slices: pictures (rows, columns) uint8 with their pixel aspects, like those of `middle_slices`.
-        height: of all, in pixels. A slice has its true proportions, as far as no side is more than four times the
-            other.
-        gap: black columns between two.
+        slices: pictures (rows, columns) uint8 with their pixel aspects, as `middle_slices` returns them.
+        height: of all, in pixels. A slice has its true proportions, unless one side were more than four times
+            the other.
+        gap: black columns between two slices.
 
     Returns:
-        (height, any) uint8.
+        uint8 (height, width).
     """
     panels = []
     for plane, aspect in slices:
@@ -62,7 +71,7 @@ def strip(slices: Sequence[tuple[np.ndarray, float]], height: int, gap: int = 4)
 
 
 def jpeg(picture: np.ndarray) -> bytes:
-    """Return a picture (rows, columns) uint8 as a grey JPEG."""
+    """Return a picture (rows, columns) uint8 as the bytes of a grey-scale JPEG."""
     from PIL import Image
 
     stream = BytesIO()

@@ -1,4 +1,4 @@
-"""The verb `cache`: resize a manifest's volumes ahead of training."""
+"""The verb `cache`: resize the volumes of a manifest ahead of training."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def cache(
     jobs: int = -1,
     verify: bool = False,
 ) -> int:
-    """Resize every volume of a manifest to the model's grid and keep it, so that training only reads.
+    """Resize every volume of a manifest to the model's grid and keep it on disk, so that training only reads.
 
     Stop it and start it again at any time: what is done stays done. Volumes that cannot be read are listed with
     their reasons and written to `refused.csv` in the cache folder.
@@ -30,17 +30,17 @@ def cache(
         verify: also read every cached volume and compare it with its checksum.
     """
     table = read_manifest(manifest, root)
-    kept = VolumeCache(cache or default_folder(table), size)
-    entries, refused = fill_cache(table, table.accepted(), kept, jobs)
+    volume_cache = VolumeCache(cache or default_folder(table), size)
+    entries, refused = fill_cache(table, table.accepted(), volume_cache, jobs)
     if verify:
-        refused |= _damaged(entries, kept)
-    write_refused(table, refused, kept.folder / "refused.csv")
+        refused |= _damaged(entries, volume_cache)
+    write_refused(table, refused, volume_cache.folder / "refused.csv")
     print(
-        f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in {kept.folder}"
-        f" at {size}."
+        f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in"
+        f" {volume_cache.folder} at {size}."
     )
     if refused:
-        print(f"{len(refused)} were set aside, listed in {kept.folder / 'refused.csv'}:")
+        print(f"{len(refused)} were refused, listed in {volume_cache.folder / 'refused.csv'}:")
         print(describe_refused(table, refused))
     return 3 if refused else 0
 

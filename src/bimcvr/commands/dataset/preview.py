@@ -1,4 +1,4 @@
-"""A picture sheet of what the model sees: cached volume and training views, before anything is trained."""
+"""The verb `preview`: a picture of what the model sees, cached volumes and training views, before any training."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,12 +38,10 @@ def preview(
     data.prepare_data()
     data.setup("fit")
     dataset = data.train_dataset()
-    places = np.linspace(0, len(dataset) - 1, min(studies, len(dataset)), dtype=int)
+    positions = np.linspace(0, len(dataset) - 1, min(studies, len(dataset)), dtype=int)
     ids = data.manifest.column("study_id")
-    rows = [
-        (ids[dataset.rows[place]], dataset[int(place)]["volume"], dataset[(0, int(place))]["views"]) for place in places
-    ]
-    spacing = [dataset.spacing(int(place)) for place in places]
+    rows = [(ids[dataset.rows[i]], dataset[int(i)]["volume"], dataset[(0, int(i))]["views"]) for i in positions]
+    spacing = [dataset.spacing(int(i)) for i in positions]
     _draw(rows, spacing, out, data.manifest.is_phantom)
     print(f"{len(rows)} studies of the split train, grid {data.cache.size}, window {list(data.window)} HU: {out}")
     return 0

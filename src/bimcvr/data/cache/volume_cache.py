@@ -1,8 +1,8 @@
-"""Volumes on the model's grid, kept on disk: one file a study, written whole or not at all.
+"""The cache of volumes on the model's grid: one file for each volume, written whole or not at all.
 
-A file holds the raw little-endian int16 voxels (HU, C order) and behind them one line of JSON (size, spacing, source
-geometry, checksum). Its name is a hash of the source and of every setting that shaped it, so an entry whose source or
-setting has changed is simply never found.
+A file has the raw little-endian int16 voxels (HU, C order), followed by one line of JSON (size, spacing, source
+geometry, checksum). Its name is a hash of the source and of every setting that affects the voxels, so an entry whose
+source or settings have changed is never found.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.detached_headers import data_files
 from bimcvr.errors import UserError
 
-# raise it whenever reading or resampling gives other voxels than before, or refuses what was read
+# increase it whenever reading or resampling gives other voxels than before, or refuses what was accepted
 PIPELINE_VERSION = 2
 Grid = tuple[int, int, int]
 
@@ -36,7 +36,7 @@ class VolumeCache:
     """A folder of volumes resized to one grid.
 
     Args:
-        folder: may be shared between runs and machines; it is made when first written to.
+        folder: where the files are; may be shared between runs and machines, and is made when first written to.
         size: the grid (D, H, W).
 
     Raises:
@@ -52,11 +52,11 @@ class VolumeCache:
         self.size = size
 
     def entry(self, source: Path, sha256: str = "") -> Path:
-        """Return where a source's volume is kept.
+        """Return the cache file of a source, which need not exist yet.
 
         Args:
             source: a volume file or a DICOM folder.
-            sha256: the source's checksum if it is known; else `source_identity` stands for it.
+            sha256: checksum of the source if known; else `source_identity` is used.
 
         Raises:
             UserError: there is no such file or folder.
@@ -66,10 +66,14 @@ class VolumeCache:
         return self.folder / key[:2] / f"{key[2:34]}.ct"
 
     def put(self, source: Path, entry: Path) -> None:
-        """Read a source, resize it to the grid and keep it at `entry`.
+        """Read a source, resize it to the grid and write it to the cache.
+
+        Args:
+            source: a volume file or a DICOM folder.
+            entry: the cache file, from `entry()`.
 
         Raises:
-            RefusedVolume: the source is no regular volume in HU.
+            RefusedVolume: the source is not a regular volume in HU.
         """
         from bimcvr.data.reading.resample import read_resized
 
@@ -85,10 +89,10 @@ class VolumeCache:
             temporary.write_bytes(voxels + json.dumps(record).encode())
 
     def read(self, entry: Path, verify: bool = False) -> CachedVolume:
-        """Return a kept volume, by one plain read.
+        """Return a cached volume.
 
         Args:
-            entry: from `entry()`.
+            entry: the cache file, from `entry()`.
             verify: compare the voxels with their checksum.
 
         Raises:
@@ -112,10 +116,15 @@ class VolumeCache:
 
 
 def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> tuple[dict[int, Path], dict[int, str]]:
-    """Find where each row's volume is kept.
+    """Return the cache file of each row.
+
+    Args:
+        manifest: the dataset.
+        rows: positions in it.
+        cache: the cache.
 
     Returns:
-        The entry of each row whose source exists, and for each other row what is wrong.
+        The cache file of each row whose source exists, and for each other row `missing_file: message`.
     """
     entries: dict[int, Path] = {}
     missing: dict[int, str] = {}
@@ -129,11 +138,12 @@ def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> t
 
 
 def source_identity(source: Path) -> str:
-    """Return what stands for a source whose checksum is unknown.
+    """Return text that identifies a source without a checksum: names, sizes and times of its files, and sampled bytes.
 
-    Names, sizes and times of its files, and samples of their bytes.
+    The files are those of a DICOM folder, or the volume file and the files that its header names.
 
-    The files are those of a DICOM folder, or the volume's and those in which its header says that the voxels lie.
+    Args:
+        source: a volume file or a DICOM folder.
 
     Raises:
         UserError: there is no such file or folder.
@@ -154,10 +164,7 @@ def source_identity(source: Path) -> str:
 
 
 def _sample(path: Path, length: int = 65536) -> str:
-    """Return a hash of a file's beginning, middle and end.
-
-    Names and times may be alike, the middle of two scans is not.
-    """
+    """Return a hash of a file's beginning, middle and end: two scans with the same name and time differ there."""
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as stream:

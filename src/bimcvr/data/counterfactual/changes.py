@@ -1,7 +1,7 @@
-"""Versions of a report in which one kind of thing is wrong, to ask an embedding whether it prefers the truth.
+"""Counterfactual reports: versions of a report with one error, to test whether an embedding prefers the true one.
 
-R@K hardly sees left and right, a negation or a size: these changes make them visible. Every change is a few
-replaced spans; the report around them stays as it was, byte for byte. The rules of each language are data, in
+R@K hardly depends on left and right, a negation or a size; these changes measure them. A change replaces a few
+spans and leaves the rest of the report as it was, byte for byte. The rules of each language are data, in
 `english_rules.py` and `spanish_rules.py`.
 """
 
@@ -31,7 +31,7 @@ _FUNCTION_WORDS = {
     ),
 }
 _MEASURE = re.compile(MEASURE, re.IGNORECASE)
-# "In the left lung, no nodule is seen": what stands before the negation only says where
+# "In the left lung, no nodule is seen": the part before the negation only says where
 _WHERE = re.compile(r"\W*(?:in|on|at|within|en|a nivel)\b", re.IGNORECASE)
 _SIDE = r"(right middle lobe|lingula|lobulo medio|right|left|derech\w+|izquierd\w+)"
 _PAIR = re.compile(rf"\b{_SIDE}(?:\s*/\s*| and | or | y | o )(?:the |el |la |los |las )?{_SIDE}\b")
@@ -43,7 +43,7 @@ class Change:
     """One wrong version of a report.
 
     Attributes:
-        kind: what is wrong, one of `CHANGE_KINDS`.
+        kind: the kind of error, one of `CHANGE_KINDS`.
         finding: the finding whose side is swapped, or "" if the change is not restricted to one.
         text: the changed report.
     """
@@ -67,15 +67,15 @@ def changed_reports(
 ) -> list[Change]:
     """Change a report in one respect at a time.
 
-    `side` swaps right and left in all affirmed statements, and once more for each of `findings` that the report
-    affirms on exactly one side, in the statements about it alone. `negated` denies one finding, `affirmed`
-    affirms a denied one, `size` changes one length or graded word, `lobe` moves one finding to another lobe;
-    which one, a hash of the report decides. A kind that the report gives no occasion for is left out.
+    `side` swaps right and left in all affirmed statements; for each of `findings` that the report affirms on exactly
+    one side, another version swaps them in the statements about that finding only. `negated` denies one finding,
+    `affirmed` affirms a denied one, `size` changes one length or graded word, `lobe` moves one finding to another
+    lobe; a hash of the report decides which one. Kinds that do not apply to the report are left out.
 
     Args:
         report: the true text.
         language: "en" or "es"; "" to guess.
-        findings: the names of findings, or for each name its wordings. A "+" joins words that must all stand in
+        findings: the names of findings, or for each name its wordings. A "+" joins words that must all occur in
             a statement ("fluid+pleural"); accents, capitals and a plural s are ignored. `FINDING_SYNONYMS` has
             wordings of common findings.
 
@@ -116,7 +116,7 @@ def guess_language(text: str) -> str:
 
 
 class _Lexicon:
-    """Phrases with their replacements; accents, capitals and the width of blanks do not matter, but for codes."""
+    """Phrases and their replacements; accents, capitals and the width of blanks do not matter, except for codes."""
 
     def __init__(self, phrases: Mapping[str, str], codes: Mapping[str, str]) -> None:
         self.new = {fold(phrase): new for phrase, new in phrases.items()}
@@ -125,7 +125,7 @@ class _Lexicon:
         self.pattern = re.compile(rf"\b(?:(?i:{words})|{'|'.join(codes) or '(?!)'})\b")
 
     def edits(self, report: str, part: _Part, barred: re.Pattern[str]) -> list[Edit]:
-        """Return a replacement for every phrase in a statement that does not touch a barred place."""
+        """Return an edit for every phrase in a statement that does not overlap a match of `barred`."""
         masks = [mask.span() for mask in barred.finditer(report, part.start, part.end)]
         edits = []
         for found in self.pattern.finditer(report, part.start, part.end):
@@ -156,7 +156,7 @@ def _parts(report: str, start: int, end: int, rules: Rules) -> list[_Part]:
     for i in range(len(spans) - 1):
         if affirmed[i] and not affirmed[i + 1] and _WHERE.match(report, *spans[i]):
             affirmed[i] = False
-    return [_Part(*span, said) for span, said in zip(spans, affirmed, strict=True)]
+    return [_Part(*span, is_affirmed) for span, is_affirmed in zip(spans, affirmed, strict=True)]
 
 
 # ---------------------------------------------------------------- sides
@@ -169,25 +169,25 @@ def _side_changes(
     edits = {part: _SIDES[language].edits(report, part, rules.no_side) for part in affirmed}
     changes = []
     swapped = _applied(report, [edit for part in affirmed for edit in edits[part]])
-    if _said(swapped) != _said(report):
+    if _content(swapped) != _content(report):
         changes.append(Change("side", "", swapped))
     wordings = findings if isinstance(findings, Mapping) else {name: (name,) for name in findings}
     for name, synonyms in wordings.items():
         about = [part for part in affirmed if mentions(report[part.start : part.end], synonyms)]
         both = any(rules.both_sides.search(report, part.start, part.end) for part in about)
-        mine = [edit for part in about for edit in edits[part]]
+        finding_edits = [edit for part in about for edit in edits[part]]
         right = {
             rules.right.search(report[start:end] if report[start:end] in rules.side_codes else fold(report[start:end]))
             is not None
-            for start, end, _ in mine
+            for start, end, _ in finding_edits
         }
         if len(right) == 1 and not both:
-            changes.append(Change("side", name, _applied(report, mine)))
+            changes.append(Change("side", name, _applied(report, finding_edits)))
     return changes
 
 
-def _said(report: str) -> Counter[str]:
-    """Return what a report says, whatever the order of its sentences or of "right and left"."""
+def _content(report: str) -> Counter[str]:
+    """Return the sentences of a report regardless of their order and of the order in "right and left"."""
     return Counter(
         _PAIR.sub(lambda found: " and ".join(sorted((found[1], found[2]))), fold(sentence))
         for sentence in split_sentences(report)
@@ -230,7 +230,7 @@ def _lobe_edits(report: str, part: _Part, language: str) -> list[Edit]:
 def _rewritten(
     report: str, spans: list[tuple[int, int]], rewrite: Callable[[str, Rules], Edit | None], rules: Rules
 ) -> list[Edit]:
-    """Return a rewriting for every sentence that has one; those about well-known findings alone, if there are any."""
+    """Return an edit for every sentence that can be rewritten; only those about known findings, if there are any."""
     edits, known = [], []
     for start, end in spans:
         sentence = report[start:end]

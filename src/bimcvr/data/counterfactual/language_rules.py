@@ -1,8 +1,8 @@
-"""The words of `changes.py`, as data: sides, lobes, sizes, cues of denial and patterns of sentences.
+"""The types of the rules of `changes.py`: sides, lobes, sizes, negation cues and sentence patterns of a language.
 
-A pattern's named groups fill its template; `x` is what is found, `start` a title like "Lungs: ". In a template
-`{a}` stands for the article that `x` needs. Negation cues follow NegEx (Chapman et al. 2001) and its Spanish
-adaptations, cut down to what radiology reports say.
+The named groups of a pattern fill its template; `x` is the finding, `start` a title like "Lungs: ". In a template
+`{a}` is the article that `x` needs. Negation cues follow NegEx (Chapman et al. 2001) and its Spanish
+adaptations, reduced to what occurs in radiology reports.
 """
 
 import re
@@ -12,7 +12,7 @@ from functools import cache
 
 Rewrites = tuple[tuple[re.Pattern[str], str], ...]
 
-# A finding's wordings; "+" joins words that must all stand in a statement, in any order.
+# wordings of each finding; "+" joins words that must all occur in a statement, in any order
 FINDING_SYNONYMS: dict[str, tuple[str, ...]] = {
     "pleural effusion": (
         "pleural effusion",
@@ -145,13 +145,13 @@ FINDING_SYNONYMS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Rules:
-    """How one language says what a counterfactual changes.
+    """How one language expresses what a counterfactual changes.
 
     Attributes:
         sides: a phrase in lower case and its mirror image.
         side_codes: the same for abbreviations in capitals.
         no_side: where a word of `sides` means something else.
-        right: finds itself in the phrases of `sides` and `side_codes` that stand for the right.
+        right: matches the phrases of `sides` and `side_codes` that mean the right side.
         both_sides: words for both sides at once.
         lobes: a lobe and where it is moved to.
         lobe_codes: the same for abbreviations in capitals.
@@ -160,7 +160,7 @@ class Rules:
         leads: articles, quantifiers and grades that a denial leaves out.
         denial: a statement with one of these affirms nothing.
         cut: where a new statement begins within a sentence.
-        empty: what has one of these is no finding that could be denied or affirmed.
+        empty: text with one of these is not a finding that could be denied or affirmed.
         deny: sentences that affirm a finding, and their denials.
         bare: a finding without a verb, and its denial.
         affirm: denials, and what they deny affirmed.
@@ -187,7 +187,7 @@ class Rules:
 
 
 def fold(text: str) -> str:
-    """Return a text in lower case and without accents, as long as it was."""
+    """Return a text in lower case and without accents; its length stays the same."""
     return text.translate(_PLAIN)
 
 
@@ -203,7 +203,7 @@ def _words(synonym: str) -> tuple[re.Pattern[str], ...]:
 
 
 def in_case_of(old: str, new: str) -> str:
-    """Return the new word in capitals, or with one, if the old one was."""
+    """Return the new word in capitals, or with an initial capital, if the old one was."""
     if len(old) > 1 and old.isupper():
         return new.upper()
     return new[:1].upper() + new[1:] if old[:1].isupper() else new
@@ -213,7 +213,7 @@ _PLAIN = {code: chr(code).lower() for code in range(128)} | str.maketrans("áé�
 
 
 def any_of(*patterns: str) -> re.Pattern[str]:
-    """Return a pattern that finds any of some, each from a word's beginning on."""
+    """Return a pattern that matches any of `patterns`, each at the beginning of a word."""
     return re.compile(r"\b(?:" + "|".join(patterns) + r")", re.IGNORECASE)
 
 

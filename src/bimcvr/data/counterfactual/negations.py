@@ -1,4 +1,4 @@
-"""A sentence's denial, and a denial's affirmation, by the first pattern of the rules that it meets."""
+"""Deny a sentence that affirms a finding, and affirm a denial, by the first rule whose pattern matches."""
 
 import re
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def is_known(text: str) -> bool:
 
 
 def deny(sentence: str, rules: Rules) -> Edit | None:
-    """Deny the finding that a sentence affirms, without its grade and length; None if no pattern fits."""
+    """Deny the finding that a sentence affirms, without its grade and length; None if no pattern matches."""
 
     def found(x: str) -> str:
         bare = x[lead.end() :] if (lead := rules.leads.match(x)) else x
@@ -47,7 +47,7 @@ def deny(sentence: str, rules: Rules) -> Edit | None:
 
 
 def affirm(sentence: str, rules: Rules) -> Edit | None:
-    """Affirm what a sentence denies; None if no pattern fits or nothing particular is denied."""
+    """Affirm what a sentence denies; None if no pattern matches or no particular finding is denied."""
 
     def found(x: str) -> str:
         for pattern, new in rules.join:
@@ -60,7 +60,7 @@ def affirm(sentence: str, rules: Rules) -> Edit | None:
 def _first(
     sentence: str, rewrites: Rewrites, found: Callable[[str], str], empty: re.Pattern[str] | None
 ) -> Edit | None:
-    """Rewrite a sentence by the first pattern that it meets, in its own capitals."""
+    """Rewrite a sentence by the first pattern that matches, and keep its capitals."""
     for pattern, template in rewrites:
         match = pattern.search(sentence)
         if match is None or (empty and empty.search(match.group())):
@@ -68,7 +68,7 @@ def _first(
         groups = {name: text or "" for name, text in match.groupdict().items()}
         start = match.end("start") if "start" in groups else match.start()
         groups |= {"start": "", "x": found(groups.get("x", ""))}
-        for name, text in groups.items():  # what began the sentence may do so no longer
+        for name, text in groups.items():  # a word that began the sentence may no longer do so
             if name in match.groupdict() and match.start(name) == start and text[1:2].islower():
                 groups[name] = text[0].lower() + text[1:]
         new = template.format(a=_article(groups["x"]), **groups)

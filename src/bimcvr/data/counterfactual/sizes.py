@@ -1,4 +1,4 @@
-"""Other sizes for `changes.py`: lengths scaled, Spanish adjectives in their form."""
+"""Sizes for `changes.py`: scaled lengths, and Spanish adjectives inflected for their noun."""
 
 import re
 from decimal import ROUND_HALF_UP, Decimal
@@ -14,7 +14,7 @@ _FEMININE = re.compile(r"(?<!m)as?$|[cs]ion(?:es)?$|dad(?:es)?$|[st]is$|imagen(?
 
 
 def scaled(measure: str) -> str:
-    """Return a measure clearly changed: 2.5 times as large up to 20 mm, 0.4 times above."""
+    """Return a clearly different length: 2.5 times as large up to 20 mm, 0.4 times above."""
     to_mm = 1 if re.search(r"mm|mil", measure, re.IGNORECASE) else 10
     largest = max(Decimal(number.replace(",", ".")) for number in _NUMBER.findall(measure))
     factor = Decimal("2.5") if largest * to_mm <= 20 else Decimal("0.4")
@@ -29,7 +29,7 @@ def scaled(measure: str) -> str:
 
 
 def agreed(new: str, before: str, after: str) -> str:
-    """Give a Spanish adjective its form: gran or grande by its place, pequeño or pequeña by its noun."""
+    """Inflect a Spanish adjective: gran or grande by its position, pequeño or pequeña by its noun."""
     left = re.findall(r"(\w+)\s*$", fold(before)) or [""]
     right = re.findall(r"^\s+(\w+)", fold(after)) or [""]
     leading = _BEFORE_ADJECTIVE.fullmatch(left[0]) is not None

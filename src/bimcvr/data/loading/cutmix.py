@@ -1,4 +1,4 @@
-"""Cutmix on a batch: a box of another study's volume, in both views alike (paper, section 3)."""
+"""Cutmix: paste a box of another study's volume into both views of a study (paper, section 3)."""
 
 import torch
 
@@ -11,12 +11,12 @@ def cutmix(batch: Batch, generator: torch.Generator) -> Batch:
     """Paste the same box of the same partner into every view of each study.
 
     The side of the box is the cube root of 1 − λ, λ uniform in [0, 1]; its centre is uniform and the box is
-    clipped at the borders. The share of voxels then kept is what the soft target uses (reference: Yun et al.,
+    clipped at the borders. The share of voxels that a study keeps is its weight in the soft target (Yun et al.,
     CutMix, ICCV 2019).
 
     Args:
         batch: with `views` (B, V, 1, D, H, W).
-        generator: decides partner and box.
+        generator: for the draws of partner and box.
 
     Returns:
         A new batch with mixed `views`, `partner` (B,) and `kept` (B,).

@@ -1,4 +1,4 @@
-"""From a manifest to loaders: split, cache, views, text."""
+"""The Lightning data module: from a manifest to loaders, with split, cache, views and text sampling."""
 
 import os
 from dataclasses import replace
@@ -27,28 +27,28 @@ SplitName = Literal["train", "val", "test", "all"]
 
 
 class CTReportDataModule(LightningDataModule):
-    """CT volumes and their reports, as a manifest describes them.
+    """CT volumes and their reports, from a manifest.
 
     Args:
         manifest: the CSV file: one row a volume, with study_id, volume and report.
         root: the folder that the `volume` column is relative to; the manifest's own by default.
-        cache: where volumes on the model's grid are kept; `cache` beside the manifest by default.
+        cache: the folder of volumes on the model's grid; `cache` beside the manifest by default.
         size: the model's grid: slices, rows, columns.
         window: the HU that become 0 and 1.
         strategy: how studies are divided: patient_hash, exact (the paper's), row_order, shard or column; by default the
-            manifest's `split` column, and patient_hash for what lacks.
+            manifest's `split` column, and patient_hash for rows where it is empty.
         split_seed: the permutation of exact, the salt of patient_hash.
         fractions: wanted shares of train, val and test.
         allow_patient_overlap: let a `split` column put one patient into two splits; every result then says so.
-        skip_refused: set unreadable volumes aside, with their reasons in the run's manifest, instead of stopping.
+        skip_refused: skip unreadable volumes, with their reasons in the run's manifest, instead of stopping.
         view_1: the first training view A1, a TorchIO transform; none by default.
         view_2: the second training view A2.
         two_views: whether training uses two views (the paper) or one.
-        text_sampler: what of a report is read in training; the whole by default. At evaluation it is always the whole.
-        cutmix: how often a training batch is mixed.
-        batch_size: studies a batch and process.
+        text_sampler: which words of a report are read in training; all by default, and always all in evaluation.
+        cutmix: share of the training batches that are mixed.
+        batch_size: studies in a batch, for each process.
         eval_batch_size: the same in evaluation.
-        num_workers: processes that load.
+        num_workers: processes that load data.
         seed: of shuffling, views, text sampling and cutmix.
     """
 
@@ -97,7 +97,7 @@ class CTReportDataModule(LightningDataModule):
         self._filled = False
 
     def prepare_data(self) -> None:
-        """Fill the cache, in one process of each machine."""
+        """Fill the cache; Lightning calls this in one process of each machine."""
         self._fill(jobs=-1)
 
     def divide(self) -> None:
@@ -105,24 +105,29 @@ class CTReportDataModule(LightningDataModule):
         self.split = assign_splits(self.manifest, *self._split_arguments)
 
     def setup(self, stage: str) -> None:
-        """Divide the manifest, find the cached volumes, and set refused ones aside or stop."""
+        """Divide the manifest, find the cached volumes, and skip refused ones or stop.
+
+        Args:
+            stage: fit, validate, test or predict.
+
+        Raises:
+            UserError: volumes were refused and `skip_refused` is off, or a needed split is empty.
+        """
         if stage != "predict":
             self.divide()
         self._fill(jobs=1)
         if self._refused and not self.skip_refused:
             raise UserError(
                 f"{len(self._refused)} volumes of {self.manifest.path} cannot be"
-                f" used:\n{describe_refused(self.manifest, self._refused)}\nMend or remove them, or let the run set"
-                " them aside with --data.skip_refused true."
+                f" used:\n{describe_refused(self.manifest, self._refused)}\nRepair or remove them, or let the run skip"
+                " them with --data.skip_refused true."
             )
         self._set_refused_aside()
         if stage == "predict":
             return
         rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
         if self.split.patient_overlap:
-            rank_zero_warn(
-                f"{self.split.patient_overlap} patients stand in more than one split ({self.split.strategy})."
-            )
+            rank_zero_warn(f"{self.split.patient_overlap} patients are in more than one split ({self.split.strategy}).")
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for name in wanted:
             if not len(self.split.rows(name)):
@@ -132,31 +137,31 @@ class CTReportDataModule(LightningDataModule):
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """Note in the checkpoint how many epochs are done."""
+        """Return how many epochs are done, for the checkpoint."""
         return {"epochs_done": self.trainer.current_epoch + 1 if self.trainer else 0}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Begin after the epochs that are done: Lightning tells the sampler only once workers have begun to fetch."""
+        """Continue after the epochs that are done: Lightning tells the sampler too late, when workers already fetch."""
         self._epochs_done = int(state_dict["epochs_done"])
 
     def save_split(self, folder: Path, verb: str) -> None:
-        """Write the manifest with its split, and what was set aside, into a run's folder.
+        """Write the manifest with its split and its refused rows into the folder of a run.
 
-        `manifest.csv` is what was trained on. A later verb with other rows or another split writes
+        `manifest.csv` is what the run was trained on. A later command with other rows or another split writes
         `manifest_<verb>.csv`.
 
         Args:
-            folder: the run's.
+            folder: of the run.
             verb: fit, validate or test.
         """
         table = self.manifest.with_column("split", self.split.names).table
-        own, other = folder / "manifest.csv", folder / f"manifest_{verb}.csv"
-        if verb == "fit" or not own.is_file():
-            write_manifest(table, own)
-        elif own.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
-            write_manifest(table, other)
+        trained, later = folder / "manifest.csv", folder / f"manifest_{verb}.csv"
+        if verb == "fit" or not trained.is_file():
+            write_manifest(table, trained)
+        elif trained.read_bytes() != table.to_csv(index=False, lineterminator="\n").encode():
+            write_manifest(table, later)
         else:
-            other.unlink(missing_ok=True)
+            later.unlink(missing_ok=True)
 
     def train_dataset(self) -> StudyDataset:
         """Return the studies of `train` in the order of the manifest."""
@@ -192,9 +197,13 @@ class CTReportDataModule(LightningDataModule):
         return self._eval_dataloader(self._usable())
 
     def gallery(self, split: SplitName) -> Gallery:
-        """Describe the rows of a split, as an evaluation sees them."""
+        """Return the queries and the gallery of an evaluation.
+
+        Args:
+            split: train, val, test or all.
+        """
         gallery = evaluation_gallery(self.manifest, self._rows(split), self.split, split)
-        # what was set aside in this run has changed the table: the manifest's identity is that of its file
+        # rows refused in this run have changed the table; the identity of the manifest stays that of its file
         facts = {
             "manifest_hash": self._source_digest,
             "set_aside": len(self._refused),
@@ -204,7 +213,11 @@ class CTReportDataModule(LightningDataModule):
         return replace(gallery, description={**gallery.description, **facts})
 
     def probes(self, split: SplitName) -> list[Probe]:
-        """Return the reports of one evaluation with one thing changed, for counterfactual probes."""
+        """Return the reports of a split with one thing changed, for counterfactual probes.
+
+        Args:
+            split: train, val, test or all.
+        """
         return counterfactual_probes(self.manifest, self._rows(split))
 
     def _rows(self, split: SplitName) -> np.ndarray:
@@ -214,7 +227,7 @@ class CTReportDataModule(LightningDataModule):
         return np.asarray([row for row in self.manifest.accepted() if row in self._entries], dtype=np.int64)
 
     def _fill(self, jobs: int) -> None:
-        if self._filled:  # in the process that prepared the data: identifying every source file twice is slow
+        if self._filled:  # the process that prepared the data need not identify every source file again, which is slow
             return
         self._filled = True
         self._entries, self._refused = fill_cache(self.manifest, self.manifest.accepted(), self.cache, jobs)
@@ -222,7 +235,7 @@ class CTReportDataModule(LightningDataModule):
     def _set_refused_aside(self) -> None:
         if not self._refused:
             return
-        rank_zero_warn(f"{len(self._refused)} volumes are set aside:\n{describe_refused(self.manifest, self._refused)}")
+        rank_zero_warn(f"{len(self._refused)} volumes are skipped:\n{describe_refused(self.manifest, self._refused)}")
         names, status, flags = list(self.split.names), self.manifest.column("status"), self.manifest.column("flags")
         status, flags = list(status), list(flags)
         for row, reason in self._refused.items():

@@ -1,4 +1,4 @@
-"""One study as the model sees it."""
+"""The dataset of studies: volume, views and text of a study, and their collation into batches."""
 
 import hashlib
 from collections.abc import Callable
@@ -20,18 +20,19 @@ TextSampler = Callable[[str, torch.Generator], str]
 class StudyDataset(Dataset[dict[str, Any]]):
     """Studies of one split, from the cache.
 
-    Indexed by a position it gives the unaugmented volume and the whole report; by an (epoch, position) pair the
-    training views and a sampled text, whose random draws depend on (seed, epoch, row) alone.
+    An index `position` gives the volume without augmentation (1, D, H, W) and the whole report, for evaluation. An
+    index `(epoch, position)` gives the training views (V, 1, D, H, W) and a sampled text; their random draws depend on
+    (seed, epoch, row) alone.
 
     Args:
-        cache: where the volumes are kept.
+        cache: the cache of volumes.
         rows: (N,) positions in the manifest.
-        entries: N cache files.
+        entries: N cache files, one for each row.
         reports: N texts.
-        window: HU that become 0 and 1.
-        views: one or two TorchIO pipelines for training; None leaves the volume as it is.
+        window: the HU that become 0 and 1.
+        views: one or two TorchIO transforms for training; None leaves the volume unchanged.
         sampler: the text sampler for training.
-        seed: of everything random.
+        seed: of all random draws.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class StudyDataset(Dataset[dict[str, Any]]):
             sampler,
             seed,
         )
-        # arrays, not lists: reference counts in a list of strings copy its pages into every worker
+        # arrays, not lists: reference counts of list items would copy memory pages into every worker
         self._entries = np.array([str(entry) for entry in entries], dtype=np.str_)
         self._reports = np.array([report.encode() for report in reports], dtype=object)
 
@@ -65,19 +66,19 @@ class StudyDataset(Dataset[dict[str, Any]]):
         return [report.decode() for report in self._reports]
 
     def spacing(self, position: int) -> tuple[float, float, float]:
-        """Return the mm of a voxel along D, H, W."""
+        """Return the voxel size of a study in mm along (D, H, W)."""
         return self.cache.read(Path(self._entries[position])).spacing
 
     def __getitem__(self, item: int | tuple[int, int]) -> dict[str, Any]:
         epoch, position = item if isinstance(item, tuple) else (None, item)
         row = int(self.rows[position])
-        kept = self.cache.read(Path(self._entries[position]))
-        volume = apply_window(kept.hu, self.window)
+        cached = self.cache.read(Path(self._entries[position]))
+        volume = apply_window(cached.hu, self.window)
         report = self._reports[position].decode()
         if epoch is None:
             return {"volume": volume[None], "text": report, "index": row}
         views = [
-            apply_view(volume, kept.spacing, view, derive_seed(self.seed, epoch, row, number))[None]
+            apply_view(volume, cached.spacing, view, derive_seed(self.seed, epoch, row, number))[None]
             for number, view in enumerate(self.views)
         ]
         generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch, row, "text"))
@@ -88,8 +89,8 @@ class Collate:
     """Turn samples into a batch, with cutmix for a share of the training batches.
 
     Args:
-        cutmix_probability: how often; 0 for never.
-        seed: with the rows of the batch's studies it decides the draws.
+        cutmix_probability: share of the training batches; 0 for none.
+        seed: of the draws, together with the rows of the batch.
     """
 
     def __init__(self, cutmix_probability: float = 0.0, seed: int = 0) -> None:
@@ -97,7 +98,7 @@ class Collate:
         self.seed = seed
 
     def __call__(self, samples: list[dict[str, Any]]) -> Batch:
-        """Collate samples that are all of training or all of evaluation."""
+        """Collate samples; all are from training or all from evaluation."""
         batch: Batch = {
             "text": [sample["text"] for sample in samples],
             "index": torch.tensor([sample["index"] for sample in samples], dtype=torch.int64),
@@ -114,5 +115,5 @@ class Collate:
 
 
 def derive_seed(*parts: object) -> int:
-    """Return a 63-bit seed that is a function of `parts` alone, the same on every machine."""
+    """Return a 63-bit seed that depends on `parts` alone, the same on every machine."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1

@@ -11,13 +11,13 @@ class EpochSampler(DistributedSampler[Any]):
     """Shuffle by seed and epoch, and hand the dataset (epoch, position) pairs.
 
     With the epoch in the pair, everything random about a sample can be derived from (seed, epoch, row): a resumed run
-    sees what an undisturbed one would have seen, with any number of workers. Being a DistributedSampler, Lightning
-    sets its epoch and leaves it in place.
+    sees the same samples as an uninterrupted one, with any number of workers. Lightning sets the epoch of a
+    DistributedSampler and does not replace it.
 
     Args:
         dataset: only its length is used.
-        world: number of processes.
-        rank: of this process.
+        world: number of training processes.
+        rank: number of this process.
         seed: of the shuffle.
     """
 

@@ -1,8 +1,8 @@
-"""Views of a volume through TorchIO; the only file that imports it.
+"""Window and training views of a volume; the only module that imports TorchIO.
 
 TorchIO images are (C, X, Y, Z) with an affine in RAS+ mm. Our volumes are (D, H, W) = (inferior→superior,
 anterior→posterior, right→left), so the axes are reversed to (W, H, D) and the affine says that the first runs
-to the left, the second to the back, the third up. Anatomical names, degrees and mm then mean what they say.
+to the left, the second to the back, the third up. Anatomical names, degrees and mm in transforms are then right.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,11 +22,11 @@ def apply_window(hu: np.ndarray, window: Window) -> Tensor:
     """Scale HU linearly so that `window` becomes [0, 1], and clip.
 
     Args:
-        hu: (D, H, W) int16, HU.
+        hu: int16 (D, H, W), HU.
         window: lower and upper HU.
 
     Returns:
-        float32 of the same shape, in [0, 1].
+        float32 (D, H, W) in [0, 1].
     """
     low, high = window
     return ((torch.from_numpy(hu.astype(np.float32)) - low) / (high - low)).clamp_(0, 1)
@@ -36,13 +36,13 @@ def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View |
     """Apply a TorchIO transform to a volume.
 
     Args:
-        volume: (D, H, W) float, scaled to [0, 1].
+        volume: float (D, H, W), scaled to [0, 1].
         spacing: mm along D, H, W.
-        view: the transform; None returns the volume as it is.
-        seed: decides the transform's random draws, whatever was drawn before.
+        view: the transform; None returns the volume unchanged.
+        seed: of the transform's random draws, which do not depend on earlier draws.
 
     Returns:
-        (D, H, W) float32.
+        float32 (D, H, W).
 
     Raises:
         UserError: the transform changed the volume's shape or orientation.
@@ -55,31 +55,31 @@ def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View |
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        seen = view(image)
-    if seen.shape[1:] != image.shape[1:] or seen.orientation != image.orientation:
+        transformed = view(image)
+    if transformed.shape[1:] != image.shape[1:] or transformed.orientation != image.orientation:
         raise UserError(
             f"The view {view.__class__.__name__} changed a volume from {image.shape[1:]} {image.orientation_str} to "
-            f"{seen.shape[1:]} {seen.orientation_str}. A view must keep shape and orientation: drop transforms "
-            "like Resize, Crop, Pad or ToCanonical; the size is set by data.size."
+            f"{transformed.shape[1:]} {transformed.orientation_str}. A view must keep shape and orientation: drop "
+            "transforms like Resize, Crop, Pad or ToCanonical; the size is set by data.size."
         )
-    return seen.data[0].permute(2, 1, 0).float().contiguous()
+    return transformed.data[0].permute(2, 1, 0).float().contiguous()
 
 
 def refuse_left_right_flip(name: str, view: View | None) -> None:
-    """Refuse a pipeline in which any transform can mirror left and right: that would falsify "right" in reports.
+    """Refuse a view in which a transform can mirror left and right: reports that say "right" would become false.
 
     Args:
-        name: the configuration key, for the message.
-        view: the pipeline; None passes.
+        name: the configuration key, named in the message.
+        view: the transform; None is accepted.
 
     Raises:
-        UserError: a flip along the left–right axis is in it, or a scaling by a negative factor.
+        UserError: it has a flip along the left–right axis, or a scaling by a negative factor.
     """
     for transform in _all_transforms(view):
         # RandomAffine takes positive factors only
         if isinstance(transform, torchio.Affine) and min(transform.scales) < 0:
             raise UserError(
-                f"{name} holds Affine(scales={transform.scales}): a negative factor mirrors the volume. It would put a "
+                f"{name} has Affine(scales={transform.scales}): a negative factor mirrors the volume. It would put a "
                 "finding that the report calls right on the left. Use positive factors."
             )
         if not isinstance(transform, (torchio.Flip, torchio.RandomFlip)):
@@ -88,7 +88,7 @@ def refuse_left_right_flip(name: str, view: View | None) -> None:
         if happens and any(map(_is_left_right, _as_list(transform.axes))):
             flip = f"{transform.__class__.__name__}({transform.axes})"
             raise UserError(
-                f"{name} holds {flip}, along the left–right axis. It would put a finding that the report "
+                f"{name} has {flip}, along the left–right axis. It would put a finding that the report "
                 "calls right on the left. Remove it, or flip along axis 1 (front–back) or 2 (up–down) only."
             )
 

@@ -1,4 +1,4 @@
-"""Which other files hold the voxels of a MetaImage or NRRD header."""
+"""The files that have the voxels of a MetaImage or NRRD header (.mhd, .nhdr)."""
 
 import glob
 import re
@@ -13,9 +13,12 @@ _KEYS = {
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the files that a header names and that are there.
+    """Return the voxel files that a header names, as far as they exist.
 
-    One, a LIST of them, or those of a pattern like `slice%03d.raw`.
+    A header names one file, a LIST of files, or a pattern like `slice%03d.raw`.
+
+    Args:
+        path: any file; only MetaImage and NRRD headers name others.
     """
     key = _KEYS.get(path.suffix.lower())
     if key is None:
@@ -23,18 +26,18 @@ def data_files(path: Path) -> list[Path]:
     with path.open("rb") as stream:
         head = stream.read(1 << 20).decode("utf-8", errors="replace").replace("\r\n", "\n")
     if path.suffix.lower() in (".nrrd", ".nhdr"):
-        # behind the first empty line are voxels
+        # voxels follow the first empty line
         head = head.partition("\n\n")[0]
-    found = re.search(key, head, re.MULTILINE | re.IGNORECASE)
-    if found is None:
+    match = re.search(key, head, re.MULTILINE | re.IGNORECASE)
+    if match is None:
         return []
-    named = found[1].strip()
-    if named.upper() == "LOCAL":
+    value = match[1].strip()
+    if value.upper() == "LOCAL":
         return []
-    if named.upper().startswith("LIST"):
-        names = head[found.end() :].split("\n")
-    elif "%" in named:
-        names = sorted(glob.glob(re.sub(r"%\d*[dui]", "*", named.split()[0]), root_dir=path.parent))
+    if value.upper().startswith("LIST"):
+        names = head[match.end() :].split("\n")
+    elif "%" in value:
+        names = sorted(glob.glob(re.sub(r"%\d*[dui]", "*", value.split()[0]), root_dir=path.parent))
     else:
-        names = [named]
+        names = [value]
     return [path.parent / name.strip() for name in names if name.strip() and (path.parent / name.strip()).is_file()]

@@ -1,7 +1,4 @@
-"""pydicom, set up so that it says nothing.
-
-Its warnings quote values that it finds odd, names and identifiers among them.
-"""
+"""Read DICOM headers without pydicom's warnings, which quote unusual values, names and identifiers among them."""
 
 import logging
 import warnings
@@ -11,7 +8,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 
-# importing this file is enough: the settings hold for the process, whichever part of it reads a header
+# importing this module is enough: the settings hold for the whole process
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
@@ -21,10 +18,13 @@ _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 
 
 def read_header(file: Path) -> tuple[Dataset, int]:
-    """Read what stands before the pixels of a DICOM file.
+    """Read a DICOM file up to its pixels.
+
+    Args:
+        file: the file.
 
     Returns:
-        The header, and how many bytes of pixels are said to follow (0 if none do).
+        The header, and the number of bytes of pixels that it announces (0 if there are none).
     """
     lengths: list[int] = []
 

@@ -1,7 +1,7 @@
-"""Which files of a DICOM folder are the slices of its one volume, in order, judged by their headers.
+"""Find the slices of the one CT volume in a DICOM folder, in order, from their headers.
 
-SimpleITK builds a volume from any list of files; only the headers tell whether these are the
-slices of one regular grid.
+SimpleITK builds a volume from any list of files; only the headers tell whether these are the slices of one regular
+grid.
 """
 
 from collections import defaultdict
@@ -26,10 +26,10 @@ from bimcvr.data.reading.slice_positions import SlicePositions, check_positions
 
 _ONE = "Put each series into a folder of its own and name that folder."
 _CT_SERIES = "Name the folder of the original CT series."
-# and how many numbers each is
+# each with its number of values
 _PLACING = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _NUMBERS = (*_PLACING, "RescaleSlope", "RescaleIntercept", "NumberOfFrames")
-# where no syntax is named it is the implicit one
+# a file that names no transfer syntax has the implicit one
 _UNCOMPRESSED = (
     "",
     ImplicitVRLittleEndian,
@@ -50,7 +50,7 @@ class DicomStack:
         jitter: largest distance in mm of a slice from the regular grid.
         padding: the declared padding value in HU, None if there is none or it differs among the slices.
         rescale_varies: whether slope or intercept differ among the slices.
-        notes: what was left aside, in words.
+        notes: what was skipped, in words.
     """
 
     files: tuple[Path, ...]
@@ -72,7 +72,7 @@ class _Slice:
 
 
 def is_dicom(path: Path) -> bool:
-    """Tell whether a file bears DICOM's mark after its preamble."""
+    """Return whether a file has DICOM's magic bytes after the preamble."""
     with path.open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"
 
@@ -80,9 +80,8 @@ def is_dicom(path: Path) -> bool:
 def find_stack(path: Path) -> DicomStack:
     """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
 
-    Files that are not DICOM are passed over, and so are objects of other modalities, localisers, colour
-    images, single slices and stacks at a single position, as long as one proper series remains: the notes name
-    them.
+    Files that are not DICOM are skipped, and so are objects of other modalities, localisers, colour images, single
+    slices and stacks at a single position, as long as one proper series remains; the notes name what was skipped.
 
     Args:
         path: a folder (its sub-folders are not searched), or one DICOM file.
@@ -96,29 +95,29 @@ def find_stack(path: Path) -> DicomStack:
     for item in _headers(path):
         groups[_series_key(item.header)].append(item)
     series = sorted(groups.values(), key=len, reverse=True)
-    sound = []
+    usable = []
     faults = []
     for members in series:
         fault = _fault(members)
         if fault is None:
-            sound.append(members)
+            usable.append(members)
         else:
             faults.append(fault)
-    if not sound:
+    if not usable:
         # the largest series is what the folder was meant to be
         reason, wrong, remedy = faults[0]
         raise RefusedVolume(reason, path, wrong, remedy)
-    stacks = [members for members in sound if _is_spread(members)] or sound
+    stacks = [members for members in usable if _is_spread(members)] or usable
     if len(stacks) > 1:
         listing = "; ".join(_describe(members) for members in stacks[:5])
-        raise RefusedVolume("several_series", path, f"holds {len(stacks)} series: {listing}.", _ONE)
-    notes = tuple(f"left aside: {_describe(members)}" for members in series if members is not stacks[0])
+        raise RefusedVolume("several_series", path, f"has {len(stacks)} series: {listing}.", _ONE)
+    notes = tuple(f"skipped: {_describe(members)}" for members in series if members is not stacks[0])
     return _stack(path, stacks[0], notes)
 
 
 def _headers(path: Path) -> list[_Slice]:
     files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    found = []
+    slices = []
     for file in files:
         claims = file.suffix.lower() in (".dcm", ".ima") or not path.is_dir()
         if file.name.upper() == "DICOMDIR" or file.name.startswith(".") or not (claims or is_dicom(file)):
@@ -136,17 +135,17 @@ def _headers(path: Path) -> list[_Slice]:
             AttributeError,
         ) as error:
             raise RefusedVolume(
-                "unreadable", file, f"is no readable DICOM ({type(error).__name__}).", FETCH_AGAIN
+                "unreadable", file, f"is not readable DICOM ({type(error).__name__}).", FETCH_AGAIN
             ) from error
-        found.append(_Slice(file, header, stored))
-    if not found:
+        slices.append(_Slice(file, header, stored))
+    if not slices:
         raise RefusedVolume(
             "no_dicom",
             path,
-            "holds no DICOM file.",
-            f"Name the folder in which the slices lie, or a file in {', '.join(SUFFIXES)}.",
+            "has no DICOM file.",
+            f"Name the folder with the slices, or a file that ends in {', '.join(SUFFIXES)}.",
         )
-    return found
+    return slices
 
 
 def _series_key(header: Dataset) -> tuple[object, ...]:
@@ -161,26 +160,26 @@ def _series_key(header: Dataset) -> tuple[object, ...]:
 
 
 def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
-    """Return reason, wrong and remedy of the first thing that keeps a series from being slices in HU."""
+    """Return reason, problem and remedy of the first fault of a series; None if its slices are a CT in HU."""
     headers = [member.header for member in members]
     first = headers[0]
     if first.get("Modality") != "CT":
         return "not_ct", f"is of modality {first.get('Modality') or 'unknown'}, not CT.", _CT_SERIES
     if "LOCALIZER" in _image_type(first):
-        return "localizer", "holds a localiser (scout) only.", _CT_SERIES
+        return "localizer", "has only a localiser (scout).", _CT_SERIES
     if first.get("SamplesPerPixel", 1) != 1 or first.get("PhotometricInterpretation", "") == "PALETTE COLOR":
-        return "colour", "holds colour images, which are no HU.", _CT_SERIES
+        return "colour", "has colour images, which are not in HU.", _CT_SERIES
     if any(header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers):
-        return "monochrome1", "holds inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
+        return "monochrome1", "has inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
     for member in members:
         malformed = next((tag for tag in _NUMBERS if _numbers(member.header, tag) is None), None)
         if malformed:
-            return "unreadable", f"has a {malformed} that is no number in {member.file.name}.", FETCH_AGAIN
-    lacking = next((member.file.name for member in members if not _has_rescale(member.header)), None)
-    if lacking:
-        return "no_rescale", f"is not in HU: {lacking} has no rescale slope and intercept to HU.", FETCH_AGAIN
+            return "unreadable", f"has a {malformed} that is not a number in {member.file.name}.", FETCH_AGAIN
+    unscaled = next((member.file.name for member in members if not _has_rescale(member.header)), None)
+    if unscaled:
+        return "no_rescale", f"is not in HU: {unscaled} has no rescale slope and intercept to HU.", FETCH_AGAIN
     if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
-        return "multi_frame", "is a multi-frame object.", "Convert it to NIfTI, or to one file a slice."
+        return "multi_frame", "is a multi-frame object.", "Convert it to NIfTI, or to one file for each slice."
     if len(members) < 2:
         return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
     for member in members:
@@ -193,14 +192,14 @@ def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
 
 def _stack(path: Path, members: list[_Slice], notes: tuple[str, ...]) -> DicomStack:
     headers = [member.header for member in members]
-    found = _positions(path, members)
+    grid = _positions(path, members)
     rescales = {(float(header.RescaleSlope), float(header.RescaleIntercept)) for header in headers}
     paddings = {_padding(header) for header in headers}
     return DicomStack(
-        files=tuple(members[index].file for index in found.order),
-        gap=found.gap,
-        tilt=found.tilt,
-        jitter=found.jitter,
+        files=tuple(members[index].file for index in grid.order),
+        gap=grid.gap,
+        tilt=grid.tilt,
+        jitter=grid.jitter,
         padding=paddings.pop() if len(paddings) == 1 else None,
         rescale_varies=len(rescales) > 1,
         notes=notes,
@@ -215,7 +214,7 @@ def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
 
 
 def _numbers(header: Dataset, tag: str) -> list[float] | None:
-    """Return the numbers of an element, none if it is absent or empty; None if they are no numbers."""
+    """Return the numbers of an element; an empty list if it is absent or empty, None if they are not numbers."""
     try:
         value = header.get(tag)
         if value is None or value == "":
@@ -226,7 +225,7 @@ def _numbers(header: Dataset, tag: str) -> list[float] | None:
 
 
 def _is_cut_short(member: _Slice) -> bool:
-    """Tell whether a slice stores fewer bytes than its voxels need: ITK would fill up with whatever lay in memory."""
+    """Return whether a slice has fewer bytes than its voxels need: ITK would fill the rest with random memory."""
     header = member.header
     if str(header.file_meta.get("TransferSyntaxUID") or "") not in _UNCOMPRESSED:
         return False
@@ -239,16 +238,16 @@ def _is_spread(members: list[_Slice]) -> bool:
 
 
 def _has_rescale(header: Dataset) -> bool:
-    """Tell whether stored values become HU; enhanced objects keep the rescale in their functional groups."""
+    """Return whether a rescale to HU is stated; enhanced objects have it in their functional groups."""
     names = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
     groups = [group for name in names for group in header.get(name) or []]
     nested = [item for group in groups for item in group.get("PixelValueTransformationSequence") or []]
     # the type `US` is DICOM's "unspecified"
     return any(
-        place.get("RescaleSlope") is not None
-        and place.get("RescaleIntercept") is not None
-        and place.get("RescaleType", "HU") in ("HU", "", None)
-        for place in (header, *nested)
+        group.get("RescaleSlope") is not None
+        and group.get("RescaleIntercept") is not None
+        and group.get("RescaleType", "HU") in ("HU", "", None)
+        for group in (header, *nested)
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks of a single image file before it is decoded: is it there, is it whole, is it a grid of scalars?"""
+"""Checks of an image file before it is decoded: it exists, it is complete, it is a grid of scalars."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ _LFS = b"version https://git-lfs"
 
 
 def check_file(path: Path) -> StreamedVoxels | None:
-    """Refuse a file that is absent, empty, a stand-in, cut short, of no known format, or without orientation.
+    """Refuse a file that is missing, empty, a Git LFS pointer, cut short, of unknown format, or without orientation.
+
+    Args:
+        path: a NIfTI, MHA/MHD or NRRD file.
 
     Returns:
-        The voxels, if the file is one that can be streamed.
+        The voxels, if the format can be read slab by slab; else None.
 
     Raises:
         RefusedVolume: with the reason `missing_file`, `empty_file`, `git_lfs_pointer`, `unknown_format`,
@@ -29,7 +32,7 @@ def check_file(path: Path) -> StreamedVoxels | None:
         raise RefusedVolume(
             "unknown_format",
             path,
-            "is of no known format.",
+            "is of an unknown format.",
             f"Give a file that ends in {', '.join(SUFFIXES)}, or a folder with DICOM slices.",
         )
     if name.endswith((".nii", ".nii.gz")):
@@ -63,7 +66,7 @@ def check_present(path: Path) -> None:
 
 
 def check_grid(path: Path, reader: Any) -> None:
-    """Refuse what is no rectangular grid of scalars with three axes.
+    """Refuse an image that is not a rectangular grid of scalars with three axes.
 
     Args:
         path: the file.
@@ -86,7 +89,7 @@ def check_grid(path: Path, reader: Any) -> None:
             "not_a_volume",
             path,
             f"is {' × '.join(map(str, size))} voxels, not three axes of at least two.",
-            "Give one volume a file: single slices and time series are none.",
+            "Give a file with one volume; single slices and time series are not volumes.",
         )
     spacing = np.asarray(reader.GetSpacing()[:3])
     if not np.all(np.isfinite(spacing) & (spacing > 0)):
@@ -107,7 +110,7 @@ def _check_metaimage(path: Path) -> None:
         body = path.stat().st_size - stream.tell()
     data = fields.get("ElementDataFile", "")
     if not data:
-        raise RefusedVolume("unreadable", path, "is no MetaImage header: it has no ElementDataFile.", FETCH_AGAIN)
+        raise RefusedVolume("unreadable", path, "is not a MetaImage header: it has no ElementDataFile.", FETCH_AGAIN)
     if data.upper() == "LOCAL":
         promised = fields.get("CompressedDataSize", "0")
         if promised.isdigit() and body < int(promised):

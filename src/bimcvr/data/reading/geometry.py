@@ -1,4 +1,4 @@
-"""How a volume's native axes lie in the patient, and what is known of its source grid."""
+"""Orientation of a volume: how native axes map to the patient's, and a record of the source grid."""
 
 from dataclasses import dataclass
 from itertools import permutations
@@ -11,21 +11,21 @@ _LETTERS = ("RL", "AP", "IS")
 
 @dataclass(frozen=True)
 class Geometry:
-    """The source's grid, in the canonical order of axes; `dataclasses.asdict` of it can be written as JSON.
+    """The source grid, in the canonical order of axes; `dataclasses.asdict` of it can be written as JSON.
 
     Attributes:
         native_size: (D, H, W) voxels before any resize.
-        native_spacing: (D, H, W) in mm.
+        native_spacing: mm between voxels along (D, H, W).
         orientation: where the file's own x, y and z axes point (`LPS`: no flip was needed).
-        obliquity: largest angle in degrees between an axis and the patient's axis that it stands for. The
+        obliquity: largest angle in degrees between an axis and the patient's axis that it is taken for. The
             axes are permuted and flipped, never rotated.
         tilt: angle in degrees between the stack of DICOM slices and their normal (0 for other formats).
         jitter: largest distance in mm of a DICOM slice from the regular grid (0 for other formats).
         padding_inside: share of the voxels inside the reconstruction circle (the ellipse that touches the
             slice's four sides) that were padding.
-        padding_outside: the same outside of it.
+        padding_outside: the same share outside the circle.
         not_finite: number of NaN and infinite voxels, which became air.
-        notes: what was left out or is unusual, in words.
+        notes: what was skipped or is unusual, in words.
     """
 
     native_size: tuple[int, int, int]
@@ -41,7 +41,7 @@ class Geometry:
 
 
 class Axes(NamedTuple):
-    """The way from a native array to canonical axes: transpose by `order`, then flip where `flipped`.
+    """How to bring a native array to canonical axes: transpose by `order`, then flip where `flipped`.
 
     Canonical is (D, H, W) = (inferior to superior, anterior to posterior, right to left).
 
@@ -49,7 +49,7 @@ class Axes(NamedTuple):
         order: for each canonical axis, the native array axis.
         flipped: for each canonical axis, whether it runs the other way.
         letters: where the file's own x, y and z axes point.
-        obliquity: largest angle in degrees between a native axis and the patient's axis that it stands for.
+        obliquity: largest angle in degrees between a native axis and the patient's axis that it is taken for.
     """
 
     order: tuple[int, int, int]
@@ -68,7 +68,7 @@ def axes_of(direction: np.ndarray) -> Axes:
 
     Args:
         direction: ITK's direction cosines, (3, 3); column k is where image axis k (x, y, z) points in LPS.
-            The array has its axes the other way round: (z, y, x). Left-handed matrices are fine.
+            The array's axes are in reverse order: (z, y, x). Left-handed matrices are accepted.
     """
     best = max(permutations(range(3)), key=lambda axes: float(sum(abs(direction[w, axes[w]]) for w in range(3))))
     cosines = [float(direction[world, axis]) for world, axis in enumerate(best)]

@@ -1,4 +1,4 @@
-"""Checks of a NIfTI file's header: is the file whole, and does it say how it lies in the patient?"""
+"""Strict checks of a NIfTI header: the file must be complete, and its orientation in the patient must be stated."""
 
 import gzip
 import math
@@ -23,7 +23,7 @@ _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 7
 
 
 class _Header(NamedTuple):
-    """What is needed of a header; `length` is the whole file's in bytes, uncompressed."""
+    """The fields of a header that are used; `length` is the size of the whole uncompressed file in bytes."""
 
     length: int
     stored: str
@@ -37,10 +37,13 @@ class _Header(NamedTuple):
 
 
 def check_nifti(path: Path) -> StreamedVoxels | None:
-    """Refuse a NIfTI file that is cut short, or whose header does not place its voxels in the patient.
+    """Refuse a NIfTI file that is cut short, or whose header does not say how its voxels lie in the patient.
+
+    Args:
+        path: a `.nii` or `.nii.gz` file.
 
     Returns:
-        The voxels, if they are real numbers on three axes; else what they are is left to SimpleITK to say.
+        The voxels, if they are real numbers on three axes; None for other types, which SimpleITK reads.
 
     Raises:
         RefusedVolume: with the reason `unreadable`, `truncated`, `too_large`, `no_spacing`,
@@ -54,15 +57,15 @@ def check_nifti(path: Path) -> StreamedVoxels | None:
         raise RefusedVolume(
             "too_large",
             path,
-            f"claims {voxels:,} voxels; the most that are read are {_MOST_VOXELS:,}.",
-            "Look into its header, and cut or resample the volume if it is sound.",
+            f"claims {voxels:,} voxels; at most {_MOST_VOXELS:,} are read.",
+            "Check its header; if it is right, crop or resample the volume.",
         )
-    whole = _gzip_is_whole(path, header.length) if compressed else path.stat().st_size >= header.length
-    if not whole:
+    complete = _gzip_is_complete(path, header.length) if compressed else path.stat().st_size >= header.length
+    if not complete:
         raise RefusedVolume(
             "truncated", path, f"ends before the {header.length} bytes that its header promises.", FETCH_AGAIN
         )
-    _check_placing(path, header)
+    _check_orientation(path, header)
     if not header.stored or len(header.shape) < 3 or max(header.shape[3:], default=1) > 1:
         return None
     width, height, depth = header.shape[:3]
@@ -91,7 +94,7 @@ def _read_header(path: Path, compressed: bool) -> _Header:
 def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ...]) -> _Header:
     fields: list[Any] = [struct.unpack_from(order + kind, raw, offset) for kind, offset in layout]
     (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), rows = fields
-    # the voxels lie behind the header; a smaller offset would have its bytes read as HU
+    # the voxels follow the header; with a smaller offset, bytes of the header would be read as HU
     if not math.isfinite(offset) or offset < struct.unpack_from(order + "i", raw)[0]:
         raise RefusedVolume("unreadable", path, f"has a header that places its voxels at byte {offset:g}.", FETCH_AGAIN)
     shape = dim[1 : 1 + min(max(dim[0], 0), 7)]
@@ -103,11 +106,11 @@ def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ..
     return _Header(length, stored, scaling, int(offset), shape, pixdim[1:4], qform, sform, affine)
 
 
-def _gzip_is_whole(path: Path, length: int) -> bool:
+def _gzip_is_complete(path: Path, length: int) -> bool:
     with path.open("rb") as stream:
         stream.seek(-4, 2)
         stated = struct.unpack("<I", stream.read(4))[0]
-    # the trailer counts the last gzip member only, modulo 4 GiB: a mismatch is settled by decoding
+    # the trailer counts the last gzip member only, modulo 4 GiB: where it differs, the file is decoded to be sure
     if stated == length % 2**32:
         return True
     decoded = 0
@@ -120,7 +123,7 @@ def _gzip_is_whole(path: Path, length: int) -> bool:
     return decoded >= length
 
 
-def _check_placing(path: Path, header: _Header) -> None:
+def _check_orientation(path: Path, header: _Header) -> None:
     spacing = np.abs(np.asarray(header.spacing))
     if not np.all(np.isfinite(spacing) & (spacing > 0)):
         raise no_spacing(path, header.spacing)

@@ -1,14 +1,14 @@
-"""The refusal of a volume: a reason for the machine, a message for the reader."""
+"""The error for a volume that cannot be used: a short reason to count by, and a message for the user."""
 
 from pathlib import Path
 
 from bimcvr.errors import UserError
 
-FETCH_AGAIN = "Fetch it again from its source, or set the row aside."
+FETCH_AGAIN = "Download it again from its source, or exclude the row."
 
 
 class RefusedVolume(UserError):
-    """A source that cannot be turned into HU on a regular grid.
+    """A file or folder that cannot be turned into HU on a regular grid.
 
     Args:
         reason: a short name to count by, like `variable_gaps`.
@@ -31,7 +31,7 @@ class RefusedVolume(UserError):
 
 
 def no_spacing(path: Path, spacing: tuple[float, ...]) -> RefusedVolume:
-    """Return the refusal of a file whose voxels have no size."""
+    """Return the error for a file whose voxels have no valid size (mm)."""
     sizes = " × ".join(f"{mm:g}" for mm in spacing)
     return RefusedVolume(
         "no_spacing",
@@ -42,7 +42,7 @@ def no_spacing(path: Path, spacing: tuple[float, ...]) -> RefusedVolume:
 
 
 def sheared_grid(path: Path) -> RefusedVolume:
-    """Return the refusal of a file whose axes are not at right angles."""
+    """Return the error for a file whose axes are not at right angles."""
     return RefusedVolume(
         "sheared_grid",
         path,

@@ -1,7 +1,7 @@
-"""Anti-aliased resize of a volume to the model's grid, without a float copy of the whole.
+"""Anti-aliased resize of a volume to the model's grid, without a float copy of the whole volume.
 
 Each axis is filtered with a triangle whose support grows with the down-sampling factor: what torch's
-`F.interpolate(mode="bilinear", antialias=True, align_corners=False)` does to two axes, done to three.
+`F.interpolate(mode="bilinear", antialias=True, align_corners=False)` does along two axes, here along three.
 Up-sampling is linear interpolation.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from bimcvr.data.reading.intensity import HIGHEST
 from bimcvr.data.reading.volume import SLAB, Volume, geometry_of, read_image
 
-# of the filter's matrix at a time: fewer make more calls, more drag zeros along
+# rows of the filter's matrix at a time: fewer need more calls, more include more zeros
 _ROWS = 8
 
 
@@ -21,18 +21,17 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     """Read a volume and resize it to a grid that covers the same field of view.
 
     Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor
-    metal bleeds into tissue. Flips and permutations commute with the filter: they come last, where they are
-    small.
+    metal bleeds into tissue. Flips and permutations commute with the filter and come last, when the volume is small.
 
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
         size: the new (D, H, W).
 
     Returns:
-        The volume, its HU rounded to int16, its spacing that of the new grid; `geometry` is the source's.
+        The volume: HU rounded to int16, the spacing of the new grid in mm, and the `geometry` of the source.
 
     Raises:
-        RefusedVolume: the source is no regular volume in HU; `reason` says why.
+        RefusedVolume: the source is not a regular volume in HU; `reason` says why.
     """
     native = read_image(path)
     cleaner = native.cleaner(HIGHEST)
@@ -55,7 +54,7 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
 
 
 class _Band(NamedTuple):
-    """A few rows of a filter's matrix, without the zeros on either side: most of the matrix is zeros."""
+    """A few rows of a filter's matrix without the zeros on either side; most of the matrix is zeros."""
 
     start: int
     low: int
@@ -95,8 +94,8 @@ def triangle_weights(old: int, new: int) -> np.ndarray:
     """Return the matrix that resizes one axis by an antialiased triangle filter.
 
     Args:
-        old: voxels before.
-        new: voxels after; both grids cover the same extent.
+        old: number of voxels before.
+        new: number of voxels after; both grids cover the same extent.
 
     Returns:
         float64 (new, old); each row sums to 1.

@@ -1,4 +1,4 @@
-"""Do the slices of a DICOM series lie on a regular grid? Judged from their positions, never from a tag."""
+"""Check that the slices of a DICOM series form a regular grid, from their positions rather than from a tag."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
-_RESAMPLE = "Correct it while converting to NIfTI (dcm2niix does), or set the row aside."
-# two slices nearer than this are at one position
+_RESAMPLE = "Correct it while converting to NIfTI (dcm2niix does), or exclude the row."
+# mm; two slices nearer than this are at the same position
 _SAME = 0.01
 
 
 class SlicePositions(NamedTuple):
-    """Where the slices of a regular stack lie.
+    """The order and spacing of the slices of a regular stack.
 
     Attributes:
         order: indices of the slices, in the order of their positions along the slice normal.
@@ -33,12 +33,12 @@ def check_positions(
 ) -> SlicePositions:
     """Order slices along their normal and refuse an irregular stack.
 
-    Rounded positions are harmless, a wrong grid is not: so every slice is compared with its place on the grid
-    between the first and the last, and may be off by 0.05 mm or 1 % of the gap. Sideways the stack may drift
-    by one pixel.
+    Rounded positions are harmless, a wrong grid is not. Every slice is therefore compared with its position on a
+    regular grid from the first slice to the last, and may be off by 0.05 mm or 1 % of the gap. Sideways the stack
+    may drift by one pixel.
 
     Args:
-        path: the folder, for the message.
+        path: the folder, named in the message.
         positions: (N, 3) ImagePositionPatient in mm, N ≥ 2.
         orientations: (N, 6) ImageOrientationPatient.
         spacings: (N, 2) PixelSpacing in mm.
@@ -68,7 +68,7 @@ def check_positions(
             "duplicate_positions",
             path,
             f"has {same} of {len(order)} slices at the position of another: a repeated or dynamic scan.",
-            "Keep one slice a position, or set the row aside.",
+            "Keep one slice for each position, or exclude the row.",
         )
     tilt = _check_drift(path, positions[order], normal, float(spacings.min()))
     mean = float((along[-1] - along[0]) / len(gaps))
@@ -90,7 +90,7 @@ def _check_same(path: Path, orientations: np.ndarray, spacings: np.ndarray) -> N
 
 
 def _check_drift(path: Path, positions: np.ndarray, normal: np.ndarray, pixel: float) -> float:
-    """Return the angle in degrees between the stack and its normal, unless it matters."""
+    """Return the angle in degrees between the stack and its normal; refuse a tilt of more than a pixel's drift."""
     offsets = positions - positions[0]
     along = offsets @ normal
     sideways = offsets - along[:, None] * normal
@@ -116,7 +116,7 @@ def _irregular(path: Path, gaps: np.ndarray) -> RefusedVolume:
         return RefusedVolume(
             "missing_slices",
             path,
-            f"lacks {int((multiples - 1).sum())} slices: they lie "
+            f"is missing {int((multiples - 1).sum())} slices: they lie "
             f"{smallest:g} mm apart, but {gaps.max():g} mm at the widest.",
             FETCH_AGAIN,
         )

@@ -1,7 +1,7 @@
 """The only reader of image files: NIfTI, MetaImage, NRRD and DICOM become int16 HU, canonically oriented.
 
-SimpleITK decodes the voxels; what it would let pass with a warning, or make up, is checked in the headers
-beforehand and refused by name.
+SimpleITK decodes the voxels. What it would accept with a warning, or fill in by itself, is checked in the headers
+beforehand and refused with a named reason.
 """
 
 import struct
@@ -27,12 +27,12 @@ _INT16_MAX = 32767.0
 
 @dataclass(frozen=True)
 class Volume:
-    """A CT in HU.
+    """A CT volume in HU.
 
     Attributes:
         hu: int16 (D, H, W) = (inferior to superior, anterior to posterior, right to left).
         spacing: mm between voxels along (D, H, W).
-        geometry: what is known of the source grid.
+        geometry: a record of the source grid.
     """
 
     hu: np.ndarray
@@ -44,10 +44,10 @@ class NativeImage(NamedTuple):
     """A checked image in the file's own axes, its voxels not yet read or only just decoded.
 
     Attributes:
-        voxels: in HU, to be gone through once, slab by slab.
-        shape: of the voxels, axes (z, y, x) of the file.
+        voxels: in HU, to be read once, slab by slab.
+        shape: number of voxels along the file's axes (z, y, x).
         spacing: mm along the same axes.
-        axes: how they lie in the patient.
+        axes: how these axes lie in the patient.
         stack: what the DICOM headers say; None for other formats.
     """
 
@@ -58,7 +58,7 @@ class NativeImage(NamedTuple):
     stack: DicomStack | None
 
     def cleaner(self, highest: float) -> HUSlabs:
-        """Return what makes clean HU of the voxels; clipped above `highest` HU."""
+        """Return the object that turns the voxels into clean HU, clipped above `highest` HU."""
         return HUSlabs(self.shape, self.axes, self.stack.padding if self.stack else None, highest)
 
 
@@ -69,7 +69,7 @@ def read_volume(path: Path) -> Volume:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
 
     Raises:
-        RefusedVolume: it is no regular volume in HU; `reason` says why.
+        RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
     native = read_image(path)
     cleaner = native.cleaner(_INT16_MAX)
@@ -81,15 +81,18 @@ def read_volume(path: Path) -> Volume:
 
 
 def read_image(path: Path) -> NativeImage:
-    """Check a source's headers and open it, leaving its axes as they are.
+    """Check the headers of a source and open it; its axes stay as they are.
+
+    Args:
+        path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
 
     Raises:
-        RefusedVolume: it is no regular volume in HU; `reason` says why.
+        RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
     try:
         return _checked_image(Path(path))
     except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error) as error:
-        # what a malformed header trips over; its values may be the patient's and stay out of the message
+        # errors that malformed headers cause; header values may identify the patient, so the message leaves them out
         raise RefusedVolume(
             "unreadable", path, f"has a malformed header ({type(error).__name__}).", FETCH_AGAIN
         ) from error
@@ -118,7 +121,7 @@ def _checked_image(path: Path) -> NativeImage:
 
 
 def geometry_of(native: NativeImage, cleaner: HUSlabs) -> Geometry:
-    """Return the record of a source whose voxels have all been through `cleaner`."""
+    """Return the record of the source grid, once all its voxels have passed through `cleaner`."""
     inside, outside = cleaner.padding_shares()
     stack = native.stack
     depth, height, width = native.axes.order
@@ -149,7 +152,7 @@ def _decode_stack(path: Path, stack: DicomStack) -> Any:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in stack.files])
     if stack.rescale_varies:
-        # else the first slice's type is taken for all: a later, fractional slope would be cut to integers
+        # otherwise the first slice decides the type of all: a fractional slope of a later one would be cut to integers
         reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
@@ -161,5 +164,5 @@ def _decode_stack(path: Path, stack: DicomStack) -> Any:
 
 def _undecodable(path: Path, error: RuntimeError) -> RefusedVolume:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    why = lines[-1] if lines else "no reason given"
-    return RefusedVolume("unreadable", path, f"cannot be decoded ({why}).", FETCH_AGAIN)
+    cause = lines[-1] if lines else "no reason given"
+    return RefusedVolume("unreadable", path, f"cannot be decoded ({cause}).", FETCH_AGAIN)

@@ -1,4 +1,4 @@
-"""Where native voxels come from, a slab at a time: a decoded image, or a compressed file while it is decoded."""
+"""Sources of native voxels, a slab at a time: a decoded image, or a NIfTI file while it is decompressed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,19 +25,19 @@ class DecodedVoxels(NamedTuple):
 
 
 class StreamedVoxels(NamedTuple):
-    """The voxels of a NIfTI file, axes (z, y, x): decoded as they are asked for, never whole in memory.
+    """The voxels of a NIfTI file, axes (z, y, x), read slab by slab; the volume is never whole in memory.
 
-    Faster than decoding first, since a slab is still in the processor's cache when it is used; gzip's checksum is
-    verified on the way. And ITK's own NIfTI reader turns NaN into 0 without a word, which is water.
+    This is faster than decoding the file first, since a slab is still in the processor's cache when it is used, and
+    it verifies gzip's checksum. ITK's own NIfTI reader also turns NaN silently into 0, which is water.
 
     Attributes:
         path: the file.
-        compressed: by gzip.
-        offset: bytes before the first voxel, uncompressed.
+        compressed: whether the file is gzipped.
+        offset: bytes before the first voxel in the uncompressed file.
         shape: of the volume.
         dtype: as stored.
         slope: factor from stored values to HU.
-        intercept: what is then added.
+        intercept: added after the factor.
     """
 
     path: Path
@@ -49,7 +49,10 @@ class StreamedVoxels(NamedTuple):
     intercept: float
 
     def slabs(self, thickness: int) -> Iterator[np.ndarray]:
-        """Yield the volume in HU, in slabs along its first axis, in order; each is overwritten by the next.
+        """Yield the volume in HU, in slabs along its first axis, in order; each slab overwrites the one before.
+
+        Args:
+            thickness: slices in a slab.
 
         Raises:
             RefusedVolume: with the reason `truncated` or `damaged`.
@@ -63,7 +66,7 @@ class StreamedVoxels(NamedTuple):
                     slab = buffer[: self.shape[0] - start]
                     _fill(stream, slab.view(np.uint8).data.cast("B"))
                     yield slab if raw else slab * np.float32(self.slope) + np.float32(self.intercept)
-                # only at its end is a gzip stream compared with its checksum
+                # a gzip stream is compared with its checksum at its end only
                 while stream.read(1 << 16):
                     pass
         except EOFError as error:

@@ -1,8 +1,7 @@
 """Text samplers: which words of a report one training step reads.
 
-A sampler is called as `sampler(report, generator)` and returns a text; the same state of the generator
-gives the same text. Samplers are for training only: in evaluation the report is read whole, cut at the
-encoder's context.
+A sampler is called as `sampler(report, generator)` and returns a text; the same state of the generator gives the same
+text. Samplers are for training only: in evaluation the whole report is read, up to the encoder's context length.
 """
 
 import torch
@@ -11,7 +10,10 @@ import torch
 class ContiguousSampler:
     """A continuous segment of L words, its start drawn uniformly (the paper's method section: L = 100).
 
-    Every segment that fits is equally likely; a report of L words or fewer is taken whole.
+    Every segment that fits is equally likely; a report of L words or fewer is returned unchanged.
+
+    Args:
+        words: L, 1 or more.
     """
 
     def __init__(self, words: int = 100) -> None:
@@ -30,7 +32,10 @@ class ContiguousSampler:
 class RandomWordsSampler:
     """M words drawn without replacement, in the report's order (the paper's overview: M = 64).
 
-    A report of M words or fewer is taken whole.
+    A report of M words or fewer is returned unchanged.
+
+    Args:
+        words: M, 1 or more.
     """
 
     def __init__(self, words: int = 64) -> None:
@@ -42,14 +47,14 @@ class RandomWordsSampler:
         if len(words) <= self.words:
             return text
         drawn = torch.randperm(len(words), generator=generator)[: self.words].sort().values
-        return " ".join(words[place] for place in drawn.tolist())
+        return " ".join(words[position] for position in drawn.tolist())
 
 
 class HeadSampler:
-    """The whole report, whose head the encoder's context leaves ("no sampler" in the paper's Table 4)."""
+    """The whole report, of which the encoder reads the head that fits its context ("no sampler", paper's Table 4)."""
 
     def __call__(self, text: str, generator: torch.Generator) -> str:
-        """Return the text as it is; the generator is not used."""
+        """Return the text unchanged; the generator is not used."""
         return text
 
 

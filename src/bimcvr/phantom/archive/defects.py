@@ -1,4 +1,4 @@
-"""What is wrong with volumes of the real archives, done to sound phantoms.
+"""The defects of volumes in the real archives, applied to intact phantoms.
 
 Shares as an audit of BIMCV-R found them among 317 series whose ids were verified: 38 broken headers (33 with the total
 field of view as slice distance, 5 with a bad sform), 17 with inconsistent geometry, 6 not of a chest; it names no share
@@ -26,7 +26,7 @@ class Defect:
     Attributes:
         flag: the audit's name for it, or the reason for which the reader of volumes refuses it.
         share: of the archive's volumes.
-        spoil: reads a sound volume, writes the spoilt one, and says what it did.
+        spoil: reads an intact volume, writes the spoilt one, and returns what it did.
     """
 
     flag: str
@@ -126,9 +126,9 @@ def _colour(source: Path, target: Path, rng: Rng) -> str:
 
 def _truncated(source: Path, target: Path, rng: Rng) -> str:
     whole = source.read_bytes()
-    kept = int(len(whole) * rng.uniform(0.2, 0.9))
-    target.write_bytes(whole[:kept])
-    return f"{kept} of {len(whole)} bytes"
+    length = int(len(whole) * rng.uniform(0.2, 0.9))
+    target.write_bytes(whole[:length])
+    return f"{length} of {len(whole)} bytes"
 
 
 def _empty(source: Path, target: Path, rng: Rng) -> str:
@@ -136,7 +136,7 @@ def _empty(source: Path, target: Path, rng: Rng) -> str:
     return "0 bytes"
 
 
-# volumes whose stored axes are turned without a word in the header; the flag's detail is the rotation table's type
+# volumes whose stored axes are turned while the header stays the same; the detail is the type in the rotation table
 ROTATION = "orientation"
 DUPLICATE = "duplicate_volume"
 DEFECTS: tuple[Defect, ...] = (

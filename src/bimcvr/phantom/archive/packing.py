@@ -1,4 +1,4 @@
-"""A layout's files on disk: in folders by hard links, or in zip and tar shards as they are downloaded."""
+"""Write the files of a layout: in folders by hard links, or in zip and tar shards as they are downloaded."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from typing import Literal
 
 from isal import igzip
 
-# (shard, path in the layout, file or content); a shard's suffix says how it is packed, an empty one is written as it is
+# (shard, path in the layout, file or content); the shard's suffix says how it is packed, an empty one is not packed
 PackedFile = tuple[str, str, Path | bytes]
 
 
@@ -34,7 +34,7 @@ def write_layout(root: Path, items: list[PackedFile], packing: Literal["folders"
     for shard, files in shards.items():
         if not shard:
             for path, content in files:
-                _place(content, root / path)
+                _write_file(content, root / path)
         elif shard.endswith(".zip"):
             _zip(root / shard, files)
         else:
@@ -47,7 +47,7 @@ def write_layout(root: Path, items: list[PackedFile], packing: Literal["folders"
         (root / "sha1sum.txt").write_text("".join(sums), encoding="utf-8")
 
 
-def _place(content: Path | bytes, target: Path) -> None:
+def _write_file(content: Path | bytes, target: Path) -> None:
     if isinstance(content, Path):
         link_or_copy(content, target)
     else:
@@ -81,7 +81,7 @@ def _tar(target: Path, files: list[tuple[str, Path | bytes]]) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where that cannot be."""
+    """Hard-link a file to a second name, or copy it where links are not possible."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)

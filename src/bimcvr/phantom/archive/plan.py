@@ -1,4 +1,4 @@
-"""Which volume of an archive gets which name, report and fault: drawn from the cohort's seed, nothing written yet."""
+"""The plan of an archive: name, report and fault of each volume, drawn from the seed; nothing is written yet."""
 
 import dataclasses
 from collections import defaultdict
@@ -25,11 +25,11 @@ ROTATIONS = ("type_1", "type_2", "type_3", "type_4", "type_5")
 
 @dataclass(frozen=True)
 class ArchiveReport:
-    """A session's report as the archive has it.
+    """The report of a session as the archive has it.
 
     Attributes:
-        patient_id: whose it is, by the table.
-        report_id: of which session, by the released table.
+        patient_id: the patient, according to the table.
+        report_id: the session, according to the released table.
         spanish: as it was written.
         english: the archive's translation.
         facts: what it states.
@@ -104,8 +104,8 @@ def plan_archive(studies: list[PhantomStudy], volumes: dict[str, Path], seed: in
     entries = _with_acquisitions(entries)
     plan = ArchivePlan(entries, {})
     _spoil_volumes(plan, rng)
-    own = {entry.session: _own_report(entry) for entry in entries}
-    _lend_reports(plan, own, rng)
+    original = {entry.session: _original_report(entry) for entry in entries}
+    _lend_reports(plan, original, rng)
     _spoil_translations(plan, rng)
     return plan
 
@@ -156,7 +156,7 @@ def _with_acquisitions(entries: list[ArchiveVolume]) -> list[ArchiveVolume]:
 
 
 def _spoil_volumes(plan: ArchivePlan, rng: Rng) -> None:
-    """Deal the faults out: one a volume at most, each at least once if there are 100 volumes."""
+    """Assign the faults: at most one for each volume, each at least once if there are 100 volumes."""
     count = len(plan.entries)
     order = [plan.entries[i] for i in rng.permutation(count)]
     # inconsistent geometry was found in second acquisitions, almost without exception
@@ -183,7 +183,7 @@ def _quota(share: float, count: int) -> int:
     return max(round(share * count), 1 if count >= 100 and share else 0)
 
 
-def _own_report(entry: ArchiveVolume) -> ArchiveReport:
+def _original_report(entry: ArchiveVolume) -> ArchiveReport:
     rng = np.random.default_rng([entry.study.seed, entry.study.patient, entry.study.session, 29])
     person = invent_person(rng) if rng.random() < PERSONAL_SHARE else None
     spanish, english = write_spanish(entry.study.facts, rng), entry.study.report
@@ -199,59 +199,60 @@ def _own_report(entry: ArchiveVolume) -> ArchiveReport:
     )
 
 
-def _lend_reports(plan: ArchivePlan, own: dict[str, ArchiveReport], rng: Rng) -> None:
+def _lend_reports(plan: ArchivePlan, original: dict[str, ArchiveReport], rng: Rng) -> None:
     """Give the negative cohort the reports of others: of positive patients, of chest films, of strangers."""
     negative = list(dict.fromkeys(entry.session for entry in plan.entries if entry.negative))
     positive = [entry for entry in plan.entries if not entry.negative]
     lenders = [positive[i] for i in rng.permutation(len(positive))]
-    plan.reports = dict(own)
+    plan.reports = dict(original)
     for number, session in enumerate(negative):
-        place = (number + 0.5) / len(negative)
-        mine = [entry for entry in plan.entries if entry.session == session]
+        fraction = (number + 0.5) / len(negative)
+        volumes = [entry for entry in plan.entries if entry.session == session]
         stranger = (f"sub-S{20000 + number:05d}", f"ses-E{40000 + number:05d}")
-        if place < BORROWED_SHARE and lenders:
+        if fraction < BORROWED_SHARE and lenders:
             lender = lenders.pop()
             lenders = [entry for entry in lenders if entry.session != lender.session]
-            plan.reports[session] = own[lender.session]
-            plan.ledger += [(entry.name, "duplicate_report", f"the report of {lender.session}") for entry in mine]
+            plan.reports[session] = original[lender.session]
+            plan.ledger += [(entry.name, "duplicate_report", f"the report of {lender.session}") for entry in volumes]
             plan.ledger += [
                 (entry.name, "duplicate_report", f"lent to {session}")
                 for entry in positive
                 if entry.session == lender.session
             ]
-        elif place < BORROWED_SHARE + XRAY_SHARE:
+        elif fraction < BORROWED_SHARE + XRAY_SHARE:
             plan.reports[session] = _film_report(*stranger, rng)
-            plan.ledger += [(entry.name, "wrong_modality", "a chest film's report") for entry in mine]
+            plan.ledger += [(entry.name, "wrong_modality", "a chest film's report") for entry in volumes]
         else:
             english, facts = write_english(draw_findings(rng), rng)
             plan.reports[session] = ArchiveReport(*stranger, write_spanish(facts, rng), english, facts)
-        told = plan.reports[session]
+        table = plan.reports[session]
         plan.ledger += [
-            (entry.name, "mismatch_ids", f"the table says {told.patient_id}, {told.report_id}") for entry in mine
+            (entry.name, "mismatch_ids", f"the table says {table.patient_id}, {table.report_id}") for entry in volumes
         ]
 
 
 def _film_report(patient_id: str, report_id: str, rng: Rng) -> ArchiveReport:
-    said = [
+    sentences = [
         XRAY[int(rng.integers(len(XRAY)))],
         *(XRAY_FINDINGS[i] for i in rng.permutation(len(XRAY_FINDINGS))[: int(rng.integers(4, 8))]),
     ]
     return ArchiveReport(
-        patient_id, report_id, " ".join(spanish for spanish, _ in said), " ".join(english for _, english in said), ()
+        patient_id,
+        report_id,
+        " ".join(spanish for spanish, _ in sentences),
+        " ".join(english for _, english in sentences),
+        (),
     )
 
 
 def _spoil_translations(plan: ArchivePlan, rng: Rng) -> None:
-    """Spoil reports of the positive cohort that nobody borrowed.
-
-    Too short in both layouts, the translation in the released one.
-    """
+    """Spoil reports of the positive cohort that were not lent: too short in both layouts, untranslated in one."""
     lent = {name for name, flag, _ in plan.ledger if flag == "duplicate_report"}
     sessions: dict[str, list[ArchiveVolume]] = defaultdict(list)
     for entry in plan.entries:
         if not entry.negative:
             sessions[entry.session].append(entry)
-    order = [session for session, mine in sessions.items() if not any(entry.name in lent for entry in mine)]
+    order = [session for session, volumes in sessions.items() if not any(entry.name in lent for entry in volumes)]
     order = [order[i] for i in rng.permutation(len(order))]
     for flag, share in (
         ("report_short", SHORT_SHARE),

@@ -69,28 +69,28 @@ def raw_files(plan: ArchivePlan, files: dict[str, Path]) -> list[PackedFile]:
 def _subject_files(
     entries: list[ArchiveVolume], files: dict[str, Path], age: int, rng: Rng
 ) -> list[tuple[str, Path | bytes]]:
-    found: list[tuple[str, Path | bytes]] = []
+    listed: list[tuple[str, Path | bytes]] = []
     scans: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         folder = f"{entry.subject}/{entry.session}/mod-rx"
-        found.append((f"{folder}/{entry.name}.nii.gz", files[entry.name]))
+        listed.append((f"{folder}/{entry.name}.nii.gz", files[entry.name]))
         scans[entry.session].append(f"mod-rx/{entry.name}.nii.gz")
         if rng.random() >= NO_TAGS_SHARE:
-            found.append((f"{folder}/{entry.name}.json", json.dumps(_tags(entry, age, rng)).encode()))
+            listed.append((f"{folder}/{entry.name}.json", json.dumps(_tags(entry, age, rng)).encode()))
         if rng.random() < XRAY_SHARE:
             film = f"{entry.subject}_{entry.session}_run-1_bp-chest_vp-ap_dx"
             if f"mod-rx/{film}.png" not in scans[entry.session]:
-                found += [
+                listed += [
                     (f"{folder}/{film}.png", _png(rng)),
                     (f"{folder}/{film}.json", b'{"00080060": {"vr": "CS", "Value": ["DX"]}}'),
                 ]
                 scans[entry.session].append(f"mod-rx/{film}.png")
     for session, names in scans.items():
         subject = entries[0].subject
-        found.append(
+        listed.append(
             (f"{subject}/{session}/{subject}_{session}_scans.tsv", _tsv([{"filename": name} for name in names]))
         )
-    return found
+    return listed
 
 
 def _session_rows(plan: ArchivePlan, entries: list[ArchiveVolume]) -> list[dict[str, str]]:
@@ -98,10 +98,10 @@ def _session_rows(plan: ArchivePlan, entries: list[ArchiveVolume]) -> list[dict[
     return [
         {
             "session_id": session,
-            "study_date": f"2020{4 + place:02d}15",
+            "study_date": f"2020{4 + number:02d}15",
             "medical_evaluation": repr([report.spanish]) if report.spanish else "",
         }
-        for place, (session, report) in enumerate(reports.items())
+        for number, (session, report) in enumerate(reports.items())
     ]
 
 
@@ -118,7 +118,7 @@ def _label_row(plan: ArchivePlan, entry: ArchiveVolume) -> dict[str, str]:
 
 
 def _tags(entry: ArchiveVolume, age: int, rng: Rng) -> dict[str, object]:
-    """Return tags as DICOM's JSON model has them, a person's among them: no reader may let those through."""
+    """Return tags in DICOM's JSON model; some identify a person, and no reader may let those through."""
     maker, model, kernel = _SCANNERS[int(rng.integers(len(_SCANNERS)))]
     record = str(int(rng.integers(100000, 999999)))
     tags: dict[str, tuple[str, object]] = {

@@ -1,7 +1,4 @@
-"""Cells as BIMCV's tables have them.
-
-Reports in lower case without punctuation, stringified lists, codes without quotes.
-"""
+"""Cells of BIMCV's tables: reports in lower case without punctuation, stringified lists, codes without quotes."""
 
 import re
 
@@ -39,10 +36,7 @@ _CODES = {
 
 
 def plain(text: str) -> str:
-    """Return a report as the tables have it.
-
-    Lower case, no punctuation, save between the digits of a number or date.
-    """
+    """Return a report as in the tables: lower case, no punctuation except within a number or date."""
     return " ".join(re.sub(r"(?<!\d)[^\w\s]+|[^\w\s]+(?!\d)", " ", text.lower()).split())
 
 
@@ -57,9 +51,7 @@ def label_cells(report: ArchiveReport) -> dict[str, str]:
     unique = list(dict.fromkeys(names))
     return {
         "Labels": repr(
-            [f" {name}" if place % 3 == 1 else name for place, name in enumerate(unique)] + [""]
-            if unique
-            else ["normal"]
+            [f" {name}" if i % 3 == 1 else name for i, name in enumerate(unique)] + [""] if unique else ["normal"]
         ),
         "Localizations": repr([*dict.fromkeys(sites), ""]),
         "LabelsLocalizationsBySentence": repr(by_sentence or ["normal", ""]),

@@ -1,7 +1,4 @@
-"""A cohort as raw archives: the released BIMCV-R and raw BIMCV-COVID19+, with the faults that the real ones have.
-
-A ledger of them.
-"""
+"""Write a cohort as raw archives, BIMCV-R and BIMCV-COVID19+, with the faults of the real ones and a ledger of them."""
 
 import shutil
 from collections.abc import Iterator
@@ -31,15 +28,15 @@ def write_archives(
 ) -> tuple[int, int]:
     """Write both layouts of a finished cohort.
 
-    Beside each layout's folder stand `<layout>.ledger.csv` (study_id, flag, detail: what was planted) and
-    `<layout>.truth.csv` (what each volume and its report really are, and what is personal in it). What lay there is
+    Beside the folder of each layout it writes `<layout>.ledger.csv` (study_id, flag, detail: what was planted) and
+    `<layout>.truth.csv` (what each volume and its report really are, and what is personal in it). Existing files are
     replaced.
 
     Args:
         directory: the cohort's folder.
         studies: the cohort, its volumes written.
         seed: the cohort's seed.
-        packing: `folders` (by hard links: no room needed) or `shards` (zip and tar files, as downloaded).
+        packing: `folders` (hard links, which need no space) or `shards` (zip and tar files, as downloaded).
         jobs: processes to use; -1 for one a core.
 
     Returns:
@@ -69,7 +66,7 @@ def write_archives(
 
 
 def _spoilt_volumes(plan: ArchivePlan, staging: Path, seed: int, jobs: int) -> dict[str, Path]:
-    """Write the volumes with a fault; return each entry's file, and note what was done."""
+    """Write the volumes with a fault, add what was done to the ledger, and return the file of each volume."""
     from joblib import Parallel, delayed
 
     files = {entry.name: entry.source for entry in plan.entries}

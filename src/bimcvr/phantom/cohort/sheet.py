@@ -1,4 +1,4 @@
-"""A picture sheet of a phantom cohort, to be looked at before anything is trained on it."""
+"""A picture sheet of a phantom cohort, to look at before training on it."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ def draw_sheet(manifest: Manifest, path: Path) -> None:
     Radiological convention: the patient's right is on the left of every picture, marked R.
 
     Args:
-        manifest: a phantom's manifest.
+        manifest: of a phantom cohort.
         path: the PNG to write.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -39,9 +39,9 @@ def draw_sheet(manifest: Manifest, path: Path) -> None:
     figure.subplots_adjust(0.003, 0.004, 0.997, 0.925, wspace=0.02, hspace=0.24)
     for panel in panels.ravel():
         panel.set_axis_off()
-    for place, row in enumerate(rows):
-        four = panels[place // 2, 4 * (place % 2) : 4 * (place % 2) + 4]
-        _draw_study(four, manifest, int(row))
+    for number, row in enumerate(rows):
+        study_panels = panels[number // 2, 4 * (number % 2) : 4 * (number % 2) + 4]
+        _draw_study(study_panels, manifest, int(row))
     with replacing(path) as temporary:
         figure.savefig(temporary, facecolor="black")
 

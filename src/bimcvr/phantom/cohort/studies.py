@@ -1,4 +1,4 @@
-"""The plan of a cohort: who is scanned how often, what is there and what the report says. No voxels."""
+"""The plan of a cohort: patients, studies, findings and reports, without any voxels."""
 
 from dataclasses import dataclass
 
@@ -54,7 +54,7 @@ class PhantomStudy:
 
 
 def plan_patient(seed: int, patient: int) -> list[PhantomStudy]:
-    """Draw a patient's studies; they depend on the seed and the patient's number alone."""
+    """Draw the studies of a patient; they depend on the seed and the patient's number alone."""
     rng = np.random.default_rng([seed, patient, 0])
     count = 2 if rng.random() < TWO_STUDIES else 1
     studies: list[PhantomStudy] = []
@@ -69,8 +69,8 @@ def plan_patient(seed: int, patient: int) -> list[PhantomStudy]:
 def manifest_table(studies: list[PhantomStudy]) -> pd.DataFrame:
     """Return the manifest of a cohort: one row a volume, see the manifest's contract.
 
-    Two columns are a phantom's own, both JSON as `findings.to_json` writes it: `facts`, the findings as the
-    report states them, and `planted`, the findings with all their sizes.
+    Two columns exist in phantoms only, both JSON as `findings.to_json` writes it: `facts`, the findings as the report
+    states them, and `planted`, the findings with all their sizes.
     """
     rows = []
     for study in studies:

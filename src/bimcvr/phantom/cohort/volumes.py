@@ -1,4 +1,4 @@
-"""The volumes of a cohort on disk: a folder claimed for one seed, volumes made in parallel."""
+"""The volumes of a cohort on disk: a folder for one seed, volumes made in parallel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,38 +7,46 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bimcvr.phantom.image.acquisition import Scan
 
-# counts up whenever the same seed would give other volumes or reports
+# increase it whenever the same seed gives other volumes or reports
 RECIPE = 3
 
 
 def claim_folder(directory: Path, seed: int) -> None:
-    """Note the cohort's seed in its folder, so that volumes of two cohorts never mix."""
+    """Write the seed of the cohort into its folder, so that volumes of two cohorts never mix.
+
+    Args:
+        directory: the folder of the cohort.
+        seed: of the cohort.
+
+    Raises:
+        UserError: the folder has another cohort, or a manifest that is not a phantom's.
+    """
     import json
 
     from bimcvr.atomic_files import write_json
     from bimcvr.errors import UserError
 
-    note, mine = directory / "phantom.json", {"seed": seed, "recipe": RECIPE}
+    note, cohort = directory / "phantom.json", {"seed": seed, "recipe": RECIPE}
     if note.is_file():
-        theirs = json.loads(note.read_text(encoding="utf-8"))
-        if theirs != mine:
+        existing = json.loads(note.read_text(encoding="utf-8"))
+        if existing != cohort:
             raise UserError(
-                f"{directory} holds another phantom cohort (seed {theirs.get('seed')}, recipe "
-                f"{theirs.get('recipe')}; wanted: seed {seed}, recipe {RECIPE}). Choose another "
+                f"{directory} has another phantom cohort (seed {existing.get('seed')}, recipe "
+                f"{existing.get('recipe')}; wanted: seed {seed}, recipe {RECIPE}). Choose another "
                 "folder, or delete that one."
             )
     elif (directory / "manifest.csv").exists():
-        raise UserError(f"{directory} has a manifest.csv that is no phantom's. Choose another folder.")
-    write_json(note, mine)
+        raise UserError(f"{directory} has a manifest.csv that is not a phantom's. Choose another folder.")
+    write_json(note, cohort)
 
 
 def make_volumes(wanted: "dict[Path, Scan]", jobs: int) -> None:
     """Write the volumes that are not there yet, in parallel, under a progress bar."""
     from rich.progress import track
 
-    lacking = [(path, scan) for path, scan in wanted.items() if not path.is_file()]
-    if lacking:
-        for _ in track(_parallel(lacking, jobs), description="Phantom volumes", total=len(lacking)):
+    missing = [(path, scan) for path, scan in wanted.items() if not path.is_file()]
+    if missing:
+        for _ in track(_parallel(missing, jobs), description="Phantom volumes", total=len(missing)):
             pass
 
 

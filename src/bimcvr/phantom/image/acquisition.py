@@ -1,4 +1,4 @@
-"""From a study's findings to a volume: painting, the scanner's blur and noise, and the file."""
+"""From findings to a volume file: paint the patient, add the scanner's blur and noise, write NIfTI."""
 
 import zlib
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Scan:
     Attributes:
         study_id: its name.
         patient: the patient's number.
-        key: the seeds its chance is drawn from, beyond the patient's: session and run.
+        key: session and run, which seed its random draws together with the patient.
         findings: what it shows.
         seed: the cohort's seed.
     """
@@ -35,7 +35,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class PhantomVolume:
-    """A volume as it goes into a file.
+    """A volume as it is stored in a file.
 
     Attributes:
         hu: int16 (D, H, W) in storage order, Hounsfield units.
@@ -49,7 +49,7 @@ class PhantomVolume:
 
 
 def make_volume(scan: Scan) -> PhantomVolume:
-    """Paint a scan: the same scan gives the same voxels, bit by bit, whatever else is made."""
+    """Paint and expose a scan; the same scan gives the same voxels bit by bit, whatever else is made."""
     chance = np.random.default_rng([scan.seed, scan.patient, 7, *scan.key])
     grid = draw_grid(scan, chance)
     canvas = paint(scan, grid)
@@ -60,16 +60,18 @@ def make_volume(scan: Scan) -> PhantomVolume:
 
 
 def paint(scan: Scan, grid: Grid) -> Canvas:
-    """Paint a scan's patient and findings without blur and noise, in HU."""
+    """Paint the patient and findings of a scan in HU, without blur and noise."""
     build = draw_body(np.random.default_rng([scan.seed, scan.patient, 1]))
     body = adapt(build, scan.findings)
     canvas = paint_chest(body, grid, np.random.default_rng([scan.seed, scan.patient, 2]))
-    found = sorted(scan.findings, key=lambda finding: ORDER.get(finding.finding, -1))
-    for finding in found:
+    findings = sorted(scan.findings, key=lambda finding: ORDER.get(finding.finding, -1))
+    for finding in findings:
         if finding.finding in ORDER:
-            # chance by name, so that a finding that is still there at a follow-up stands where it stood
-            place = zlib.crc32(f"{finding.finding} {finding.site}".encode())
-            PAINTERS[finding.finding](canvas, body, finding, np.random.default_rng([scan.seed, scan.patient, 3, place]))
+            # seeded by name, so that a finding that is still there at a follow-up is at the same position
+            name_seed = zlib.crc32(f"{finding.finding} {finding.site}".encode())
+            PAINTERS[finding.finding](
+                canvas, body, finding, np.random.default_rng([scan.seed, scan.patient, 3, name_seed])
+            )
     return canvas
 
 
@@ -96,7 +98,7 @@ def expose(hu: np.ndarray, chance: Rng) -> np.ndarray:
 
 
 def write_volume(volume: PhantomVolume, path: Path) -> None:
-    """Write a volume as compressed NIfTI, whole or not at all; its geometry names the patient's sides."""
+    """Write a volume as compressed NIfTI, whole or not at all, with its orientation in the patient."""
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(volume.hu)
@@ -112,15 +114,15 @@ def write_volume(volume: PhantomVolume, path: Path) -> None:
 def _smooth(values: np.ndarray, axis: int, weight: float) -> np.ndarray:
     """Average each voxel with its two neighbours along an axis, which get `weight` each."""
     out = values * np.float32(1 - 2 * weight)
-    here = [slice(None)] * 3
-    there = [slice(None)] * 3
+    target = [slice(None)] * 3
+    source = [slice(None)] * 3
     for low, high in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
-        here[axis], there[axis] = low, high
-        out[tuple(here)] += np.float32(weight) * values[tuple(there)]
+        target[axis], source[axis] = low, high
+        out[tuple(target)] += np.float32(weight) * values[tuple(source)]
     ends = values.shape[axis] - 1
     for end in (0, ends):
-        here[axis] = slice(end, end + 1)
-        out[tuple(here)] += np.float32(weight) * values[tuple(here)]
+        target[axis] = slice(end, end + 1)
+        out[tuple(target)] += np.float32(weight) * values[tuple(target)]
     return out
 
 

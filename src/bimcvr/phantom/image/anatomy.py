@@ -18,7 +18,7 @@ def paint_chest(body: Body, grid: Grid, rng: Rng) -> Canvas:
     Args:
         body: the patient's build.
         grid: the voxels.
-        rng: the patient's source of chance, for the course of the vessels.
+        rng: of the patient, for the course of the vessels.
     """
     canvas = Canvas(grid, np.full(grid.shape, AIR, np.float32), np.zeros(grid.shape, np.uint8))
     _wall(canvas, body)
@@ -178,7 +178,7 @@ def _abdomen(canvas: Canvas, body: Body) -> None:
 
 
 def _lung_vessels(canvas: Canvas, body: Body, rng: Rng) -> None:
-    """Splat branching vessels as points: cheap, and at this voxel size as good as tubes."""
+    """Paint branching vessels as points: fast, and at this voxel size as good as tubes."""
     starts, ends, radii = [], [], []
     for hilum in HILA.values():
         root = np.array(body.in_lung(*hilum))
@@ -218,7 +218,7 @@ def _splat(canvas: Canvas, points: np.ndarray, radius: np.ndarray, hu: float, ba
 
 
 def _mediastinum(canvas: Canvas, body: Body) -> None:
-    """The hila and small structures in the fat: oesophagus, thyroid, great veins."""
+    """Paint small structures in the fat: oesophagus, thyroid, great veins."""
     at = body.at
     blood, muscle = body.blood_hu, SOFT - 8
     for start, end, radius, hu in (
@@ -278,7 +278,7 @@ def _airways(canvas: Canvas, body: Body) -> None:
 
 
 def _spine(canvas: Canvas, body: Body) -> None:
-    """Vertebrae slice by slice, so that a curved spine costs nothing more."""
+    """Paint the vertebrae slice by slice, which allows a curved spine."""
     grid = canvas.grid
     bow = body.spine_x(grid.z / body.height)
     back = 0.80 * body.depth
@@ -306,7 +306,7 @@ def _spine(canvas: Canvas, body: Body) -> None:
 
 
 def _shoulders(canvas: Canvas, body: Body) -> None:
-    """Scapulae and clavicles."""
+    """Paint scapulae and clavicles."""
     for side in (-1, 1):
         wide, deep = body.width, body.depth
         for start, end, radius in (

@@ -1,4 +1,4 @@
-"""A patient's build, and how findings change it before anything is painted."""
+"""The build of a patient, and how findings deform it before anything is painted."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bimcvr.phantom.reports.findings import PlantedFinding, Rng
 
 @dataclass(frozen=True)
 class Body:
-    """The numbers a patient is painted from; lengths in mm, x towards the patient's left, z towards the head.
+    """The measures that a patient is painted from; lengths in mm, x towards the patient's left, z towards the head.
 
     Attributes:
         width: half the inner width of the rib cage.

@@ -1,4 +1,4 @@
-"""A grid in patient millimetres and soft-edged shapes painted on it."""
+"""A grid in patient millimetres, and soft-edged shapes painted on it."""
 
 from dataclasses import dataclass, field
 
@@ -111,7 +111,7 @@ class Canvas:
         if solid:
             self.lung[box][share > 0.5] = 0
 
-    def only(self, shape: tuple[Box, Array], mask: Array) -> tuple[Box, Array]:
+    def masked(self, shape: tuple[Box, Array], mask: Array) -> tuple[Box, Array]:
         """Return the part of a shape inside a boolean mask of the whole canvas."""
         return shape[0], shape[1] * mask[shape[0]]
 

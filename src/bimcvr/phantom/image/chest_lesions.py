@@ -30,7 +30,7 @@ def adenopathy(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) ->
         centre = body.at(*STATION_CENTRES[finding.site])
     canvas.paint(canvas.ellipsoid(centre, (radius + 7, radius + 7, radius + 7)), FAT)
     if finding.site.endswith("axillary"):
-        # nodes of the armpit lie in a chain; alone they would be lost between muscles at a small grid
+        # axillary nodes form a chain; a single one would be lost between muscles on a small grid
         for step in (-1.1, 1.1):
             above = (centre[0], centre[1], centre[2] + step * radius)
             canvas.paint(canvas.ellipsoid(above, (radius * 0.8, radius * 0.8, radius * 0.8)), NODE)
@@ -52,7 +52,7 @@ def pericardial_effusion(canvas: Canvas, body: Body, finding: PlantedFinding, rn
         box, share = canvas.ellipsoid(centre, widened(radii, HEART_FAT))
         free[box] &= share < 0.5
     for shape in outer:
-        canvas.paint(canvas.only(shape, free), 14)
+        canvas.paint(canvas.masked(shape, free), 14)
 
 
 def aortic_calcification(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
@@ -79,7 +79,7 @@ def hiatal_hernia(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng)
     shape = canvas.ellipsoid(centre, (radius - 2, radius * 0.85 - 2, radius - 2))
     canvas.paint(shape, 20)
     above = (canvas.grid.y < centre[1] - 1)[None, :, None] & np.ones(canvas.grid.shape, bool)
-    canvas.paint(canvas.only(shape, above), AIR + 10)
+    canvas.paint(canvas.masked(shape, above), AIR + 10)
 
 
 def goiter(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
@@ -97,10 +97,10 @@ def goiter(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> Non
 def pacemaker(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     """Put a generator below the skin of the upper chest and a lead to the heart."""
     side = -1 if finding.side == "right" else 1
-    place = (side * 72.0, -0.86 * body.depth - 0.5 * body.fat - 22, 70 * body.height)
-    canvas.paint(canvas.ellipsoid(place, (26, 9, 24)), 2600)
+    generator = (side * 72.0, -0.86 * body.depth - 0.5 * body.fat - 22, 70 * body.height)
+    canvas.paint(canvas.ellipsoid(generator, (26, 9, 24)), 2600)
     vein, entry = body.at(-24, -16, 90), body.at(-26, -10, 20)
-    for start, end in ((place, vein), (vein, entry), (entry, body.at(30, -26, -48))):
+    for start, end in ((generator, vein), (vein, entry), (entry, body.at(30, -26, -48))):
         canvas.paint(canvas.tube(start, end, 2.4), 1600)
 
 

@@ -28,7 +28,7 @@ def ground_glass(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) 
     radius = {"patchy": 30.0, "extensive": 66.0}[str(finding.size)]
     for _ in range({"patchy": 4, "extensive": 1}[str(finding.size)]):
         centre = _jitter(_centre(body, finding), rng, 14 + spread)
-        box, share = canvas.only(canvas.ellipsoid(centre, (radius, radius, radius)), lobe)
+        box, share = canvas.masked(canvas.ellipsoid(centre, (radius, radius, radius)), lobe)
         part = canvas.hu[box]
         goal = rng.uniform(-550, -490) + 50 * rng.standard_normal(share.shape, dtype=np.float32)
         part += 0.92 * share * np.maximum(goal - part, 0)
@@ -41,14 +41,16 @@ def consolidation(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng)
     x, y, z = _jitter(_centre(body, finding), rng, 6)
     outwards = 14 * np.sign(x) if finding.size == "segmental" else 0
     centre = (x + outwards, y, z)
-    box, share = canvas.only(canvas.ellipsoid(centre, (radius, radius, radius)), lobe)
+    box, share = canvas.masked(canvas.ellipsoid(centre, (radius, radius, radius)), lobe)
     part = canvas.hu[box]
     goal = 15 + 45 * rng.standard_normal(share.shape, dtype=np.float32)
     part += share * (goal - part)
     hilum = body.in_lung(*HILA[finding.side])
     for _ in range(5):
         tip = _jitter(centre, rng, 0.55 * radius)
-        canvas.paint(canvas.only(canvas.tube(hilum, tip, 3.2, 2.2), lobe & (canvas.hu > -400)), AIR + 180, solid=False)
+        canvas.paint(
+            canvas.masked(canvas.tube(hilum, tip, 3.2, 2.2), lobe & (canvas.hu > -400)), AIR + 180, solid=False
+        )
     canvas.lung[box][share > 0.5] = 0
 
 
@@ -59,7 +61,7 @@ def atelectasis(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -
     hilum, centre = np.array(body.in_lung(*HILA[finding.side])), np.array(_centre(body, finding))
     middle = hilum + (centre - hilum) * (0.62 if finding.size == "partial" else 0.7)
     middle[0] -= np.sign(centre[0]) * 8
-    shape = canvas.only(canvas.ellipsoid(tuple(middle), (radius * 0.8, radius, radius)), lobe)
+    shape = canvas.masked(canvas.ellipsoid(tuple(middle), (radius * 0.8, radius, radius)), lobe)
     canvas.paint(shape, rng.uniform(60, 75))
 
 
@@ -77,7 +79,7 @@ def mass(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
     inside = canvas.lung > 0
     for _ in range(10):
         tip = _jitter(centre, rng, radius * 1.4)
-        canvas.paint(canvas.only(canvas.tube(centre, tip, radius * 0.3, 0.8), inside), 0, solid=False)
+        canvas.paint(canvas.masked(canvas.tube(centre, tip, radius * 0.3, 0.8), inside), 0, solid=False)
     for k in range(4):
         lump = _jitter(centre, rng, radius * 0.25) if k else centre
         size = radius * (0.98 if k == 0 else 0.8)
@@ -97,9 +99,9 @@ def bronchiectasis(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng
         end = np.array(start) + 24 * along / np.linalg.norm(along)
         tubes.append((start, tuple(end)))
     for start, end in tubes:
-        canvas.paint(canvas.only(canvas.tube(start, end, radius + 4.5), lobe), 40, solid=False)
+        canvas.paint(canvas.masked(canvas.tube(start, end, radius + 4.5), lobe), 40, solid=False)
     for start, end in tubes:
-        canvas.paint(canvas.only(canvas.tube(start, end, radius), lobe), AIR + 20, solid=False)
+        canvas.paint(canvas.masked(canvas.tube(start, end, radius), lobe), AIR + 20, solid=False)
 
 
 def emphysema(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
@@ -115,8 +117,8 @@ def emphysema(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> 
     for k in range(8 * grade + 4):
         centre = _jitter(_near(CENTRES[lobes[k % len(lobes)]], body), rng, 34)
         radius = rng.uniform(6, 9 + 4 * grade)
-        shape = canvas.only(canvas.ellipsoid(centre, (radius, radius, radius)), air)
-        canvas.paint(canvas.only(canvas.ellipsoid(centre, (radius + 2,) * 3), air), -860, solid=False)
+        shape = canvas.masked(canvas.ellipsoid(centre, (radius, radius, radius)), air)
+        canvas.paint(canvas.masked(canvas.ellipsoid(centre, (radius + 2,) * 3), air), -860, solid=False)
         canvas.paint(shape, AIR + 5, solid=False)
 
 
@@ -179,8 +181,8 @@ def _lobe(canvas: Canvas, finding: PlantedFinding) -> Array:
     return mask
 
 
-def _near(place: Point, body: Body) -> Point:
-    return body.in_lung(*place)
+def _near(point: Point, body: Body) -> Point:
+    return body.in_lung(*point)
 
 
 def _centre(body: Body, finding: PlantedFinding) -> Point:
@@ -193,13 +195,13 @@ def _jitter(centre: Point, rng: Rng, spread: float) -> Point:
 
 
 def _inside(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng, radius: float) -> Point:
-    """Return a place near the lobe's middle where a sphere lies mostly in that lobe."""
+    """Return a point near the middle of the lobe where a sphere of that radius (mm) lies mostly in the lobe."""
     lobe = _lobe(canvas, finding)
     best, most = _centre(body, finding), -1.0
     for _ in range(6):
         centre = _jitter(_centre(body, finding), rng, 12)
         shape: tuple[Box, Array] = canvas.ellipsoid(centre, (radius, radius, radius))
-        share = float(canvas.only(shape, lobe)[1].sum())
+        share = float(canvas.masked(shape, lobe)[1].sum())
         if share > most:
             best, most = centre, share
     return best

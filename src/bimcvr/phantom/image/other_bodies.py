@@ -1,4 +1,4 @@
-"""A head and a pair of legs, coarse: what lies in a chest archive under a chest's name."""
+"""A coarse head and a pair of legs: volumes that chest archives have by mistake."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def paint_head(shape: tuple[int, ...], spacing: np.ndarray, rng: Rng) -> np.ndar
     Args:
         shape: (z, y, x).
         spacing: mm along x, y and z.
-        rng: the source of chance.
+        rng: for the random draws.
 
     Returns:
         int16 HU.

@@ -1,4 +1,4 @@
-"""A study's report: what is there, what is not, in varying words and order."""
+"""Write the English report of a study: what is present and what is not, in varying words and order."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ def write_english(findings: tuple[PlantedFinding, ...], rng: Rng) -> tuple[str, 
 
     Args:
         findings: what the study shows.
-        rng: the source of chance.
+        rng: for the random draws.
 
     Returns:
         The text, and the findings as it states them: a size that it leaves out is None.
@@ -47,18 +47,18 @@ def _size(finding: PlantedFinding, rng: Rng) -> str:
 def _fill(sentences: list[str], present: set[str], rng: Rng) -> list[str]:
     """Return negations, normal statements and fillers until the report has a drawn number of words."""
     absent = _shuffled([_choose(PHRASES[name].negations, rng) for name in FINDING_KINDS if name not in present], rng)
-    normal = _shuffled([_choose(said, rng) for names, said in NORMAL if not present & set(names)], rng)
+    normal = _shuffled([_choose(statements, rng) for names, statements in NORMAL if not present & set(names)], rng)
     fillers = _shuffled(list(FILLERS), rng)
     goal = int(rng.integers(FEWEST_WORDS, MOST_WORDS))
     # every report denies something and, where it can, calls something normal
     first = [*absent[:2], *normal[:1], *fillers[:1]]
     pool = first + _shuffled([*absent[2:], *normal[1:], *fillers[1:]], rng)
-    said: list[str] = []
+    filled: list[str] = []
     for sentence in pool:
-        if len(said) >= len(first) and sum(len(s.split()) for s in sentences + said) >= goal:
+        if len(filled) >= len(first) and sum(len(s.split()) for s in sentences + filled) >= goal:
             break
-        said.append(sentence)
-    return said
+        filled.append(sentence)
+    return filled
 
 
 def _shuffled(sentences: list[str], rng: Rng) -> list[str]:

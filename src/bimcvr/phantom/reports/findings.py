@@ -1,4 +1,4 @@
-"""What a phantom patient can have: findings, how often, where and how large."""
+"""The findings of phantom patients: how often they occur, where, and how large."""
 
 import dataclasses
 import json
@@ -68,7 +68,7 @@ class FindingKind:
         prevalence: the share of studies that have it.
         sites: where it may be.
         sizes: its sizes, in mm or as grades (None if it has none).
-        counts: the probabilities of standing at one, two, three sites.
+        counts: the probabilities of occurring at one, two, three sites.
         fills_lobe: whether it takes its lobe for itself, so that no other such finding hides it.
     """
 
@@ -105,26 +105,26 @@ FINDING_KINDS: dict[str, FindingKind] = {
 }
 
 
-def draw_findings(rng: Rng, kept: tuple[PlantedFinding, ...] = ()) -> tuple[PlantedFinding, ...]:
+def draw_findings(rng: Rng, earlier: tuple[PlantedFinding, ...] = ()) -> tuple[PlantedFinding, ...]:
     """Draw what a study shows.
 
     Args:
-        rng: the source of chance.
-        kept: findings of an earlier study that are still there; their kinds are not drawn again.
+        rng: for the random draws.
+        earlier: findings of an earlier study that are still there; their kinds are not drawn again.
 
     Returns:
         The findings, in the order of `FINDING_KINDS`.
     """
-    drawn = list(kept)
-    taken = {lobe for finding in kept for lobe in _lobes_of(finding)}
-    have = {finding.finding for finding in kept}
+    drawn = list(earlier)
+    taken = {lobe for finding in earlier for lobe in _lobes_of(finding)}
+    present_kinds = {finding.finding for finding in earlier}
     for name, kind in FINDING_KINDS.items():
-        # every draw is made, so that one finding never changes the chance of another
+        # every draw is made, so that one finding never changes the probability of another
         present = rng.random() < kind.prevalence
         count = 1 + int(rng.choice(len(kind.counts), p=kind.counts))
         sites = [kind.sites[i] for i in rng.permutation(len(kind.sites))]
         sizes = [kind.sizes[i] for i in rng.integers(len(kind.sizes), size=count)]
-        if not present or name in have:
+        if not present or name in present_kinds:
             continue
         free = [site for site in sites if not (kind.fills_lobe and site in taken)]
         new = [PlantedFinding(name, site, size) for site, size in zip(free, sizes, strict=False)]

@@ -1,7 +1,4 @@
-"""Invented people: what a report's header says of them, in Spanish and in English.
-
-Names are common ones, drawn at random.
-"""
+"""Invented people in the header of a report, in Spanish and in English; common names, drawn at random."""
 
 from dataclasses import dataclass
 
@@ -79,7 +76,7 @@ class Personal:
 
 
 def invent_person(rng: Rng) -> Personal:
-    """Draw a person; the name and between two and all of the other facts are told."""
+    """Draw a person, of whom the report states the name and at least two other facts."""
 
     def choose(options: tuple[str, ...]) -> str:
         return options[int(rng.integers(len(options)))]
@@ -91,7 +88,7 @@ def invent_person(rng: Rng) -> Personal:
     phone = f"6{int(rng.integers(10, 99))} {int(rng.integers(100, 999))} {int(rng.integers(100, 999))}"
     record, street = str(int(rng.integers(100000, 999999))), f"{choose(_STREETS)} {int(rng.integers(1, 120))}"
     post, hospital = f"{province:02d}{int(rng.integers(1, 999)):03d}", choose(_HOSPITALS)
-    told = [
+    facts = [
         (("RECORD", record), f"NHC: {record}.", f"Record number: {record}."),
         (("DATE", birth), f"Fecha de nacimiento: {birth}.", f"Date of birth: {birth}."),
         (("DATE", visit), f"Fecha del estudio: {visit}.", f"Date of study: {visit}."),
@@ -104,10 +101,10 @@ def invent_person(rng: Rng) -> Personal:
         (("HOSPITAL", hospital), f"{hospital}.", f"{hospital}."),
         (("NAME", doctor), f"Médico: Dr. {doctor}.", f"Physician: Dr. {doctor}."),
     ]
-    chosen = sorted(rng.permutation(len(told))[: int(rng.integers(2, len(told) + 1))].tolist())
-    spanish = " ".join([f"Paciente: {name}.", *(told[i][1] for i in chosen)])
-    english = " ".join([f"Patient: {name}.", *(told[i][2] for i in chosen)])
-    return Personal(spanish, english, (("NAME", name), *(told[i][0] for i in chosen)))
+    chosen = sorted(rng.permutation(len(facts))[: int(rng.integers(2, len(facts) + 1))].tolist())
+    spanish = " ".join([f"Paciente: {name}.", *(facts[i][1] for i in chosen)])
+    english = " ".join([f"Patient: {name}.", *(facts[i][2] for i in chosen)])
+    return Personal(spanish, english, (("NAME", name), *(facts[i][0] for i in chosen)))
 
 
 def _date(rng: Rng, first: int, last: int) -> str:

@@ -1,4 +1,4 @@
-"""The reports' words in Spanish, as data: the same facts as the English ones, sentence by sentence.
+"""Write the Spanish report of a study, from sentences that state the same facts as the English ones.
 
 `{site}` and `{size}` stand for what `SITES` and a finding's grades say of them. Written for the phantom; no report was
 copied.
@@ -224,13 +224,15 @@ def write_spanish(facts: tuple[PlantedFinding, ...], rng: Rng) -> str:
 
     Args:
         facts: the findings as the study's English report states them: a size that it leaves out is None.
-        rng: the source of chance.
+        rng: for the random draws.
     """
     sentences = [_state(finding, rng) for finding in facts]
     present = {finding.finding for finding in facts}
     absent = [_choose(PHRASES[name].negations, rng) for name in FINDING_KINDS if name not in present]
     normal = [
-        _choose(said, rng) for (names, _), said in zip(ENGLISH_NORMAL, NORMAL, strict=True) if not present & set(names)
+        _choose(statements, rng)
+        for (names, _), statements in zip(ENGLISH_NORMAL, NORMAL, strict=True)
+        if not present & set(names)
     ]
     goal = int(rng.integers(40, 90))
     pool = [*absent, *normal, *FILLERS]

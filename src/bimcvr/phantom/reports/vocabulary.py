@@ -1,4 +1,4 @@
-"""The words of the reports, as data: sentences by finding, negations, normal statements and fillers.
+"""The English sentences of the reports: statements of each finding, negations, normal statements and fillers.
 
 `{site}` stands for the lobe, side or station, `{size}` for a length or a graded word. A finding has
 sentences with its size and sentences without. None says anything that is constant for a patient, and apart
