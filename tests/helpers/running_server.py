@@ -14,8 +14,9 @@ import pandas as pd
 from starlette.testclient import TestClient
 
 from bimcvr.search.query.encoder import SearchModel
-from bimcvr.search.server.app import ServerOptions, create_app
+from bimcvr.search.server.app import create_app
 from bimcvr.search.server.middleware import SecurityMiddleware
+from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.service import SearchService
 from helpers.cli import environment
 

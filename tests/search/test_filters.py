@@ -57,7 +57,7 @@ def test_a_sequence_holds_one_condition_an_item() -> None:
     ("text", "said"),
     [
         ("ages = 3", "Did you mean 'age'?"),
-        ("age", "is no condition"),
+        ("age", "is not a condition"),
         ("age > old", "need a number"),
         ("1=1", "no column '1'"),
         ("age = 3 or 1 = 1; DROP TABLE rows", None),
@@ -73,7 +73,7 @@ def test_what_is_no_filter_is_explained(text: str, said: str | None) -> None:
 
 
 def test_a_range_over_a_column_without_numbers_is_refused() -> None:
-    with pytest.raises(UserError, match="holds no number"):
+    with pytest.raises(UserError, match="contains no number"):
         parse_where("sex > 3", COLUMNS)[0].holds(["F", "M", ""])
 
 

@@ -22,7 +22,8 @@ import pandas as pd
 import pytest
 
 from bimcvr.search.index import lance_table as table
-from bimcvr.search.index.reader import Index, writer
+from bimcvr.search.index import writer
+from bimcvr.search.index.reader import Index
 
 KILLS, STUDIES, DIM = 10, 60, 8
 
@@ -124,9 +125,9 @@ def held(folder: Path, vectors: dict[int, dict[str, np.ndarray]]) -> dict[str, i
     with Index.open(folder / "index") as index:
         assert len(index) == index.commit.count
         versions = {}
-        for place, row in enumerate(index.rows(range(len(index)))):
+        for position, row in enumerate(index.rows(range(len(index)))):
             version = int(row.report.rstrip(".").rsplit(" ", 1)[1])
-            for stream, found in (("image", index.image.row(place)), ("text", index.text.row(place))):
+            for stream, found in (("image", index.image.row(position)), ("text", index.text.row(position))):
                 own = vectors[version][stream][int(row.study_id[1:])]
                 assert np.allclose(found, own / np.linalg.norm(own), atol=1e-6), (
                     f"{row.study_id}: another version's {stream}"

@@ -19,10 +19,10 @@ from bimcvr.evaluation.result import build_result
 from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.writer import IndexWriter
-from bimcvr.search.output.html_page import marked
+from bimcvr.search.output.html_page import highlighted_report
 from bimcvr.search.query.query_encoding import EncodedQuery
+from bimcvr.search.query.ranking import RRF
 from bimcvr.search.query.reliability_notes import reliability_notes
-from bimcvr.search.query.results import RRF
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server.schemas import SearchRequest
 from bimcvr.search.server.service import SearchService
@@ -51,7 +51,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_text_is_read_whole_and_ranks_volumes(searcher: Searcher) -> None:
     text = "There is a large nodule. No effusion."
     answer = searcher.text(text, top=COUNT)
-    assert answer.asked == ("There is a large nodule.", "No effusion.")
+    assert answer.query_parts == ("There is a large nodule.", "No effusion.")
     query = WordEncoder().embed_texts([text])[0]
     slow = sorted(((cosine(query, vector_of(f"s{number}i0")), f"s{number}") for number in range(COUNT)), reverse=True)
     assert [hit.study_id for hit in answer.hits] == [name for _, name in slow]
@@ -69,10 +69,10 @@ def test_a_text_is_read_whole_and_ranks_volumes(searcher: Searcher) -> None:
 @pytest.mark.parametrize("text", ["pleural effusion", "Pleural effusions", "derrame pleural"])
 def test_a_bare_finding_is_asked_through_prompts(searcher: Searcher, text: str) -> None:
     answer = searcher.text(text)
-    assert answer.asked == ("There is pleural effusion.", "pleural effusion is seen.")
+    assert answer.query_parts == ("There is pleural effusion.", "pleural effusion is seen.")
     by_keyword = searcher.keyword("pleural effusion")
     assert [(hit.study_id, hit.score) for hit in answer.hits] == [(hit.study_id, hit.score) for hit in by_keyword.hits]
-    queries = WordEncoder().embed_texts(answer.asked).astype(np.float64)
+    queries = WordEncoder().embed_texts(answer.query_parts).astype(np.float64)
     mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
     assert answer.hits[0].score == pytest.approx(cosine(mean, vector_of(f"{answer.hits[0].study_id}i0")), abs=1e-6)
 
@@ -81,7 +81,7 @@ def test_a_bare_finding_is_asked_through_prompts(searcher: Searcher, text: str) 
 def test_a_bare_finding_ranks_no_report_that_denies_it(searcher: Searcher, text: str) -> None:
     into = {stream: searcher.text(text, into=stream, top=COUNT) for stream in ("image", "report")}
     assert {hit.labels for hit in into["report"].hits} == {("nodule",)}
-    assert (into["report"].among, into["image"].among) == (10, COUNT)
+    assert (into["report"].candidates, into["image"].candidates) == (10, COUNT)
     assert (into["report"].mode, into["report"].label) == ("text", "nodule")
 
 
@@ -102,8 +102,10 @@ def test_labels_match_in_any_case_and_an_unknown_one_is_named(tmp_path: Path) ->
 
 def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:
     assert "too common" in searcher.words("no from").notes[0]
-    assert searcher.words("zygapophyseal").notes == ("No report of this index holds any of these words.",)
-    assert searcher.text("There was a nodule seen from which it is").notes == ("In no report of this index: seen.",)
+    assert searcher.words("zygapophyseal").notes == ("No report of this index contains any of these words.",)
+    assert searcher.text("There was a nodule seen from which it is").notes == (
+        "Words that occur in no report of this index: seen.",
+    )
 
 
 def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
@@ -113,16 +115,16 @@ def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
         for number, word in enumerate([*sorted(INDEX_STOP_WORDS), *plain])
     ]
     with Index.open(make_index(tmp_path / "index", studies)) as opened:
-        assert [word for word in INDEX_STOP_WORDS if opened.holds_word(word)] == []
-        assert [word for word in plain if not opened.holds_word(word)] == []
+        assert [word for word in INDEX_STOP_WORDS if opened.has_word(word)] == []
+        assert [word for word in plain if not opened.has_word(word)] == []
 
 
 def test_a_best_score_is_doubted_only_below_what_a_hundred_queries_reach(index: Index) -> None:
-    query = EncodedQuery(np.ones(DIM), (), "keyword")
+    encoded = EncodedQuery(np.ones(DIM), (), "keyword")
     for of, highest, said in ((99, 0.01, 0), (100, 0.01, 1), (100, 0.0729, 0)):
         limits = {"keyword_image": {"lowest": 0.0730, "median": 0.5, "of": of, "what": "keywords"}}
         opened = SimpleNamespace(commit=SimpleNamespace(calibration=limits))
-        assert len(reliability_notes(opened, query, "", highest, "image")) == said  # type: ignore[arg-type]
+        assert len(reliability_notes(opened, encoded, None, highest, "image")) == said  # type: ignore[arg-type]
 
 
 def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, searcher: Searcher) -> None:
@@ -131,12 +133,12 @@ def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, 
     ]
     with pytest.raises(UserError, match="no vectors of the keyword 'pneumothorax'"):
         Searcher(index).keyword("pneumothorax")
-    assert searcher.keyword("pneumothorax").asked == ("There is pneumothorax.", "pneumothorax is seen.")
+    assert searcher.keyword("pneumothorax").query_parts == ("There is pneumothorax.", "pneumothorax is seen.")
 
 
 def test_a_keyword_ranks_reports_too(searcher: Searcher) -> None:
     answer = searcher.keyword("nodule", into="report", top=COUNT)
-    queries = WordEncoder().embed_texts(answer.asked).astype(np.float64)
+    queries = WordEncoder().embed_texts(answer.query_parts).astype(np.float64)
     mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
     expected = {hit.study_id: cosine(mean, WordEncoder().embed_texts([hit.report])[0]) for hit in answer.hits}
     assert answer.into == "report"
@@ -148,9 +150,9 @@ def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
     assert index.label_counts() == dict.fromkeys(("atelectasis", "emphysema", "nodule", "pleural effusion"), 10)
     holding, lacking = (searcher.keyword("nodule", holding=holds, top=COUNT) for holds in (True, False))
     assert {hit.labels for hit in holding.hits} == {("nodule",)}
-    assert (len(holding.hits), len(lacking.hits), holding.among) == (10, 30, 10)
-    assert searcher.keyword("nodule", into="report").among == 10, "no report that denies it"
-    assert searcher.keyword("nodule", into="report", holding=False).among == 30
+    assert (len(holding.hits), len(lacking.hits), holding.candidates) == (10, 30, 10)
+    assert searcher.keyword("nodule", into="report").candidates == 10, "no report that denies it"
+    assert searcher.keyword("nodule", into="report", holding=False).candidates == 30
     kinds = {
         (span.kind, hit.report[span.start : span.end]) for hit in [*holding.hits, *lacking.hits] for span in hit.spans
     }
@@ -159,7 +161,7 @@ def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
 
 def test_a_volume_is_embedded_by_the_model(searcher: Searcher, index: Index) -> None:
     answer = searcher.volume(Path("s3i0"), top=1)
-    assert (answer.hits[0].study_id, answer.asked) == ("s3", ("s3i0",))
+    assert (answer.hits[0].study_id, answer.query_parts) == ("s3", ("s3i0",))
     assert answer.hits[0].score == pytest.approx(1)
     with pytest.raises(UserError, match="without a model"):
         Searcher(index).volume(Path("s3i0"))
@@ -200,7 +202,7 @@ def test_a_filter_ranks_what_it_leaves_as_a_whole_index_would(searcher: Searcher
     answer = searcher.text("There is a nodule.", top=COUNT, where="age >= 40 and labels != emphysema")
     wanted = [hit.study_id for hit in everything.hits if int(hit.row["age"]) >= 40 and hit.labels != ("emphysema",)]
     assert [hit.study_id for hit in answer.hits] == wanted
-    assert (answer.among, answer.studies) == (len(wanted), COUNT)
+    assert (answer.candidates, answer.studies) == (len(wanted), COUNT)
     assert len(searcher.words("nodule", top=COUNT, where="age < 30").hits) == 5
     empty = searcher.text("There is a nodule.", where="age > 1000")
     assert empty.hits == ()
@@ -235,8 +237,10 @@ def test_no_text_is_run_as_a_query_language(searcher: Searcher, text: str) -> No
 
 def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
     assert searcher.text("There is a nodule.").notes == ()
-    assert "None of the query's words stands in any report" in searcher.text("stock market").notes[0]
-    assert searcher.text("nodule beside stock").notes[0] == "In no report of this index: beside, stock."
+    assert "None of the query's words occurs in any report" in searcher.text("stock market").notes[0]
+    assert (
+        searcher.text("nodule beside stock").notes[0] == "Words that occur in no report of this index: beside, stock."
+    )
     with pytest.raises(UserError, match="has no text encoder"):
         Searcher(index).text("There is a nodule.")
     for empty in ("", "  "):
@@ -285,7 +289,7 @@ def test_a_report_is_escaped_on_the_page(tmp_path: Path) -> None:
     folder = make_index(tmp_path / "index", [study("s1", report=evil), study("s2")])
     with Index.open(folder) as opened:
         hit = next(hit for hit in Searcher(opened, WordEncoder()).text("some nodule").hits if hit.study_id == "s1")
-    page = str(marked(hit))
+    page = str(highlighted_report(hit))
     assert "<script" not in page
     assert page.count('<mark class="word">nodule</mark>') == 2
 
@@ -309,11 +313,11 @@ def test_scores_give_evaluates_figures(tmp_path: Path) -> None:
     )
     expected = build_result([Embeddings(gallery.study_id, image, text)], gallery, (1, 5, 10))["metrics"]
     with Index.open(make_index(tmp_path / "index", studies[30:] + studies[:30])) as opened:
-        searcher, order = Searcher(opened, WordEncoder()), [opened.place(name) for name in gallery.study_id]
+        searcher, order = Searcher(opened, WordEncoder()), [opened.position(name) for name in gallery.study_id]
         reports = manifest.column("report")
-        by_text = np.stack([searcher.scores_all(searcher.text(report).query)[order] for report in reports])
+        by_text = np.stack([searcher.scores_all(searcher.text(report).query_vector)[order] for report in reports])
         by_image = np.stack(
-            [searcher.scores_all(searcher.study(name).query, "report")[order] for name in gallery.study_id]
+            [searcher.scores_all(searcher.study(name).query_vector, "report")[order] for name in gallery.study_id]
         )
     for way, scores in (("text_to_image", by_text), ("image_to_text", by_image)):
         for name, value in figures(scores, gallery).items():

@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from bimcvr.search.output.terminal import excerpt, show
+from bimcvr.search.output.terminal import excerpt, format_results
 from bimcvr.search.query.highlights import highlight_words
+from bimcvr.search.query.parsed_query import parse_query
 from bimcvr.search.query.results import Hit, SearchResults
 
 REPORT = (
@@ -18,11 +20,15 @@ QUERY = "large right pleural effusion"
 
 
 def hit(report: str = REPORT, study: str = "sub-1", labels: tuple[str, ...] = ("pleural effusion",)) -> Hit:
-    return Hit(1, study, 0.7057, "1", labels, report, tuple(highlight_words(report, QUERY)), {})
+    return Hit(1, study, 0.7057, "1", labels, report, tuple(highlight_words(report, parse_query(QUERY).stems)), {})
 
 
-def answer(*hits: Hit) -> SearchResults:
+def results(*hits: Hit) -> SearchResults:
     return SearchResults("text", (QUERY,), "image", hits, 5, 7, ("[bold]doubt[/bold]",), True, False, 0.1, 0.001)
+
+
+def show(found: SearchResults) -> None:
+    Console(highlight=False).print(format_results(found))
 
 
 def test_the_excerpt_begins_with_a_sentence_and_holds_most_of_what_was_asked() -> None:
@@ -50,12 +56,12 @@ def test_no_control_character_reaches_the_terminal(capsys: pytest.CaptureFixture
     text = excerpt(found)
     assert len(text.plain) == len(found.report)
     assert {text.plain[span.start : span.end] for span in text.spans} == {"large", "effusion"}
-    show(answer(found))
+    show(results(found))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", capsys.readouterr().out)
 
 
 def test_a_mixed_index_is_not_called_phantom_throughout(capsys: pytest.CaptureFixture[str]) -> None:
-    show(replace(answer(hit()), has_patients=True))
+    show(replace(results(hit()), has_patients=True))
     assert "(partly phantom: synthetic data)" in " ".join(capsys.readouterr().out.split())
 
 
@@ -64,7 +70,7 @@ def test_eighty_columns_hold_a_study_id_in_one_line(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     long = "sub-P001370_ses-E002450_acq-lung_run-12"
-    show(answer(hit(study=long), hit("Nothing. [red]in brackets[/red]", labels=())))
+    show(results(hit(study=long), hit("Nothing. [red]in brackets[/red]", labels=())))
     shown = capsys.readouterr().out
     assert long in shown
     assert "5 of 7 studies (phantom: synthetic data)" in " ".join(shown.split())

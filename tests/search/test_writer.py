@@ -64,13 +64,13 @@ def in_step(folder: Path) -> dict[str, int]:
     """Check that every row's vectors are its own, and return each study's version."""
     versions = {}
     with Index.open(folder) as index:
-        for place, row in enumerate(index.rows(range(len(index)))):
-            assert row.study_id == index.study_ids[place]
+        for position, row in enumerate(index.rows(range(len(index)))):
+            assert row.study_id == index.study_ids[position]
             version = int(row.report.rsplit("version", 1)[1].rstrip("."))
             own = vector_of(f"{row.study_id}i{version}").astype(np.float64)
-            assert np.allclose(index.image.row(place), own / np.linalg.norm(own), atol=1e-6)
+            assert np.allclose(index.image.row(position), own / np.linalg.norm(own), atol=1e-6)
             text = WordEncoder().embed_texts([row.report])[0].astype(np.float64)
-            assert np.allclose(index.text.row(place), text / np.linalg.norm(text), atol=1e-6)
+            assert np.allclose(index.text.row(position), text / np.linalg.norm(text), atol=1e-6)
             versions[row.study_id] = version
     return versions
 
@@ -219,7 +219,7 @@ def test_there_is_one_writer(tmp_path: Path) -> None:
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match=r"holds thesis\.tex and no index"):
+    with pytest.raises(UserError, match=r"contains thesis\.tex and no index"):
         IndexWriter(tmp_path, DIM)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -321,7 +321,7 @@ def test_the_commit_is_read_or_refused(tmp_path: Path) -> None:
     content = json.loads((folder / "index.json").read_text())
     for wrong in ({**content, "format": 99}, {"format": 1}, []):
         (folder / "index.json").write_text(json.dumps(wrong))
-        with pytest.raises(UserError, match="Make the index anew"):
+        with pytest.raises(UserError, match="Make a new index"):
             Index.open(folder)
     with pytest.raises(UserError, match="no index"):
         Index.open(tmp_path)

@@ -86,18 +86,19 @@ def _search(index: Path, picture: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from rich.console import Console
 
     from bimcvr.data.reading.volume import read_volume
     from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
     from bimcvr.search.index.reader import Index
-    from bimcvr.search.output.terminal import show
+    from bimcvr.search.output.terminal import format_results
     from bimcvr.search.query.encoder import load_search_model
     from bimcvr.search.query.searcher import Searcher
 
     with Index.open(index) as opened:
-        answer = Searcher(opened, load_search_model(opened)).text(QUERY, top=5)
-        show(answer)
-        hits = answer.hits
+        results = Searcher(opened, load_search_model(opened)).text(QUERY, top=5)
+        Console(highlight=False).print(format_results(results))
+        hits = results.hits
         volumes = [read_volume(Path(opened.row(hit.study_id).source)) for hit in hits]
     figure, axes = plt.subplots(3, len(hits), figsize=(3 * len(hits), 8.5))
     for column, (hit, volume) in enumerate(zip(hits, volumes, strict=True)):

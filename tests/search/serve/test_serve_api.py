@@ -29,7 +29,7 @@ from bimcvr.metrics.ranks import TIE, Ranks
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.query.encoder import SearchModel
 from bimcvr.search.server import service as service_module
-from bimcvr.search.server.app import _Turns
+from bimcvr.search.server.limits import ConcurrencyLimits
 from helpers.running_server import Made
 
 
@@ -104,7 +104,7 @@ def test_every_mode_gives_ranked_cases_with_what_was_matched(client: TestClient)
     alike = ask(client, mode="study", query="SECRET-s4", into="image", top=30)
     assert len(alike["hits"]) == 29
     assert "SECRET-s4" not in {hit["case"] for hit in alike["hits"]}
-    assert ask(client, mode="study", query="SECRET-s4", into="report", top=30)["among"] == 30
+    assert ask(client, mode="study", query="SECRET-s4", into="report", top=30)["candidates"] == 30
 
 
 def test_a_keyword_ranks_reports_too(client: TestClient) -> None:
@@ -125,14 +125,14 @@ def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:
 
 def test_filters_hold(client: TestClient) -> None:
     found = ask(client, mode="text", query="a nodule", where=["labels = right", "age >= 60", "sex = F"], top=50)
-    assert found["among"] == len(found["hits"]) > 0
+    assert found["candidates"] == len(found["hits"]) > 0
     assert all("right" in hit["labels"] and hit["columns"]["sex"] == "F" for hit in found["hits"])
     assert ask(client, mode="text", query="a nodule", where=["split = val", "labels = none such"])["hits"] == []
     joined = ask(
         client, mode="text", query="a nodule", where=["labels = right"], condition="age >= 60 and sex = 'F'", top=50
     )
     assert [hit["case"] for hit in joined["hits"]] == [hit["case"] for hit in found["hits"]]
-    assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["among"] == 0, (
+    assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["candidates"] == 0, (
         "a single one is taken as it stands"
     )
     refused = client.post("/api/search", json={"mode": "text", "query": "x", "where": ["agee = 3"]})
@@ -276,12 +276,12 @@ def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, mo
         for number in (1, 2, 4):
             assert main(["index", "--out", str(copy), "--remove", f"SECRET-s{number}"]) == 0
             assert len(service.snapshot().index) < 30
-        assert old._held is not None
+        assert old._lock is not None
         asked[1].set()
         hits = found.result(60).hits
     assert (len(hits), hits[0].case) == (30, "SECRET-s4")
     del found
-    assert old._held is None, "let go of when nobody is at it"
+    assert old._lock is None, "closed when no request uses it"
     service.close()
 
 
@@ -303,13 +303,13 @@ def test_one_thread_is_at_the_model_whatever_others_do() -> None:
     """Each thread that calls torch keeps buffers for good: with as many as there are in the pool, memory would grow."""
 
     async def mixed() -> set[int]:
-        turns = _Turns()
+        limits = ConcurrencyLimits()
         seen = []
         for number in range(12):
             # now these, now those end first, and go back to the pool first
-            rows = [turns.at_rows(partial(time.sleep, 0.001 * (number % 3))) for _ in range(3)]
+            rows = [limits.run_at_rows(partial(time.sleep, 0.001 * (number % 3))) for _ in range(3)]
             *_, model = await asyncio.gather(
-                *rows, turns.at_model(lambda: (time.sleep(0.001), threading.get_ident())[-1])
+                *rows, limits.run_at_model(lambda: (time.sleep(0.001), threading.get_ident())[-1])
             )
             seen.append(model)
         return set(seen)
@@ -330,7 +330,7 @@ def test_a_served_model_remembers_few_texts(made: Made) -> None:
         torch.nn.Linear(1, 1), model.retriever.text_encoder.dim, sentences=False, cache_size=100, source="lengths"
     )
     model.retriever.text_encoder = encoder
-    model.remember(5)
+    model.limit_text_cache(5)
     texts = ["a" * number for number in range(1, 21)]
     first = model.embed_texts(texts)
     assert len(encoder._kept) == 5

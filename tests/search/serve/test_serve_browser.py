@@ -118,7 +118,7 @@ def test_what_the_model_does_not_know_and_nothing_found_are_said(page: Any) -> N
     assert "of 5 cases that pass the filters" in page.inner_text("#status")
     page.fill("#condition", "aged >= 9")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#status .fault")
+    page.wait_for_selector("#status .error")
     assert "'age'" in page.inner_text("#status")
 
 
@@ -131,7 +131,7 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     ready(page)
     assert second in page.inner_text("#case-title")
     assert "case number" in page.inner_text("#reading .report")
-    shown = page.inner_text(".place")
+    shown = page.inner_text(".slice-label")
     assert "4.00 mm" in shown
     assert "radiological: R is on the left" in shown
     for _ in range(30):
@@ -157,7 +157,7 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     assert page.get_attribute(".viewer", "data-window") == "mediastinum"
     seen = picture(page)
     page.keyboard.press("c")
-    assert "coronal" in page.inner_text(".place")
+    assert "coronal" in page.inner_text(".slice-label")
     assert picture(page) != seen
     page.keyboard.press("ArrowRight")
     until(page, f"document.querySelector('#case-title').textContent.includes('{names(page)[2]}')")
@@ -200,7 +200,7 @@ def test_a_dropped_volume_is_compared_with_what_it_finds(page: Any, made: Made) 
         content,
     )
     page.wait_for_selector(".card")
-    assert "mine.nii.gz" in page.inner_text("#asked")
+    assert "mine.nii.gz" in page.inner_text("#query-summary")
     assert names(page)[0] == "SECRET-s4"
     page.click(".open >> nth=0")
     ready(page, viewers=2)
@@ -227,8 +227,8 @@ def test_a_case_is_searched_with(page: Any) -> None:
     first = page.inner_text("#case-title").split()[-1]
     page.click("text=Search with this case")
     page.wait_for_selector("#results:not([aria-busy]) .card")
-    page.wait_for_selector("#asked:not([hidden])")
-    assert first in page.inner_text("#asked")
+    page.wait_for_selector("#query-summary:not([hidden])")
+    assert first in page.inner_text("#query-summary")
     assert first not in names(page)
     assert page.evaluate("document.activeElement.id") == "results"
     assert page.evaluate("scrollY") == 0, "what was asked is in sight"
@@ -304,7 +304,7 @@ def test_no_choice_is_offered_that_the_query_would_not_heed(page: Any) -> None:
     assert page.is_disabled("#by")
     assert page.input_value("#by") == "meaning"
     assert "no words" in page.get_attribute("#by", "title")
-    page.click("#asked button")
+    page.click("#query-summary button")
     assert not page.is_disabled("#by")
     assert page.input_value("#by") == "both", "as it was chosen before the case was asked"
 
@@ -377,8 +377,8 @@ def guarded(made: Made, unused_port: int) -> Iterator[str]:
 
 def test_the_page_asks_for_the_token(browser: Any, guarded: str) -> None:
     asks_again = (
-        "document.querySelector('#ask-token').open &&"
-        " document.querySelector('#token-fault').textContent.includes('WHY')"
+        "document.querySelector('#token-dialog').open &&"
+        " document.querySelector('#token-error').textContent.includes('WHY')"
     )
     for page in tab(browser, guarded):
         page.fill("#token", "a-wrong-one")

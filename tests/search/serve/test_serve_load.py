@@ -37,9 +37,9 @@ def test_twenty_clients_are_answered_in_flat_memory(bench: ModuleType, running: 
 @pytest.mark.parametrize("leak", [1.0, 2.0, 10.0])
 def test_growing_memory_is_seen(bench: ModuleType, leak: float) -> None:
     """A leak in MB a second over half a minute, beside what comes and goes with an upload."""
-    level = [1000 + 40 * (place % 10 == 0) for place in range(60)]
+    level = [1000 + 40 * (position % 10 == 0) for position in range(60)]
     assert bench.Load(memory_mb=level).is_flat()
-    assert not bench.Load(memory_mb=[one + leak * place / 2 for place, one in enumerate(level)]).is_flat()
+    assert not bench.Load(memory_mb=[one + leak * position / 2 for position, one in enumerate(level)]).is_flat()
     grown = [700, 800, 900, *[1000] * 17]
     assert bench.Load(memory_mb=[*grown, *level[:40]]).is_flat(), "what grows first and then stays is no leak"
 

@@ -1,4 +1,4 @@
-"""The verb `index`: a checkpoint or embeddings, and a manifest, become a folder that can be searched."""
+"""The command `index`: creates or updates a searchable index of a manifest's studies."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
+    from bimcvr.search.ingest.update import UpdateReport
     from bimcvr.search.ingest.vector_sources import VectorSource
+
+_NOT_ERASED = (
+    "The index is open for reading (by a server?): removed and replaced studies can no longer be found, but their data"
+    " stays in its files. It is erased the next time `index` runs while nobody reads."
+)
 
 
 def index(
@@ -23,10 +29,10 @@ def index(
     jobs: int = -1,
     device: str | None = None,
 ) -> int:
-    """Make or update a searchable index of a manifest's studies.
+    """Create or update a searchable index of a manifest's studies.
 
-    Only what is new or changed is done; a killed run goes on with what it has committed. Volumes that cannot be read
-    are set aside in `refused.csv` in the index's folder, and the exit code is then 3.
+    Only new and changed studies are processed; after a kill, the next run continues from the last commit. Volumes that
+    cannot be read are skipped and listed in `refused.csv` in the index folder, and the exit code is then 3.
 
     Args:
         out: where the result is written: the folder of the search index.
@@ -45,6 +51,12 @@ def index(
         batch: how many studies are committed at a time.
         jobs: parallel processes; -1 for one per CPU core. They read volumes.
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
+
+    Returns:
+        The exit code: 3 if volumes could not be read.
+
+    Raises:
+        UserError: the options do not fit together, or the index cannot be created or updated.
     """
     from bimcvr.search.ingest.update import RowSelection, remove_studies, update_index
 
@@ -54,12 +66,44 @@ def index(
     if manifest is None:
         if not removed or checkpoint is not None or embeddings is not None:
             raise UserError(
-                "index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an index that is"
-                " there."
+                "index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an existing index."
             )
-        return remove_studies(out, removed)
+        report = remove_studies(out, removed)
+        print(f"{out}: {report.removed} studies removed, {report.studies} left.")
+        _print_not_erased(report)
+        if report.not_found:
+            raise UserError(f"Not in the index {out}: {', '.join(report.not_found)}.")
+        return 0
     source = _source(checkpoint, embeddings, cache, jobs, device)
-    return update_index(out, source, RowSelection(manifest, root, split), removed, prune, batch)
+    report = update_index(out, source, RowSelection(manifest, root, split), removed, prune, batch)
+    _print_update(report)
+    if report.not_found:
+        raise UserError(
+            f"Neither in the index {out} nor in the manifest: {', '.join(report.not_found)}. Everything else is done."
+        )
+    return 3 if report.refused else 0
+
+
+def _print_update(report: "UpdateReport") -> None:
+    print(
+        f"{report.folder}: {report.studies} studies; {report.updated} added or updated, {report.removed} removed,"
+        f" {report.unchanged} unchanged."
+    )
+    _print_not_erased(report)
+    if report.outside:
+        print(f"{report.outside} studies of the index are not among these rows and stay; --prune true removes them.")
+    if report.without_embedding:
+        print(f"{report.without_embedding} rows have no embedding and are left out.")
+    if report.refused:
+        print(
+            f"{report.refused} volumes could not be read and were skipped, listed in {report.folder / 'refused.csv'}:\n"
+            f"{report.refused_text}"
+        )
+
+
+def _print_not_erased(report: "UpdateReport") -> None:
+    if not report.erased:
+        print(_NOT_ERASED)
 
 
 def _source(
@@ -71,4 +115,4 @@ def _source(
         return CheckpointSource(checkpoint, cache, jobs, device)
     if embeddings is not None and checkpoint is None:
         return EmbeddingsSource(embeddings, jobs)
-    raise UserError("index needs --checkpoint (a trained model's) or --embeddings (an .npz file), one of them.")
+    raise UserError("index needs either --checkpoint (of a trained model) or --embeddings (an .npz file).")

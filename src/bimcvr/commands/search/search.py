@@ -1,4 +1,4 @@
-"""The verb `search`: one query, its answer as a table, JSON or a page."""
+"""The command `search`: runs one query and prints the results as a table or JSON, or writes an HTML page."""
 
 from collections.abc import Sequence
 from json import dumps
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
+    from bimcvr.search.query.parsed_query import ParsedQuery
     from bimcvr.search.query.results import SearchResults
     from bimcvr.search.query.searcher import Searcher
 
@@ -31,7 +32,7 @@ def search(
     json: bool = False,
     html: Path | None = None,
 ) -> int:
-    """Find similar cases in an index: by a text, a volume, a study of the index, a keyword, or the reports' words.
+    """Search an index for similar cases by a text, a volume, a study of the index, a keyword, or words of reports.
 
     Args:
         index: the folder of the search index.
@@ -54,51 +55,62 @@ def search(
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
         json: print JSON instead of a table.
         html: also write the result as an HTML page to this file; it shows reports and slices of volumes.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: the options do not fit together, or the index cannot answer the query.
     """
     from bimcvr.search.index.filters import split_where
     from bimcvr.search.index.reader import Index
-    from bimcvr.search.query.query_encoding import has_prompts
+    from bimcvr.search.query.encoder import load_search_model
+    from bimcvr.search.query.labels import has_prompts
+    from bimcvr.search.query.parsed_query import parse_query
     from bimcvr.search.query.searcher import Searcher
 
-    given = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}
-    modes = {name: value for name, value in given.items() if value}
-    if len(modes) != 1:
+    options = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}
+    queries = {name: str(value) for name, value in options.items() if value}
+    if len(queries) != 1:
         raise UserError(
-            "search needs one query: a text in quotes, --volume, --study, --keyword or --words. Like: search INDEX "
-            '"large right pleural effusion".'
+            "search needs one query: a text in quotes, --volume, --study, --keyword or --words. Example: search INDEX"
+            ' "large right pleural effusion".'
         )
-    mode = next(iter(modes))
-    _refuse_idle(mode, top, into, hybrid, holding, leave_out)
+    ((mode, query),) = queries.items()
+    _check_options(mode, top, into, hybrid, holding, leave_out)
     if html is not None and html.is_dir():
-        raise UserError(f"--html {html} is a folder. Name the file to write, like {html / 'answer.html'}.")
+        raise UserError(f"--html {html} is a folder. Name the file to write, like {html / 'results.html'}.")
     with Index.open(index) as opened:
-        from bimcvr.search.query.encoder import load_search_model
-
-        needed = mode == "volume" or (mode in ("text", "keyword") and not has_prompts(str(modes[mode]), opened))
-        searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needed))
+        parsed = parse_query(query) if mode in ("text", "keyword", "words") else None
+        needs_model = mode == "volume" or (
+            parsed is not None and mode in ("text", "keyword") and not has_prompts(parsed, opened)
+        )
+        searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needs_model))
         filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
-        answer = _ask(searcher, mode, str(modes[mode]), into, hybrid, filters, holding, leave_out, top)
+        results = _run_query(searcher, mode, parsed or query, into, hybrid, filters, holding, leave_out, top)
         if html is not None:
             from bimcvr.search.output.html_page import write_page
 
-            write_page(html, answer, opened)
+            write_page(html, results, opened)
         if json:
-            print(dumps(answer.as_json(), indent=2, ensure_ascii=False))
+            print(dumps(results.as_json(), indent=2, ensure_ascii=False))
         else:
-            from bimcvr.search.output.terminal import show
+            from rich.console import Console
 
-            show(answer)
+            from bimcvr.search.output.terminal import format_results
+
+            Console(highlight=False).print(format_results(results))
             if html is not None:
                 print(f"page: {html}")
     return 0
 
 
-def _refuse_idle(
+def _check_options(
     mode: str, top: int, into: str | None, hybrid: bool, holding: bool | None, leave_out: str | None
 ) -> None:
-    """Refuse options that the query would not heed."""
+    """Refuse options that the query would ignore."""
     if top < 1:
-        raise UserError(f"--top {top} asks for nothing. Give a number from 1 on.")
+        raise UserError(f"--top {top} returns nothing. Give a number from 1 on.")
     if hybrid and mode not in ("text", "keyword"):
         raise UserError(f"--hybrid fuses with the query's words, and a query by {mode} has none to fuse.")
     if holding is not None and mode != "keyword":
@@ -108,13 +120,13 @@ def _refuse_idle(
     if leave_out is not None and mode != "study":
         raise UserError(f"--leave_out goes with --study; this is a query by {mode}. Use --where to filter it.")
     if into == "image" and mode == "words":
-        raise UserError("--words ranks reports by what they hold, no volumes.")
+        raise UserError("--words ranks reports by the words that they contain, no volumes.")
 
 
-def _ask(
+def _run_query(
     searcher: "Searcher",
     mode: str,
-    asked: str,
+    query: "str | ParsedQuery",
     into: Literal["image", "report"] | None,
     hybrid: bool,
     where: Sequence[str],
@@ -122,12 +134,12 @@ def _ask(
     leave_out: Literal["nothing", "study", "patient"] | None,
     top: int,
 ) -> "SearchResults":
-    if mode == "keyword":
-        return searcher.keyword(asked, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")
-    if mode == "words":
-        return searcher.words(asked, top=top, where=where)
     if mode == "study":
-        return searcher.study(asked, into=into or "image", top=top, where=where, leave_out=leave_out)
+        return searcher.study(str(query), into=into or "image", top=top, where=where, leave_out=leave_out)
     if mode == "volume":
-        return searcher.volume(asked, top=top, where=where, into=into or "image")
-    return searcher.text(asked, top=top, where=where, hybrid=hybrid, into=into or "image")
+        return searcher.volume(str(query), top=top, where=where, into=into or "image")
+    if mode == "words":
+        return searcher.words(query, top=top, where=where)
+    if mode == "keyword":
+        return searcher.keyword(query, top=top, where=where, holding=holding, hybrid=hybrid, into=into or "image")
+    return searcher.text(query, top=top, where=where, hybrid=hybrid, into=into or "image")

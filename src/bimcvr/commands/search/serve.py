@@ -1,4 +1,4 @@
-"""The verb serve: the search page and its API on this machine."""
+"""The command `serve`: the search page and its API on this machine."""
 
 import logging
 import os
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bimcvr.search.server.service import SearchService
 
 TOKEN = "BIMCVR_TOKEN"  # noqa: S105 - the variable's name
-_SHORTEST = 16
-_TEXTS_KEPT = 4096
+_SHORTEST_TOKEN = 16
+_CACHED_TEXTS = 4096
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -29,42 +29,48 @@ def serve(
     anonymous: bool = False,
     device: str | None = None,
 ) -> int:
-    """Serve the search page and its API. No request leaves this machine, and nothing that is asked or found is logged.
+    """Serve the search page and its API. Nothing is sent to other machines, and neither queries nor results are logged.
 
-    If the environment variable BIMCVR_TOKEN is set, every request of the API must bear it (`Authorization: Bearer …`);
-    the page asks for it. Only this machine can reach the server unless --host says otherwise, and then there must be a
-    token.
+    If the environment variable BIMCVR_TOKEN is set, every API request must send it (`Authorization: Bearer …`); the
+    page asks for it. Only this machine can reach the server unless --host says otherwise, and then a token is required.
 
     Args:
         index: the folder of the search index.
         host: the address to listen on.
-        port: the TCP port; 0 takes a free one.
+        port: the TCP port; 0 takes any free one.
         checkpoint: the checkpoint of a trained model, the one that made the index; by default the file that the index
             names.
         allowed_hosts: names by which the server may be addressed besides localhost, as in a reverse proxy:
             `--allowed_hosts '[ct.local]'`.
         max_upload_mib: the largest volume that may be uploaded, in MiB.
-        anonymous: hide the ids of studies: cases get opaque names that hold until the server ends, and identifying
-            columns, paths and names stay inside.
+        anonymous: hide the ids of studies: cases get opaque names that are valid until the server ends, and
+            identifying columns, paths and names are not sent.
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: the index or model cannot be opened, the address is in use, or the options are not safe.
     """
     token = os.environ.get(TOKEN, "").strip()
     names = [name.strip() for name in allowed_hosts]
-    _check(host, token, names)
+    _check_safety(host, token, names)
     require_extra("search")
     import uvicorn
 
     from bimcvr.search.index.reader import Index
     from bimcvr.search.query.encoder import load_search_model
-    from bimcvr.search.server.app import ServerOptions, create_app
+    from bimcvr.search.server.app import create_app
     from bimcvr.search.server.middleware import LOOPBACK
+    from bimcvr.search.server.options import ServerOptions
     from bimcvr.search.server.service import SearchService
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Index.open(index) as opened:
         model = load_search_model(opened, checkpoint, device)
     if model:
-        model.remember(_TEXTS_KEPT)
+        model.limit_text_cache(_CACHED_TEXTS)
     service = SearchService(index, model, anonymous)
     app = create_app(service, ServerOptions(token, (*LOOPBACK, *names), max_upload_mib))
     server = uvicorn.Server(
@@ -90,11 +96,11 @@ def serve(
 def _headline(service: "SearchService", host: str, port: int, has_token: bool) -> str:
     facts = service.snapshot().index.facts
     kind = f"{'partly ' if facts['has_patients'] else ''}phantom (synthetic) studies" if facts["phantom"] else "studies"
-    where = {"127.0.0.1": "localhost", "::1": "[::1]"}.get(host, host)
-    asks = "" if service.model else ", without a model: keywords, cases and words of reports only"
+    address = {"127.0.0.1": "localhost", "::1": "[::1]"}.get(host, host)
+    limits = "" if service.model else ", without a model: keywords, cases and words of reports only"
     return (
-        f"{facts['studies']:,} {kind}{asks}{', ids hidden' if service.anonymous else ''}\n"
-        f"http://{where}:{port}/{'  (asks for the token)' if has_token else ''}  Ctrl+C ends it."
+        f"{facts['studies']:,} {kind}{limits}{', ids hidden' if service.names.anonymous else ''}\n"
+        f"http://{address}:{port}/{'  (requires the token)' if has_token else ''}  Press Ctrl+C to stop."
     )
 
 
@@ -104,24 +110,24 @@ def _listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256
         )
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"Nothing can listen on {host}, port {port} ({why}). Give another --port; 0 takes a free one."
+            f"Cannot listen on {host}, port {port} ({reason}). Give another --port; 0 takes any free one."
         ) from error
 
 
-def _check(host: str, token: str, names: Sequence[str]) -> None:
-    if token and len(token) < _SHORTEST:
+def _check_safety(host: str, token: str, names: Sequence[str]) -> None:
+    if token and len(token) < _SHORTEST_TOKEN:
         raise UserError(
-            f"{TOKEN} has {len(token)} characters: a token that cannot be guessed has at least {_SHORTEST}. Make one"
-            " with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            f"{TOKEN} has {len(token)} characters: a token that cannot be guessed has at least {_SHORTEST_TOKEN}. Make"
+            " one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
         )
     if token and not (token.isascii() and token.isprintable() and " " not in token):
-        raise UserError(f"{TOKEN} may only hold printable ASCII without blanks: it is sent in a header.")
+        raise UserError(f"{TOKEN} may only contain printable ASCII characters without spaces: it is sent in a header.")
     if host not in _LOCAL and not token:
         raise UserError(
-            f"--host {host} lets other machines in, and reports are patient data: set {TOKEN} in the environment to a"
-            f" secret of at least {_SHORTEST} characters, or leave --host out."
+            f"--host {host} lets other machines connect, and reports are patient data: set {TOKEN} in the environment"
+            f" to a secret of at least {_SHORTEST_TOKEN} characters, or leave --host out."
         )
     if host not in _LOCAL and not names:
         raise UserError(

@@ -1,13 +1,14 @@
-"""The index folder's one point of truth: `index.json` names the rows and vectors that belong together.
+"""The commit of an index folder: `index.json` names the rows and vectors that belong together.
 
-    index.json              the commit: table version, vector files, how many slots of them count, facts
+    index.json              the commit: table version, vector files, how many of their slots are valid, facts
     rows.lance/             the rows, a LanceDB table; every change makes a new version of it
     image-1.f32, text-1.f32 unit vectors, raw float32, one a slot; they only grow
     prompts-1.npz           vectors of the keywords' prompts
     writer.lock, reader.lock
 
-A change is appended first, to the vector files behind what counts and to the table as a new version, and counts from
-the moment that `index.json` is renamed into place. Killed before, the next writer cuts off what does not count.
+A change is appended first, to the vector files after the committed slots and to the table as a new version. It takes
+effect when `index.json` is renamed into place. What a run that was killed before that has written is cut off by the
+next writer.
 """
 
 import contextlib
@@ -30,19 +31,19 @@ STREAMS = ("image", "text")
 
 @dataclass(frozen=True)
 class Commit:
-    """What counts of an index folder.
+    """The committed state of an index folder.
 
     Attributes:
         table_version: of the LanceDB table.
-        generation: the number in the vector files' names; it rises when they are compacted.
-        slots: how many vectors of each file count, dead ones included.
+        generation: the number in the vector files' names; it increases when they are compacted.
+        slots: how many vectors of each file are valid, those of deleted and replaced studies included.
         count: how many studies there are.
         dim: E, the width of a vector.
         columns: the manifest's columns, in order.
         prompts: the file of prompt vectors, or empty.
-        complete: whether the run that wrote it came to its end.
+        complete: whether the run that wrote it finished.
         facts: model, text encoder, checkpoint, manifest, split, created, commit of the code.
-        calibration: what scores this index's own reports and prompts reach.
+        calibration: the scores that queries made of this index's own data reach.
     """
 
     table_version: int
@@ -56,12 +57,12 @@ class Commit:
     facts: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
 
-    def vectors(self, folder: Path, stream: str) -> Path:
-        """Return the vector file of a stream."""
+    def vector_file(self, folder: Path, stream: str) -> Path:
+        """Return the vector file of a stream (`image` or `text`)."""
         return folder / f"{stream}-{self.generation}.f32"
 
     def write(self, folder: Path) -> None:
-        """Make it the one that counts: written beside, forced to disk, renamed."""
+        """Commit: write beside the old commit, force to disk, rename over it."""
         with replacing(folder / NAME) as temporary:
             temporary.write_text(
                 json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n", encoding="utf-8"
@@ -71,10 +72,16 @@ class Commit:
 
 
 def read_commit(folder: Path) -> Commit | None:
-    """Return what counts of an index folder, or None where nothing has been committed.
+    """Read the commit of an index folder.
+
+    Args:
+        folder: the index folder.
+
+    Returns:
+        The commit; None where nothing has been committed.
 
     Raises:
-        UserError: the file is no commit of this format.
+        UserError: the file is not a commit of this format.
     """
     path = folder / NAME
     if not path.is_file():
@@ -84,38 +91,48 @@ def read_commit(folder: Path) -> Commit | None:
         written = content.pop("format")
         if written != FORMAT:
             raise UserError(
-                f"{path} has the format {written}, this version of bimcvr reads {FORMAT}. Make the index anew in"
+                f"{path} has format {written}; this version of bimcvr reads format {FORMAT}. Make a new index in"
                 " another folder."
             )
         return Commit(**{**content, "columns": tuple(content["columns"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} is not the file of an index ({type(error).__name__}). Make the index anew in another folder."
+            f"{path} is damaged or not part of an index ({type(error).__name__}). Make a new index in another folder."
         ) from error
 
 
-def writing(folder: Path) -> contextlib.AbstractContextManager[None]:
-    """Hold the lock that one writer has.
+def hold_for_writing(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the writer's lock of an index folder.
+
+    Args:
+        folder: the index folder.
+
+    Returns:
+        A context that holds the lock.
 
     Raises:
         UserError: another process is writing.
     """
     return only_one(
-        folder / "writer.lock", f"Another process is writing to the index {folder}. Wait until it has ended, or end it."
+        folder / "writer.lock",
+        f"Another process is writing to the index {folder}. Wait until it has finished, or stop it.",
     )
 
 
 def hold_for_reading(folder: Path) -> int | None:
-    """Hold a snapshot's files against reclaiming.
+    """Keep writers from erasing files of a snapshot.
+
+    Args:
+        folder: the index folder.
 
     Returns:
-        A handle to `os.close`; None where the folder is read-only and no writer has left a lock in it.
+        A file handle, to be closed with `os.close`; None where the folder is read-only and has no lock file.
     """
     path = folder / "reader.lock"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError:
-        # whoever may only read the folder (a service's user) holds the lock all the same
+        # a user who may only read the folder (a service's) can hold the lock all the same
         try:
             handle = os.open(path, os.O_RDONLY)
         except OSError:
@@ -126,7 +143,7 @@ def hold_for_reading(folder: Path) -> int | None:
 
 @contextlib.contextmanager
 def without_readers(folder: Path) -> Iterator[bool]:
-    """Yield whether no reader is there; while the block runs none can come."""
+    """Yield whether there is no reader; while the block runs no reader can start."""
     with (folder / "reader.lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +154,7 @@ def without_readers(folder: Path) -> Iterator[bool]:
 
 
 def force_to_disk(path: Path) -> None:
-    """Have the system write a file or folder through to the disk."""
+    """Have the system write a file or folder to the disk now."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,6 +1,6 @@
 """Filters on a manifest's columns: `age >= 60 and labels = pleural effusion`.
 
-A condition is read here and evaluated here, on the column's values: nothing of it ever reaches a query language.
+A condition is parsed and evaluated here, on the values of the column: no part of it ever reaches a query language.
 """
 
 import re
@@ -15,13 +15,10 @@ from bimcvr.suggest import did_you_mean
 
 _OPERATORS = ("<=", ">=", "!=", "=", "<", ">")
 _OPERATOR = re.compile("|".join(_OPERATORS))
-# a value in quotes is passed over; a quote elsewhere is an apostrophe
+# an `and` inside a quoted value does not split; a quote elsewhere is an apostrophe
 _AND = re.compile(r"""([=<>]\s*(?:"[^"]*"|'[^']*')(?=\s*$|\s+and\s))|\s+and\s+""", re.IGNORECASE)
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?")
-_HOW = (
-    "Write COLUMN OPERATOR VALUE with one of = != < <= > >=, and several with `and` between: age >= 60 and labels ="
-    " nodule."
-)
+_HOW = "Write COLUMN OPERATOR VALUE with one of = != < <= > >=, joined by `and`: age >= 60 and labels = nodule."
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,10 @@ class Condition:
     """One condition on a row.
 
     Attributes:
-        column: of the manifest.
-        operator: `=` and `!=` compare with the whole cell or one of its `;`-separated items; the others compare
-            numbers, or dates as 2020-03-31.
-        value: what it is compared with.
+        column: a column of the manifest.
+        operator: `=` and `!=` compare with the whole cell or any of its `;`-separated items; the others compare
+            numbers, or dates like 2020-03-31.
+        value: what the cell is compared with.
     """
 
     column: str
@@ -40,14 +37,20 @@ class Condition:
     value: str
 
     def holds(self, cells: Sequence[str]) -> np.ndarray:
-        """Return for each cell whether the condition holds, (n,) bool; an empty cell is in no range.
+        """Return for each cell whether the condition holds; an empty cell is in no range.
+
+        Args:
+            cells: n cells of the column.
+
+        Returns:
+            (n,) bool.
 
         Raises:
-            UserError: the value cannot be compared in this way.
+            UserError: the value or the column cannot be compared in this way.
         """
         if self.operator in ("=", "!="):
-            found = [cell == self.value or self.value in split_list(cell) for cell in cells]
-            return np.array(found, dtype=bool) ^ (self.operator == "!=")
+            equal = [cell == self.value or self.value in split_list(cell) for cell in cells]
+            return np.array(equal, dtype=bool) ^ (self.operator == "!=")
         compare = _COMPARE[self.operator]
         if _DATE.fullmatch(self.value):
             return np.array(
@@ -56,12 +59,12 @@ class Condition:
         limit = _number(self.value)
         if limit is None:
             raise UserError(
-                f"'{self.column} {self.operator} {self.value}': ranges need a number, or a date as 2020-03-31."
+                f"'{self.column} {self.operator} {self.value}': ranges need a number, or a date like 2020-03-31."
             )
         numbers = [_number(cell) for cell in cells]
         if cells and all(number is None for number in numbers):
             raise UserError(
-                f"'{self.column} {self.operator} {self.value}': the column '{self.column}' holds no number. "
+                f"'{self.column} {self.operator} {self.value}': the column '{self.column}' contains no number. "
                 "Compare it with = or !=."
             )
         return np.array([number is not None and compare(number, limit) for number in numbers], dtype=bool)
@@ -76,15 +79,18 @@ _COMPARE: dict[str, Callable[..., bool]] = {
 
 
 def parse_where(where: str | Sequence[str], columns: Sequence[str]) -> list[Condition]:
-    """Read conditions that must all hold.
+    """Parse conditions, all of which must hold.
 
     Args:
-        where: one text, its conditions joined by `and` (a value with blanks around an `and` stands in quotes), or a
-            sequence of single conditions.
-        columns: the columns there are.
+        where: one text with conditions joined by `and` (a value that contains a separate `and` must be in quotes), or
+            a sequence of single conditions.
+        columns: the columns that may be named.
+
+    Returns:
+        The conditions, in order.
 
     Raises:
-        UserError: it is no condition, or names no column.
+        UserError: a text is not a condition, or names an unknown column.
 
     Example:
         >>> parse_where("age >= 60 and labels = 'pleural effusion'", ["age", "labels"])[1].value
@@ -95,7 +101,7 @@ def parse_where(where: str | Sequence[str], columns: Sequence[str]) -> list[Cond
 
 
 def split_where(text: str) -> list[str]:
-    """Split a text at each `and` between conditions; one in a value in quotes is passed over."""
+    """Split a text at each `and` between conditions, but not at one inside a quoted value."""
     parts, start = [], 0
     for match in _AND.finditer(text):
         if match.group(1) is None:
@@ -107,14 +113,13 @@ def split_where(text: str) -> list[str]:
 def _condition(text: str, columns: Sequence[str]) -> Condition:
     match = _OPERATOR.search(text)
     if match is None:
-        raise UserError(f"'{text.strip()}' is no condition. {_HOW}")
+        raise UserError(f"'{text.strip()}' is not a condition. {_HOW}")
     column, value = text[: match.start()].strip(), text[match.end() :].strip()
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     if column not in columns:
-        raise UserError(
-            f"The index has no column '{column}'.{did_you_mean(column, columns)} It has {', '.join(columns)}."
-        )
+        hint = did_you_mean(column, columns)
+        raise UserError(f"The index has no column '{column}'.{hint} Its columns are {', '.join(columns)}.")
     return Condition(column, match.group(), value)
 
 

@@ -1,4 +1,4 @@
-"""The few calls of LanceDB that the index is made of."""
+"""The LanceDB calls behind an index: opening, writing and reading its table of studies."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,14 +10,22 @@ from bimcvr.errors import UserError
 from bimcvr.search.index.commit import TABLE
 
 _ALL = 1_000_000_000
-_ROWS = 1024  # written at a time: their pictures take some 50 MB
+# rows that are written at a time: their thumbnails take some 50 MB
+_ROWS = 1024
 
 
 def open_table(folder: Path, version: int | None = None) -> Any:
-    """Open the rows of an index folder, at a version or the newest.
+    """Open the table of an index folder.
+
+    Args:
+        folder: the index folder.
+        version: of the table; the newest if None.
+
+    Returns:
+        The LanceDB table.
 
     Raises:
-        UserError: they cannot be opened.
+        UserError: it cannot be opened.
     """
     import lancedb
 
@@ -27,40 +35,40 @@ def open_table(folder: Path, version: int | None = None) -> Any:
             table.checkout(version)
     except (ValueError, RuntimeError, OSError) as error:
         raise UserError(
-            f"The rows of the index {folder} cannot be opened ({type(error).__name__}). Make the index anew in another "
+            f"The table of the index {folder} cannot be opened ({type(error).__name__}). Make a new index in another "
             "folder."
         ) from error
     return table
 
 
 def index_words(table: Any) -> None:
-    """Make the full-text index of the reports."""
+    """Build the full-text index over the reports."""
     from lancedb.index import FTS
 
     table.create_index("report", config=FTS(stem=True, ascii_folding=True, remove_stop_words=True, with_position=False))
 
 
 def rewrite_rows(table: Any, slot: str, slots: np.ndarray) -> None:
-    """Write all rows, and the full-text index, anew as versions of their own.
+    """Rewrite all rows and rebuild the full-text index, as new versions of the table.
 
-    A deleted row only goes with the file that it is in.
+    Only this removes deleted rows from the disk: they are erased with the files that contain them.
 
     Args:
-        table: the table.
-        slot: its column of slots.
-        slots: (N,) int64 ascending, those of the rows; each becomes its place among them.
+        table: the LanceDB table.
+        slot: the name of its slot column.
+        slots: (N,) int64 ascending, the slots of the rows; each is replaced by its position in this array.
     """
     import pyarrow as pa
 
     schema = table.schema
 
-    def moved() -> Iterator[Any]:
+    def renumbered() -> Iterator[Any]:
         for batch in table.search().select(schema.names).limit(_ALL).to_batches(_ROWS):
             columns = {name: batch.column(name) for name in schema.names}
             columns[slot] = pa.array(np.searchsorted(slots, columns[slot].to_numpy()), pa.int64())
             yield pa.record_batch(columns, schema=schema)
 
-    table.add(pa.RecordBatchReader.from_batches(schema, moved()), mode="overwrite")
+    table.add(pa.RecordBatchReader.from_batches(schema, renumbered()), mode="overwrite")
     index_words(table)
 
 
@@ -71,9 +79,18 @@ def read_columns(table: Any, columns: Sequence[str], with_row_id: bool = False) 
 
 
 def word_scores(table: Any, words: str, slot: str, most: int = _ALL) -> Any:
-    """Return slot and BM25 score of the reports that hold some of the words, at most the best `most`.
+    """Return the reports that contain any of some words, by BM25 score.
 
-    The words are data of a match query, never parsed as a query language.
+    The words are data of a match query; they are never parsed as a query language.
+
+    Args:
+        table: the LanceDB table.
+        words: the words.
+        slot: the name of the slot column.
+        most: how many reports to return at most.
+
+    Returns:
+        An arrow table with the slots and `_score`.
     """
     from lancedb.query import MatchQuery
 

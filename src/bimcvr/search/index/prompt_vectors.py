@@ -1,4 +1,4 @@
-"""The vectors of keyword prompts beside an index, so that keywords need no text encoder."""
+"""The vectors of keyword prompts, stored in the index folder so that keywords need no text encoder."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ from bimcvr.errors import UserError
 
 
 def save_prompts(path: Path, prompts: Prompts) -> None:
-    """Write prompts as an `.npz` file without pickles, whole or not at all."""
+    """Write prompts atomically as an `.npz` file without pickles."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(
             stream,
@@ -24,16 +24,22 @@ def save_prompts(path: Path, prompts: Prompts) -> None:
 
 
 def prompts_digest(prompts: Prompts) -> str:
-    """Return the identity of prompts: files of different ones have different names."""
+    """Return a hash of prompts and their vectors, which names their file."""
     texts = repr((prompts.sentence, prompts.label, prompts.denies)).encode()
     return hashlib.sha256(texts + np.ascontiguousarray(prompts.vector.numpy()).tobytes()).hexdigest()[:16]
 
 
 def load_prompts(path: Path) -> Prompts:
-    """Read what `save_prompts` wrote.
+    """Read a file that `save_prompts` wrote.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The prompts.
 
     Raises:
-        UserError: the file is absent or damaged.
+        UserError: the file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -45,5 +51,5 @@ def load_prompts(path: Path) -> Prompts:
             )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"The prompts {path} of the index are absent or damaged. Make the index anew in another folder."
+            f"The prompts {path} of the index are missing or damaged. Make a new index in another folder."
         ) from error

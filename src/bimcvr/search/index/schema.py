@@ -1,4 +1,4 @@
-"""The rows of an index: how a manifest's row stands in the LanceDB table."""
+"""The columns of the LanceDB table, and how a study becomes a row of it."""
 
 import json
 from collections.abc import Sequence
@@ -10,27 +10,28 @@ import numpy as np
 from bimcvr.errors import UserError
 
 PLANES = ("axial", "coronal", "sagittal")
-_OWN = "bimcvr_"
+_PREFIX = "bimcvr_"
 SLOT, CELLS_HASH, VOLUME_HASH, SOURCE, LABELS, GEOMETRY = (
-    _OWN + name for name in ("slot", "cells_hash", "volume_hash", "source", "labels", "geometry")
+    _PREFIX + name for name in ("slot", "cells_hash", "volume_hash", "source", "labels", "geometry")
 )
-_DOT = "\u2024"  # a column of the table cannot have a full stop in its name
+# stands for a full stop, which column names of the table cannot contain
+_DOT = "\u2024"
 
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """One study to be put into an index.
+    """One study as it is put into an index.
 
     Attributes:
-        cells: the manifest's row: column → text; study_id, volume and report among them.
-        image: (E,) the volume's vector, of any length.
-        text: (E,) the report's vector.
-        labels: the findings that the report says are there.
+        cells: the manifest's row: column → text; with study_id, volume and report.
+        image: (E,) the volume's vector, of any norm but zero.
+        text: (E,) the report's vector, likewise.
+        labels: the findings that the report says are present.
         source: path of the volume.
         geometry: of the source grid; empty where the volume was not read.
         thumbnails: plane → JPEG; empty where the volume was not read.
-        cells_hash: identity of the cells.
-        volume_hash: identity of the volume.
+        cells_hash: identifies the content of `cells`.
+        volume_hash: identifies the content of the volume.
     """
 
     cells: dict[str, str]
@@ -45,28 +46,45 @@ class StudyRecord:
 
 
 def schema_of(columns: Sequence[str]) -> Any:
-    """Return the arrow schema of a table for a manifest's columns.
+    """Return the arrow schema of the table.
+
+    Args:
+        columns: of the manifest.
+
+    Returns:
+        The schema: the manifest's columns as text, and the index's own.
 
     Raises:
-        UserError: a column's name is taken by the index.
+        UserError: a column has a name that the index uses itself.
     """
     import pyarrow as pa
 
     for name in columns:
-        if name.startswith(_OWN) or name in ("_rowid", "_rowaddr", "_score", "_distance", "_relevance_score"):
+        if name.startswith(_PREFIX) or name in ("_rowid", "_rowaddr", "_score", "_distance", "_relevance_score"):
             raise UserError(f"The manifest's column '{name}' has a name that the index uses itself. Rename it.")
-    fields = [pa.field(stored(name), pa.string()) for name in columns]
+    fields = [pa.field(stored_name(name), pa.string()) for name in columns]
     fields += [pa.field(SLOT, pa.int64())]
     fields += [pa.field(name, pa.string()) for name in (CELLS_HASH, VOLUME_HASH, SOURCE, LABELS, GEOMETRY)]
-    fields += [pa.field(_OWN + plane, pa.binary()) for plane in PLANES]
+    fields += [pa.field(_PREFIX + plane, pa.binary()) for plane in PLANES]
     return pa.schema(fields)
 
 
 def arrow_rows(studies: Sequence[StudyRecord], first_slot: int, columns: Sequence[str]) -> Any:
-    """Return studies as an arrow table, their vectors in the slots from `first_slot` on."""
+    """Return studies as an arrow table.
+
+    Args:
+        studies: the studies.
+        first_slot: the slot of the first one's vectors; the others follow.
+        columns: of the manifest.
+
+    Returns:
+        The table, in the schema of `schema_of`.
+    """
     import pyarrow as pa
 
-    values: dict[str, list[Any]] = {stored(name): [study.cells.get(name, "") for study in studies] for name in columns}
+    values: dict[str, list[Any]] = {
+        stored_name(name): [study.cells.get(name, "") for study in studies] for name in columns
+    }
     values[SLOT] = list(range(first_slot, first_slot + len(studies)))
     values[CELLS_HASH] = [study.cells_hash for study in studies]
     values[VOLUME_HASH] = [study.volume_hash for study in studies]
@@ -74,15 +92,15 @@ def arrow_rows(studies: Sequence[StudyRecord], first_slot: int, columns: Sequenc
     values[LABELS] = [";".join(study.labels) for study in studies]
     values[GEOMETRY] = [json.dumps(study.geometry) if study.geometry else "" for study in studies]
     for plane in PLANES:
-        values[_OWN + plane] = [study.thumbnails.get(plane) for study in studies]
+        values[_PREFIX + plane] = [study.thumbnails.get(plane) for study in studies]
     return pa.table(values, schema=schema_of(columns))
 
 
-def stored(column: str) -> str:
-    """Return a manifest column's name in the table."""
+def stored_name(column: str) -> str:
+    """Return the name that a manifest column has in the table."""
     return column.replace(".", _DOT)
 
 
-def picture_column(plane: str) -> str:
-    """Return the table's column of a plane's thumbnail."""
-    return _OWN + plane
+def thumbnail_column(plane: str) -> str:
+    """Return the name of the table column with a plane's thumbnails."""
+    return _PREFIX + plane

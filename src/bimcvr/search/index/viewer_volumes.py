@@ -1,6 +1,6 @@
 """Source volumes for the viewer: int16 HU on their own grid, as compressed NIfTI.
 
-Made once and kept while the study is in the index.
+Each is written when it is first asked for, and kept while its study is in the index.
 """
 
 import hashlib
@@ -16,18 +16,18 @@ from bimcvr.atomic_files import replacing
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.reading.volume import Volume, read_volume
 
-# raise it whenever reading or writing gives another file than before
+# increase it whenever reading or writing produces a different file than before
 _VERSION = 2
 
 VIEWER = Path("derived/volumes")
-"""Where they lie in an index's folder."""
+"""Where they are in an index folder."""
 
 
 class ViewerVolumes:
-    """A folder of volumes as the viewer shows them: for each study a folder, in it one file.
+    """A folder with the volumes that the viewer shows: one sub-folder a study, with one file.
 
     Args:
-        folder: made when first written to.
+        folder: the folder; created when it is first written to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,15 +35,18 @@ class ViewerVolumes:
         self._making = threading.Lock()
 
     def get(self, study_id: str, source: Path) -> Path:
-        """Return the path of a study's volume, made now if it is not there: one at a time, for memory's sake.
+        """Return the file of a study's volume; if there is none it is written, one at a time to limit memory.
 
         Args:
-            study_id: whose it is.
-            source: its volume file or DICOM folder; if that has changed, the file made of it before is deleted.
+            study_id: the study.
+            source: its volume file or DICOM folder; if that has changed, the older file is deleted.
+
+        Returns:
+            The path of the NIfTI file.
 
         Raises:
             UserError: there is no such file or folder.
-            RefusedVolume: it is no regular volume in HU.
+            RefusedVolume: it is not a regular volume in HU.
         """
         folder = self.folder / _hash(study_id)
         entry = folder / f"{_hash(f'{_VERSION}|{source_identity(source)}')}.nii.gz"
@@ -55,9 +58,10 @@ class ViewerVolumes:
         return entry
 
     def keep_only(self, study_ids: Iterable[str]) -> None:
-        """Delete the volumes of all other studies.
+        """Delete the volumes of all other studies, so that nothing is left of studies removed from the index.
 
-        What has been taken out of the index is not to be found beside it.
+        Args:
+            study_ids: the studies of the index.
         """
         known = {_hash(study_id) for study_id in study_ids}
         with self._making:
@@ -71,10 +75,10 @@ def _hash(text: str) -> str:
 
 
 def write_nifti(volume: Volume, path: Path) -> None:
-    """Write a volume in HU as gzipped NIfTI-1, whole or not at all; the file has nothing but voxels and their grid.
+    """Write a volume in HU atomically as gzipped NIfTI-1, with nothing but voxels and their grid.
 
-    The file's axes are right to left, front to back and bottom up, as in memory. They may lie at an angle to the
-    patient's (`geometry.obliquity`): the affine has spacing and directions, its origin is the volume's middle.
+    The file's axes run from right to left, front to back and bottom to top, as in memory. They may be at an angle to
+    the patient's (`geometry.obliquity`): the affine has spacing and axis directions, its origin is the volume's middle.
 
     Args:
         volume: int16 HU (D, H, W), spacing in mm.
@@ -94,15 +98,15 @@ def write_nifti(volume: Volume, path: Path) -> None:
     header.set_sform(affine, code="scanner")
     image = nibabel.Nifti1Image(volume.hu.T, None, header)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # level 1: a hospital's disk is cheaper than a reader's patience
+    # level 1: disk space costs less than the reader's time
     with replacing(path) as temporary, temporary.open("wb") as raw:
-        # a name or a time in gzip's header would say something about the source
+        # no file name and no time in gzip's header: they would reveal something about the source
         with igzip.IGzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=0) as stream:
             image.to_stream(stream)
 
 
 def grid_of(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return shape and spacing in mm, both (D, H, W), of a file that `write_nifti` wrote."""
+    """Return shape and spacing in mm, both (D, H, W), of a file written by `write_nifti`."""
     import nibabel
 
     header = nibabel.Nifti1Image.from_filename(path).header

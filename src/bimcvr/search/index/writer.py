@@ -1,4 +1,4 @@
-"""Adding, updating and deleting studies; each call is committed whole or not at all."""
+"""Adding, updating and deleting studies; each call is committed atomically."""
 
 import os
 import shutil
@@ -12,36 +12,36 @@ import numpy as np
 
 from bimcvr.contracts import Prompts
 from bimcvr.errors import UserError
-from bimcvr.search.index.commit import STREAMS, TABLE, Commit, read_commit, without_readers, writing
+from bimcvr.search.index.commit import STREAMS, TABLE, Commit, hold_for_writing, read_commit, without_readers
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.lance_table import index_words, open_table, read_columns, rewrite_rows
 from bimcvr.search.index.prompt_vectors import prompts_digest, save_prompts
-from bimcvr.search.index.schema import CELLS_HASH, SLOT, VOLUME_HASH, StudyRecord, arrow_rows, schema_of, stored
+from bimcvr.search.index.schema import CELLS_HASH, SLOT, VOLUME_HASH, StudyRecord, arrow_rows, schema_of, stored_name
 from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes
 
 _ROWS = 65536
 _NEVER = timedelta(days=36500)
-# how much older than the one that counts versions of the table must be to go, where that one may not stay the newest
+# how much older than the committed version of the table others must be to be deleted, where it may not stay the newest
 _MARGIN = timedelta(minutes=1)
-_OURS = ("writer.lock", "reader.lock", f"{TABLE}.lance")
+_INDEX_FILES = ("writer.lock", "reader.lock", f"{TABLE}.lance")
 
 
 class IndexWriter:
-    """The one writer of an index folder; use it in a `with` block.
+    """The only writer of an index folder; use it in a `with` block.
 
     Args:
-        folder: made if absent.
+        folder: the index folder; created if it does not exist.
         dim: E, the width of the vectors.
-        facts: what the index says about itself; those of an index that is there stay, beside what is given here.
+        facts: what the index says about itself; added to the facts of an existing index.
 
     Raises:
-        UserError: the folder holds something else, an index of another width, or another writer is at work.
+        UserError: the folder contains something else or an index of another width, or another process is writing.
     """
 
     def __init__(self, folder: Path, dim: int, facts: dict[str, Any] | None = None) -> None:
         _refuse_foreign(folder)
         self.folder = folder
-        self._lock = writing(folder)
+        self._lock = hold_for_writing(folder)
         self._lock.__enter__()
         try:
             self._open(dim, facts or {})
@@ -59,20 +59,23 @@ class IndexWriter:
         return self.commit.count
 
     def hashes(self) -> dict[str, tuple[str, str]]:
-        """Return for each study the identities of its cells and of its volume."""
+        """Return for each study the hashes of its cells and of its volume."""
         return {study: (cells, volume) for study, (_, cells, volume) in self._known.items()}
 
     def put(self, studies: Sequence[StudyRecord]) -> None:
         """Add studies, or replace those of the same id, and commit.
 
+        Args:
+            studies: the studies.
+
         Raises:
-            ValueError: an id stands twice, or a vector has another width, is not finite or all zero.
+            ValueError: an id appears more than once, or a vector has another width, is not finite or is all zero.
         """
         if not studies:
             return
         ids = [study.cells["study_id"] for study in studies]
         if len(set(ids)) < len(ids):
-            raise ValueError("a study_id stands twice")
+            raise ValueError("a study_id appears more than once")
         self._add_columns(studies)
         commit = self.commit
         for stream in STREAMS:
@@ -82,12 +85,19 @@ class IndexWriter:
             self._table.merge_insert("study_id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
         else:
             self._table.add(rows)
-        for place, study in enumerate(studies):
-            self._known[ids[place]] = (commit.slots + place, study.cells_hash, study.volume_hash)
+        for position, study in enumerate(studies):
+            self._known[ids[position]] = (commit.slots + position, study.cells_hash, study.volume_hash)
         self._commit(slots=commit.slots + len(studies), complete=False)
 
     def remove(self, study_ids: Sequence[str]) -> list[str]:
-        """Delete studies and commit; returns those that were not there."""
+        """Delete studies and commit.
+
+        Args:
+            study_ids: the studies.
+
+        Returns:
+            Those that are not in the index.
+        """
         absent = [name for name in study_ids if name not in self._known]
         slots = [self._known.pop(name)[0] for name in dict.fromkeys(study_ids) if name in self._known]
         if slots:
@@ -96,14 +106,20 @@ class IndexWriter:
         return absent
 
     def refresh_words(self) -> None:
-        """Bring the full-text index up to date and join small files of the table, and commit."""
+        """Update the full-text index, merge small files of the table, and commit."""
         self._table.optimize(cleanup_older_than=_NEVER)
         self._commit()
 
     def finish(self, facts: dict[str, Any], calibration: dict[str, Any], prompts: Prompts | None) -> bool:
-        """Note facts, calibration and prompts as those of a finished run, commit.
+        """Commit facts, calibration and prompts as those of a finished run, then call `reclaim`.
 
-        Reclaim space, as `reclaim` says.
+        Args:
+            facts: added to those of the index.
+            calibration: as `calibrate` returns it.
+            prompts: the keywords' prompts, if there are any.
+
+        Returns:
+            As `reclaim`.
         """
         name = ""
         if prompts is not None:
@@ -113,20 +129,18 @@ class IndexWriter:
         return self.reclaim()
 
     def reclaim(self) -> bool:
-        """Erase what was deleted or replaced, rows, vectors and the viewer's volumes.
-
-        Old versions, unless someone reads.
+        """Erase the rows, vectors and viewer volumes of deleted and replaced studies, unless someone reads the index.
 
         Returns:
-            Whether nothing of it is left in the files.
+            Whether nothing of them is left in the files.
         """
-        with without_readers(self.folder) as alone:
-            if not alone:
+        with without_readers(self.folder) as no_readers:
+            if not no_readers:
                 return self.commit.slots == len(self._known)
             if self.commit.slots > len(self._known):
                 self._rewrite()
             self._drop_old_versions()
-            keep = {self.commit.vectors(self.folder, stream).name for stream in STREAMS} | {self.commit.prompts}
+            keep = {self.commit.vector_file(self.folder, stream).name for stream in STREAMS} | {self.commit.prompts}
             for path in [
                 *self.folder.glob("*.f32"),
                 *self.folder.glob("prompts-*.npz"),
@@ -150,27 +164,28 @@ class IndexWriter:
             for version in self._table.list_versions()
             if version["version"] == self.commit.table_version
         )
-        # with nothing left to join, the version that counts stays the newest, and that one is never deleted; files of
-        # no version are what killed runs have left, as there is no other writer
+        # with nothing left to merge, the committed version stays the newest, which is never deleted; files that belong
+        # to no version were left by killed runs, as there is no other writer
         older = datetime.now(since.tzinfo) - since + (timedelta(0) if settled else _MARGIN)
         self._table.optimize(cleanup_older_than=older, delete_unverified=True)
         self._commit()
 
     def _open(self, dim: int, facts: dict[str, Any]) -> None:
         self._known: dict[str, tuple[int, str, str]] = {}
-        found = read_commit(self.folder)
-        if found is None:
+        commit = read_commit(self.folder)
+        if commit is None:
             self._begin(dim, facts)
         else:
-            if found.dim != dim:
+            if commit.dim != dim:
                 raise UserError(
-                    f"The index {self.folder} holds vectors of width {found.dim}, these have {dim}: they are of another"
-                    " model. Make a new index in another folder."
+                    f"The index {self.folder} has vectors of width {commit.dim}, the new ones have {dim}: they are of"
+                    " another model. Make a new index in another folder."
                 )
-            self.commit = replace(found, facts={**found.facts, **facts})
+            self.commit = replace(commit, facts={**commit.facts, **facts})
             self._table = open_table(self.folder)
-            if self._table.version != found.table_version:
-                self._table.restore(found.table_version)  # a killed run had gone on in the table alone
+            if self._table.version != commit.table_version:
+                # a killed run changed the table but did not commit
+                self._table.restore(commit.table_version)
         table = read_columns(self._table, ["study_id", SLOT, CELLS_HASH, VOLUME_HASH])
         columns = [table.column(name).to_pylist() for name in ("study_id", SLOT, CELLS_HASH, VOLUME_HASH)]
         self._known = {name: (slot, cells, volume) for name, slot, cells, volume in zip(*columns, strict=True)}
@@ -184,7 +199,7 @@ class IndexWriter:
         index_words(self._table)
         self.commit = Commit(0, 1, 0, 0, dim, columns, facts=facts)
         for stream in STREAMS:
-            self.commit.vectors(self.folder, stream).write_bytes(b"")
+            self.commit.vector_file(self.folder, stream).write_bytes(b"")
         self._commit()
 
     def _add_columns(self, studies: Sequence[StudyRecord]) -> None:
@@ -197,13 +212,14 @@ class IndexWriter:
         ]
         if new:
             schema_of(new)
-            self._table.add_columns([pa.field(stored(name), pa.string()) for name in new])
+            self._table.add_columns([pa.field(stored_name(name), pa.string()) for name in new])
             self.commit = replace(self.commit, columns=(*self.commit.columns, *new))
 
     def _append(self, stream: str, vectors: np.ndarray) -> None:
-        path = self.commit.vectors(self.folder, stream)
+        path = self.commit.vector_file(self.folder, stream)
         with path.open("r+b") as handle:
-            handle.truncate(self.commit.slots * self.commit.dim * 4)  # what a killed run had written does not count
+            # cut off what a killed run wrote but did not commit
+            handle.truncate(self.commit.slots * self.commit.dim * 4)
             handle.seek(0, os.SEEK_END)
             handle.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
             handle.flush()
@@ -214,35 +230,35 @@ class IndexWriter:
         self.commit.write(self.folder)
 
     def _rewrite(self) -> None:
-        """Write the living rows and their vectors, in the vectors' order, into new files."""
-        living = sorted(self._known.items(), key=lambda item: item[1][0])
-        slots = np.array([slot for _, (slot, _, _) in living], dtype=np.int64)
-        new = replace(self.commit, generation=self.commit.generation + 1, slots=len(living))
+        """Rewrite the rows and vectors of the studies that are left, in the order of their slots, into new files."""
+        current = sorted(self._known.items(), key=lambda item: item[1][0])
+        slots = np.array([slot for _, (slot, _, _) in current], dtype=np.int64)
+        new = replace(self.commit, generation=self.commit.generation + 1, slots=len(current))
         for stream in STREAMS:
             old = np.memmap(
-                self.commit.vectors(self.folder, stream),
+                self.commit.vector_file(self.folder, stream),
                 dtype="<f4",
                 mode="r",
                 shape=(self.commit.slots, self.commit.dim),
             )
-            with new.vectors(self.folder, stream).open("wb") as handle:
+            with new.vector_file(self.folder, stream).open("wb") as handle:
                 for start in range(0, len(slots), _ROWS):
                     handle.write(np.ascontiguousarray(old[slots[start : start + _ROWS]]).tobytes())
                 handle.flush()
                 os.fsync(handle.fileno())
         rewrite_rows(self._table, SLOT, slots)
-        self._known = {name: (place, cells, volume) for place, (name, (_, cells, volume)) in enumerate(living)}
+        self._known = {name: (position, cells, volume) for position, (name, (_, cells, volume)) in enumerate(current)}
         self._commit(generation=new.generation, slots=new.slots)
 
 
 def _refuse_foreign(folder: Path) -> None:
     if read_commit(folder) is None and folder.is_dir():
         for path in folder.iterdir():
-            if path.name not in _OURS and path.suffix != ".f32" and not path.name.startswith(".writing-"):
-                raise UserError(f"{folder} holds {path.name} and no index. Give --out a new folder.")
+            if path.name not in _INDEX_FILES and path.suffix != ".f32" and not path.name.startswith(".writing-"):
+                raise UserError(f"{folder} contains {path.name} and no index. Give --out a new folder.")
 
 
 def _stored_vector(vector: np.ndarray, dim: int) -> np.ndarray:
     if vector.shape != (dim,) or not np.isfinite(vector).all() or not np.any(vector):
-        raise ValueError(f"a vector of the shape {vector.shape} is not finite, all zero or not ({dim},)")
+        raise ValueError(f"a vector of shape {vector.shape} is not finite, is all zero, or is not of shape ({dim},)")
     return unit_vector(vector).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A study's small pictures, and what is known of its grid."""
+"""Thumbnails of a study's volume, and the geometry of its grid."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,20 +13,30 @@ _SIDE = 192
 
 
 class VolumePreview(NamedTuple):
-    """Middle slices in radiological convention, plane → JPEG, and the record of the source grid."""
+    """What an index shows of a volume.
+
+    Attributes:
+        thumbnails: plane → JPEG of the middle slice, in radiological convention.
+        geometry: of the source grid.
+    """
 
     thumbnails: dict[str, bytes]
     geometry: dict[str, Any]
 
 
 def draw_preview(path: Path) -> VolumePreview:
-    """Read a volume and draw its middle slices, the longer side of each 192 pixels.
+    """Read a volume and draw its middle slices, 192 pixels along the longer side.
+
+    Args:
+        path: the volume file or DICOM folder.
+
+    Returns:
+        Thumbnails and geometry.
 
     Raises:
-        RefusedVolume: it is no regular volume in HU.
+        RefusedVolume: it is not a regular volume in HU.
     """
     volume = read_resized(path, _GRID)
     slices = middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing)
-    return VolumePreview(
-        {plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}, asdict(volume.geometry)
-    )
+    thumbnails = {plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}
+    return VolumePreview(thumbnails, asdict(volume.geometry))

@@ -1,213 +1,155 @@
 """Bringing an index up to date with a manifest."""
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bimcvr.data.cache.fill import describe_refused, write_refused
 from bimcvr.data.evaluation_rows import split_rows
-from bimcvr.data.manifest import Manifest, read_manifest, split_list
+from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
-from bimcvr.parallel import progress_bar
 from bimcvr.provenance import git_commit
 from bimcvr.search.index.commit import Commit, read_commit
 from bimcvr.search.index.reader import Index
-from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
-from bimcvr.search.ingest.thumbnails import VolumePreview
-from bimcvr.search.ingest.vector_sources import EMBEDDINGS, EmbeddedStudy, VectorSource
+from bimcvr.search.ingest.changes import Changes, write_changes
+from bimcvr.search.ingest.vector_sources import EMBEDDINGS, VectorSource
 from bimcvr.search.query.calibration import calibrate
-from bimcvr.search.query.highlights import extractor
-
-_NOT_ERASED = (
-    "Someone reads the index (a server?): what was removed or replaced is found no more, but stays in its files. It is"
-    " erased when `index` runs while nobody reads."
-)
 
 
 @dataclass(frozen=True)
 class RowSelection:
-    """Which rows of which manifest are indexed: those of one split, or `all`."""
+    """Which rows of a manifest are indexed.
+
+    Attributes:
+        manifest: the CSV file.
+        root: the folder that its `volume` column is relative to; its own folder if None.
+        split: the split to index, or `all`.
+    """
 
     manifest: Path
     root: Path | None
     split: str
 
 
+@dataclass(frozen=True)
+class UpdateReport:
+    """What an update has changed.
+
+    Attributes:
+        folder: the index folder.
+        studies: how many studies the index has now.
+        updated: how many were added or replaced.
+        removed: how many were removed.
+        unchanged: how many were left as they were.
+        outside: how many studies of the index are not among the selected rows.
+        erased: whether nothing of removed and replaced studies is left in the files.
+        not_found: studies to be removed that are neither in the index nor in the manifest.
+        without_embedding: how many rows the file of embeddings has no vectors for.
+        refused: how many volumes could not be read.
+        refused_text: those volumes with the reasons, one a line.
+    """
+
+    folder: Path
+    studies: int
+    updated: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    outside: int = 0
+    erased: bool = True
+    not_found: tuple[str, ...] = ()
+    without_embedding: int = 0
+    refused: int = 0
+    refused_text: str = ""
+
+
 def update_index(
     out: Path,
     source: VectorSource,
-    chosen: RowSelection,
+    selection: RowSelection,
     remove: Sequence[str] = (),
     prune: bool = False,
     batch: int = 64,
-) -> int:
-    """Make an index, or bring it up to date.
+) -> UpdateReport:
+    """Create an index, or update it; shows progress.
+
+    Volumes that cannot be read are listed in `refused.csv` in the index folder.
 
     Args:
-        out: its folder.
-        source: of the vectors.
-        chosen: the rows.
-        remove: studies to take out.
-        prune: also take out what is not among the rows, or has no volume or embedding now.
-        batch: studies that are committed at a time.
+        out: the index folder.
+        source: where the vectors come from.
+        selection: the rows to index.
+        remove: studies to remove.
+        prune: also remove studies that are not among the rows, or have no volume or embedding now.
+        batch: how many studies are committed at a time.
 
     Returns:
-        The exit code: 3 if volumes were set aside.
+        What was changed.
 
     Raises:
-        UserError: the manifest cannot be read, or the index is of another model or split, or studies of another file of
-            embeddings would stay; or, when all else is done, what to remove is nowhere.
+        UserError: the manifest cannot be read, the index is of another model or split, or studies whose vectors come
+            from another file of embeddings would stay in it.
     """
-    manifest = read_manifest(chosen.manifest, chosen.root)
-    rows = [
-        row
-        for row in split_rows(manifest, chosen.split)[0].tolist()
-        if manifest.column("study_id")[row] not in set(remove)
-    ]
+    manifest = read_manifest(selection.manifest, selection.root)
     ids = manifest.column("study_id")
-    facts = {**source.facts(), "split": chosen.split}
-    _refuse_other(out, facts)
+    rows = [row for row in split_rows(manifest, selection.split)[0].tolist() if ids[row] not in set(remove)]
+    facts = {**source.facts(), "split": selection.split}
+    _check_same_source(out, facts)
     identities, refused = source.volume_identities(manifest, rows)
-    found = read_commit(out)
-    with IndexWriter(out, source.dim, {**facts, **_begun(found, facts["identity"])}) as writer:
-        unknown = sorted(set(remove) - set(writer.hashes()) - set(ids))
-        if found is not None and found.facts.get("identity") != facts["identity"] and not prune:
-            _refuse_two_files(out, set(writer.hashes()) - set(remove) - {ids[row] for row in identities})
-        pending = _Changes(manifest, identities, writer.hashes())
-        refused |= _put(writer, source, manifest, pending, batch)
+    commit = read_commit(out)
+    with IndexWriter(out, source.dim, {**facts, **_facts_while_writing(commit, facts["identity"])}) as writer:
+        not_found = sorted(set(remove) - set(writer.hashes()) - set(ids))
+        if commit is not None and commit.facts.get("identity") != facts["identity"] and not prune:
+            _check_none_stays(out, set(writer.hashes()) - set(remove) - {ids[row] for row in identities})
+        changes = Changes(manifest, identities, writer.hashes())
+        refused |= write_changes(writer, source, manifest, changes, batch)
         known, embedded = set(writer.hashes()), {ids[row] for row in identities if row not in refused}
-        unreadable = {ids[row] for row, reason in refused.items() if _is_fault(reason)}
-        gone = {*remove, *unreadable, *(known - embedded if prune else ())} & known
-        writer.remove(sorted(gone))
-        erased = _finish(
-            writer,
-            source,
-            {
-                **facts,
-                "manifest": str(manifest.path.resolve()),
-                "manifest_hash": manifest.digest,
-                "root": str(manifest.root.resolve()),
-                "code": git_commit(),
-                "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
-            },
-        )
-        done = len(pending.rows) - len(refused.keys() & set(pending.rows))
-        print(f"{out}: {len(writer)} studies; {done} added or updated, {len(gone)} removed, {pending.same} unchanged.")
-        kept = len(set(writer.hashes()) - {ids[row] for row in rows})
-    if not erased:
-        print(_NOT_ERASED)
-    if kept:
-        print(f"{kept} studies of the index are not among these rows and stay; --prune true takes them out.")
-    code = _report_refused(out, manifest, refused)
-    if unknown:
-        raise UserError(f"Neither in the index {out} nor in the manifest: {', '.join(unknown)}. All else is done.")
-    return code
+        unreadable = {ids[row] for row, reason in refused.items() if _is_damaged(reason)}
+        removed = {*remove, *unreadable, *(known - embedded if prune else ())} & known
+        writer.remove(sorted(removed))
+        erased = _finish(writer, source, {**facts, **_run_facts(manifest)})
+        studies = set(writer.hashes())
+    volumes = {row: reason for row, reason in refused.items() if not _has_no_embedding(reason)}
+    write_refused(manifest, volumes, out / "refused.csv")
+    return UpdateReport(
+        out,
+        studies=len(studies),
+        updated=len(changes.rows) - len(refused.keys() & set(changes.rows)),
+        removed=len(removed),
+        unchanged=changes.unchanged,
+        outside=len(studies - {ids[row] for row in rows}),
+        erased=erased,
+        not_found=tuple(not_found),
+        without_embedding=len(refused) - len(volumes),
+        refused=len(volumes),
+        refused_text=describe_refused(manifest, volumes),
+    )
 
 
-def remove_studies(out: Path, study_ids: Sequence[str]) -> int:
-    """Take studies out of an index that is there.
+def remove_studies(out: Path, study_ids: Sequence[str]) -> UpdateReport:
+    """Remove studies from an existing index.
+
+    Args:
+        out: the index folder.
+        study_ids: the studies.
+
+    Returns:
+        What was changed.
 
     Raises:
-        UserError: there is no index, or none of them is in it.
+        UserError: there is no index.
     """
-    found = read_commit(out)
-    if found is None:
+    commit = read_commit(out)
+    if commit is None:
         raise UserError(f"There is no index in {out}.")
-    with IndexWriter(out, found.dim) as writer:
-        absent = writer.remove(study_ids)
-        left = len(writer)
+    with IndexWriter(out, commit.dim) as writer:
+        not_found = writer.remove(study_ids)
+        studies = len(writer)
         erased = writer.reclaim()
-    print(f"{out}: {len(study_ids) - len(absent)} studies removed, {left} left.")
-    if not erased:
-        print(_NOT_ERASED)
-    if absent:
-        raise UserError(f"Not in the index {out}: {', '.join(absent)}.")
-    return 0
-
-
-class _Changes:
-    """What of a manifest's rows an index lacks or holds in another form."""
-
-    def __init__(self, manifest: Manifest, volumes: dict[int, str], known: dict[str, tuple[str, str]]) -> None:
-        self.cells = {
-            row: dict(zip(manifest.table.columns, values, strict=True))
-            for row, values in zip(volumes, manifest.table.iloc[list(volumes)].values.tolist(), strict=True)
-        }
-        self.hashes = {row: (_digest(cells), volumes[row]) for row, cells in self.cells.items()}
-        self.rows = [row for row, hashes in self.hashes.items() if known.get(self.cells[row]["study_id"]) != hashes]
-        self.same = len(volumes) - len(self.rows)
-
-
-def _put(
-    writer: IndexWriter, source: VectorSource, manifest: Manifest, pending: _Changes, batch: int
-) -> dict[int, str]:
-    refused: dict[int, str] = {}
-    has_labels = any(manifest.column("labels"))
-    known = writer.hashes()
-    same_volume = {
-        row for row in pending.rows if known.get(pending.cells[row]["study_id"], ("", ""))[1] == pending.hashes[row][1]
-    }
-    with Index.open(writer.folder) as old, progress_bar("indexing studies") as progress:
-        task = progress.add_task("", total=len(pending.rows))
-        for start in range(0, len(pending.rows), batch):
-            part = pending.rows[start : start + batch]
-            embedded, wrong = source.embed(manifest, [row for row in part if row not in same_volume])
-            refused |= wrong
-            for row in embedded:
-                _keep_pictures(old, manifest, row, embedded[row])
-            kept = [row for row in part if row in same_volume]
-            for row, text in zip(kept, source.embed_reports(manifest, kept), strict=True):
-                embedded[row] = _with_old_volume(old, pending.cells[row]["study_id"], text)
-            writer.put([_study(manifest, row, pending, embedded[row], has_labels) for row in part if row in embedded])
-            progress.advance(task, len(part))
-    return refused
-
-
-def _keep_pictures(old: Index, manifest: Manifest, row: int, embedded: EmbeddedStudy) -> None:
-    """A volume that is away, while its vectors come from a file, keeps the pictures that were drawn of it."""
-    study_id, path = manifest.column("study_id")[row], manifest.volume_path(row)
-    if (
-        embedded.pictures is None
-        and not path.exists()
-        and study_id in old
-        and old.row(study_id).source == str(path.resolve())
-    ):
-        embedded.pictures = _old_pictures(old, study_id)
-
-
-def _with_old_volume(old: Index, study_id: str, text: np.ndarray) -> EmbeddedStudy:
-    """Only the row has changed: its volume's vector and pictures are those that the index has."""
-    return EmbeddedStudy(old.image.row(old.place(study_id)), text, _old_pictures(old, study_id))
-
-
-def _old_pictures(old: Index, study_id: str) -> VolumePreview | None:
-    thumbnails = old.thumbnails(study_id)
-    return VolumePreview(thumbnails, old.row(study_id).geometry) if thumbnails else None
-
-
-def _study(manifest: Manifest, row: int, pending: _Changes, embedded: EmbeddedStudy, has_labels: bool) -> StudyRecord:
-    cells = pending.cells[row]
-    labels = (
-        split_list(cells["labels"]) if has_labels else extractor().labels(cells["report"], cells.get("language", ""))
-    )
-    pictures = embedded.pictures
-    return StudyRecord(
-        cells,
-        embedded.image,
-        embedded.text,
-        sorted(labels),
-        str(manifest.volume_path(row).resolve()),
-        pictures.geometry if pictures else {},
-        pictures.thumbnails if pictures else {},
-        *pending.hashes[row],
-    )
+    removed = len(study_ids) - len(not_found)
+    return UpdateReport(out, studies, removed=removed, erased=erased, not_found=tuple(not_found))
 
 
 def _finish(writer: IndexWriter, source: VectorSource, facts: dict[str, Any]) -> bool:
@@ -215,62 +157,55 @@ def _finish(writer: IndexWriter, source: VectorSource, facts: dict[str, Any]) ->
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])
         calibration = calibrate(index, prompts, source.text_encoder())
-        facts |= {"with_pictures": index.with_pictures()}
+        facts |= {"with_pictures": index.count_with_thumbnails()}
     return writer.finish(facts, calibration, prompts)
 
 
-def _refuse_other(out: Path, facts: dict[str, Any]) -> None:
-    found = read_commit(out)
-    if found is None:
+def _run_facts(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "manifest": str(manifest.path.resolve()),
+        "manifest_hash": manifest.digest,
+        "root": str(manifest.root.resolve()),
+        "code": git_commit(),
+        "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
+    }
+
+
+def _facts_while_writing(commit: Commit | None, identity: str) -> dict[str, Any]:
+    """Return the facts that only hold until the run has finished.
+
+    While one file of embeddings replaces another, half of the vectors are of each: the index is neither's.
+    """
+    if commit is None:
+        return {"created": time.strftime("%Y-%m-%dT%H:%M:%S")}
+    return {} if commit.facts.get("identity") == identity else {"identity": f"{EMBEDDINGS} of two files"}
+
+
+def _check_same_source(out: Path, facts: dict[str, Any]) -> None:
+    commit = read_commit(out)
+    if commit is None:
         return
     for name, what in (("identity", "vectors of another model"), ("split", "another split")):
-        held, given = found.facts.get(name, "nothing"), facts[name]
-        # another file of embeddings is let through: its vectors are in its studies' identities, so all of them are put
-        # anew
-        if held != given and not (name == "identity" and held.startswith(EMBEDDINGS) and given.startswith(EMBEDDINGS)):
-            raise UserError(f"The index {out} holds {what} ({held}, not {given}). Make a new index in another folder.")
+        indexed, new = commit.facts.get(name, "nothing"), facts[name]
+        # another file of embeddings is allowed: the hash of each study includes its vectors, so all are replaced
+        both_files = name == "identity" and indexed.startswith(EMBEDDINGS) and new.startswith(EMBEDDINGS)
+        if indexed != new and not both_files:
+            raise UserError(f"The index {out} has {what} ({indexed}, not {new}). Make a new index in another folder.")
 
 
-def _begun(found: Commit | None, identity: str) -> dict[str, Any]:
-    """Return the facts that differ while a run is at work.
-
-    An index half of whose vectors are another file's is neither's.
-    """
-    if found is None:
-        return {"created": time.strftime("%Y-%m-%dT%H:%M:%S")}
-    return {} if found.facts.get("identity") == identity else {"identity": f"{EMBEDDINGS} of two files"}
-
-
-def _refuse_two_files(out: Path, staying: set[str]) -> None:
+def _check_none_stays(out: Path, staying: set[str]) -> None:
     if staying:
         raise UserError(
-            f"The index {out} holds {len(staying)} studies whose vectors come from another file, and this file or"
-            f" manifest has none of them ({', '.join(sorted(staying)[:3])}, …): scores of two models cannot be"
-            " compared. Take them out with --prune true, or make a new index in another --out."
+            f"The index {out} has {len(staying)} studies whose vectors come from another file, and which are not in"
+            f" this file or manifest ({', '.join(sorted(staying)[:3])}, …): scores of two models cannot be compared."
+            " Remove them with --prune true, or make a new index in another --out."
         )
 
 
-def _is_embeddable(reason: str) -> bool:
-    return not reason.startswith("no_embedding")
+def _has_no_embedding(reason: str) -> bool:
+    return reason.startswith("no_embedding")
 
 
-def _is_fault(reason: str) -> bool:
-    """Whether a volume was seen and is none; one that is not there may only lie on a disk that is away."""
+def _is_damaged(reason: str) -> bool:
+    """Return whether a volume was read and refused; one that is missing may be on a disk that is not mounted."""
     return not reason.startswith(("no_embedding:", "missing_file:"))
-
-
-def _report_refused(out: Path, manifest: Manifest, refused: dict[int, str]) -> int:
-    absent = sum(not _is_embeddable(reason) for reason in refused.values())
-    if absent:
-        print(f"{absent} rows have no embedding and are left out.")
-    volumes = {row: reason for row, reason in refused.items() if _is_embeddable(reason)}
-    write_refused(manifest, volumes, out / "refused.csv")
-    if volumes:
-        print(f"{len(volumes)} were set aside, listed in {out / 'refused.csv'}:\n{describe_refused(manifest, volumes)}")
-    return 3 if volumes else 0
-
-
-def _digest(cells: dict[str, str]) -> str:
-    return hashlib.sha256(
-        json.dumps(cells, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    ).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Where an index's vectors come from: a checkpoint, or a file of embeddings."""
+"""Sources of an index's vectors: a checkpoint, or a file of embeddings."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -20,46 +20,53 @@ from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
 
 EMBEDDINGS = "embeddings"
-"""What the identity of vectors from a file begins with."""
+"""How the identity of vectors from a file begins."""
 
 
 class EmbeddedStudy:
-    """A row that was embedded: its two vectors, and its pictures where the volume could be read."""
+    """The vectors of one row.
 
-    def __init__(self, image: np.ndarray, text: np.ndarray, pictures: VolumePreview | None) -> None:
-        self.image, self.text, self.pictures = image, text, pictures
+    Args:
+        image: (E,) the volume's.
+        text: (E,) the report's.
+        preview: thumbnails and geometry; None where the volume could not be read.
+    """
+
+    def __init__(self, image: np.ndarray, text: np.ndarray, preview: VolumePreview | None) -> None:
+        self.image, self.text, self.preview = image, text, preview
 
 
 class VectorSource(Protocol):
-    """What makes vectors of a manifest's rows."""
+    """Makes the vectors of a manifest's rows."""
 
     dim: int
+    """E, the width of a vector."""
 
     def facts(self) -> dict[str, Any]:
-        """Say what the vectors are of; `identity` differs where they could not stand in one index."""
+        """Return what the vectors were made with; `identity` is the same for vectors that are comparable."""
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
-        """Return what stands for each row's volume, and for the rows that cannot be embedded `reason: message`."""
+        """Return a hash of each row's volume, and `reason: message` for each row that cannot be encoded."""
 
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
-        """Embed some rows; for those that cannot be, `reason: message`."""
+        """Encode rows; returns `reason: message` for each row that cannot be encoded."""
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
-        """Return the vectors (n, E) of some rows' reports alone."""
+        """Return the vectors (n, E) of the reports of n rows."""
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
-        """Return the prompts of the labels that rows bear."""
+        """Return the prompts of the labels that the rows have, if there are any."""
 
     def text_encoder(self) -> Embed | None:
-        """Return what embeds texts, if there is such."""
+        """Return the text encoder, if there is one."""
 
 
 class CheckpointSource:
-    """Vectors by a trained retriever.
+    """Vectors made by a trained model.
 
     Args:
-        checkpoint: in its run's folder.
-        cache: the folder of volumes on the model's grid; beside the manifest by default.
+        checkpoint: the checkpoint, in its run folder.
+        cache: the folder of volumes on the model's grid; `cache` beside the manifest by default.
         jobs: processes that read volumes.
         device: where the model runs.
     """
@@ -71,7 +78,7 @@ class CheckpointSource:
         self.dim, self._cache, self._jobs = self.model.dim, cache, jobs
 
     def facts(self) -> dict[str, Any]:
-        """Say which model it is."""
+        """Return which model it is."""
         model = self.model
         return {
             "identity": f"checkpoint {model.sha256}",
@@ -83,39 +90,39 @@ class CheckpointSource:
         }
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
-        """The name of its cache file: a hash of source and grid."""
+        """Return the name of each volume's cache file: a hash of source and grid."""
         entries, missing = cache_entries(manifest, np.asarray(rows, dtype=np.int64), self._folder(manifest))
         return {row: entry.stem for row, entry in entries.items()}, missing
 
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
-        """Read volumes through the cache and embed them."""
+        """Read volumes through the cache and encode them."""
         if not rows:
             return {}, {}
         cache = self._folder(manifest)
         entries, refused = fill_cache(manifest, np.asarray(rows, dtype=np.int64), cache, self._jobs, quiet=True)
-        pictures, unreadable = _draw_all(manifest, entries, self._jobs)
+        previews, unreadable = _draw_all(manifest, entries, self._jobs)
         refused |= unreadable
-        good = [row for row in rows if row in entries and row not in refused]
-        if not good:
+        readable = [row for row in rows if row in entries and row not in refused]
+        if not readable:
             return {}, refused
-        image = self.model.embed_volumes([cache.read(entries[row]).hu for row in good])
-        text = self.embed_reports(manifest, good)
-        return {row: EmbeddedStudy(image[i], text[i], pictures[row]) for i, row in enumerate(good)}, refused
+        image = self.model.embed_volumes([cache.read(entries[row]).hu for row in readable])
+        text = self.embed_reports(manifest, readable)
+        return {row: EmbeddedStudy(image[i], text[i], previews[row]) for i, row in enumerate(readable)}, refused
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
-        """Embed whole reports."""
+        """Encode whole reports."""
         reports = manifest.column("report")
         return self.model.embed_texts([reports[row] for row in rows])
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
-        """Embed the prompts of every label."""
+        """Encode the prompts of every label."""
         import torch
 
-        sentences, of, denies = prompt_sentences(prompted_labels(labels), self.model.affirm, self.model.deny)
-        return Prompts(sentences, of, denies, torch.from_numpy(self.model.embed_texts(sentences)))
+        sentences, about, denies = prompt_sentences(prompted_labels(labels), self.model.affirm, self.model.deny)
+        return Prompts(sentences, about, denies, torch.from_numpy(self.model.embed_texts(sentences)))
 
     def text_encoder(self) -> Embed | None:
-        """The model's."""
+        """Return the model's text encoder."""
         return self.model.embed_texts
 
     def _folder(self, manifest: Manifest) -> VolumeCache:
@@ -123,23 +130,23 @@ class CheckpointSource:
 
 
 class EmbeddingsSource:
-    """Vectors from anybody's `.npz` file.
+    """Vectors from an `.npz` file, made by any model.
 
     Args:
         path: the file.
-        jobs: processes that read volumes, for their pictures.
+        jobs: processes that read volumes for their thumbnails.
     """
 
     def __init__(self, path: Path, jobs: int) -> None:
         self.path, self._jobs = path, jobs
         self._embeddings = load_embeddings(path)
         self.dim = int(self._embeddings.image.shape[1])
-        self._place = {study: place for place, study in enumerate(self._embeddings.study_id)}
+        self._position = {study: position for position, study in enumerate(self._embeddings.study_id)}
 
     def facts(self) -> dict[str, Any]:
-        """Say which file it is; its identity is a hash of names and vectors,.
+        """Return which file it is.
 
-        So that a copy, or one with prompts added, is the same.
+        The identity is a hash of study ids and vectors, the same for a copy and for a file with prompts added.
         """
         digest = hashlib.sha256("\0".join(self._embeddings.study_id).encode())
         for vectors in (self._embeddings.image, self._embeddings.text):
@@ -147,42 +154,47 @@ class EmbeddingsSource:
         return {"identity": f"{EMBEDDINGS} {digest.hexdigest()}", "embeddings": str(self.path.resolve())}
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
-        """A hash of the two vectors and of the volume, where it is there."""
+        """Return a hash of each row's two vectors and its volume, or its vectors alone where the volume is missing."""
         studies, checksums = manifest.column("study_id"), manifest.column("sha256")
-        found, missing = {}, {}
+        identities, missing = {}, {}
         for row in rows:
-            place = self._place.get(studies[row])
-            if place is None:
+            position = self._position.get(studies[row])
+            if position is None:
                 missing[row] = f"no_embedding: {self.path} has no embedding of it."
                 continue
             try:
                 volume = checksums[row] or source_identity(manifest.volume_path(row))
             except UserError:
                 volume = "absent"
-            vectors = self._embeddings.image[place].numpy().tobytes() + self._embeddings.text[place].numpy().tobytes()
-            found[row] = hashlib.sha256(vectors + volume.encode()).hexdigest()[:32]
-        return found, missing
+            vectors = (
+                self._embeddings.image[position].numpy().tobytes() + self._embeddings.text[position].numpy().tobytes()
+            )
+            identities[row] = hashlib.sha256(vectors + volume.encode()).hexdigest()[:32]
+        return identities, missing
 
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
-        """Look the vectors up; a row whose volume cannot be read has no pictures."""
+        """Look the vectors up; a row whose volume cannot be read has no thumbnails."""
         paths = {row: manifest.volume_path(row) for row in rows}
-        pictures, _ = _draw_all(manifest, [row for row, path in paths.items() if path.exists()], self._jobs)
+        previews, _ = _draw_all(manifest, [row for row, path in paths.items() if path.exists()], self._jobs)
         studies = manifest.column("study_id")
-        places = {row: self._place[studies[row]] for row in rows}
+        positions = {row: self._position[studies[row]] for row in rows}
         image, text = self._embeddings.image.numpy(), self._embeddings.text.numpy()
-        return {row: EmbeddedStudy(image[place], text[place], pictures.get(row)) for row, place in places.items()}, {}
+        return {
+            row: EmbeddedStudy(image[position], text[position], previews.get(row))
+            for row, position in positions.items()
+        }, {}
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
-        """Look them up."""
+        """Look the reports' vectors up."""
         studies = manifest.column("study_id")
-        return self._embeddings.text.numpy()[[self._place[studies[row]] for row in rows]]
+        return self._embeddings.text.numpy()[[self._position[studies[row]] for row in rows]]
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
-        """Return those of the file."""
+        """Return the prompts of the file."""
         return self._embeddings.prompts
 
     def text_encoder(self) -> Embed | None:
-        """None: a file embeds nothing."""
+        """Return None: a file cannot encode texts."""
         return None
 
 
@@ -191,9 +203,9 @@ def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[
 
     rows = list(rows)
     tasks = (delayed(_draw)(manifest.volume_path(row)) for row in rows)
-    found = dict(zip(rows, Parallel(n_jobs=jobs if len(rows) > 8 else 1)(tasks), strict=True))
-    good = {row: result for row, result in found.items() if not isinstance(result, str)}
-    return good, {row: result for row, result in found.items() if isinstance(result, str)}
+    results = dict(zip(rows, Parallel(n_jobs=jobs if len(rows) > 8 else 1)(tasks), strict=True))
+    previews = {row: result for row, result in results.items() if not isinstance(result, str)}
+    return previews, {row: result for row, result in results.items() if isinstance(result, str)}
 
 
 def _draw(path: Path) -> VolumePreview | str:

@@ -1,4 +1,4 @@
-"""An answer as one HTML page with pictures, from which no request leaves."""
+"""Search results as one self-contained HTML page with thumbnails."""
 
 import base64
 from itertools import pairwise
@@ -13,34 +13,34 @@ from bimcvr.search.index.schema import PLANES
 from bimcvr.search.query.results import Hit, SearchResults
 
 
-def write_page(path: Path, answer: SearchResults, index: Index) -> None:
+def write_page(path: Path, results: SearchResults, index: Index) -> None:
     """Write the page.
 
     Args:
         path: the HTML file.
-        answer: the answer.
-        index: the index that gave it, for its pictures and facts.
+        results: the results.
+        index: the index that was searched, for its thumbnails and facts.
     """
-    hits = [{"hit": hit, "report": marked(hit), "pictures": _pictures(index, hit.study_id)} for hit in answer.hits]
+    hits = [
+        {"hit": hit, "report": highlighted_report(hit), "pictures": _pictures(index, hit.study_id)}
+        for hit in results.hits
+    ]
     write_text(
         path,
         render(
-            "search/output/answer.html",
-            answer=answer,
+            "search/output/results.html",
+            results=results,
             hits=hits,
             facts=index.facts,
-            synthetic=answer.phantom,
-            has_patients=answer.has_patients,
+            synthetic=results.phantom,
+            has_patients=results.has_patients,
         ),
     )
 
 
-def marked(hit: Hit) -> Markup:
-    """Return a report as HTML in which what was asked for is marked, `<mark class="present">` and so on.
-
-    All else is escaped.
-    """
-    edges = sorted({0, len(hit.report), *(at for span in hit.spans for at in (span.start, span.end))})
+def highlighted_report(hit: Hit) -> Markup:
+    """Return a hit's report as HTML, its spans as `<mark class="present">` and so on, everything else escaped."""
+    edges = sorted({0, len(hit.report), *(edge for span in hit.spans for edge in (span.start, span.end))})
     parts = []
     for start, end in pairwise(edges):
         kinds = [span.kind for span in hit.spans if span.start <= start and end <= span.end]

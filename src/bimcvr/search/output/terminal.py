@@ -1,8 +1,8 @@
-"""An answer on the terminal."""
+"""Search results as text for a terminal."""
 
 import re
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -15,43 +15,56 @@ _STYLES = {
     "uncertain": "italic yellow",
     "history": "dim",
 }
-_SHOWN = 240
+_EXCERPT_LENGTH = 240
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
-def show(answer: SearchResults) -> None:
-    """Print the studies found below one another, with what was asked above them and what is to be doubted below."""
-    console = Console(highlight=False)
-    kind = f" ({'partly ' if answer.has_patients else ''}phantom: synthetic data)" if answer.phantom else ""
-    asked = " | ".join(answer.asked)
-    console.print(
-        f"{answer.mode}: {asked} → {answer.into}s, {answer.among} of {answer.studies} studies{kind}", markup=False
-    )
+def format_results(results: SearchResults) -> Group:
+    """Lay results out: the query, a table of the hits, and the notes.
+
+    Args:
+        results: the results.
+
+    Returns:
+        What `rich.console.Console.print` can print.
+    """
+    kind = f" ({'partly ' if results.has_patients else ''}phantom: synthetic data)" if results.phantom else ""
+    query = " | ".join(results.query_parts)
+    scope = f"{results.into}s, {results.candidates} of {results.studies} studies{kind}"
     table = Table(box=None, padding=(0, 1, 1, 0))
     for name in ("rank", "score"):
         table.add_column(name, justify="right", vertical="top", no_wrap=True)
     table.add_column("study, labels, report")
-    for hit in answer.hits:
+    for hit in results.hits:
         labels = Text(_CONTROL.sub(" ", ", ".join(hit.labels)) or "no labels", style="cyan")
-        name = _CONTROL.sub(" ", hit.study_id)
-        table.add_row(
-            str(hit.rank), f"{hit.score:.4f}", Group(Text(name, style="bold", overflow="fold"), labels, excerpt(hit))
-        )
-    console.print(table)
-    for note in answer.notes:
-        console.print(f"note: {note}", markup=False)
-    console.print(
-        f"query read in {1000 * answer.encode_seconds:.0f} ms, ranked in {1000 * answer.search_seconds:.1f} ms"
+        study_id = Text(_CONTROL.sub(" ", hit.study_id), style="bold", overflow="fold")
+        table.add_row(str(hit.rank), f"{hit.score:.4f}", Group(study_id, labels, excerpt(hit)))
+    seconds = (
+        f"query encoded in {1000 * results.encode_seconds:.0f} ms, ranked in {1000 * results.search_seconds:.1f} ms"
+    )
+    return Group(
+        Text(f"{results.mode}: {query} → {scope}"),
+        table,
+        *(Text(f"note: {note}") for note in results.notes),
+        Text(seconds),
     )
 
 
 def excerpt(hit: Hit) -> Text:
-    """Return some sentences of a report, from the one where most of what was asked for follows, marked."""
-    report = _CONTROL.sub(" ", hit.report)  # no escapes reach the terminal; as long as before: the spans still fit
+    """Return a part of a report that begins with a sentence and has most of the query's matches, highlighted.
+
+    Args:
+        hit: the hit.
+
+    Returns:
+        The whole report if it is short, else at most 240 characters of it.
+    """
+    # no escape sequence reaches the terminal; the length stays the same, so that the spans still fit
+    report = _CONTROL.sub(" ", hit.report)
     text = Text(report)
     for span in hit.spans:
         text.stylize(_STYLES[span.kind], span.start, span.end)
-    if len(report) <= _SHOWN:
+    if len(report) <= _EXCERPT_LENGTH:
         return text
     starts = [0, *(end.end() for end in re.finditer(r"(?<=[.!?])\s+", report))]
     start = max(
@@ -60,11 +73,11 @@ def excerpt(hit: Hit) -> Text:
             {
                 report[span.start : span.end].lower()
                 for span in hit.spans
-                if start <= span.start and span.end <= start + _SHOWN
+                if start <= span.start and span.end <= start + _EXCERPT_LENGTH
             }
         ),
     )
     end = len(report)
-    if end - start > _SHOWN:
-        end = max(report.rfind(" ", start, start + _SHOWN), start + _SHOWN // 2)
+    if end - start > _EXCERPT_LENGTH:
+        end = max(report.rfind(" ", start, start + _EXCERPT_LENGTH), start + _EXCERPT_LENGTH // 2)
     return Text("…" if start else "") + text[start:end] + Text(" …" if end < len(report) else "")

@@ -1,4 +1,4 @@
-"""What an index's own studies and sentences reach: a query that stays outside is doubted."""
+"""The scores that an index's own studies and sentences reach, to compare a query's best score with."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,31 +11,29 @@ from bimcvr.search.index.exact_search import Vectors, unit_vector
 from bimcvr.search.index.reader import Index
 
 SAMPLE = 500
-"""Studies, and sentences, at equal steps that are asked: enough for a percentile of one."""
+"""How many studies, and how many sentences, are searched with: every so-manyth; enough for the first percentile."""
 
 OUTSIDE = 1.0
-"""The percentile below which a query's best score is doubted."""
+"""The percentile below which a query's best score gets a note."""
 
 ENOUGH = 100
-"""How many queries of its own an index needs for that: fewer have no percentile of one."""
+"""How many queries of its own an index needs for that: fewer have no first percentile."""
 
 BEYOND = 1.5
-"""How many times the length that 99 of 100 sentences stay below a text's vector may have.
+"""How many times the 99th percentile over sentences a text vector's length may be before the text gets a note.
 
-Queries are terser than reports.
-
-Chosen on the phantom demo's model: of 15 queries in the reports' field it doubts none, of 15 foreign ones all (see
-docs/search.md).
+Queries are terser than reports. Chosen on the phantom demo's model: of 15 queries in the reports' field none gets the
+note, of 15 foreign ones all do (see docs/search.md).
 """
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 
 def calibrate(index: Index, prompts: Prompts | None, embed: Embed | None) -> dict[str, Any]:
-    """Measure, for each kind of query and what is ranked, the best scores that this index's own reach.
+    """Measure the best scores that queries made of the index's own data reach, for each kind of query and target.
 
     A text's vector also has a length, before it is scaled to 1. Behind `whiten_text` it is the distance from what the
-    model was trained on: that tells foreign texts from its own far better than the scores do.
+    model was trained on: that tells foreign texts from the index's own far better than the scores do.
 
     Args:
         index: the index.
@@ -43,47 +41,57 @@ def calibrate(index: Index, prompts: Prompts | None, embed: Embed | None) -> dic
         embed: the text encoder, if there is one: texts → (n, E).
 
     Returns:
-        `KIND_INTO` → `lowest` (the first percentile of the best scores), `median`, `of` (how many were asked), `what`
+        `KIND_INTO` → `lowest` (the first percentile of the best scores), `median`, `of` (how many queries), `what`
         they are (single sentences of reports, volumes, labels' prompts), and for texts `longest` (1.5 times the 99th
         percentile of the vectors' lengths).
     """
     if len(index) < 2:
         return {}
-    places = np.unique(np.linspace(0, len(index) - 1, min(SAMPLE, len(index)), dtype=np.int64))
-    images = index.image.values[index.image.slot[places]]
-    found = {
-        "volume_image": _measured(index.image, images, "volumes", places),
-        "volume_report": _measured(index.text, images, "volumes"),
+    positions = _evenly_spaced(len(index))
+    images = index.image.values[index.image.slot[positions]]
+    calibration = {
+        "volume_image": _best_scores(index.image, images, "volumes", positions),
+        "volume_report": _best_scores(index.text, images, "volumes"),
     }
     if embed is not None:
-        said = list(
-            dict.fromkeys(sentence for row in index.rows(places.tolist()) for sentence in split_sentences(row.report))
+        sentences = list(
+            dict.fromkeys(
+                sentence for study in index.rows(positions.tolist()) for sentence in split_sentences(study.report)
+            )
         )
-        vectors = embed(
-            [said[i] for i in np.unique(np.linspace(0, len(said) - 1, min(SAMPLE, len(said)), dtype=np.int64))]
-        )
+        vectors = embed([sentences[i] for i in _evenly_spaced(len(sentences))])
         vectors = vectors[np.linalg.norm(vectors, axis=1) > 0]
         longest = {"longest": round(BEYOND * float(np.percentile(np.linalg.norm(vectors, axis=1), 100 - OUTSIDE)), 4)}
-        found["text_image"] = _measured(index.image, vectors, "sentences") | longest
-        found["text_report"] = _measured(index.text, vectors, "sentences") | longest
-    asked = [label for label in prompts.labels if label in index.label_counts()] if prompts else []
-    if prompts and asked:
+        calibration["text_image"] = _best_scores(index.image, vectors, "sentences") | longest
+        calibration["text_report"] = _best_scores(index.text, vectors, "sentences") | longest
+    labels = [label for label in prompts.labels if label in index.label_counts()] if prompts else []
+    if prompts and labels:
         queries = np.stack(
-            [np.mean([unit_vector(v) for v in prompts.affirming(label).numpy()], axis=0) for label in asked]
+            [np.mean([unit_vector(v) for v in prompts.affirming(label).numpy()], axis=0) for label in labels]
         )
-        found["keyword_image"] = _measured(index.image, queries, "keywords")
-    return found
+        calibration["keyword_image"] = _best_scores(index.image, queries, "keywords")
+    return calibration
 
 
-def _measured(vectors: Vectors, queries: np.ndarray, what: str, own: np.ndarray | None = None) -> dict[str, Any]:
-    """`own` are the queries' own places, whose scores say nothing where a stream asks itself."""
+def _evenly_spaced(count: int) -> np.ndarray:
+    """Return at most `SAMPLE` positions of `count`, at equal steps, as int64."""
+    return np.unique(np.linspace(0, count - 1, min(SAMPLE, count), dtype=np.int64))
+
+
+def _best_scores(
+    vectors: Vectors, queries: np.ndarray, what: str, excluded: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Summarise the best score of each query (Q, E).
+
+    `excluded` are the positions (Q,) of the queries themselves, where vectors are searched with their own.
+    """
     scores = [
         next(
             float(score)
-            for place, score in zip(top.place, top.score, strict=True)
-            if own is None or place != own[number]
+            for position, score in zip(best.position, best.score, strict=True)
+            if excluded is None or position != excluded[number]
         )
-        for number, top in enumerate(vectors.top(queries, 2))
+        for number, best in enumerate(vectors.top(queries, 2))
     ]
     lowest = float(np.percentile(scores, OUTSIDE, method="lower"))
     return {"lowest": round(lowest, 4), "median": round(float(np.median(scores)), 4), "of": len(scores), "what": what}

@@ -1,4 +1,4 @@
-"""A trained retriever as the search uses it: texts and volumes in, vectors out."""
+"""A trained model for searching: texts and volumes in, vectors out."""
 
 import functools
 import warnings
@@ -23,25 +23,24 @@ class Encoder(Protocol):
     """What a `Searcher` needs of a model."""
 
     affirm: tuple[str, ...]
-    """Sentences that ask for a keyword, with `{}` in its place."""
+    """Prompts that affirm a keyword, with `{}` for the keyword."""
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return float32 (n, E)."""
+        """Return the vectors of n texts, (n, E) float32."""
 
     def embed_file(self, path: Path) -> np.ndarray:
         """Return the vector (E,) of a volume file or DICOM folder."""
 
 
 class SearchModel:
-    """A retriever from its checkpoint, in evaluation mode and float32.
+    """A trained `Retriever`, loaded from its checkpoint, in evaluation mode and float32.
 
     Args:
-        checkpoint: the file; the run's `config.yaml` lies in the folder above it and says which grid and window it was
-            trained on.
-        device: where it runs; a GPU where there is one by default.
+        checkpoint: the file, inside its run folder, whose `config.yaml` has the grid and the window of the training.
+        device: where the model runs; by default a GPU if there is one.
 
     Raises:
-        UserError: checkpoint or config are absent, or cannot be read.
+        UserError: the checkpoint or the config is missing or cannot be read.
     """
 
     def __init__(self, checkpoint: Path, device: str | None = None) -> None:
@@ -56,7 +55,7 @@ class SearchModel:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """The identity of the weights: the checksum of the checkpoint."""
+        """The SHA-256 of the checkpoint, which identifies the weights."""
         return sha256_of(self.checkpoint)
 
     @property
@@ -65,17 +64,17 @@ class SearchModel:
         return int(self.retriever.embed_dim)
 
     def names(self) -> dict[str, str]:
-        """Return how the two encoders are called."""
+        """Return the names of the two encoders, by `volume_encoder` and `text_encoder`."""
         from bimcvr.models.evaluation_loop import part_name
 
         return {name: part_name(getattr(self.retriever, name)) for name in ("volume_encoder", "text_encoder")}
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Return float32 (n, E); each text is read as in training, whole."""
+        """Return the vectors of n texts, (n, E) float32; each text is encoded as a whole, as in training."""
         return np.asarray(self.retriever.embed_texts(list(texts)).numpy())
 
-    def remember(self, count: int) -> None:
-        """Keep the vectors of at most so many texts or sentences in memory: those of queries hardly come again."""
+    def limit_text_cache(self, count: int) -> None:
+        """Keep the vectors of at most `count` texts or sentences in memory: queries are rarely repeated."""
         from bimcvr.models.text.base import FrozenTextEncoder
 
         for part in self.retriever.modules():
@@ -83,7 +82,14 @@ class SearchModel:
                 part.cache_size = min(part.cache_size, count)
 
     def embed_volumes(self, hu: Sequence[np.ndarray]) -> np.ndarray:
-        """Return float32 (n, E) of volumes on the model's grid, int16 (D, H, W) in HU."""
+        """Return the vectors of n volumes, (n, E) float32.
+
+        Args:
+            hu: n volumes on the model's grid, int16 (D, H, W) in HU.
+
+        Returns:
+            The vectors.
+        """
         import torch
 
         from bimcvr.data.loading.views import apply_window
@@ -95,8 +101,14 @@ class SearchModel:
     def embed_file(self, path: Path) -> np.ndarray:
         """Return the vector (E,) of a volume file or DICOM folder.
 
+        Args:
+            path: the file or folder.
+
+        Returns:
+            The vector.
+
         Raises:
-            RefusedVolume: it is no regular volume in HU.
+            RefusedVolume: it is not a regular volume in HU.
         """
         from bimcvr.data.reading.resample import read_resized
 
@@ -115,7 +127,7 @@ def _load(checkpoint: Path) -> "Retriever":
             return Retriever.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
     except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"{checkpoint} is not a checkpoint of `fit` that this version reads ({type(error).__name__}). Give the "
+            f"{checkpoint} is not a checkpoint of `fit` that this version can read ({type(error).__name__}). Give the "
             "checkpoints/best.ckpt of a run."
         ) from error
 
@@ -128,8 +140,8 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
     config = config_beside(str(checkpoint))
     if config is None:
         raise UserError(
-            f"{checkpoint} does not lie in a run's folder: its config.yaml says which grid and window it was trained"
-            " on. Keep config.yaml in the folder above the checkpoint's."
+            f"{checkpoint} is not inside a run folder, whose config.yaml has the grid and the window of the training."
+            " Keep config.yaml in the folder above the checkpoint's."
         )
     data: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
     depth, height, width = map(int, data["size"])
@@ -144,29 +156,28 @@ def load_search_model(
 
     Args:
         index: an open index.
-        checkpoint: where the model lies now; where the index was made by default.
-        device: where it runs.
-        needed: load it; else only if a checkpoint is named.
+        checkpoint: the checkpoint file; by default the one that the index names.
+        device: where the model runs; by default a GPU if there is one.
+        needed: whether the query needs a model; if not, one is only loaded if `checkpoint` is given.
 
     Returns:
-        The model; None where none is needed, or the index was made from embeddings and no checkpoint is named.
+        The model; None if none is needed, or if the index was made from embeddings and no checkpoint is given.
 
     Raises:
-        UserError: the checkpoint is gone, or is not the one that the index was made with.
+        UserError: the checkpoint is missing, or is not the one that the index was made with.
     """
-    known = index.facts.get("checkpoint", "")
-    if not (checkpoint or (known and needed)):
+    recorded = index.facts.get("checkpoint", "")
+    if not (checkpoint or (recorded and needed)):
         return None
-    path = checkpoint or Path(known)
+    path = checkpoint or Path(recorded)
     if not path.is_file():
         raise UserError(
-            f"The checkpoint {path} of the index {index.folder} is not there. Name where it lies now: --checkpoint FILE"
+            f"The checkpoint {path} of the index {index.folder} does not exist. Say where it is now: --checkpoint FILE"
         )
     model = SearchModel(path, device)
-    wanted = index.facts.get("checkpoint_sha256", model.sha256)
-    if wanted != model.sha256:
+    if index.facts.get("checkpoint_sha256", model.sha256) != model.sha256:
         raise UserError(
             f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be"
-            " comparable. Name that one with --checkpoint, or make a new index."
+            " comparable. Give that checkpoint with --checkpoint, or make a new index."
         )
     return model

@@ -1,12 +1,11 @@
-"""Where in a report stands what was asked for."""
+"""Which parts of a report match a query, to be highlighted."""
 
-import functools
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
-from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.text.tokens import sentences
-from bimcvr.data.text.stop_words import QUERY_STOP_WORDS
+from bimcvr.search.query.labels import label_extractor
 
 Kind = Literal["word", "present", "absent", "uncertain", "history"]
 
@@ -17,8 +16,8 @@ class HighlightSpan:
 
     Attributes:
         start: its first character.
-        end: one past its last.
-        kind: `word` of the query; or a finding asked for, and what the report says of it: `present`, `absent`,
+        end: one past its last character.
+        kind: `word` for a word of the query; for a finding, what the report asserts of it: `present`, `absent`,
             `uncertain` or `history`.
     """
 
@@ -27,38 +26,36 @@ class HighlightSpan:
     kind: Kind
 
 
-def highlight_words(report: str, query: str) -> list[HighlightSpan]:
-    """Return where a report has the query's words, plural, gender and accents aside; common words are passed over."""
-    stems = query_stems(query)
-    return [
-        HighlightSpan(word.start, word.end, "word")
-        for sentence in sentences(report)
-        for word in sentence
-        if word.stem in stems
-    ]
+def highlight_words(report: str, stems: Set[str]) -> list[HighlightSpan]:
+    """Return where a report has the words of a query, whatever their plural, gender and accents.
 
+    Args:
+        report: the report.
+        stems: the stems of the query's words, `ParsedQuery.stems`.
 
-def query_stems(query: str) -> set[str]:
-    """Return the stems of a query's telling words."""
-    return {
-        word.stem
-        for sentence in sentences(query)
-        for word in sentence
-        if word.text not in QUERY_STOP_WORDS and word.text.isalnum()
-    }
+    Returns:
+        The spans, in the order of the report.
+    """
+    if not stems:
+        return []
+    words = (word for sentence in sentences(report) for word in sentence)
+    return [HighlightSpan(word.start, word.end, "word") for word in words if word.stem in stems]
 
 
 def highlight_findings(report: str, label: str, language: str = "") -> list[HighlightSpan]:
-    """Return where a report names a finding or a narrower one, and what it says of it."""
-    found = extractor()
+    """Return where a report mentions a finding or a narrower one, and what it asserts of it.
+
+    Args:
+        report: the report.
+        label: the finding, a label of the keyword library.
+        language: of the report: `en`, `es`, or empty for both.
+
+    Returns:
+        The spans, in the order of the report.
+    """
+    extractor = label_extractor()
     return [
         HighlightSpan(mention.start, mention.end, mention.assertion)
-        for mention in found(report, language)
-        if mention.label == label or label in found.library.ancestors(mention.label)
+        for mention in extractor(report, language)
+        if mention.label == label or label in extractor.library.ancestors(mention.label)
     ]
-
-
-@functools.cache
-def extractor() -> LabelExtractor:
-    """Return the extractor over the project's own keyword library."""
-    return LabelExtractor()

@@ -1,62 +1,112 @@
-"""When an answer should be doubted: each sentence rests on something measured in this index."""
+"""Notes on how far results can be trusted; each rests on something measured in this index."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from bimcvr.curation.text.tokens import sentences
+from bimcvr.search.index.filters import parse_where
 from bimcvr.search.index.reader import Index, Stream
 from bimcvr.search.query.calibration import ENOUGH
-from bimcvr.search.query.highlights import query_stems
+from bimcvr.search.query.parsed_query import ParsedQuery
 from bimcvr.search.query.query_encoding import EncodedQuery
+from bimcvr.suggest import nearest
 
-_WORDS = 30
+_CHECKED_WORDS = 30
+"""How many words of a long query are looked up."""
 
 
 def reliability_notes(
-    index: Index, query: EncodedQuery, words: str, highest: float | None, into: Stream
+    index: Index, encoded: EncodedQuery, query: ParsedQuery | None, best_score: float | None, into: Stream
 ) -> tuple[str, ...]:
-    """Return what speaks against trusting an answer.
+    """Return reasons to distrust the results of a query by vectors.
 
     Args:
         index: the index.
-        query: the encoded query.
-        words: the query's text, if it has one.
-        highest: the best score over the whole index; None if a filter was set.
+        encoded: the query's vector.
+        query: the query's words, if it has a text.
+        best_score: the best score over the whole index; None if a filter was set.
         into: what was ranked.
+
+    Returns:
+        Sentences for the reader; none if nothing speaks against the results.
     """
     notes = []
-    unknown, asked = unknown_words(index, words)
-    if asked and len(unknown) == asked:
-        notes.append("None of the query's words stands in any report of this index: its model was not trained on this.")
+    unknown, checked = unknown_words(index, query) if query is not None else ([], 0)
+    if checked and len(unknown) == checked:
+        notes.append("None of the query's words occurs in any report of this index: its model was not trained on this.")
     elif unknown:
-        notes.append(f"In no report of this index: {', '.join(unknown)}.")
-    limits = index.commit.calibration.get(f"{query.kind}_{into}", {})
-    length = float(np.linalg.norm(query.vector))
-    if query.kind == "text" and length > limits.get("longest", np.inf):
+        notes.append(f"Words that occur in no report of this index: {', '.join(unknown)}.")
+    limits = index.commit.calibration.get(f"{encoded.kind}_{into}", {})
+    length = float(np.linalg.norm(encoded.vector))
+    if encoded.kind == "text" and length > limits.get("longest", np.inf):
         notes.append(
-            "The text lies far from what the model was trained on: "
-            f"its vector's length is {length:.3g}, and {limits['longest']:.3g} is 1.5 times what 99 of 100 "
-            f"{limits['what']} of this index's reports stay below."
+            "The text is far from what the model was trained on: "
+            f"the length of its vector is {length:.3g}; the limit is {limits['longest']:.3g}, 1.5 times the 99th"
+            f" percentile over {limits['what']} of this index's reports."
         )
-    # compared as they are said
-    if highest is not None and limits.get("of", 0) >= ENOUGH and round(highest, 3) < round(limits["lowest"], 3):
+    # compared with the digits that are printed
+    if best_score is not None and limits.get("of", 0) >= ENOUGH and round(best_score, 3) < round(limits["lowest"], 3):
         notes.append(
-            f"The best score, {highest:.3f}, is below {limits['lowest']:.3f}, which 99 of 100 {limits['what']} of this"
-            " index reach. The model was probably not trained on what was asked."
+            f"The best score, {best_score:.3f}, is below {limits['lowest']:.3f}, which 99 of 100 {limits['what']} of"
+            " this index reach. The model was probably not trained on what the query describes."
         )
     return tuple(notes)
 
 
-def unknown_words(index: Index, words: str) -> tuple[list[str], int]:
-    """Return the telling words that no report holds, and how many telling words there are.
+def unknown_words(index: Index, query: ParsedQuery) -> tuple[list[str], int]:
+    """Look the query's informative words up in the reports; of a long query the first 30.
 
-    Of a long text the first 30.
+    Args:
+        index: the index.
+        query: the parsed query.
+
+    Returns:
+        The words that occur in no report, and how many were looked up.
     """
-    stems = query_stems(words)
-    telling = {
-        word.stem: words[word.start : word.end]
-        for sentence in sentences(words)
-        for word in sentence
-        if word.stem in stems
-    }
-    first = list(telling.values())[:_WORDS]
-    return [word for word in first if not index.holds_word(word)], len(first)
+    words = query.informative_words[:_CHECKED_WORDS]
+    return [word for word in words if not index.has_word(word)], len(words)
+
+
+def unfinished_note(index: Index) -> tuple[str, ...]:
+    """Return the note on an index whose last `index` run did not finish; empty for a finished one."""
+    if index.commit.complete:
+        return ()
+    return (f"This index is unfinished ({len(index):,} studies so far): run `index` again.",)
+
+
+def empty_filter_note(index: Index, where: str | Sequence[str]) -> str:
+    """Explain why no study passes a filter, with the nearest label where the filter names an unknown one.
+
+    Args:
+        index: the index.
+        where: the filter, as `filters.parse_where` takes it.
+
+    Returns:
+        One sentence, or two.
+    """
+    known = {label.casefold(): label for label in index.label_counts()}
+    for condition in parse_where(where, index.columns):
+        if (condition.column, condition.operator) == ("labels", "=") and condition.value not in known.values():
+            match = nearest(condition.value.casefold(), known)
+            hint = f" Did you mean '{known[match]}'?" if match else ""
+            return f"No study of this index has the label '{condition.value}'.{hint}"
+    return "No study of this index passes the filter."
+
+
+def no_match_note(index: Index, query: ParsedQuery, where: str | Sequence[str], allowed: np.ndarray | None) -> str:
+    """Explain why a query by words found no report.
+
+    Args:
+        index: the index.
+        query: the parsed query.
+        where: the filter.
+        allowed: (N,) bool, the studies that pass it; None if there is none.
+
+    Returns:
+        One sentence, or two.
+    """
+    if allowed is not None and not allowed.any():
+        return empty_filter_note(index, where)
+    if query.has_only_stop_words:
+        return f"These words are too common to be searched: {query.text.strip()[:60]}"
+    return "No report of this index contains any of these words."

@@ -1,4 +1,4 @@
-"""What every request passes before anything reads it: host, origin, token and size; and the headers of every answer."""
+"""Security middleware: checks host, origin, token and size of every request, and sets the headers of every response."""
 
 import hmac
 import json
@@ -16,7 +16,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 MOST_JSON = 64 * 1024
-"""Bytes of a request's body where no volume is uploaded."""
+"""The largest body in bytes of a request that uploads no volume."""
 
 API = "/api/"
 
@@ -34,7 +34,7 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-store",
 }
-"""Of every answer. No CORS header among them: pages of other origins cannot read anything."""
+"""Sent with every response. There is no CORS header: pages of other origins cannot read anything."""
 
 
 _log = logging.getLogger("bimcvr.serve")
@@ -44,11 +44,11 @@ class SecurityMiddleware:
     """The outermost layer of the application.
 
     Args:
-        app: what is guarded.
-        hosts: names by which the server may be addressed, without port: a page that had its own name resolved to this
-            machine (DNS rebinding) is refused.
-        token: what `Authorization: Bearer` must bear for all of `/api/`; empty asks for none.
-        upload_bytes: the limit of an upload's body.
+        app: the ASGI application inside.
+        hosts: names by which the server may be addressed, without port: a page whose own name resolves to this machine
+            (DNS rebinding) is refused.
+        token: what `Authorization: Bearer` must send for all of `/api/`; empty for none.
+        upload_bytes: the largest body of an upload.
         uploads: the paths that take uploads.
     """
 
@@ -62,32 +62,32 @@ class SecurityMiddleware:
         self.uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         if scope["type"] != "http":
             return None
-        begun = False
+        started = False
 
         async def with_headers(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
+            nonlocal started
             if message["type"] == "http.response.start":
-                begun = True
-                own = [
+                started = True
+                kept = [
                     (name, value)
                     for name, value in message.get("headers", [])
                     if name.decode("latin-1").lower() not in HEADERS
                 ]
-                own = [pair for pair in own if pair[0].lower() != b"server"]
+                kept = [pair for pair in kept if pair[0].lower() != b"server"]
                 message = {
                     **message,
-                    "headers": own + [(name.encode(), value.encode()) for name, value in HEADERS.items()],
+                    "headers": kept + [(name.encode(), value.encode()) for name, value in HEADERS.items()],
                 }
             await send(message)
 
         limit = self.upload_bytes if scope["path"] in self.uploads else MOST_JSON
-        if fault := self._fault(scope, limit):
-            return await _answer(with_headers, *fault)
+        if refusal := self._refusal(scope, limit):
+            return await _send_error(with_headers, *refusal)
         received = 0
 
         async def counted() -> MutableMapping[str, Any]:
@@ -101,30 +101,30 @@ class SecurityMiddleware:
         try:
             await self.app(scope, counted, with_headers)
         except Exception as error:
-            # where it happened, and not what it says: the message may quote a report
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            _log.error("a request failed: %s in %s, line %s", type(error).__name__, place.filename, place.lineno)
-            if not begun:
-                await _answer(with_headers, 500, "The server failed at this request; its log says where.")
+            # only where it happened: the message may quote a report
+            origin = traceback.extract_tb(error.__traceback__)[-1]
+            _log.error("a request failed: %s in %s, line %s", type(error).__name__, origin.filename, origin.lineno)
+            if not started:
+                await _send_error(with_headers, 500, "The server failed on this request; its log says where.")
         return None
 
-    def _fault(self, scope: Scope, limit: int) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, limit: int) -> tuple[int, str] | None:
         """Return why a request is refused before its body is read: status and message."""
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
         host = headers.get(b"host", [])
         if len(host) != 1 or _without_port(host[0]) not in self.hosts:
-            return 400, "This server is not known by that name. Start it with --allowed_hosts if it should be."
+            return 400, "This server does not accept that host name. Start it with --allowed_hosts if it should."
         origin = headers.get(b"origin", [])
-        if any(_without_port(of.partition(b"://")[2]) not in self.hosts for of in origin):
+        if any(_without_port(value.partition(b"://")[2]) not in self.hosts for value in origin):
             return 403, "Pages of other sites may not use this server."
         if any(site not in (b"same-origin", b"none") for site in headers.get(b"sec-fetch-site", [])) and scope[
             "path"
         ].startswith(API):
             return 403, "Pages of other sites may not use this server."
         if self.token and scope["path"].startswith(API) and not self._has_token(headers.get(b"authorization", [])):
-            return 401, "This server asks for its token: Authorization: Bearer …"
+            return 401, "This server requires its token: Authorization: Bearer …"
         length = headers.get(b"content-length", [b"0"])
         if len(length) != 1 or not length[0].isdigit():
             return 400, "The length of the request is not a number."
@@ -132,14 +132,14 @@ class SecurityMiddleware:
             return _too_large(limit)
         return None
 
-    def _has_token(self, given: list[bytes]) -> bool:
-        kind, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+    def _has_token(self, authorization: list[bytes]) -> bool:
+        kind, _, token = authorization[0].partition(b" ") if len(authorization) == 1 else (b"", b"", b"")
         return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self.token)
 
 
 def _too_large(limit: int) -> tuple[int, str]:
     size = f"{limit / 2**20:.0f} MiB" if limit >= 2**20 else f"{limit // 1024} KiB"
-    return 413, f"The request is larger than {size}, which is the most that this server takes here."
+    return 413, f"The request is larger than {size}, the limit of this server for it."
 
 
 def _without_port(host: bytes) -> str:
@@ -149,11 +149,11 @@ def _without_port(host: bytes) -> str:
     return text.partition(":")[0]
 
 
-async def _answer(send: Send, status: int, message: str) -> None:
+async def _send_error(send: Send, status: int, message: str) -> None:
     headers = [(b"content-type", b"application/json")]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    # the body was not read: what follows on this connection would be taken for a request
+    # the body was not read, and what follows on this connection would be taken for another request
     headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"detail": message}).encode()})

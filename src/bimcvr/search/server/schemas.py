@@ -1,14 +1,14 @@
-"""What the API takes and gives, as its OpenAPI schema states it."""
+"""Requests and responses of the API, from which its OpenAPI schema is made."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MOST_HITS = 200
 
 
-def _sound(text: str) -> str:
-    """Refuse what is no text: lone surrogates cannot be encoded, control characters are in no query."""
+def _valid_text(text: str) -> str:
+    """Refuse lone surrogates, which cannot be encoded, and control characters."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -18,61 +18,57 @@ def _sound(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_sound)]
-Condition = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_sound)]
-Joined = Annotated[str, Field(max_length=300), AfterValidator(_sound)]
-CaseName = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_sound)]
+QueryText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_valid_text)]
+ConditionText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_valid_text)]
+JoinedConditions = Annotated[str, Field(max_length=300), AfterValidator(_valid_text)]
+CaseName = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_valid_text)]
 Into = Literal["image", "report"]
 
-
-JOINED = (
-    "further conditions in one text, joined by `and`: `sex = F and age >= 60`; a value with `and` in it stands in"
-    " quotes"
+CONDITIONS = "conditions that must all hold, like `labels = nodule` or `age >= 60`"
+JOINED_CONDITIONS = (
+    "further conditions in one text, joined by `and`: `sex = F and age >= 60`; a value that contains a separate `and`"
+    " must be in quotes"
 )
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class ScoresRequest(_Strict):
-    """A query whose scores with every study are wanted."""
+class ScoresRequest(_StrictModel):
+    """A query whose score with every study is wanted."""
 
     mode: Literal["text", "keyword", "study"] = Field(
         description="free text, a keyword of the index, or the volume of a case"
     )
-    query: Text = Field(description="the text, the keyword, or the case's name")
+    query: QueryText = Field(description="the text, the keyword, or the case's name")
     into: Into = Field("image", description="compare with the studies' volumes or with their reports")
-    where: list[Condition] = Field(
-        [], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`"
-    )
-    condition: Joined = Field("", description=JOINED)
+    where: list[ConditionText] = Field([], max_length=20, description=CONDITIONS)
+    condition: JoinedConditions = Field("", description=JOINED_CONDITIONS)
 
 
-class SearchRequest(_Strict):
+class SearchRequest(_StrictModel):
     """A query."""
 
     mode: Literal["text", "keyword", "study", "words"] = Field(
-        description="free text, a keyword of the index, the volume of a case, or words that stand in reports"
+        description="free text, a keyword of the index, the volume of a case, or words that occur in reports"
     )
-    query: Text = Field(description="the text, the keyword, the case's name, or the words")
+    query: QueryText = Field(description="the text, the keyword, the case's name, or the words")
     into: Into = Field("image", description="rank the studies' volumes or their reports")
     hybrid: bool = Field(
         False, description="fuse the ranking by vectors with the one by the words of the reports (text, keyword)"
     )
-    where: list[Condition] = Field(
-        [], max_length=20, description="conditions that all hold, like `labels = nodule` or `age >= 60`"
-    )
-    condition: Joined = Field("", description=JOINED)
-    top: int = Field(20, ge=1, le=MOST_HITS)
+    where: list[ConditionText] = Field([], max_length=20, description=CONDITIONS)
+    condition: JoinedConditions = Field("", description=JOINED_CONDITIONS)
+    top: int = Field(20, ge=1, le=MOST_HITS, description="how many cases to return")
 
     @model_validator(mode="after")
-    def _heeded(self) -> Self:
-        """Refuse what the query would not heed, as the verb `search` does."""
+    def _options_fit_mode(self) -> Self:
+        """Refuse options that the mode would ignore, as the command `search` does."""
         if self.hybrid and self.mode not in ("text", "keyword"):
             raise ValueError(f"hybrid fuses with the query's words, and a query by {self.mode} has none to fuse")
         if self.mode == "words" and "into" in self.model_fields_set and self.into == "image":
-            raise ValueError("words ranks reports by what they hold, no volumes")
+            raise ValueError("words ranks reports by the words that they contain, no volumes")
         return self
 
 
@@ -83,12 +79,12 @@ class ErrorResponse(BaseModel):
 
 
 class HighlightOut(BaseModel):
-    """A part of a report that was asked for, counted in Unicode characters."""
+    """A part of a report that matches the query, in Unicode characters."""
 
     start: int
     end: int
     kind: Literal["word", "present", "absent", "uncertain", "history"] = Field(
-        description="a word of the query; or the finding asked for, and what the report says of it"
+        description="a word of the query; or for the finding that was searched for, what the report says of it"
     )
 
 
@@ -96,23 +92,23 @@ class HitOut(BaseModel):
     """A case in a ranking."""
 
     rank: int
-    case: str = Field(description="its name: the study_id, or an opaque one that holds until the server ends")
+    case: str = Field(description="its name: the study_id, or an opaque name that is valid until the server ends")
     score: float
     labels: list[str]
     report: str
     spans: list[HighlightOut]
-    columns: dict[str, str] = Field(description="the columns of few values")
-    thumbnails: bool = Field(description="whether there are pictures")
+    columns: dict[str, str] = Field(description="the columns with few distinct values")
+    thumbnails: bool = Field(description="whether there are thumbnails")
 
 
 class SearchResponse(BaseModel):
-    """The answer to a query."""
+    """The results of a query."""
 
     hits: list[HitOut]
-    among: int = Field(description="how many studies pass the filters")
+    candidates: int = Field(description="how many studies pass the filters")
     score_is: str = Field(description="what the score is")
-    asked: list[str] = Field(description="what the text encoder read")
-    notes: list[str] = Field(description="why to doubt it")
+    query_parts: list[str] = Field(description="what the text encoder read: the sentences of a text, or prompts")
+    notes: list[str] = Field(description="reasons to distrust the results")
     seconds: float
     encode_seconds: float
 
@@ -125,7 +121,7 @@ class ScoresResponse(BaseModel):
 
 
 class GridOut(BaseModel):
-    """The source volume's own grid; its axes run left-right, front-back and bottom-top."""
+    """The grid of the source volume; its axes run left-right, front-back and bottom-top."""
 
     size: tuple[int, int, int] = Field(description="voxels")
     spacing_mm: tuple[float, float, float]
@@ -141,7 +137,7 @@ class CaseResponse(BaseModel):
     columns: dict[str, str]
     grid: GridOut | None
     thumbnails: bool
-    nearest: list[HitOut] = Field(description="the other cases whose volumes are nearest")
+    nearest: list[HitOut] = Field(description="the other cases with the nearest volumes")
 
 
 class ValueCount(BaseModel):
@@ -152,7 +148,7 @@ class ValueCount(BaseModel):
 
 
 class Column(BaseModel):
-    """A column of few values."""
+    """A column with few distinct values."""
 
     name: str
     values: list[ValueCount]
@@ -163,22 +159,52 @@ class IndexFacts(BaseModel):
 
     version: str
     studies: int
-    patients: int | None = Field(description="None where the index does not tell them apart")
+    patients: int | None = Field(description="null where the index has no patient ids")
     model: str
     created: str
     phantom: bool = Field(description="whether any study is synthetic")
     has_patients: bool = Field(description="whether any study is not synthetic")
     anonymous: bool
-    can_embed: bool = Field(description="whether texts and volumes can be asked")
+    can_embed: bool = Field(description="whether new texts and volumes can be searched for")
     why_not: str
     labels: list[ValueCount]
-    keywords: list[ValueCount] = Field(description="labels that can be asked as a keyword")
-    columns: list[Column] = Field(description="what can be filtered by, beside labels")
-    all_columns: list[str] = Field(description="names that a condition may begin with")
-    upload_mb: int
+    keywords: list[ValueCount] = Field(description="labels that can be searched for as a keyword")
+    columns: list[Column] = Field(description="columns offered as filters, beside the labels")
+    all_columns: list[str] = Field(description="columns that a condition may name")
+    max_upload_mib: int
 
 
 class Health(BaseModel):
-    """That the server answers."""
+    """That the server is running."""
 
     status: Literal["ok"] = "ok"
+
+
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": text}
+    for status, text in {
+        400: "malformed, or addressed by a host name that is not served",
+        401: "the token is missing or wrong",
+        403: "sent by another site's page",
+        404: "no such case",
+        413: "too large",
+        422: "refused, with the reason",
+        429: "too many uploads are waiting",
+    }.items()
+}
+"""The error responses of every API route, for the OpenAPI schema."""
+
+
+def file_response(media_type: str) -> dict[str, Any]:
+    """Return the OpenAPI description of a response that is a file.
+
+    Args:
+        media_type: of the file.
+
+    Returns:
+        The description of status 200.
+    """
+    return {
+        "content": {media_type: {"schema": {"type": "string", "format": "binary"}}},
+        "description": "the file",
+    }

@@ -1,7 +1,7 @@
-"""Volumes that a user uploads: checked for size before they are decoded, read by the one reader, and gone afterwards.
+"""Uploaded volumes: checked before they are decoded, and deleted afterwards.
 
-An uploaded file decides neither where anything is written (members of a zip get numbers for names), nor what is read
-(headers that refer to other files are refused), nor how much memory is taken (voxels are counted in the headers first).
+An upload cannot choose where anything is written (members of a zip are renamed to numbers), nor what is read (headers
+that refer to other files are refused), nor how much memory is used (voxels are counted in the headers first).
 """
 
 import fcntl
@@ -24,24 +24,30 @@ from bimcvr.decompression_bombs import RATIO, is_bomb
 from bimcvr.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
-"""What may be uploaded. Formats whose voxels lie in a second file (.mhd, .nhdr) cannot be."""
+"""Formats that may be uploaded; those with the voxels in a second file (.mhd, .nhdr) may not."""
 
 MOST_VOXELS = 2**29
 """512 × 512 × 2,048: a GiB of int16, twice the longest chest and abdomen scan."""
 
 MOST_BYTES = 2**31
-"""What the voxels may take once decoded, and a zip once unpacked."""
+"""The largest size of the voxels once decoded, and of a zip once unpacked."""
 
 _LOCK = ".lock"
 _LONGEST_SIDE = 4096
 _MOST_MEMBERS = 5000
 _CHUNK = 1 << 20
-_SENT = "Send the file itself, whole."
-_SERIES = "Send a zip of the folder with the slices of one DICOM series."
+_SEND_FILE = "Send the complete file itself."
+_SEND_SERIES = "Send a zip of the folder with the slices of one DICOM series."
 
 
 def suffix_of(name: str) -> str:
     """Return which of `SUFFIXES` a file's name ends in.
+
+    Args:
+        name: the file's name.
+
+    Returns:
+        The suffix.
 
     Raises:
         RefusedVolume: none of them.
@@ -51,14 +57,14 @@ def suffix_of(name: str) -> str:
             return suffix
     raise _refused(
         "unknown_format",
-        "is of no format that can be uploaded.",
+        "is not in a format that can be uploaded.",
         f"Send a file that ends in {', '.join(SUFFIXES[:-1])}, or a .zip of a DICOM series.",
     )
 
 
 @contextmanager
 def upload_folder(parent: Path) -> Iterator[Path]:
-    """Yield a new folder that only this process's user can enter; it is deleted whatever happens in the block."""
+    """Yield a new folder that only this process's user can enter; it is deleted at the end, whatever happens."""
     parent.mkdir(parents=True, exist_ok=True)
     folder, lock = _locked_folder(parent)
     with lock:
@@ -69,7 +75,7 @@ def upload_folder(parent: Path) -> Iterator[Path]:
 
 
 def _locked_folder(parent: Path) -> tuple[Path, IO[str]]:
-    """Make a folder and hold its lock; another one if a server that starts just now took it for one that was left."""
+    """Create a folder and hold its lock; try again if a server that is just starting deleted it as left behind."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f"upload-{os.getpid()}-", dir=parent))
         with suppress(FileNotFoundError):
@@ -81,24 +87,28 @@ def _locked_folder(parent: Path) -> tuple[Path, IO[str]]:
 
 
 def sweep_uploads(parent: Path) -> None:
-    """Delete what servers left that were killed in the middle of an upload.
+    """Delete uploads left by servers that were killed: those whose lock no process holds.
 
-    What no process holds, whatever its number was.
+    Args:
+        parent: the folder of uploads.
     """
     for folder in parent.glob("upload-*"):
-        with suppress(UserError, OSError), only_one(folder / _LOCK, "A server is at this upload."):
+        with suppress(UserError, OSError), only_one(folder / _LOCK, "A server is using this upload."):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_upload(file: Path, folder: Path) -> Path:
-    """Return the path that the reader can be given: the file, or the folder of slices that a zip was unpacked to.
+    """Check an upload, and unpack it if it is a zip.
 
     Args:
-        file: what was sent, its name one of `SUFFIXES` behind a stem.
-        folder: of this upload alone.
+        file: the upload; its name ends in one of `SUFFIXES`.
+        folder: the folder of this upload alone.
+
+    Returns:
+        What the volume reader can read: the file, or the folder of slices that a zip was unpacked to.
 
     Raises:
-        RefusedVolume: it is too large, refers to other files, or is no zip of slices.
+        RefusedVolume: it is too large, refers to other files, or is not a zip of slices.
     """
     if file.suffix == ".zip":
         source = folder / "series"
@@ -107,7 +117,7 @@ def open_upload(file: Path, folder: Path) -> Path:
         _check_slices(source)
         return source
     if file.suffix in (".mha", ".nrrd"):
-        _check_alone(file)
+        _check_self_contained(file)
     _check_size(file)
     return file
 
@@ -121,35 +131,36 @@ def _unpack(file: Path, folder: Path) -> None:
                 with packed.open(member) as stream, (folder / f"{number:05}").open("wb") as out:
                     _copy(stream, out, member.file_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
-        raise _refused("damaged", f"is no zip that can be unpacked ({type(error).__name__}).", _SERIES) from error
+        raise _refused(
+            "damaged", f"is not a zip that can be unpacked ({type(error).__name__}).", _SEND_SERIES
+        ) from error
 
 
 def _check_members(members: list[zipfile.ZipInfo], packed: int) -> None:
     if not members:
-        raise _refused("no_dicom", "holds no file.", _SERIES)
+        raise _refused("no_dicom", "contains no file.", _SEND_SERIES)
     if len(members) > _MOST_MEMBERS:
-        raise _refused(
-            "too_large", f"holds {len(members):,} files; the most that are taken are {_MOST_MEMBERS:,}.", _SERIES
-        )
+        raise _refused("too_large", f"contains {len(members):,} files; the limit is {_MOST_MEMBERS:,}.", _SEND_SERIES)
     unpacked = sum(member.file_size for member in members)
     if unpacked > MOST_BYTES:
-        raise _refused("bomb", f"would unpack to over {MOST_BYTES / 2**30:.0f} GiB.", _SERIES)
-    if is_bomb(unpacked, packed):  # the file's own size: members may lie over one another, and claim any packed size
-        raise _refused("bomb", f"would unpack to over {RATIO} times its size.", _SERIES)
+        raise _refused("bomb", f"would unpack to over {MOST_BYTES / 2**30:.0f} GiB.", _SEND_SERIES)
+    # compared with the size of the file: members may overlap, and claim any packed size
+    if is_bomb(unpacked, packed):
+        raise _refused("bomb", f"would unpack to over {RATIO} times its size.", _SEND_SERIES)
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if member.filename.startswith(("/", "\\")) or member.filename[1:2] == ":" or ".." in parts:
-            raise _refused("path_traversal", "has a member whose path leads out of its folder.", _SERIES)
+            raise _refused("path_traversal", "has a member whose path leads out of its folder.", _SEND_SERIES)
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-            raise _refused("special_file", "has a member that is no plain file.", _SERIES)
+            raise _refused("special_file", "has a member that is not a regular file.", _SEND_SERIES)
         if member.flag_bits & 1:
             raise _refused("encrypted", "is encrypted.", "Send it without a password.")
         if is_bomb(member.file_size, member.compress_size):
-            raise _refused("bomb", f"has a member that would unpack to over {RATIO} times its size.", _SERIES)
+            raise _refused("bomb", f"has a member that would unpack to over {RATIO} times its size.", _SEND_SERIES)
 
 
 def _copy(stream: IO[bytes], out: IO[bytes], size: int) -> None:
-    """Copy what the directory promised and no more: overlapping members and forged sizes do not fill the disk."""
+    """Copy no more than the zip's directory claims: overlapping members and forged sizes cannot fill the disk."""
     written = 0
     while chunk := stream.read(_CHUNK):
         written += len(chunk)
@@ -160,7 +171,7 @@ def _copy(stream: IO[bytes], out: IO[bytes], size: int) -> None:
         raise EOFError
 
 
-# what a slice's size is counted by, and what is taken where it is not said
+# the tags that give a slice's size, and what is assumed where one is missing
 _COUNTED = {"Rows": 1, "Columns": 1, "NumberOfFrames": 1, "SamplesPerPixel": 1, "BitsAllocated": 16}
 
 
@@ -177,36 +188,40 @@ def _check_slices(folder: Path) -> None:
     for path in slices:
         try:
             if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-                # pydicom would inflate it whole, to any size, before anything of it can be counted
+                # pydicom would inflate all of it, to any size, before anything can be counted
                 raise _refused(
                     "deflated",
                     "has a member that is deflated as a whole, and may be of any size once inflated.",
                     "Write it uncompressed, or with a compression of its pixels (dcmdjpeg, gdcmconv).",
                 )
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_COUNTED))
-            rows, columns, frames, components, bits = (int(header.get(tag) or least) for tag, least in _COUNTED.items())
+            rows, columns, frames, components, bits = (
+                int(header.get(tag) or default) for tag, default in _COUNTED.items()
+            )
         except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _refused("unreadable", "has a member that is no readable DICOM.", _SERIES) from error
+            raise _refused("unreadable", "has a member that is not readable DICOM.", _SEND_SERIES) from error
         voxels += rows * columns * frames
         values += rows * columns * frames * components * math.ceil(bits / 8)
         _check_voxels(voxels, values, (rows, columns))
     if not slices:
-        raise _refused("no_dicom", "holds no DICOM file.", _SERIES)
+        raise _refused("no_dicom", "contains no DICOM file.", _SEND_SERIES)
 
 
-def _check_alone(file: Path) -> None:
-    """Refuse a header that has the voxels read from another file of this machine."""
+def _check_self_contained(file: Path) -> None:
+    """Refuse a header that has the voxels read from another file on this machine."""
     with file.open("rb") as stream:
         head = stream.read(1 << 16)
     if file.suffix == ".mha":
-        # the library takes `:` for `=` and a lone carriage return for a line's end: so the key stands once, in the
-        # plain form
+        # the library accepts `:` for `=` and a lone carriage return as the end of a line; so the key must appear
+        # exactly once, in the plain form
         sound = len(re.findall(rb"(?i)ElementDataFile", head)) == 1
         sound = sound and re.search(rb"\nElementDataFile[ \t]*=[ \t]*LOCAL[ \t]*\r?\n", head) is not None
     else:
         sound = re.search(rb"\n\r?\n", head) is not None and not re.search(rb"(?i)data[ \t]*file", head)
     if not sound:
-        raise _refused("refers_elsewhere", "does not hold its voxels itself, or its header is not whole.", _SENT)
+        raise _refused(
+            "refers_elsewhere", "does not contain its voxels itself, or its header is not complete.", _SEND_FILE
+        )
 
 
 def _check_size(file: Path) -> None:
@@ -218,7 +233,7 @@ def _check_size(file: Path) -> None:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise _refused("unreadable", "has no header that can be read.", _SENT) from error
+        raise _refused("unreadable", "has no readable header.", _SEND_FILE) from error
     size = tuple(map(int, reader.GetSize()))
     voxels = math.prod(size)
     _check_voxels(voxels, voxels * reader.GetNumberOfComponents() * _bytes_of(reader.GetPixelID()), size)
@@ -237,14 +252,13 @@ def _check_voxels(voxels: int, size: int, sides: tuple[int, ...]) -> None:
     if voxels > MOST_VOXELS or max(sides) > _LONGEST_SIDE:
         raise _refused(
             "too_large",
-            f"claims {voxels:,} voxels; the most that are read are {MOST_VOXELS:,}, and {_LONGEST_SIDE:,} along "
-            "a side.",
+            f"claims {voxels:,} voxels; the limits are {MOST_VOXELS:,} voxels, and {_LONGEST_SIDE:,} along a side.",
             "Cut or resample the volume.",
         )
     if size > MOST_BYTES:
         raise _refused(
             "too_large",
-            f"claims {size:,} bytes of voxels; the most that are read are {MOST_BYTES:,}.",
+            f"claims {size:,} bytes of voxels; the limit is {MOST_BYTES:,}.",
             "Cut or resample the volume, or write it as 16-bit integers.",
         )
 

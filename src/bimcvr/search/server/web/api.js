@@ -1,13 +1,13 @@
-// The server's API. The token, if there is one, goes into a header: never into an address.
+// Requests to the server's API. The token, if there is one, is sent in a header, never in an address.
 
 import { fill, find } from "./dom.js";
 
-const KEPT = "bimcvr-token";
-// what a header can bear; a token that was copied from a page may bring an invisible character with it
+const TOKEN_KEY = "bimcvr-token";
+// what a header can contain; a token copied from a page may bring an invisible character with it
 const SENDABLE = /^[\x21-\x7e]+$/;
-let asking = null;
+let prompting = null;
 
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
@@ -25,7 +25,7 @@ export async function fetchBytes(path, options = {}) {
   return response.arrayBuffer();
 }
 
-// pictures are fetched, since an <img> sends no token; the address is the caller's to revoke
+// pictures are fetched, since an <img> sends no token; the caller has to revoke the address
 export async function fetchPicture(path, options = {}) {
   const response = await request(path, options);
   return URL.createObjectURL(await response.blob());
@@ -35,17 +35,17 @@ async function request(path, options) {
   for (;;) {
     const response = await send(path, options);
     if (response.status === 401) {
-      await askToken(sessionStorage.getItem(KEPT) === null ? "" : "That token was not accepted.");
+      await promptForToken(sessionStorage.getItem(TOKEN_KEY) === null ? "" : "That token was not accepted.");
       continue;
     }
     if (response.ok) return response;
-    throw new Refused(response.status, await reason(response));
+    throw new RequestError(response.status, await reason(response));
   }
 }
 
 async function send(path, { json, file, query, signal }) {
   const headers = {};
-  const token = sessionStorage.getItem(KEPT);
+  const token = sessionStorage.getItem(TOKEN_KEY);
   if (token) headers.Authorization = `Bearer ${token}`;
   if (json) headers["Content-Type"] = "application/json";
   if (file) headers["Content-Type"] = "application/octet-stream";
@@ -55,7 +55,7 @@ async function send(path, { json, file, query, signal }) {
     return await fetch(address, { method: body ? "POST" : "GET", headers, body, signal, credentials: "omit" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, "The server does not answer. Is it still running?");
+    throw new RequestError(0, "The server does not respond. Is it still running?");
   }
 }
 
@@ -67,24 +67,24 @@ async function reason(response) {
   }
 }
 
-// one dialog for all requests that wait for it
-async function askToken(fault) {
-  asking ??= askUntilSendable(fault).finally(() => { asking = null; });
-  return asking;
+// one dialog for all requests that wait for the token
+async function promptForToken(message) {
+  prompting ??= promptUntilSendable(message).finally(() => { prompting = null; });
+  return prompting;
 }
 
-async function askUntilSendable(fault) {
+async function promptUntilSendable(message) {
   for (;;) {
-    const token = await showDialog(fault);
-    if (SENDABLE.test(token)) return sessionStorage.setItem(KEPT, token);
-    fault = "A token has plain letters, digits and signs only, without blanks: this one holds another character, perhaps an invisible one.";
+    const token = await showDialog(message);
+    if (SENDABLE.test(token)) return sessionStorage.setItem(TOKEN_KEY, token);
+    message = "A token consists of plain letters, digits and signs, without spaces: this one contains another character, perhaps an invisible one.";
   }
 }
 
-function showDialog(fault) {
-  const dialog = find("ask-token");
-  fill(find("token-fault"), fault);
-  find("token-fault").hidden = !fault;
+function showDialog(message) {
+  const dialog = find("token-dialog");
+  fill(find("token-error"), message);
+  find("token-error").hidden = !message;
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const token = find("token").value.trim();

@@ -1,4 +1,4 @@
-// Building elements. Texts become text nodes, never markup: a report cannot bring a script with it.
+// Building elements. Texts become text nodes, never markup: a script in a report cannot run.
 
 export const find = (id) => document.getElementById(id);
 

@@ -1,10 +1,10 @@
-// Filters: labels, columns of few values, and any other column by a condition.
+// Filters: labels, columns with few values, and a condition on any other column.
 
 import { count, fill, find, make } from "./dom.js";
 
 const LABELS_FIRST = 12;
 
-// facts: of the index; changed() is called when the user has chosen
+// facts: of the index; changed() is called when the user has changed a filter
 export function showFilters(facts, changed) {
   const fields = [];
   if (facts.labels.length) fields.push(labelField(facts.labels, changed));
@@ -23,7 +23,7 @@ export function showFilters(facts, changed) {
 }
 
 function labelField(labels, changed) {
-  const boxes = labels.map(({ value, count: number }, place) => make("label", { class: place < LABELS_FIRST ? null : "later" },
+  const boxes = labels.map(({ value, count: number }, index) => make("label", { class: index < LABELS_FIRST ? null : "later" },
     make("input", { type: "checkbox", value, onchange: changed }), make("span", {}, value), make("span", { class: "number" }, count(number))));
   const field = make("fieldset", { class: "short" }, make("legend", {}, "labels, all of"), boxes);
   if (labels.length > LABELS_FIRST) field.append(make("button", { type: "button", class: "rest", onclick: (event) => {
@@ -38,7 +38,7 @@ const lists = () => [...find("filter-fields").querySelectorAll("select")];
 
 export const chosenLabels = () => boxes().filter((box) => box.checked).map((box) => box.value);
 
-// → {where: the conditions that were chosen, condition: what was typed}; all of it must hold
+// → {where: the chosen conditions, condition: the typed text}; all must hold
 export function chosenFilters() {
   const condition = find("condition")?.value.trim() ?? "";
   const where = [...chosenLabels().map((label) => `labels = ${label}`), ...lists().map((list) => list.value).filter(Boolean)];
@@ -49,9 +49,9 @@ export function chosenFilters() {
 }
 
 export function setFilters({ where, condition }) {
-  const left = new Set(where);
-  for (const box of boxes()) box.checked = left.delete(`labels = ${box.value}`);
-  for (const list of lists()) list.value = [...list.options].find((option) => option.value && left.delete(option.value))?.value ?? "";
+  const remaining = new Set(where);
+  for (const box of boxes()) box.checked = remaining.delete(`labels = ${box.value}`);
+  for (const list of lists()) list.value = [...list.options].find((option) => option.value && remaining.delete(option.value))?.value ?? "";
   find("condition").value = condition ?? "";
   chosenFilters();
 }

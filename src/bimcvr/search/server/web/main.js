@@ -1,55 +1,55 @@
-// The page: what is asked, what is shown, and the keys.
+// The page: searching, history, keys and dropped files.
 
 import { call } from "./api.js";
 import { caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
-import { focusResult, showFault, showResults, showWaiting, walk } from "./results.js";
+import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
 
 const FIRST = 20;
-// queries that can be fused with the ranking by words
+// modes that can be fused with the ranking by words
 const HAS_WORDS = ["text", "keyword"];
 let facts = null;
-// what was last asked: {mode, query, into, hybrid, where, condition, labels, top, file}; an uploaded file stays in this tab's memory
-let asked = null;
-let answer = null;
-let running = null;
-// key → a volume that was dropped in this tab, until it is loaded anew
+// the last search: {mode, query, into, hybrid, where, condition, labels, top, file}; an uploaded file stays in this tab's memory
+let request = null;
+let results = null;
+let pending = null;
+// key → a volume that was dropped in this tab; lost when the page is reloaded
 const files = new Map();
-let opened = null;
-// how the user wants to rank; the two lists show how the query was ranked, which may leave no choice
-const wish = { by: "meaning", into: "image" };
+let openedCase = null;
+// how the user wants to rank; the two lists show how the last search was ranked, which may leave no choice
+const preferred = { by: "meaning", into: "image" };
 
-async function begin() {
+async function start() {
   setUpTools();
   try {
     facts = await call("api/index");
   } catch (error) {
     fill(find("facts"));
-    return showFault(error.message);
+    return showError(error.message);
   }
   const parts = [several(facts.studies, "study", "studies")];
   if (facts.patients) parts.push(several(facts.patients, "patient"));
   if (facts.model) parts.push(facts.model);
   fill(find("facts"), parts.join(" · "), facts.anonymous ? " · without ids" : "");
   if (facts.phantom) {
-    fill(find("banner"), facts.has_patients ? "Contains patient data. Part is phantom: synthetic volumes and reports of nobody."
-      : "Phantom: synthetic volumes and reports of nobody. Nothing here is a finding.");
+    fill(find("banner"), facts.has_patients ? "Contains patient data. Some studies are phantoms: synthetic volumes and reports."
+      : "Phantom: synthetic volumes and reports of no patient. Nothing here is a real finding.");
     find("banner").hidden = false;
   }
   fill(find("chips"), facts.keywords.map(({ value, count: number }) => make("button", {
-    type: "button", class: "chip", "data-label": value, onclick: () => ask({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
-  showFilters(facts, () => { const chosen = chosenFilters(); if (asked) ask({ ...asked, ...chosen, labels: chosenLabels(), top: FIRST }); });
+    type: "button", class: "chip", "data-label": value, onclick: () => search({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
+  showFilters(facts, () => { const chosen = chosenFilters(); if (request) search({ ...request, ...chosen, labels: chosenLabels(), top: FIRST }); });
   if (innerWidth > 900) find("filters").open = true;
   if (!facts.can_embed) {
-    find("query").placeholder = "Words that stand in reports";
-    wish.by = "words";
+    find("query").placeholder = "Words that occur in reports";
+    preferred.by = "words";
     find("file").disabled = true;
     find("file-label").hidden = true;
   }
-  showHow();
+  showRanking();
   showStart();
-  if (history.state?.asked) restore(history.state);
+  if (history.state?.request) restore(history.state);
   else find("query").focus();
 }
 
@@ -57,35 +57,35 @@ function showStart() {
   fill(find("results"));
   find("more").hidden = true;
   fill(find("status"), make("div", { class: "start" },
-    make("p", {}, facts.studies ? "Ask in words, choose a keyword, or drop a volume here." : "This index is empty."),
+    make("p", {}, facts.studies ? "Describe findings, choose a keyword, or drop a volume here." : "This index is empty."),
     facts.can_embed ? null : make("p", { class: "warning" }, facts.why_not),
-    make("p", { class: "soft" }, "Results are the nearest cases that the model knows of, best first. They are always there, even where nothing fits: read the report and look at the volume.")));
+    make("p", { class: "soft" }, "Results are the nearest cases of the index, best first. There are always some, even if nothing fits: read the report and look at the volume.")));
 }
 
-// what: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, condition?, labels?, top?}
-async function ask(what, remember = true) {
-  running?.abort();
-  running = new AbortController();
-  const { signal } = running;
-  asked = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: wish.into, hybrid: wish.by === "both" && HAS_WORDS.includes(what.mode), ...what };
-  if (asked.mode === "words") asked.into = "report";
+// query: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, condition?, labels?, top?}
+async function search(query, remember = true) {
+  pending?.abort();
+  pending = new AbortController();
+  const { signal } = pending;
+  request = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: preferred.into, hybrid: preferred.by === "both" && HAS_WORDS.includes(query.mode), ...query };
+  if (request.mode === "words") request.into = "report";
   if (caseIsOpen()) {
     leaveCase();
     find("results").focus({ preventScroll: true });
-    // what was asked, and what to doubt, stands above the list
+    // the query and the notes are above the list
     scrollTo(0, 0);
   }
-  showAsked();
-  showWaiting(asked.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
+  showQuery();
+  showProgress(request.mode === "volume" ? "Sending and reading the volume …" : "Searching …");
   find("results").setAttribute("aria-busy", "true");
   try {
-    answer = await send(asked, signal);
-    showResults(answer, asked, openPlace);
-    if (remember) history.pushState({ asked: kept(asked) }, "");
+    results = await send(request, signal);
+    showResults(results, request, openOrSearch);
+    if (remember) history.pushState({ request: storable(request) }, "");
   } catch (error) {
     if (error.name === "AbortError") return;
-    answer = null;
-    showFault(error.message);
+    results = null;
+    showError(error.message);
   } finally {
     find("results").removeAttribute("aria-busy");
   }
@@ -96,117 +96,117 @@ function send({ mode, query, into, hybrid, where, condition, top, file }, signal
   return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where), condition }, signal });
 }
 
-// queries and ids stay out of addresses: the tab's own history holds them
-const kept = (one) => ({ ...one, file: one.file && keyOf(one.file) });
+// queries and ids stay out of addresses: they are in the history of the tab only
+const storable = (search) => ({ ...search, file: search.file && fileKey(search.file) });
 
-// the browser gives an entry with a File in it back as nothing, so that entries hold a key of it
-function keyOf(file) {
-  const known = [...files].find(([, one]) => one === file);
-  const key = known?.[0] ?? `${Date.now()} ${files.size}`;
+// an entry of the history that holds a File comes back empty, so entries hold a key of it
+function fileKey(file) {
+  const entry = [...files].find(([, known]) => known === file);
+  const key = entry?.[0] ?? `${Date.now()} ${files.size}`;
   files.set(key, file);
   return key;
 }
 
-// the same question after a choice of how to rank
-function again() {
-  if (!asked) return;
-  const { query, file } = asked;
-  const mode = asked.mode === "text" || asked.mode === "words" ? (wish.by === "words" ? "words" : "text") : asked.mode;
-  ask({ mode, query, file });
+// the same query after a change of how to rank
+function searchAgain() {
+  if (!request) return;
+  const { query, file } = request;
+  const mode = request.mode === "text" || request.mode === "words" ? (preferred.by === "words" ? "words" : "text") : request.mode;
+  search({ mode, query, file });
 }
 
-function showAsked() {
-  const { mode, query } = asked;
+function showQuery() {
+  const { mode, query } = request;
   if (mode === "text" || mode === "words") find("query").value = query;
   else find("query").value = "";
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
   const kinds = { keyword: "Cases of", study: "Cases like", volume: "Cases like the volume" };
-  showHow();
-  find("asked").hidden = mode === "text" || mode === "words";
-  fill(find("asked"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clear, "aria-label": "Clear the query" }, "×")]);
+  showRanking();
+  find("query-summary").hidden = mode === "text" || mode === "words";
+  fill(find("query-summary"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clearQuery, "aria-label": "Clear the query" }, "×")]);
 }
 
-const byOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid ? "both" : "meaning");
+const rankingOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid ? "both" : "meaning");
 
-function showHow() {
+function showRanking() {
   const [by, into] = [find("by"), find("into")];
-  const mode = asked?.mode;
+  const mode = request?.mode;
   const wordless = mode === "study" || mode === "volume";
-  by.value = asked ? byOf(asked) : wish.by;
+  by.value = request ? rankingOf(request) : preferred.by;
   by.disabled = !facts?.can_embed || wordless;
   by.querySelector("[value=words]").disabled = mode === "keyword";
-  by.title = wordless ? "A case is compared by meaning: it has no words to rank by." : mode === "keyword" ? "A keyword has a meaning, alone or with its words. Type it to look for the words alone." : "";
-  into.value = (asked ?? wish).into;
+  by.title = wordless ? "A case is ranked by meaning: it has no words to rank by." : mode === "keyword" ? "A keyword is ranked by meaning, alone or with its words. Type it into the search box to rank by words alone." : "";
+  into.value = (request ?? preferred).into;
   into.disabled = mode === "words";
-  into.title = mode === "words" ? "Words stand in reports: nothing is compared." : "";
+  into.title = mode === "words" ? "Words are searched in reports only." : "";
 }
 
-function forget() {
-  running?.abort();
-  [asked, answer] = [null, null];
+function resetQuery() {
+  pending?.abort();
+  [request, results] = [null, null];
   find("query").value = "";
-  find("asked").hidden = true;
+  find("query-summary").hidden = true;
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", "false");
-  showHow();
+  showRanking();
   showStart();
 }
 
-function clear() {
-  forget();
+function clearQuery() {
+  resetQuery();
   history.pushState({}, "");
   find("query").focus();
 }
 
-// where: a place in the results, a case's name, or a new query
-function openPlace(where) {
-  if (typeof where === "object") return ask(where);
-  const name = typeof where === "number" ? answer.hits[where].case : where;
-  history.pushState({ asked: asked && kept(asked), opened: name }, "");
+// target: a position in the results, a case's name, or a new query
+function openOrSearch(target) {
+  if (typeof target === "object") return search(target);
+  const name = typeof target === "number" ? results.hits[target].case : target;
+  history.pushState({ request: request && storable(request), openedCase: name }, "");
   return showCase(name);
 }
 
 function showCase(name) {
-  opened = name;
-  const place = answer ? answer.hits.findIndex((hit) => hit.case === name) : -1;
-  return openCase(name, { asked: asked ?? { labels: [] }, answer, position: place < 0 ? null : place, open: openPlace });
+  openedCase = name;
+  const position = results ? results.hits.findIndex((hit) => hit.case === name) : -1;
+  return openCase(name, { request: request ?? { labels: [] }, results, position: position < 0 ? null : position, open: openOrSearch });
 }
 
-function turn(by) {
-  const place = answer?.hits.findIndex((hit) => hit.case === opened) ?? -1;
-  const next = answer?.hits[place + by];
-  if (place < 0 || !next) return;
-  history.replaceState({ asked: kept(asked), opened: next.case }, "");
+function openNeighbour(by) {
+  const position = results?.hits.findIndex((hit) => hit.case === openedCase) ?? -1;
+  const next = results?.hits[position + by];
+  if (position < 0 || !next) return;
+  history.replaceState({ request: storable(request), openedCase: next.case }, "");
   showCase(next.case);
 }
 
 function leaveCase() {
   closeCase();
-  if (opened) focusResult(opened);
-  opened = null;
+  if (openedCase) focusResult(openedCase);
+  openedCase = null;
 }
 
 async function restore(state) {
-  if (!state.asked) {
+  if (!state.request) {
     if (caseIsOpen()) leaveCase();
-    return forget();
+    return resetQuery();
   }
-  if (JSON.stringify(state.asked) !== JSON.stringify(asked && kept(asked))) {
-    setFilters(state.asked);
-    if (state.asked.mode !== "words") wish.into = state.asked.into;
-    if (facts.can_embed && ["words", ...HAS_WORDS].includes(state.asked.mode)) wish.by = byOf(state.asked);
-    const file = files.get(state.asked.file);
-    if (state.asked.mode === "volume" && !file) {
-      forget();
-      return showFault(`${state.asked.query} is no longer in this tab. Drop it again to search with it.`);
+  if (JSON.stringify(state.request) !== JSON.stringify(request && storable(request))) {
+    setFilters(state.request);
+    if (state.request.mode !== "words") preferred.into = state.request.into;
+    if (facts.can_embed && ["words", ...HAS_WORDS].includes(state.request.mode)) preferred.by = rankingOf(state.request);
+    const file = files.get(state.request.file);
+    if (state.request.mode === "volume" && !file) {
+      resetQuery();
+      return showError(`${state.request.query} is no longer in this tab. Drop it again to search with it.`);
     }
-    await ask({ ...state.asked, file }, false);
+    await search({ ...state.request, file }, false);
   }
-  if (state.opened) showCase(state.opened);
+  if (state.openedCase) showCase(state.openedCase);
   else if (caseIsOpen()) leaveCase();
 }
 
-function keys(event) {
-  if (find("ask-token").open || event.ctrlKey || event.metaKey || event.altKey) return;
+function onKey(event) {
+  if (find("token-dialog").open || event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.matches("input[type=search], input[type=password], input[type=text], select");
   if (event.key === "Escape") {
     if (caseIsOpen()) history.back();
@@ -214,7 +214,7 @@ function keys(event) {
     else return;
     event.preventDefault();
   } else if (caseIsOpen()) {
-    // the slices' own slider moves by itself
+    // the slice slider handles its own keys
     if (!event.target.matches("input[type=range]") && caseKey(event.key)) event.preventDefault();
   } else if (event.key === "/" && !typing) {
     event.preventDefault();
@@ -235,39 +235,39 @@ function setUpDrop() {
   addEventListener("drop", (event) => {
     event.preventDefault();
     hide();
-    take(event.dataTransfer.files);
+    searchByFiles(event.dataTransfer.files);
   });
-  find("file").addEventListener("change", () => { take(find("file").files); find("file").value = ""; });
+  find("file").addEventListener("change", () => { searchByFiles(find("file").files); find("file").value = ""; });
 }
 
-function take(files) {
-  if (!files.length) return;
-  if (!facts?.can_embed) return showFault(facts?.why_not ?? "The index is not loaded.");
-  if (files.length > 1) return showFault("One volume at a time: a file, or a zip of one DICOM series.");
-  const [file] = files;
-  if (file.size > facts.upload_mb * 2 ** 20) return showFault(`${file.name} is larger than the ${count(facts.upload_mb)} MiB that this server takes.`);
-  return ask({ mode: "volume", query: file.name, file });
+function searchByFiles(chosen) {
+  if (!chosen.length) return;
+  if (!facts?.can_embed) return showError(facts?.why_not ?? "The index is not loaded.");
+  if (chosen.length > 1) return showError("One volume at a time: a file, or a zip of one DICOM series.");
+  const [file] = chosen;
+  if (file.size > facts.max_upload_mib * 2 ** 20) return showError(`${file.name} is larger than the ${count(facts.max_upload_mib)} MiB that this server accepts.`);
+  return search({ mode: "volume", query: file.name, file });
 }
 
-find("ask").addEventListener("submit", (event) => {
+find("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = find("query").value.trim();
-  if (query) ask({ mode: wish.by === "words" ? "words" : "text", query });
+  if (query) search({ mode: preferred.by === "words" ? "words" : "text", query });
 });
 for (const name of ["by", "into"]) find(name).addEventListener("change", () => {
-  wish[name] = find(name).value;
-  again();
+  preferred[name] = find(name).value;
+  searchAgain();
 });
 find("more").addEventListener("click", () => {
-  const more = { ...asked, top: Math.min(200, asked.top * 3) };
-  // the list's own entry, so that a case that is opened from it leads back to all of it
-  history.replaceState({ asked: kept(more) }, "");
-  ask(more, false);
+  const more = { ...request, top: Math.min(200, request.top * 3) };
+  // instead of the list's own history entry, so that going back from a case leads to all of it
+  history.replaceState({ request: storable(more) }, "");
+  search(more, false);
 });
 find("back").addEventListener("click", () => history.back());
-find("previous").addEventListener("click", () => turn(-1));
-find("next").addEventListener("click", () => turn(1));
-addEventListener("keydown", keys);
+find("previous").addEventListener("click", () => openNeighbour(-1));
+find("next").addEventListener("click", () => openNeighbour(1));
+addEventListener("keydown", onKey);
 addEventListener("popstate", (event) => restore(event.state ?? {}));
 setUpDrop();
-begin();
+start();

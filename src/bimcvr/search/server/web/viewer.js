@@ -1,4 +1,4 @@
-// One volume on screen, by NiiVue, on its source grid: slices, windows, planes. Radiological convention throughout.
+// One volume, shown by NiiVue on its source grid: slices, windows, planes. Always in radiological convention.
 
 import { fill, make } from "./dom.js";
 
@@ -8,7 +8,7 @@ export const WINDOWS = [
   ["mediastinum", 40, 400],
   ["bone", 400, 1800],
 ];
-// [name, NiiVue's slice type, axis of the volume (left-right, front-back, bottom-top), where a low slice lies]
+// [name, NiiVue's slice type, axis of the volume (left-right, front-back, bottom-top), the side of the first slice]
 export const PLANES = [
   ["axial", 0, 2, "feet"],
   ["coronal", 1, 1, "back"],
@@ -18,7 +18,7 @@ export const PLANES = [
 
 let loading = null;
 
-// 2 MB that only a case needs
+// loaded when the first case is opened: 2 MB
 function loadNiivue() {
   loading ??= new Promise((resolve, reject) => {
     const script = make("script", { src: "page/niivue.umd.js" });
@@ -32,21 +32,21 @@ function loadNiivue() {
 export class Viewer {
   constructor(title) {
     this.canvas = make("canvas", { "aria-hidden": "true" });
-    this.place = make("span", { class: "place" });
+    this.label = make("span", { class: "slice-label" });
     this.wait = make("p", { class: "wait" }, "Loading the volume …");
     this.slider = make("input", { type: "range", min: 1, max: 1, value: 1, class: "slices", disabled: true, "aria-label": `Slice of ${title}` });
     this.title = make("figcaption", {}, title);
-    this.stage = make("div", { class: "stage" }, this.canvas, this.wait, this.place);
+    this.stage = make("div", { class: "stage" }, this.canvas, this.wait, this.label);
     this.element = make("figure", { class: "viewer" }, this.title, this.stage, this.slider);
     this.plane = PLANES[0];
     this.window = WINDOWS[0];
     this.slider.addEventListener("input", () => this.show(Number(this.slider.value) - 1));
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { capture: true, passive: false });
-    // set by others: called with the fraction of the way through the volume when the user has scrolled
+    // replaced by the caller: called with the position in the volume, 0 to 1, when the user has scrolled
     this.onscroll = () => {};
   }
 
-  // bytes: a promise of a NIfTI file; grid: {size, spacing_mm, obliquity}, if it is known
+  // bytes: a promise of a NIfTI file; grid: {size, spacing_mm, obliquity}, or null
   async load(bytes, grid) {
     this.grid = grid;
     try {
@@ -60,14 +60,14 @@ export class Viewer {
       this.element.dataset.ready = "yes";
     } catch (error) {
       fill(this.wait, error.name === "AbortError" ? "" : error.message || "The volume cannot be shown.");
-      this.wait.classList.add("fault");
+      this.wait.classList.add("error");
       this.wait.hidden = false;
     }
   }
 
   async attach(library) {
     const probe = document.createElement("canvas").getContext("webgl2");
-    if (!probe) throw new Error("This browser has no WebGL 2, which the viewer needs. Report and thumbnails are shown without it.");
+    if (!probe) throw new Error("This browser has no WebGL 2, which the viewer needs. Report and thumbnails do not need it.");
     probe.getExtension("WEBGL_lose_context")?.loseContext();
     this.nv = new library.Niivue({
       isRadiologicalConvention: true, sagittalNoseLeft: true, backColor: [0, 0, 0, 1], crosshairColor: [0.95, 0.75, 0.3, 0.6], crosshairWidth: 0,
@@ -75,7 +75,7 @@ export class Viewer {
       cycleClipPlaneHotKey: "", viewModeHotKey: "", multiplanarShowRender: library.SHOW_RENDER?.NEVER ?? 0, fontColor: [0.8, 0.8, 0.8, 1],
       fontMinPx: 11, fontSizeScaling: 0.3, isNearestInterpolation: false, logLevel: "error", multiplanarPadPixels: 4, showAllOrientationMarkers: true,
     });
-    this.nv.onLocationChange = () => this.told();
+    this.nv.onLocationChange = () => this.updateLabel();
     await this.nv.attachToCanvas(this.canvas, false);
   }
 
@@ -90,7 +90,7 @@ export class Viewer {
     this.nv.updateGLVolume();
     this.nv.opts.crosshairWidth = plane[0] === "all" ? 0.3 : 0;
     this.nv.setSliceType(plane[1]);
-    this.told();
+    this.updateLabel();
   }
 
   slices() {
@@ -107,11 +107,11 @@ export class Viewer {
     const chosen = Math.max(0, Math.min(last, slice));
     this.nv.scene.crosshairPos[this.plane[2]] = (chosen + 0.5) / (last + 1);
     this.nv.drawScene();
-    this.told();
+    this.updateLabel();
     if (!quietly) this.onscroll((chosen + 0.5) / (last + 1));
   }
 
-  // to the same share of the way through this volume, for scrolling two together
+  // go to the same relative position, for scrolling two volumes together
   follow(fraction) {
     this.show(Math.floor(fraction * this.slices()), true);
   }
@@ -124,15 +124,15 @@ export class Viewer {
     if (this.plane[0] === "all") return;
     event.preventDefault();
     event.stopPropagation();
-    // a mouse wheel's notch is a slice; a touchpad sends many small steps
-    this.turned = (this.turned ?? 0) + event.deltaY * (event.deltaMode === 1 ? 30 : 1);
-    const steps = Math.trunc(this.turned / 30);
+    // one notch of a mouse wheel is one slice; a touchpad sends many small steps
+    this.wheelDelta = (this.wheelDelta ?? 0) + event.deltaY * (event.deltaMode === 1 ? 30 : 1);
+    const steps = Math.trunc(this.wheelDelta / 30);
     if (!steps) return;
-    this.turned = 0;
+    this.wheelDelta = 0;
     this.step(-Math.sign(steps) * Math.min(Math.abs(steps), 3));
   }
 
-  told() {
+  updateLabel() {
     if (!this.nv?.volumes[0]) return;
     const slice = this.slice() + 1;
     const [name, , axis, low] = this.plane;
@@ -142,7 +142,7 @@ export class Viewer {
     const plane = name === "all" ? "axial" : name;
     this.slider.setAttribute("aria-valuetext", `${plane} slice ${slice} of ${this.slices()}`);
     const [window, level, width] = this.window;
-    fill(this.place,
+    fill(this.label,
       make("b", {}, `${plane} ${slice} / ${this.slices()}`), ` from the ${low} · ${mm.toFixed(2)} mm`, make("br"),
       `${window} L ${level} W ${width} HU · radiological: ${plane === "sagittal" ? "the front" : "R"} is on the left`);
     Object.assign(this.element.dataset, { slice, window });

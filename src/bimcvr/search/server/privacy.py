@@ -1,0 +1,60 @@
+"""What may leave the server: the public names of cases, and the columns that may be shown."""
+
+import hashlib
+import secrets
+
+from bimcvr.search.index.reader import Index
+
+MOST_VALUES = 30
+"""A column with at most so many values is shown on result cards and offered as a filter."""
+
+LEAST_STUDIES = 5
+"""In anonymous mode, how many studies at least must share each value of a column that is shown."""
+
+SEPARATE_COLUMNS = ("study_id", "report", "report_original", "labels", "volume", "sha256", "facts", "planted")
+"""Columns that a case shows elsewhere, or that no reader needs."""
+
+_IDENTIFYING_COLUMNS = ("study_id", "patient_id", "report_id", "volume", "sha256")
+
+
+class CaseNames:
+    """The names by which clients know the studies: their ids, or opaque names that change with each server start.
+
+    Args:
+        anonymous: use opaque names.
+    """
+
+    def __init__(self, anonymous: bool) -> None:
+        self.anonymous = anonymous
+        self._key = secrets.token_bytes(16)
+
+    def name_of(self, study_id: str) -> str:
+        """Return the public name of a study."""
+        if not self.anonymous:
+            return study_id
+        return hashlib.blake2b(study_id.encode(), key=self._key, digest_size=8).hexdigest()
+
+
+def filter_columns(index: Index, anonymous: bool) -> dict[str, dict[str, int]]:
+    """Return the columns that are shown on result cards and offered as filters.
+
+    In anonymous mode a column is left out if any of its values is shared by fewer than five studies: such a value
+    points at them.
+
+    Args:
+        index: the index.
+        anonymous: whether ids are hidden.
+
+    Returns:
+        Column → value → how many studies have it.
+    """
+    counts = {
+        name: index.counts(name)
+        for name in index.columns
+        if name not in SEPARATE_COLUMNS and name not in _IDENTIFYING_COLUMNS
+    }
+    return {
+        name: values
+        for name, values in counts.items()
+        if len(values) <= MOST_VALUES and (not anonymous or min(values.values(), default=0) >= LEAST_STUDIES)
+    }

@@ -1,0 +1,57 @@
+"""Search results as the API sends them: public case names in place of ids, and only columns that may be shown."""
+
+from typing import Any
+
+from bimcvr.search.query.results import Hit, SearchResults
+from bimcvr.search.server import schemas as api
+from bimcvr.search.server.privacy import CaseNames
+
+
+def search_response(results: SearchResults, names: CaseNames, columns: dict[str, dict[str, int]]) -> api.SearchResponse:
+    """Convert results.
+
+    Args:
+        results: of a search.
+        names: the public names of cases.
+        columns: the columns that result cards may show, and their values.
+
+    Returns:
+        The response.
+    """
+    score_is = "cosine of the query and the case"
+    if results.mode == "words":
+        score_is = "BM25 of the query's words in the report"
+    elif results.hybrid:
+        score_is = "fused rank: the sum of 1 / (60 + rank) over the rankings by vectors and by words"
+    varying = [name for name, values in columns.items() if len(values) > 1]
+    return api.SearchResponse(
+        hits=[_hit(hit, names, varying) for hit in results.hits],
+        candidates=results.candidates,
+        score_is=score_is,
+        query_parts=list(results.query_parts) if results.mode in ("text", "keyword") else [],
+        notes=list(results.notes),
+        seconds=results.encode_seconds + results.search_seconds,
+        encode_seconds=results.encode_seconds,
+    )
+
+
+def _hit(hit: Hit, names: CaseNames, columns: list[str]) -> api.HitOut:
+    return api.HitOut(
+        rank=hit.rank,
+        case=names.name_of(hit.study_id),
+        score=hit.score,
+        labels=list(hit.labels),
+        report=hit.report,
+        spans=[api.HighlightOut(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
+        columns={name: hit.row[name] for name in columns if hit.row.get(name)},
+        thumbnails=hit.has_pictures,
+    )
+
+
+def grid_out(geometry: dict[str, Any]) -> api.GridOut | None:
+    """Convert the recorded geometry of a source volume; None where the volume was not read."""
+    if not geometry:
+        return None
+    depth, height, width = geometry["native_size"]
+    up, back, across = geometry["native_spacing"]
+    return api.GridOut(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])

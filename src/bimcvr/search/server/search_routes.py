@@ -1,0 +1,96 @@
+"""API routes that search the index and read its cases."""
+
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Query
+from fastapi.responses import FileResponse, Response
+
+from bimcvr.search.server import schemas as api
+from bimcvr.search.server.limits import ConcurrencyLimits
+from bimcvr.search.server.options import ServerOptions
+from bimcvr.search.server.service import SearchService
+
+_Case = Annotated[api.CaseName, Query(description="the case's name")]
+
+
+def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyLimits, options: ServerOptions) -> None:
+    """Add the routes for facts about the index, ranked cases and raw scores.
+
+    Args:
+        app: the application.
+        service: serves the index.
+        limits: how much is done at a time.
+        options: how the server is run.
+    """
+
+    async def facts() -> api.IndexFacts:
+        return await limits.run_at_rows(lambda: service.snapshot().facts(options.max_upload_mib))
+
+    async def search(request: api.SearchRequest) -> api.SearchResponse:
+        return await limits.run_at_model(lambda: service.snapshot().search(request))
+
+    async def scores(request: api.ScoresRequest) -> api.ScoresResponse:
+        return await limits.run_at_model(lambda: service.snapshot().scores(request))
+
+    app.add_api_route(
+        "/api/index",
+        facts,
+        summary="What the index is, with its labels and columns and their counts",
+        responses=api.ERROR_RESPONSES,
+    )
+    app.add_api_route(
+        "/api/search",
+        search,
+        methods=["POST"],
+        summary="Search by text, keyword, case or words",
+        responses=api.ERROR_RESPONSES,
+    )
+    app.add_api_route(
+        "/api/scores",
+        scores,
+        methods=["POST"],
+        summary="A query's score with every study",
+        responses=api.ERROR_RESPONSES,
+    )
+
+
+def add_case_routes(app: FastAPI, service: SearchService, limits: ConcurrencyLimits) -> None:
+    """Add the routes for a case, its thumbnails and its volume.
+
+    Args:
+        app: the application.
+        service: serves the index.
+        limits: how much is done at a time.
+    """
+
+    async def case(case: _Case) -> api.CaseResponse:
+        return await limits.run_at_model(lambda: service.snapshot().case(case))
+
+    async def thumbnail(case: _Case, plane: Literal["axial", "coronal", "sagittal"] = "axial") -> Response:
+        content = await limits.run_at_rows(lambda: service.snapshot().thumbnail(case, plane))
+        return Response(content, media_type="image/jpeg")
+
+    async def volume(case: _Case) -> Response:
+        path = await limits.run_at_model(lambda: service.snapshot().volume(case))
+        return FileResponse(path, media_type="application/gzip")
+
+    app.add_api_route(
+        "/api/case",
+        case,
+        summary="Report, labels, grid and nearest cases of a case",
+        responses=api.ERROR_RESPONSES,
+    )
+    app.add_api_route(
+        "/api/thumbnail",
+        thumbnail,
+        summary="A slice through the middle of a case, JPEG",
+        responses={**api.ERROR_RESPONSES, 200: api.file_response("image/jpeg")},
+        response_class=Response,
+    )
+    app.add_api_route(
+        "/api/volume",
+        volume,
+        summary="A case's source volume on its own grid: int16 HU, compressed NIfTI",
+        responses={**api.ERROR_RESPONSES, 200: api.file_response("application/gzip")},
+        response_class=Response,
+    )

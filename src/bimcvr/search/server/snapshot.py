@@ -1,0 +1,283 @@
+"""One committed state of the index, as the API answers from it."""
+
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from bimcvr import __version__
+from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.errors import UserError
+from bimcvr.search.index.filters import parse_where, split_where
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.viewer_volumes import ViewerVolumes, grid_of
+from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.results import SearchResults
+from bimcvr.search.query.searcher import Searcher
+from bimcvr.search.server import schemas as api
+from bimcvr.search.server.privacy import SEPARATE_COLUMNS, CaseNames, filter_columns
+from bimcvr.search.server.responses import grid_out, search_response
+
+_NEAREST = 6
+_SOURCE_MISSING = "The source volume of this case is not where it was when the index was made."
+_NO_MODEL = (
+    "This index is served without a model: keywords, cases and words of reports can be searched for, new texts and"
+    " volumes cannot."
+)
+
+
+class CaseNotFound(UserError):
+    """There is no such case, or no such picture or volume of it."""
+
+
+class IndexSnapshot:
+    """A snapshot of the index, searched by the public names of its cases.
+
+    Args:
+        folder: the index folder.
+        stamp: when the snapshot was committed, the modification time of its `index.json` in ns.
+        model: encodes texts and volumes; None for none.
+        names: the public names of cases.
+        volumes: the volumes that the viewer shows.
+    """
+
+    def __init__(
+        self, folder: Path, stamp: int, model: Encoder | None, names: CaseNames, volumes: ViewerVolumes
+    ) -> None:
+        self.stamp, self._names, self._volumes = stamp, names, volumes
+        self.index = Index.open(folder)
+        weakref.finalize(self, self.index.close)
+        self.searcher = Searcher(self.index, model)
+        self._case_names = [names.name_of(study) for study in self.index.study_ids]
+        self._study_ids = dict(zip(self._case_names, self.index.study_ids, strict=True))
+        self._filter_columns = filter_columns(self.index, names.anonymous)
+        if names.anonymous:
+            self._queryable_columns, self._case_columns = ["labels", *self._filter_columns], list(self._filter_columns)
+        else:
+            self._queryable_columns = self.index.columns
+            self._case_columns = [name for name in self.index.columns if name not in SEPARATE_COLUMNS]
+
+    def study_id(self, case: str) -> str:
+        """Return the study id of a case.
+
+        Args:
+            case: its public name.
+
+        Returns:
+            The study id.
+
+        Raises:
+            CaseNotFound: there is no such case.
+        """
+        if case not in self._study_ids:
+            raise CaseNotFound("There is no such case in this index.")
+        return self._study_ids[case]
+
+    def facts(self, max_upload_mib: int) -> api.IndexFacts:
+        """Return what the index is, without any path.
+
+        Args:
+            max_upload_mib: the server's limit for uploads, MiB.
+
+        Returns:
+            The facts.
+        """
+        recorded, index, has_model = self.index.facts, self.index, self.searcher.model is not None
+        labels = [api.ValueCount(value=value, count=number) for value, number in index.label_counts().items()]
+        prompts = set(index.prompts.labels) if index.prompts else set()
+        return api.IndexFacts(
+            version=__version__,
+            studies=len(index),
+            patients=len(set(index.patients)) if "patient_id" in index.columns else None,
+            model=" + ".join(str(recorded[name]) for name in ("volume_encoder", "text_encoder") if recorded.get(name)),
+            created=str(recorded.get("created", "")),
+            phantom=index.is_phantom,
+            has_patients=index.has_patients,
+            anonymous=self._names.anonymous,
+            can_embed=has_model,
+            why_not="" if has_model else _NO_MODEL,
+            labels=labels,
+            keywords=[label for label in labels if has_model or label.value in prompts],
+            columns=[
+                api.Column(
+                    name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()]
+                )
+                for name, values in self._filter_columns.items()
+                if len(values) > 1
+            ],
+            all_columns=self._queryable_columns,
+            max_upload_mib=max_upload_mib,
+        )
+
+    def search(self, request: api.SearchRequest) -> api.SearchResponse:
+        """Search by text, keyword, case or words.
+
+        Args:
+            request: the query.
+
+        Returns:
+            The ranked cases.
+
+        Raises:
+            UserError: the query or a filter is not valid for this index.
+        """
+        where = self._conditions(request.where, request.condition)
+        query, top, hybrid, into = request.query, request.top, request.hybrid, request.into
+        if request.mode == "words":
+            results = self.searcher.words(query, top=top, where=where)
+        elif request.mode == "keyword":
+            results = self.searcher.keyword(query, top=top, where=where, hybrid=hybrid, into=into)
+        elif request.mode == "study":
+            results = self.searcher.study(self.study_id(query), into=into, top=top, where=where)
+        else:
+            results = self.searcher.text(query, top=top, where=where, hybrid=hybrid, into=into)
+        return self._response(results)
+
+    def search_volume(
+        self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into
+    ) -> api.SearchResponse:
+        """Search by a volume.
+
+        Args:
+            source: a volume file or DICOM folder.
+            top: how many cases to return.
+            where: conditions that must all hold.
+            condition: further conditions, joined by `and`.
+            into: rank volumes (`image`) or reports (`report`).
+
+        Returns:
+            The ranked cases.
+
+        Raises:
+            UserError: a filter is not valid, or there is no model.
+            RefusedVolume: the source is not a regular volume in HU.
+        """
+        conditions = self._conditions(where, condition)
+        return self._response(self.searcher.volume(source, top=top, where=conditions, into=into))
+
+    def scores(self, request: api.ScoresRequest) -> api.ScoresResponse:
+        """Return a query's cosine with every study that passes the filters.
+
+        Args:
+            request: the query.
+
+        Returns:
+            The scores; in anonymous mode sorted by case name, as the order of the manifest would reveal who is who.
+
+        Raises:
+            UserError: the query or a filter is not valid for this index.
+        """
+        where = self._conditions(request.where, request.condition)
+        if request.mode == "keyword":
+            results = self.searcher.keyword(request.query, top=1)
+        elif request.mode == "study":
+            results = self.searcher.study(self.study_id(request.query), into=request.into, top=1, leave_out="nothing")
+        else:
+            results = self.searcher.text(request.query, top=1, into=request.into)
+        mask = self.index.mask(where)
+        scores = self.searcher.scores_all(cast(np.ndarray, results.query_vector), request.into).tolist()
+        passing = [position for position in range(len(scores)) if mask is None or mask[position]]
+        if self._names.anonymous:
+            passing.sort(key=lambda position: self._case_names[position])
+        return api.ScoresResponse(
+            cases=[self._case_names[position] for position in passing],
+            scores=[scores[position] for position in passing],
+        )
+
+    def case(self, case: str) -> api.CaseResponse:
+        """Return all that is shown of a case.
+
+        Args:
+            case: its public name.
+
+        Returns:
+            The case, with those nearest to it.
+
+        Raises:
+            CaseNotFound: there is no such case.
+        """
+        study_id = self.study_id(case)
+        study = self.index.row(study_id)
+        nearest: list[api.HitOut] = []
+        if len(self.index) > 1:
+            nearest = self._response(self.searcher.study(study_id, top=_NEAREST, leave_out="study")).hits
+        return api.CaseResponse(
+            case=case,
+            report=study.report,
+            labels=list(study.labels),
+            columns={name: study.cells.get(name, "") for name in self._case_columns},
+            grid=grid_out(study.geometry),
+            thumbnails=bool(study.geometry),
+            nearest=nearest,
+        )
+
+    def thumbnail(self, case: str, plane: str) -> bytes:
+        """Return a thumbnail of a case as JPEG.
+
+        Args:
+            case: its public name.
+            plane: `axial`, `coronal` or `sagittal`.
+
+        Returns:
+            The content of the JPEG file.
+
+        Raises:
+            CaseNotFound: there is no such case, or no thumbnail of it.
+        """
+        thumbnails = self.index.thumbnails(self.study_id(case))
+        if plane not in thumbnails:
+            raise CaseNotFound("There is no such picture: the index was made without this case's volume.")
+        return thumbnails[plane]
+
+    def volume(self, case: str) -> Path:
+        """Return the compressed NIfTI file of a case's source volume.
+
+        Args:
+            case: its public name.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            CaseNotFound: there is no such case, or its source is missing, no longer a regular volume, or now has
+                another grid.
+        """
+        study_id = self.study_id(case)
+        study = self.index.row(study_id)
+        if not study.source:
+            raise CaseNotFound(_SOURCE_MISSING)
+        # the original errors may name files and series
+        try:
+            path = self._volumes.get(study_id, Path(study.source))
+        except RefusedVolume as refusal:
+            raise CaseNotFound(f"The source volume of this case can no longer be read ({refusal.reason}).") from refusal
+        except UserError as error:
+            raise CaseNotFound(_SOURCE_MISSING) from error
+        if study.geometry and not _has_grid(path, study.geometry):
+            raise CaseNotFound(
+                "The source volume of this case has another size or spacing than when the index was made, so it is not"
+                " shown as this case. Run `index` again."
+            )
+        return path
+
+    def _conditions(self, where: Sequence[str], condition: str) -> list[str]:
+        """Return all conditions of a request.
+
+        In anonymous mode those on hidden columns are refused: an answer would confirm a guessed id.
+        """
+        conditions = [*where, *split_where(condition)]
+        parse_where(conditions, self._queryable_columns)
+        return conditions
+
+    def _response(self, results: SearchResults) -> api.SearchResponse:
+        return search_response(results, self._names, self._filter_columns)
+
+
+def _has_grid(path: Path, geometry: dict[str, Any]) -> bool:
+    """Return whether a viewer's volume has the grid that was indexed; the file has its spacing in float32."""
+    shape, spacing = grid_of(path)
+    return list(shape) == list(geometry["native_size"]) and np.allclose(
+        spacing, geometry["native_spacing"], rtol=1e-4, atol=0
+    )
