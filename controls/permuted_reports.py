@@ -21,7 +21,7 @@ EXPERIMENT = ["--config", "experiments/phantom/base.yaml", "--config", "experime
 
 
 def permuted(path: Path, seed: int) -> Path:
-    """Write a manifest in which every training patient bears another one's reports; val and test stay true."""
+    """Write a manifest in which every training patient has another one's reports; val and test stay true."""
     manifest = read_manifest(path)
     split = assign_splits(manifest, "patient_hash", fractions=FRACTIONS)
     table = manifest.table.assign(split=split.names)

@@ -1,11 +1,11 @@
 """Are the labels that curation reads from reports right?
 
 Prints two comparisons. Phantom reports against what was planted: precision and recall over the phantom's own labels,
-the share of planted findings whose phrasing the keyword library lacks (its literal phrases alone do not find them), and
-the recall of those. Spanish clinical sentences of NUBes (Lima Lopez et al., LREC 2020; BRAT files in
-$BIMCVR_REAL_DATA/text_es_nubes) against their annotated negation spans: the share of library mentions whose "inside or
-outside a negation" is decided right, by halves of the
-documents: the triggers were written with the first half in view. `--errors` lists the wrong ones.
+the share of planted findings whose phrasing is missing from the keyword library (its literal phrases alone do not find
+them), and the recall of those. Spanish clinical sentences of NUBes (Lima Lopez et al., LREC 2020; BRAT files in
+$BIMCVR_REAL_DATA/text_es_nubes) against their annotated negation spans: the share of library mentions that are
+correctly placed inside or outside of a negation, by halves of the documents, since the triggers were written with the
+first half in view. `--errors` lists the wrong ones.
 """
 
 import argparse
@@ -148,7 +148,7 @@ def main() -> None:
     agreement = phantom_agreement(args.patients, args.seed, read_library(args.library) if args.library else None)
     print(f"phantom, {args.patients} patients: precision {agreement.precision:.3f}, recall {agreement.recall:.3f}")
     print(
-        f"  phrasings the library lacks: {agreement.unknown:.3f} of the findings, their recall"
+        f"  phrasings missing from the library: {agreement.unknown:.3f} of the findings, their recall"
         f" {agreement.unknown_recall:.3f}"
     )
     print(f"  missed: {dict(agreement.missed.most_common())}")

@@ -4,7 +4,7 @@
     python perf/throughput.py --smoke true
 
 Takes the options of `fit`; without data.manifest it writes a cohort of noise on the model's grid. The text encoder is
-left out: a frozen one's features are kept after the first epoch, so random vectors stand in for them. Prints what it
+left out: a frozen one's features are kept after the first epoch, so random vectors take their place. Prints what it
 measured, and with --out appends it to a file of JSON rows. Share of the peak (MFU) only with --peak_tflops, the
 device's speed at this precision as its maker states it.
 """

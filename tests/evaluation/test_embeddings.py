@@ -55,7 +55,7 @@ def with_row(name: str, row: int, value: float) -> Callable[[dict[str, np.ndarra
         (with_row("text", 2, np.inf), r"1 of 3 text embeddings are not finite \(study s3\)"),
         (with_row("text", 0, 0.0), r"1 of 3 text embeddings are all zero \(study s1\)"),
         (spoilt("image", np.ones((3, 2), dtype=np.int64)), r"image embeddings are torch.int64.*float32"),
-        (spoilt("study_id", ["s1", "s2", "s1"]), r"'s1' stands more than once"),
+        (spoilt("study_id", ["s1", "s2", "s1"]), r"'s1' appears more than once"),
         (spoilt("text", np.ones((3, 4), dtype=np.float32)), r"image \(3, 2\) and text \(3, 4\) are not both \(3, E\)"),
         (spoilt("image", np.ones((2, 2), dtype=np.float32)), r"are not both \(3, E\)"),
         (lambda arrays: {name: arrays[name] for name in ("study_id", "image")}, "has no array 'text'"),

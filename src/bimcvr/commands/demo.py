@@ -1,4 +1,4 @@
-"""The whole road on a phantom cohort, as a newcomer would go it: make, train, test, search."""
+"""The verb `demo`: the whole pipeline on a phantom cohort: make it, train, test, search."""
 
 import time
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""What this machine has and lacks, line by line, with what to do about it."""
+"""Checks of this machine: what is installed, what is missing, and what to do about it."""

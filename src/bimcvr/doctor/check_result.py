@@ -1,4 +1,4 @@
-"""One line of the doctor's."""
+"""The result of one check."""
 
 from typing import Literal, NamedTuple
 
@@ -6,13 +6,13 @@ State = Literal["ok", "warning", "failing"]
 
 
 class CheckResult(NamedTuple):
-    """What was looked at and found.
+    """One line of the report of `doctor`.
 
     Attributes:
         state: ok; warning, where something may be slow or absent that is not needed yet; failing.
-        what: was looked at.
-        found: what was found.
-        remedy: what to do, unless all is well.
+        what: What was checked.
+        found: What was found.
+        remedy: What to do, unless the state is ok.
     """
 
     state: State

@@ -18,10 +18,7 @@ _ROWS = 65536
 
 
 def check_index(folder: Path) -> CheckResult:
-    """Look whether a search index opens, its rows and vectors are in step.
-
-    Each vector is one that can be ranked.
-    """
+    """Check that a search index opens, that its rows match its vectors, and that every vector can be ranked."""
     try:
         from bimcvr.search.index.reader import Index
 
@@ -46,7 +43,7 @@ def check_index(folder: Path) -> CheckResult:
             "warning",
             "index",
             f"{found}, but its last run did not come to its end",
-            "Run the same `index` again: it goes on.",
+            "Run the same `index` again: it resumes.",
         )
     if model and not Path(model).is_file():
         return CheckResult(

@@ -1,4 +1,4 @@
-"""Embeddings on disk: how any model, ours or a peer's, joins the benchmark."""
+"""Embeddings on disk: the format in which any model's output is evaluated."""
 
 import zipfile
 import zlib
@@ -22,14 +22,14 @@ _TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "tru
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One vector a study and stream, and optionally those of prompts and of changed reports.
+    """The embeddings of N studies, and optionally those of prompts and of changed reports.
 
     Attributes:
         study_id: N names.
         image: (N, E) float32, of the volumes.
         text: (N, E) float32, of the whole reports.
-        prompts: for keyword and zero-shot figures.
-        probes: for counterfactual probes.
+        prompts: For keyword and zero-shot metrics.
+        probes: For counterfactual probes.
     """
 
     study_id: list[str]
@@ -39,7 +39,7 @@ class Embeddings:
     probes: Probes | None = None
 
     def only(self, rows: list[int]) -> "Embeddings":
-        """Return those of some rows, in their order; prompts and probes as they are."""
+        """Return the embeddings of some rows, in the given order; prompts and probes stay as they are."""
         return replace(
             self, study_id=[self.study_id[row] for row in rows], image=self.image[rows], text=self.text[rows]
         )
@@ -75,8 +75,8 @@ def load_embeddings(path: Path) -> Embeddings:
     """Read an `.npz` file; pickled content is refused.
 
     Raises:
-        UserError: the file is missing, is no .npz of plain arrays, lacks or contradicts a needed array, names a study
-            twice, or holds vectors that cannot be scored (not finite, all zero, no floats).
+        UserError: The file is missing or not an .npz of plain arrays, a required array is missing or has a wrong shape,
+            a study is named twice, or vectors cannot be scored (not finite, all zero, no floats).
     """
     if not path.is_file():
         raise UserError(f"There are no embeddings at {path}. `python -m bimcvr test` and `predict` write them.")
@@ -99,27 +99,32 @@ def load_embeddings(path: Path) -> Embeddings:
             raise UserError(
                 f"{path} has no array '{name}'. Embeddings need study_id (N,), image (N, E) and text (N, E)."
             )
-    embeddings = checked(_names(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path))
+    embeddings = validated_embeddings(
+        _names(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path)
+    )
     width = embeddings.image.shape[1]
     return replace(embeddings, prompts=_prompts(arrays, width, path), probes=_probes(arrays, width, path))
 
 
 def load_arrays(image: Path, text: Path, ids: Path) -> Embeddings:
-    """Read two `.npy` arrays and a list of study ids (`.csv` with a column study_id, `.txt` with one a line.
+    """Read two `.npy` arrays and a list of study ids.
 
-    Or `.npy`).
+    Args:
+        image: An `.npy` array (N, E) of the volumes.
+        text: An `.npy` array (N, E) of the reports.
+        ids: Their N study ids: a `.csv` with a column study_id, a `.txt` with one id a line, or an `.npy`.
 
     Raises:
-        UserError: as `load_embeddings`.
+        UserError: As `load_embeddings`.
     """
-    return checked(_ids(ids), _array(image, "numbers"), _array(text, "numbers"), f"{image}, {text}, {ids}")
+    return validated_embeddings(_ids(ids), _array(image, "numbers"), _array(text, "numbers"), f"{image}, {text}, {ids}")
 
 
-def checked(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str) -> Embeddings:
+def validated_embeddings(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str) -> Embeddings:
     """Return embeddings that can be scored.
 
     Raises:
-        UserError: shapes do not match, a study stands twice, or vectors are not finite, all zero or no floats.
+        UserError: Shapes do not match, a study appears twice, or vectors are not finite, all zero or no floats.
     """
     count = len(study_id)
     if image.ndim != 2 or image.shape != text.shape or len(image) != count:
@@ -130,9 +135,9 @@ def checked(study_id: list[str], image: np.ndarray, text: np.ndarray, where: str
     if not count:
         raise UserError(f"{where} holds no study.")
     if len(set(study_id)) < count:
-        twice = next(name for place, name in enumerate(study_id) if name in study_id[:place])
+        twice = next(name for row, name in enumerate(study_id) if name in study_id[:row])
         raise UserError(
-            f"{where}: the study_id '{twice}' stands more than once ({count - len(set(study_id))} repeated in all)."
+            f"{where}: the study_id '{twice}' appears more than once ({count - len(set(study_id))} repeated in all)."
             " Keep one row a study: repeated rows would be scored as ties."
         )
     vectors = [
@@ -149,15 +154,15 @@ def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts |
     denies = arrays.get("prompt_denies", np.zeros(len(vector), dtype=bool))
     if denies.shape != (len(vector),):
         raise UserError(f"{path}: prompt_denies has the shape {denies.shape}, not ({len(vector)},).")
-    said = [value.strip().lower() for value in _names(denies, f"{path}: 'prompt_denies'")]
-    if not set(said) <= _TRUTH.keys():
-        odd = next(value for value in said if value not in _TRUTH)
+    answers = [value.strip().lower() for value in _names(denies, f"{path}: 'prompt_denies'")]
+    if not set(answers) <= _TRUTH.keys():
+        odd = next(value for value in answers if value not in _TRUTH)
         raise UserError(
             f"{path}: prompt_denies holds '{odd[:20]}'; it says of each prompt whether it denies: False or True, 0"
             " or 1."
         )
     sentence, label = (_names(arrays[name], f"{path}: '{name}'") for name in ("prompt", "prompt_label"))
-    return Prompts(sentence, label, [_TRUTH[value] for value in said], vector)
+    return Prompts(sentence, label, [_TRUTH[value] for value in answers], vector)
 
 
 def _probes(arrays: dict[str, np.ndarray], width: int, path: Path) -> Probes | None:
@@ -182,7 +187,7 @@ def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], 
 
 
 def _scorable(table: np.ndarray, name: str, where: str, row_name: Callable[[int], str] = "row {}".format) -> Tensor:
-    """Return vectors that can be scored, as float32; whatever their byte order in the file."""
+    """Return vectors that can be scored, as float32, from any byte order."""
     try:
         vectors = torch.from_numpy(np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("=")))
         UnitVectors(vectors, name, torch.device("cpu"), row_name)

@@ -25,7 +25,7 @@ _INK = "#333333"
 
 
 def render(template: str, **values: object) -> str:
-    """Fill a template; whatever is not `Markup` is escaped, and a name that the template lacks is an error.
+    """Fill a template; everything but `Markup` is escaped, and a name that was not given is an error.
 
     Args:
         template: its path below `src/bimcvr`, like `evaluation/page.html`.
@@ -94,8 +94,8 @@ def bar(value: float, interval: Sequence[float] | None, mark: float, top: float)
     Args:
         value: not finite draws no bar.
         interval: low and high; None draws no whisker.
-        mark: where a vertical line stands, as for chance.
-        top: the value at the right end; an interval that goes on beyond it ends in ›.
+        mark: The value of a vertical line, such as chance.
+        top: The value at the right end; an interval that extends beyond it ends in ›.
     """
 
     def percent(at: float) -> str:

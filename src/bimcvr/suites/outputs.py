@@ -98,7 +98,7 @@ def write_benchmark_outputs(
 
 
 def describe(suite: Suite, manifest: Manifest) -> str:
-    """Say what was measured on; on phantoms the word stands first."""
+    """Describe the data; for phantoms the description begins with that word."""
     if suite.cohort:
         return f"phantom (synthetic) data, {suite.cohort.patients:,} patients, cohort seed {suite.cohort.seed}"
     kind = f"phantom (synthetic){' and patient' if manifest.has_patients else ''} data, " if manifest.is_phantom else ""
@@ -106,7 +106,7 @@ def describe(suite: Suite, manifest: Manifest) -> str:
 
 
 def tried(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> int:
-    """Count a row's learning rates whose run ended well; a row that is not trained has none."""
+    """Count a row's learning rates whose run succeeded; a row that is not trained has none."""
     return sum(of[0].learning_rate is not None and records.get(of[0], {}).get("status") == DONE for of in trials)
 
 
@@ -144,8 +144,8 @@ def _row_of(run: Run, record: Record, chosen: bool, places: BenchmarkFolder, dat
     if path:
         result = json.loads(path.read_text(encoding="utf-8"))
         line["run"] = str(path.parent)
-        told = ("volume_encoder", "text_encoder", "fusion", "manifest_hash", "git_commit", "device")
-        line |= {name: result["about"][name] for name in told}
+        facts = ("volume_encoder", "text_encoder", "fusion", "manifest_hash", "git_commit", "device")
+        line |= {name: result["about"][name] for name in facts}
         line |= {f"test.{name}": value for name, value in flat(result["metrics"]).items()}
         config = flat(yaml.safe_load((path.parent / "config.yaml").read_text(encoding="utf-8")))
     plain = {

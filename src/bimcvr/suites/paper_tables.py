@@ -168,14 +168,14 @@ def difference_table(number: int, found: Sequence[Difference], titles: Mapping[s
     for of in found:
         names = (titles[of.other], DIRECTION_TITLES.get(of.subject, of.subject), of.figure)
         cells = (Cell(of.value, interval=of.interval, digits=2), Cell(of.p, digits=4), Cell(of.p_holm, digits=4))
-        told, shown = dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))
+        row_facts, row_cells = dict(zip(facts, names, strict=True)), dict(zip(columns, cells, strict=True))
         for column, name, ratio in zip(ratios, ZERO_DRAWS, (of.ratio, of.inverse), strict=True):
             if ratio is not None:
-                shown[column] = Cell(
+                row_cells[column] = Cell(
                     "–" if ratio.value is None else ratio.value, interval=(ratio.low, ratio.high), digits=2
                 )
-                told[name] = str(ratio.zero_draws)
-        lines.append(TableRow(titles[of.one], "measured", told, shown))
+                row_facts[name] = str(ratio.zero_draws)
+        lines.append(TableRow(titles[of.one], "measured", row_facts, row_cells))
     caption = f"Table {number}, every pairwise difference, on {data}."
     notes = [
         "A row is the first method minus the second, with its 95 % interval over patients; p Holm is over all pairs in"
@@ -275,17 +275,17 @@ def _row_facts(method: RowResult, context: TableContext) -> dict[str, str]:
     """Return the encoders that a row really used, and what it cost."""
     config = context.configs[method.row.name]
     sampler = str(config.get("data.text_sampler.class_path", "")).rpartition(".")[2]
-    told = {
+    row_facts = {
         "text sampler": "✓" if sampler not in ("", "HeadSampler") else "",
         "L_mse": "✓" if float(config.get("model.objective.init_args.consistency", 1.0)) else "",
     }
     if method.status != DONE:
-        return told
+        return row_facts
     about = method.results[0]["about"]
     seconds = mean(record["seconds_fit"] + record["seconds_test"] for record in method.records)
     seen = sorted({int(record["pairs_seen"]) for record in method.records})
     return {
-        **told,
+        **row_facts,
         LABELS: "✓" * _learns_labels(method),
         "image encoder": str(about["volume_encoder"]),
         "text encoder": str(about["text_encoder"]),

@@ -18,7 +18,7 @@ _PATIENCE = 30.0  # seconds that an interrupted trial has to end
 def run_trial(command: list[str], folder: Path) -> int:
     """Run a trial's command with its run folder below `folder` and its output in `folder/log.txt`.
 
-    A trial that was cut off goes on from its last epoch, as `fit --checkpoint last` does. On Linux it dies with this
+    An interrupted trial resumes from its last epoch, as `fit --checkpoint last` does. On Linux it dies with this
     process.
 
     Args:

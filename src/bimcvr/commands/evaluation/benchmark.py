@@ -22,7 +22,7 @@ def benchmark(
     jobs: int = -1,
     resamples: int = 10_000,
 ) -> int:
-    """Run what a suite lacks, then write the paper's tables, figures and one page for people.
+    """Run what is missing of a suite, then write the paper's tables, figures and one page for people.
 
     Every row has the same data, splits, metrics, pairs seen and number of tuning trials. Stopped or killed, the same
     command goes on. A run that is finished is known by its configuration and its data, and is not run again. Rows whose

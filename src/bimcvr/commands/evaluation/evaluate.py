@@ -36,7 +36,7 @@ def evaluate(
 
     The same function scores `test`. Studies of the split without an embedding are an error, further ones are ignored
     with a count. Several runs (seeds) of a method are given as files with commas between: a query's outcome is then
-    its mean over them, and their standard deviation stands apart.
+    its mean over them, and their standard deviation is reported as well.
 
     Args:
         embeddings: the embeddings of a model, an .npz file (study_id, image, text; optionally prompts and probes), or
