@@ -1,4 +1,4 @@
-"""How well does the phantom experiment retrieve, over seeds, and does it fall to chance when the pairs are shuffled?
+"""Negative control: how well does the phantom experiment retrieve, and does it fall to chance with shuffled pairs?
 
 Makes one cohort, trains and tests `--seeds` runs on it, then one control run whose reports are permuted among the
 training patients and which is tested on true pairs. Prints every run, the mean, chance and ceiling.

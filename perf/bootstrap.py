@@ -2,8 +2,7 @@
 
     python perf/bootstrap.py [--runs 3] [--check]
 
-The bar is 10 seconds; that the figures equal a naive loop over the same draws is a test
-(tests/metrics/test_bootstrap.py).
+The limit is 10 seconds. tests/metrics/test_bootstrap.py compares the intervals with a naive loop over the same draws.
 """
 
 import argparse
@@ -21,10 +20,10 @@ N, MOST_SECONDS = 1_614, 10.0
 
 
 def main() -> int:
-    """Measure, print, and with --check exit with 1 if the bar was not held."""
+    """Measure, print, and with --check exit with 1 if the limit was exceeded."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--check", action="store_true", help="exit with 1 if the bar was not held")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the limit was exceeded")
     options = parser.parse_args()
     torch.set_num_threads(1)
     random = torch.Generator().manual_seed(0)

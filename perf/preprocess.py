@@ -1,9 +1,9 @@
-"""Reading a CT onto the model's grid: speed and truth, against SimpleITK's bare read and TorchIO's anti-aliased resize.
+"""Reading a CT onto the model's grid: speed and accuracy, against SimpleITK's bare read and TorchIO's anti-aliased resize.
 
     python perf/preprocess.py [--runs 7] [--check]
 
-One synthetic 512 × 512 × 280 int16 .nii.gz, one thread each, the three in turn within each run; the figures are
-medians of the runs' ratios. Memory is the peak resident size of a fresh process above what its imports take.
+One synthetic 512 × 512 × 280 int16 .nii.gz, one thread each, the three alternating within each run; results are
+medians of the runs' ratios. Memory is the peak resident size of a fresh process above its size after the imports.
 """
 
 import argparse

@@ -2,10 +2,9 @@
 
     python perf/ranks.py [--runs 7] [--threads 2] [--check]
 
-d = 512. Embeddings are those of a model that has learned something: texts are images with noise. All candidates run in
-turn within each run; the figures are medians of the runs' ratios. "Bare product" is the float32 product of the same
-tiles, of all pairs once. Memory is the peak resident size of a fresh process above what it held with the embeddings in
-it.
+d = 512. Texts are images with noise, as of a trained model. All candidates alternate within each run; results are
+medians of the runs' ratios. "Bare product" is the float32 product of the same tiles, of all pairs once. Memory is the
+peak resident size of a fresh process above its size with the embeddings loaded.
 """
 
 import argparse

@@ -3,11 +3,10 @@
     python perf/search.py [--studies 100000] [--dim 512] [--top 100] [--batch 256] [--runs 15] [--threads 2] [--check]
                                 [--checkpoint runs/…/best.ckpt]
 
-An index of that size is made first, through the same writer as `index`: rows and reports in LanceDB, vectors in the
-mapped file. Vectors are those of a model that has learned something: clusters with noise. Both sides return the ids and
-scores of the top studies; both have the same number of threads, and run in turn within each run. Figures are medians,
-of ratios
-too: those of a run's two sides. Before anything is timed, both sides' answers are compared with a float64 product.
+An index of that size is made first, with the same writer as `index`: rows and reports in LanceDB, vectors in the
+memory-mapped file. Vectors are clusters with noise, as of a trained model. Both sides return the ids and scores of the
+top studies, have the same number of threads, and alternate within each run. Times and ratios (of the two sides of one
+run) are medians. Before anything is timed, both sides' answers are compared with a float64 product.
 """
 
 import argparse

@@ -2,12 +2,11 @@
 
     python perf/serve_load.py INDEX [--clients 20] [--seconds 30] [--volume scan.nii.gz] [--check]
 
-Starts `python -m bimcvr serve INDEX` and asks it as people do: texts, keywords, cases, thumbnails, source volumes, and
-now and then a volume of their own. Each client sends its next request when it has the answer. Every text ends in a
-number that was not asked before: encoders keep what they have read once, and so the text tower runs for each. Keywords
-are not embedded
-anew: their prompts are in the index. Memory is the server's resident set; it counts as flat if its median in the last
-third of the time is at most 8 MB above that in the second third, which in 30 s is a leak of 0.8 MB a second. Bar: no
+Starts `python -m bimcvr serve INDEX` and queries it as users do: texts, keywords, cases, thumbnails, source volumes,
+and now and then an uploaded volume. Each client sends its next request when it has the answer. Every text ends in a new
+number, since encoders cache what they have read: so the text tower runs for each. Keywords are not embedded again:
+their prompts are in the index. Memory is the server's resident set; it counts as flat if its median in the last third
+of the time is at most 8 MB above that in the second third, which in 30 s is a leak of 0.8 MB a second. Required: no
 errors, flat memory.
 """
 
