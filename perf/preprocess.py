@@ -1,4 +1,4 @@
-"""Reading a CT onto the model's grid: speed and accuracy, against SimpleITK's bare read and TorchIO's smoothed resize.
+"""Reading a CT onto the model's grid: speed and accuracy, against SimpleITK's read and TorchIO's anti-aliased resize.
 
     python perf/preprocess.py [--runs 7] [--check]
 
