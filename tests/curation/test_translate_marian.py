@@ -133,5 +133,5 @@ def test_absent_and_broken_models_say_what_to_do(tmp_path: Path, marian_folder: 
     for path in marian_folder.iterdir():
         if path.suffix != ".spm":
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="cannot be loaded"):
         MarianTranslator(str(tmp_path))
