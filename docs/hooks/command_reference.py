@@ -146,11 +146,11 @@ def _description(function: Any) -> Iterator[str]:
 
 def _added(module: str, name: str) -> Iterator[Option]:
     """Yield what a class adds by `parser.add_argument`."""
-    constants = {key: value.value for key, value in _load(module).attributes.items()}
+    loaded = _load(module)
     for call in _calls_of_add_argument(module, name):
         given = {word.arg: word.value for word in call.keywords}
         kind, default = (ast.unparse(given[key]) if key in given else "" for key in ("type", "default"))
-        yield Option(str(ast.literal_eval(call.args[0])), kind, default, _text(given["help"], constants))
+        yield Option(str(ast.literal_eval(call.args[0])), kind, default, _text(given["help"], loaded))
 
 
 def _calls_of_add_argument(module: str, within: str = "") -> Iterator[ast.Call]:
@@ -163,13 +163,21 @@ def _calls_of_add_argument(module: str, within: str = "") -> Iterator[ast.Call]:
             yield node
 
 
-def _text(node: ast.expr, constants: dict[str, Any]) -> str:
-    """Return a help text, with the module's constants where it names them."""
+def _text(node: ast.expr, module: Any) -> str:
+    """Return a help text, with the values of the constants that it names."""
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part, constants) for part in node.values)
+        return "".join(_text(part, module) for part in node.values)
     if isinstance(node, ast.FormattedValue):
-        return str(constants[ast.unparse(node.value)])
+        return _constant(ast.unparse(node.value), module)
     return str(ast.literal_eval(node))
+
+
+def _constant(name: str, module: Any) -> str:
+    """Return the value of a constant of a module, or of the one that it imports it from."""
+    if name in module.attributes:
+        return str(module.attributes[name].value)
+    source, _, name = module.imports[name].rpartition(".")
+    return _constant(name, _load(source))
 
 
 def _table(options: list[Option], first: str) -> Iterator[str]:
