@@ -54,7 +54,7 @@ def test_a_sequence_holds_one_condition_an_item() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("ages = 3", "Did you mean 'age'?"),
         ("age", "is not a condition"),
@@ -64,11 +64,11 @@ def test_a_sequence_holds_one_condition_an_item() -> None:
         ("= 3", "no column ''"),
     ],
 )
-def test_what_is_no_filter_is_explained(text: str, said: str | None) -> None:
-    if said is None:
+def test_what_is_no_filter_is_explained(text: str, message: str | None) -> None:
+    if message is None:
         assert not parse_where(text, COLUMNS)[0].holds(["3"]).any()
         return
-    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
         [condition.holds(["3"]) for condition in parse_where(text, COLUMNS)]
 
 

@@ -33,7 +33,7 @@ def write_inputs(folder: Path, version: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(version)
     ids = [f"s{number:02}" for number in range(STUDIES)]
     image, text = (rng.standard_normal((STUDIES, DIM)).astype(np.float32) for _ in range(2))
-    asked = rng.standard_normal((1, DIM)).astype(np.float32)
+    prompt_vector = rng.standard_normal((1, DIM)).astype(np.float32)
     np.savez(
         folder / f"{version}.npz",
         study_id=np.array(ids),
@@ -42,7 +42,7 @@ def write_inputs(folder: Path, version: int) -> dict[str, np.ndarray]:
         prompt=np.array(["There is a nodule."]),
         prompt_label=np.array(["nodule"]),
         prompt_denies=np.array([False]),
-        prompt_embedding=asked,
+        prompt_embedding=prompt_vector,
     )
     pd.DataFrame(
         {

@@ -51,7 +51,7 @@ def made(run: Path, tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory)
     return out
 
 
-def asked(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict[str, Any]:
+def search_json(capsys: pytest.CaptureFixture[str], *words: str | Path) -> dict[str, Any]:
     """The answer of `search … --json`."""
     capsys.readouterr()
     assert main(["search", *map(str, words), "--json"]) == 0
@@ -83,31 +83,31 @@ def test_an_index_says_what_it_is(made: Path, run: Path) -> None:
 def test_every_mode_from_the_command_line(
     made: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = asked(capsys, made, "There is a nodule in the left upper zone.", "--top", "5")
+    text = search_json(capsys, made, "There is a nodule in the left upper zone.", "--top", "5")
     assert (text["mode"], len(text["hits"]), text["into"]) == ("text", 5, "image")
     assert [hit["rank"] for hit in text["hits"]] == [1, 2, 3, 4, 5]
-    like = asked(capsys, made, "--volume", tiny_cohort.parent / "s7.nii.gz", "--top", "1")
+    like = search_json(capsys, made, "--volume", tiny_cohort.parent / "s7.nii.gz", "--top", "1")
     assert (like["hits"][0]["study_id"], round(like["hits"][0]["score"], 5)) == ("s7", 1)
-    assert asked(capsys, made, "--study", "s7")["hits"][0]["study_id"] != "s7"
-    assert asked(capsys, made, "--study", "s7", "--into", "report")["into"] == "report"
-    assert asked(capsys, made, "--keyword", "nodule", "--holding", "false")["hits"] == []
-    assert asked(capsys, made, "--keyword", "nodule", "--into", "report")["into"] == "report"
-    assert asked(capsys, made, "--words", "number 12", "--top", "1")["hits"][0]["study_id"] == "s12"
-    assert asked(capsys, made, "--keyword", "bronchiectasis")["query_parts"], (
+    assert search_json(capsys, made, "--study", "s7")["hits"][0]["study_id"] != "s7"
+    assert search_json(capsys, made, "--study", "s7", "--into", "report")["into"] == "report"
+    assert search_json(capsys, made, "--keyword", "nodule", "--holding", "false")["hits"] == []
+    assert search_json(capsys, made, "--keyword", "nodule", "--into", "report")["into"] == "report"
+    assert search_json(capsys, made, "--words", "number 12", "--top", "1")["hits"][0]["study_id"] == "s12"
+    assert search_json(capsys, made, "--keyword", "bronchiectasis")["query_parts"], (
         "not among the prompts: the index's own model is loaded"
     )
-    apostrophe = asked(capsys, made, "--words", "number", "--where", "split != St John's", "--labels", "left")
+    apostrophe = search_json(capsys, made, "--words", "number", "--where", "split != St John's", "--labels", "left")
     assert apostrophe["candidates"] == 15
-    hybrid = asked(capsys, made, "case number 12", "--hybrid", "--top", "40")
+    hybrid = search_json(capsys, made, "case number 12", "--hybrid", "--top", "40")
     assert (hybrid["hybrid"], len(hybrid["hits"])) == (True, 30)
-    filtered = asked(
+    filtered = search_json(
         capsys, made, "a nodule somewhere", "--where", "split = test", "--labels", "nodule,left", "--top", "40"
     )
     assert {(hit["row"]["split"], "left" in hit["labels"]) for hit in filtered["hits"]} == {("test", True)}
     assert main(["search", str(made), "There is a nodule.", "--html", str(tmp_path / "page.html"), "--top", "2"]) == 0
-    shown = capsys.readouterr().out
-    assert "There is a nodule." in shown
-    assert shown.count("nodule") > 2
+    printed = capsys.readouterr().out
+    assert "There is a nodule." in printed
+    assert printed.count("nodule") > 2
     page = (tmp_path / "page.html").read_text()
     assert page.count("data:image/jpeg;base64,") == 6
     assert "http" not in page.replace("http-equiv", "")
@@ -186,8 +186,8 @@ def test_an_update_does_only_what_changed(
     seen.clear()
     capsys.readouterr()
     assert main([*words, "--remove", "s6,typo"]) == 1
-    said = capsys.readouterr()
-    assert ("1 removed" in said.out, "typo." in said.err, "s6" in said.err) == (True, True, False)
+    printed = capsys.readouterr()
+    assert ("1 removed" in printed.out, "typo." in printed.err, "s6" in printed.err) == (True, True, False)
     assert main(words) == 3, "its row is still in the manifest"
     with Index.open(out) as index:
         assert "s6" in index.study_ids
@@ -227,13 +227,13 @@ def test_an_index_from_embeddings(
     words = ["index", "--embeddings", str(run / "embeddings.npz"), "--out", str(out), "--jobs", "1"]
     assert main([*words, "--manifest", str(alone / "manifest.csv"), "--split", "test"]) == 0
     assert "7 studies" in capsys.readouterr().out
-    assert len(asked(capsys, out, "--keyword", "nodule")["hits"]) == 7
-    assert asked(capsys, out, "--study", "s25", "--top", "1")["hits"][0]["study_id"] != "s25"
+    assert len(search_json(capsys, out, "--keyword", "nodule")["hits"]) == 7
+    assert search_json(capsys, out, "--study", "s25", "--top", "1")["hits"][0]["study_id"] != "s25"
     with pytest.raises(UserError, match="another split"):
         index_verb(out, alone / "manifest.csv", embeddings=run / "embeddings.npz")
     assert main(["search", str(out), "There is a nodule."]) == 1
     assert "has no text encoder" in capsys.readouterr().err
-    named = asked(capsys, out, "There is a nodule.", "--checkpoint", run / "checkpoints/best.ckpt")
+    named = search_json(capsys, out, "There is a nodule.", "--checkpoint", run / "checkpoints/best.ckpt")
     assert len(named["hits"]) == 7
 
 
@@ -306,12 +306,12 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
 
     assert main(words(1, 6, 6)) == 0
     one = first_vectors()
-    for held, rows in ((4, 6), (6, 4)):  # its file, or its manifest, lacks two that the index has
+    for held, rows in ((4, 6), (6, 4)):  # its file or its manifest does not have two studies of the index
         assert main(words(2, held, rows)) == 1
-        said = capsys.readouterr().err
-        assert "2 studies whose vectors come from another file" in said
-        assert "--prune true" in said
-        assert "--out" in said
+        message = capsys.readouterr().err
+        assert "2 studies whose vectors come from another file" in message
+        assert "--prune true" in message
+        assert "--out" in message
     assert first_vectors() == one, "a refusal changes nothing"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Index, "count_with_thumbnails", lambda self: 1 / 0)
@@ -328,7 +328,7 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["search", "{tmp}", "nodule"], "There is no index in"),
         (["search", "{made}"], "search needs one query"),
@@ -357,10 +357,10 @@ def test_vectors_of_two_files_never_stand_in_one_index(tmp_path: Path, capsys: p
     ],
 )
 def test_mistakes_are_explained(
-    made: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+    made: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     assert main([word.format(made=made, tmp=tmp_path, manifest=tiny_cohort) for word in words]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_process_of_its_own_answers(made: Path) -> None:

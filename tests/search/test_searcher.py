@@ -1,4 +1,4 @@
-"""Every way of asking, on a small index."""
+"""Every kind of query, on a small index."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,31 +50,31 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_a_text_is_read_whole_and_ranks_volumes(searcher: Searcher) -> None:
     text = "There is a large nodule. No effusion."
-    answer = searcher.text(text, top=COUNT)
-    assert answer.query_parts == ("There is a large nodule.", "No effusion.")
+    results = searcher.text(text, top=COUNT)
+    assert results.query_parts == ("There is a large nodule.", "No effusion.")
     query = WordEncoder().embed_texts([text])[0]
     slow = sorted(((cosine(query, vector_of(f"s{number}i0")), f"s{number}") for number in range(COUNT)), reverse=True)
-    assert [hit.study_id for hit in answer.hits] == [name for _, name in slow]
-    assert [hit.score for hit in answer.hits] == pytest.approx([score for score, _ in slow], abs=1e-6)
-    assert [hit.rank for hit in answer.hits] == list(range(1, COUNT + 1))
-    hit = answer.hits[0]
+    assert [hit.study_id for hit in results.hits] == [name for _, name in slow]
+    assert [hit.score for hit in results.hits] == pytest.approx([score for score, _ in slow], abs=1e-6)
+    assert [hit.rank for hit in results.hits] == list(range(1, COUNT + 1))
+    hit = results.hits[0]
     assert (hit.row["volume"], hit.patient_id, hit.cosine) == (
         f"{hit.study_id}.nii.gz",
         f"p{int(hit.study_id[1:]) // 2}",
         hit.score,
     )
-    assert answer.phantom
+    assert results.phantom
 
 
 @pytest.mark.parametrize("text", ["pleural effusion", "Pleural effusions", "derrame pleural"])
 def test_a_bare_finding_is_asked_through_prompts(searcher: Searcher, text: str) -> None:
-    answer = searcher.text(text)
-    assert answer.query_parts == ("There is pleural effusion.", "pleural effusion is seen.")
+    results = searcher.text(text)
+    assert results.query_parts == ("There is pleural effusion.", "pleural effusion is seen.")
     by_keyword = searcher.keyword("pleural effusion")
-    assert [(hit.study_id, hit.score) for hit in answer.hits] == [(hit.study_id, hit.score) for hit in by_keyword.hits]
-    queries = WordEncoder().embed_texts(answer.query_parts).astype(np.float64)
+    assert [(hit.study_id, hit.score) for hit in results.hits] == [(hit.study_id, hit.score) for hit in by_keyword.hits]
+    queries = WordEncoder().embed_texts(results.query_parts).astype(np.float64)
     mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
-    assert answer.hits[0].score == pytest.approx(cosine(mean, vector_of(f"{answer.hits[0].study_id}i0")), abs=1e-6)
+    assert results.hits[0].score == pytest.approx(cosine(mean, vector_of(f"{results.hits[0].study_id}i0")), abs=1e-6)
 
 
 @pytest.mark.parametrize("text", ["nodule", "Nodules", "nódulo"])
@@ -91,13 +91,16 @@ def test_labels_match_in_any_case_and_an_unknown_one_is_named(tmp_path: Path) ->
         for number, label in enumerate(["Nodule", "Pleural Effusion", "emphysema"])
     ]
     with Index.open(make_index(tmp_path / "index", studies, with_prompts=False)) as opened:
-        asks = Searcher(opened, WordEncoder())
-        for asked in ("pleural effusion", "Pleural Effusion", "PLEURAL effusion."):
-            assert [hit.study_id for hit in asks.keyword(asked, holding=True).hits] == ["s1"]
-            assert asks.keyword(asked).label == "Pleural Effusion"
-        assert {span.kind for hit in asks.keyword("nodule").hits for span in hit.spans} == {"absent", "present"}
-        for answer in (asks.keyword("nodule", where=["labels = noduel"]), asks.words("case1", where="labels = noduel")):
-            assert answer.notes == ("No study of this index has the label 'noduel'. Did you mean 'Nodule'?",)
+        searcher = Searcher(opened, WordEncoder())
+        for name in ("pleural effusion", "Pleural Effusion", "PLEURAL effusion."):
+            assert [hit.study_id for hit in searcher.keyword(name, holding=True).hits] == ["s1"]
+            assert searcher.keyword(name).label == "Pleural Effusion"
+        assert {span.kind for hit in searcher.keyword("nodule").hits for span in hit.spans} == {"absent", "present"}
+        for results in (
+            searcher.keyword("nodule", where=["labels = noduel"]),
+            searcher.words("case1", where="labels = noduel"),
+        ):
+            assert results.notes == ("No study of this index has the label 'noduel'. Did you mean 'Nodule'?",)
 
 
 def test_words_that_are_too_common_are_not_missed(searcher: Searcher) -> None:
@@ -119,12 +122,12 @@ def test_stop_words_are_those_of_the_full_text_index(tmp_path: Path) -> None:
         assert [word for word in plain if not opened.has_word(word)] == []
 
 
-def test_a_best_score_is_doubted_only_below_what_a_hundred_queries_reach(index: Index) -> None:
+def test_a_low_best_score_gets_a_note_where_a_hundred_queries_were_measured(index: Index) -> None:
     encoded = EncodedQuery(np.ones(DIM), (), "keyword")
-    for of, highest, said in ((99, 0.01, 0), (100, 0.01, 1), (100, 0.0729, 0)):
-        limits = {"keyword_image": {"lowest": 0.0730, "median": 0.5, "of": of, "what": "keywords"}}
+    for count, highest, expected in ((99, 0.01, 0), (100, 0.01, 1), (100, 0.0729, 0)):
+        limits = {"keyword_image": {"lowest": 0.0730, "median": 0.5, "of": count, "what": "keywords"}}
         opened = SimpleNamespace(commit=SimpleNamespace(calibration=limits))
-        assert len(reliability_notes(opened, encoded, None, highest, "image")) == said  # type: ignore[arg-type]
+        assert len(reliability_notes(opened, encoded, None, highest, "image")) == expected  # type: ignore[arg-type]
 
 
 def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, searcher: Searcher) -> None:
@@ -137,13 +140,13 @@ def test_a_keyword_needs_no_model_where_the_index_has_its_prompts(index: Index, 
 
 
 def test_a_keyword_ranks_reports_too(searcher: Searcher) -> None:
-    answer = searcher.keyword("nodule", into="report", top=COUNT)
-    queries = WordEncoder().embed_texts(answer.query_parts).astype(np.float64)
+    results = searcher.keyword("nodule", into="report", top=COUNT)
+    queries = WordEncoder().embed_texts(results.query_parts).astype(np.float64)
     mean = (queries / np.linalg.norm(queries, axis=1, keepdims=True)).mean(0)
-    expected = {hit.study_id: cosine(mean, WordEncoder().embed_texts([hit.report])[0]) for hit in answer.hits}
-    assert answer.into == "report"
-    assert {hit.study_id: hit.score for hit in answer.hits} == pytest.approx(expected, abs=1e-6)
-    assert answer.hits[0].score > searcher.keyword("nodule").hits[0].score
+    expected = {hit.study_id: cosine(mean, WordEncoder().embed_texts([hit.report])[0]) for hit in results.hits}
+    assert results.into == "report"
+    assert {hit.study_id: hit.score for hit in results.hits} == pytest.approx(expected, abs=1e-6)
+    assert results.hits[0].score > searcher.keyword("nodule").hits[0].score
 
 
 def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
@@ -160,9 +163,9 @@ def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
 
 
 def test_a_volume_is_embedded_by_the_model(searcher: Searcher, index: Index) -> None:
-    answer = searcher.volume(Path("s3i0"), top=1)
-    assert (answer.hits[0].study_id, answer.query_parts) == ("s3", ("s3i0",))
-    assert answer.hits[0].score == pytest.approx(1)
+    results = searcher.volume(Path("s3i0"), top=1)
+    assert (results.hits[0].study_id, results.query_parts) == ("s3", ("s3i0",))
+    assert results.hits[0].score == pytest.approx(1)
     with pytest.raises(UserError, match="without a model"):
         Searcher(index).volume(Path("s3i0"))
 
@@ -190,19 +193,19 @@ def test_hybrid_is_the_sum_of_reciprocal_ranks(searcher: Searcher) -> None:
     expected = {name: 1 / (RRF + rank) for rank, name in enumerate(by_vector, 1)}
     for rank, name in enumerate(by_words, 1):
         expected[name] += 1 / (RRF + rank)
-    answer = searcher.text(text, top=COUNT, hybrid=True)
-    assert {hit.study_id: hit.score for hit in answer.hits} == pytest.approx(expected)
-    assert [hit.score for hit in answer.hits] == sorted((hit.score for hit in answer.hits), reverse=True)
-    hit = answer.hits[0]
+    results = searcher.text(text, top=COUNT, hybrid=True)
+    assert {hit.study_id: hit.score for hit in results.hits} == pytest.approx(expected)
+    assert [hit.score for hit in results.hits] == sorted((hit.score for hit in results.hits), reverse=True)
+    hit = results.hits[0]
     assert by_vector[hit.vector_rank - 1] == by_words[hit.words_rank - 1] == hit.study_id
 
 
 def test_a_filter_ranks_what_it_leaves_as_a_whole_index_would(searcher: Searcher) -> None:
     everything = searcher.text("There is a nodule.", top=COUNT)
-    answer = searcher.text("There is a nodule.", top=COUNT, where="age >= 40 and labels != emphysema")
+    results = searcher.text("There is a nodule.", top=COUNT, where="age >= 40 and labels != emphysema")
     wanted = [hit.study_id for hit in everything.hits if int(hit.row["age"]) >= 40 and hit.labels != ("emphysema",)]
-    assert [hit.study_id for hit in answer.hits] == wanted
-    assert (answer.candidates, answer.studies) == (len(wanted), COUNT)
+    assert [hit.study_id for hit in results.hits] == wanted
+    assert (results.candidates, results.studies) == (len(wanted), COUNT)
     assert len(searcher.words("nodule", top=COUNT, where="age < 30").hits) == 5
     empty = searcher.text("There is a nodule.", where="age > 1000")
     assert empty.hits == ()
@@ -235,7 +238,7 @@ def test_no_text_is_run_as_a_query_language(searcher: Searcher, text: str) -> No
     assert len(searcher.index) == COUNT
 
 
-def test_doubts_are_said(searcher: Searcher, index: Index) -> None:
+def test_reliability_notes(searcher: Searcher, index: Index) -> None:
     assert searcher.text("There is a nodule.").notes == ()
     assert "None of the query's words occurs in any report" in searcher.text("stock market").notes[0]
     assert (
@@ -257,20 +260,20 @@ def test_an_unfinished_index_shows_the_pictures_that_it_has(tmp_path: Path) -> N
     service.close()
 
 
-def test_an_unfinished_index_says_so_in_every_mode(tmp_path: Path) -> None:
+def test_an_unfinished_index_gets_a_note_in_every_mode(tmp_path: Path) -> None:
     with IndexWriter(tmp_path / "index", DIM) as writer:
         writer.put([study("s1"), study("s2")])
-    for said in (("This index is unfinished (2 studies so far): run `index` again.",), ()):
+    for notes in (("This index is unfinished (2 studies so far): run `index` again.",), ()):
         with Index.open(tmp_path / "index") as opened:
-            asks = Searcher(opened, WordEncoder())
-            answers = [
-                asks.text("There is a nodule."),
-                asks.keyword("nodule"),
-                asks.study("s1"),
-                asks.volume(Path("s1i0")),
-                asks.words("nodule"),
+            searcher = Searcher(opened, WordEncoder())
+            results = [
+                searcher.text("There is a nodule."),
+                searcher.keyword("nodule"),
+                searcher.study("s1"),
+                searcher.volume(Path("s1i0")),
+                searcher.words("nodule"),
             ]
-            assert [answer.notes[:1] for answer in answers] == [said] * 5
+            assert [each.notes[:1] for each in results] == [notes] * 5
         with IndexWriter(tmp_path / "index", DIM) as writer:
             writer.finish({}, {}, None)
 
@@ -299,7 +302,7 @@ def test_scores_give_evaluates_figures(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     studies = []
     for number in range(60):
-        made = study(f"s{number}", report=study(f"s{number % 50}").cells["report"])  # ten reports stand twice
+        made = study(f"s{number}", report=study(f"s{number % 50}").cells["report"])  # ten reports appear twice
         vector = WordEncoder().embed_texts([made.cells["report"]])[0] + 0.3 * rng.standard_normal(DIM).astype(
             np.float32
         )

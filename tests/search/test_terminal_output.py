@@ -32,11 +32,11 @@ def show(found: SearchResults) -> None:
 
 
 def test_the_excerpt_begins_with_a_sentence_and_holds_most_of_what_was_asked() -> None:
-    shown = excerpt(hit()).plain
-    assert "large right pleural effusion" in shown
-    assert re.match(r"…(The|No|There|A) ", shown)
-    assert len(shown) <= 243
-    assert "\n" not in shown
+    printed = excerpt(hit()).plain
+    assert "large right pleural effusion" in printed
+    assert re.match(r"…(The|No|There|A) ", printed)
+    assert len(printed) <= 243
+    assert "\n" not in printed
 
 
 def test_a_short_report_is_shown_whole_and_a_long_word_is_cut() -> None:
@@ -71,10 +71,10 @@ def test_eighty_columns_hold_a_study_id_in_one_line(
     monkeypatch.setenv("COLUMNS", "80")
     long = "sub-P001370_ses-E002450_acq-lung_run-12"
     show(results(hit(study=long), hit("Nothing. [red]in brackets[/red]", labels=())))
-    shown = capsys.readouterr().out
-    assert long in shown
-    assert "5 of 7 studies (phantom: synthetic data)" in " ".join(shown.split())
-    assert "[red]in brackets[/red]" in shown
-    assert "note: [bold]doubt[/bold]" in shown
-    assert "no labels" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    printed = capsys.readouterr().out
+    assert long in printed
+    assert "5 of 7 studies (phantom: synthetic data)" in " ".join(printed.split())
+    assert "[red]in brackets[/red]" in printed
+    assert "note: [bold]doubt[/bold]" in printed
+    assert "no labels" in printed
+    assert max(map(len, printed.splitlines())) <= 80

@@ -40,24 +40,24 @@ def seen(folder: Path) -> dict[str, Any]:
     with Index.open(folder) as index:
         searcher = Searcher(index, WordEncoder())
         everything = len(index)
-        shown: dict[str, Any] = {
+        contents: dict[str, Any] = {
             "labels": index.label_counts(),
             "studies": sorted(index.study_ids),
             "facts": index.facts["studies"],
         }
         if everything:
             hits = searcher.text("There is a nodule.", top=everything).hits
-            shown["text"] = [(hit.study_id, hit.score, hit.report, hit.row) for hit in hits]
-            shown["report"] = [
+            contents["text"] = [(hit.study_id, hit.score, hit.report, hit.row) for hit in hits]
+            contents["report"] = [
                 (hit.study_id, hit.score) for hit in searcher.text("effusion", top=5, into="report").hits
             ]
-            shown["like"] = [hit.study_id for hit in searcher.study(min(index.study_ids), top=3).hits]
-            shown["words"] = sorted(hit.study_id for hit in searcher.words("atelectasis", top=everything).hits)
-            shown["filtered"] = [
+            contents["like"] = [hit.study_id for hit in searcher.study(min(index.study_ids), top=3).hits]
+            contents["words"] = sorted(hit.study_id for hit in searcher.words("atelectasis", top=everything).hits)
+            contents["filtered"] = [
                 hit.study_id for hit in searcher.keyword("nodule", where="age >= 25", top=everything).hits
             ]
-            shown["pictures"] = {name: index.thumbnails(name)["axial"] for name in index.study_ids}
-        return shown
+            contents["pictures"] = {name: index.thumbnails(name)["axial"] for name in index.study_ids}
+        return contents
 
 
 def in_step(folder: Path) -> dict[str, int]:

@@ -33,10 +33,10 @@ from bimcvr.search.server.limits import ConcurrencyLimits
 from helpers.running_server import Made
 
 
-def ask(client: TestClient, **asked: object) -> dict:
-    answer = client.post("/api/search", json=asked)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+def ask(client: TestClient, **request: object) -> dict:
+    response = client.post("/api/search", json=request)
+    assert response.status_code == 200, response.text
+    return response.json()
 
 
 def ranks_of(scores: np.ndarray, group: np.ndarray) -> Ranks:
@@ -61,10 +61,10 @@ def test_the_rank_engine_gives_evaluates_figures_from_the_apis_scores(made: Made
         "image_to_text": [{"mode": "study", "query": study, "into": "report"} for study in gallery.study_id],
     }
     known = json.loads((made.run / "result.json").read_text())["metrics"]
-    for way, asked in queries.items():
+    for way, requests in queries.items():
         rows = []
-        for one in asked:
-            found = client.post("/api/scores", json={**one, "where": ["split = test"]}).json()
+        for request in requests:
+            found = client.post("/api/scores", json={**request, "where": ["split = test"]}).json()
             scores = dict(zip(found["cases"], found["scores"], strict=True))
             assert set(scores) == set(gallery.study_id)
             rows.append([scores[study] for study in gallery.study_id])
@@ -119,7 +119,7 @@ def test_a_keyword_ranks_reports_too(client: TestClient) -> None:
     )
 
 
-def test_what_the_model_was_not_trained_on_is_said(client: TestClient) -> None:
+def test_a_query_outside_the_training_gets_a_note(client: TestClient) -> None:
     assert any("not trained" in note for note in ask(client, mode="text", query="haemorrhage brain")["notes"])
 
 
@@ -133,7 +133,7 @@ def test_filters_hold(client: TestClient) -> None:
     )
     assert [hit["case"] for hit in joined["hits"]] == [hit["case"] for hit in found["hits"]]
     assert ask(client, mode="text", query="a nodule", where=["sex = F and age >= 60"])["candidates"] == 0, (
-        "a single one is taken as it stands"
+        "a single condition is not split"
     )
     refused = client.post("/api/search", json={"mode": "text", "query": "x", "where": ["agee = 3"]})
     assert refused.status_code == 422
@@ -152,9 +152,9 @@ def test_a_case_has_its_report_grid_and_neighbours(client: TestClient) -> None:
 
 def test_thumbnails_are_pictures(client: TestClient) -> None:
     for plane in ("axial", "coronal", "sagittal"):
-        answer = client.get("/api/thumbnail", params={"case": "SECRET-s7", "plane": plane})
-        assert answer.headers["content-type"] == "image/jpeg"
-        assert Image.open(io.BytesIO(answer.content)).size[0] > 50
+        response = client.get("/api/thumbnail", params={"case": "SECRET-s7", "plane": plane})
+        assert response.headers["content-type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(response.content)).size[0] > 50
 
 
 def test_the_viewers_volume_is_the_source_on_its_own_grid(made: Made, client: TestClient, tmp_path: Path) -> None:
@@ -184,26 +184,26 @@ def test_a_volume_that_was_exchanged_is_not_shown_as_the_case(
     row = state.index.row("SECRET-s6")
     monkeypatch.setattr(state.index, "row", lambda study: replace(row, source=str(other)))
 
-    def shown(changed: sitk.Image) -> tuple[int, str]:
+    def volume_of_case(changed: sitk.Image) -> tuple[int, str]:
         sitk.WriteImage(changed, str(other))
-        answer = client.get("/api/volume", params={"case": "SECRET-s6"})
-        return answer.status_code, answer.text if answer.status_code != 200 else ""
+        response = client.get("/api/volume", params={"case": "SECRET-s6"})
+        return response.status_code, response.text if response.status_code != 200 else ""
 
     with made.client(service) as client:
-        assert shown(image) == (200, "")
+        assert volume_of_case(image) == (200, "")
         cut = image[:, :, :-1]
         finer = sitk.Image(image)
         finer.SetSpacing([step * 0.99 for step in image.GetSpacing()])
         for changed in (cut, finer, cut):
-            status, said = shown(changed)
-            assert (status, "another size or spacing" in said) == (404, True)
-        assert shown(image) == (200, "")
+            status, message = volume_of_case(changed)
+            assert (status, "another size or spacing" in message) == (404, True)
+        assert volume_of_case(image) == (200, "")
         other.unlink()
         for make in (other.mkdir, other.rmdir):  # an empty folder, nothing
             make()
-            answer = client.get("/api/volume", params={"case": "SECRET-s6"})
-            assert answer.status_code == 404
-            assert str(tmp_path) not in answer.text
+            response = client.get("/api/volume", params={"case": "SECRET-s6"})
+            assert response.status_code == 404
+            assert str(tmp_path) not in response.text
     service.close()
 
 
@@ -212,11 +212,11 @@ def test_an_uploaded_volume_finds_itself(client: TestClient, made: Made, tmp_pat
     image = sitk.ReadImage(str(source))
     for name in ("q.nii.gz", "q.nii", "q.mha", "q.nrrd"):
         sitk.WriteImage(image, str(tmp_path / name))
-        asked = {"name": name, "top": 3, "where": '["sex = F"]', "condition": "age >= 40 and age < 60"}
-        answer = client.post("/api/search/volume", params=asked, content=(tmp_path / name).read_bytes())
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["hits"][0]["case"] == "SECRET-s4"
-        assert answer.json()["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
+        params = {"name": name, "top": 3, "where": '["sex = F"]', "condition": "age >= 40 and age < 60"}
+        response = client.post("/api/search/volume", params=params, content=(tmp_path / name).read_bytes())
+        assert response.status_code == 200, response.text
+        assert response.json()["hits"][0]["case"] == "SECRET-s4"
+        assert response.json()["hits"][0]["score"] == pytest.approx(1, abs=1e-5)
 
 
 def test_a_zip_of_a_real_dicom_series_is_read_as_its_folder(client: TestClient, tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_an_index_that_changes_is_served_as_it_is_now(
 
 
 def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A volume that takes minutes to read is answered from the index as it was when it was asked.
+    """A volume that takes minutes to read is answered from the index as it was when the request came.
 
     Whatever is committed meanwhile.
     """
@@ -259,11 +259,11 @@ def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, mo
     copy = tmp_path / "index"
     shutil.copytree(made.index, copy)
     service = service_module.SearchService(copy, made.model, anonymous=False)
-    asked = threading.Event(), threading.Event()
+    reading, may_go_on = threading.Event(), threading.Event()
 
     def embed_slowly(source: Path) -> np.ndarray:
-        asked[0].set()
-        assert asked[1].wait(60)
+        reading.set()
+        assert may_go_on.wait(60)
         return made.model.embed_file(source)
 
     monkeypatch.setattr(service, "model", SimpleNamespace(embed_file=embed_slowly, embed_texts=made.model.embed_texts))
@@ -272,12 +272,12 @@ def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, mo
     source = Path(read_manifest(made.manifest).column("volume")[4])
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(lambda: service.snapshot().search_volume(source, 30, [], "", "image"))
-        assert asked[0].wait(60)
+        assert reading.wait(60)
         for number in (1, 2, 4):
             assert main(["index", "--out", str(copy), "--remove", f"SECRET-s{number}"]) == 0
             assert len(service.snapshot().index) < 30
         assert old._lock is not None
-        asked[1].set()
+        may_go_on.set()
         hits = found.result(60).hits
     assert (len(hits), hits[0].case) == (30, "SECRET-s4")
     del found
@@ -318,7 +318,7 @@ def test_one_thread_is_at_the_model_whatever_others_do() -> None:
 
 
 class Lengths(FrozenTextEncoder):
-    """A text's length, in every place."""
+    """A text's length, in every element."""
 
     def encode(self, texts: list[str]) -> torch.Tensor:
         return torch.tensor([[float(len(text))] * self.dim for text in texts])

@@ -102,10 +102,10 @@ def test_a_query_finds_cases_and_marks_its_words(page: Any) -> None:
     until(page, "document.querySelectorAll('.thumb')[2].naturalWidth > 0")
     page.click("#more")
     until(page, "document.querySelectorAll('.card').length === 30")
-    assert any("<script>" in text for text in page.locator(".report").all_inner_texts()), "shown as what it is: text"
+    assert any("<script>" in text for text in page.locator(".report").all_inner_texts()), "shown as text"
 
 
-def test_what_the_model_does_not_know_and_nothing_found_are_said(page: Any) -> None:
+def test_notes_and_empty_results_are_shown(page: Any) -> None:
     ask(page, "haemorrhage brain")
     assert "not trained on this" in page.inner_text("#status .warning >> nth=0")
     page.fill("#condition", "age >= 900")
@@ -131,9 +131,9 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     ready(page)
     assert second in page.inner_text("#case-title")
     assert "case number" in page.inner_text("#reading .report")
-    shown = page.inner_text(".slice-label")
-    assert "4.00 mm" in shown
-    assert "radiological: R is on the left" in shown
+    label = page.inner_text(".slice-label")
+    assert "4.00 mm" in label
+    assert "radiological: R is on the left" in label
     for _ in range(30):
         page.keyboard.press("Tab")
         inside = "document.activeElement === document.body || document.activeElement.closest('#case') !== null"
@@ -231,7 +231,7 @@ def test_a_case_is_searched_with(page: Any) -> None:
     assert first in page.inner_text("#query-summary")
     assert first not in names(page)
     assert page.evaluate("document.activeElement.id") == "results"
-    assert page.evaluate("scrollY") == 0, "what was asked is in sight"
+    assert page.evaluate("scrollY") == 0, "the query is visible"
     page.go_back()
     until(
         page,
@@ -265,20 +265,20 @@ def test_more_cases_are_still_there_after_one_is_read(page: Any) -> None:
 
 
 def test_going_back_takes_how_it_was_ranked_along(page: Any) -> None:
-    shown = "document.querySelector('#status').textContent.includes('{}')".format
+    status_has = "document.querySelector('#status').textContent.includes('{}')".format
     ask(page, "a nodule")
     page.select_option("#into", "report")
-    until(page, shown("The nearest reports"))
+    until(page, status_has("The nearest reports"))
     page.select_option("#by", "both")
-    until(page, shown("fused rank"))
+    until(page, status_has("fused rank"))
     page.go_back()
-    until(page, shown("cosine"))
+    until(page, status_has("cosine"))
     assert (page.input_value("#into"), page.input_value("#by")) == ("report", "meaning")
     page.go_back()
-    until(page, shown("The nearest volumes"))
+    until(page, status_has("The nearest volumes"))
     assert page.input_value("#into") == "image"
     ask(page, "left")
-    assert "The nearest volumes" in page.inner_text("#status"), "what is shown is what is asked next"
+    assert "The nearest volumes" in page.inner_text("#status"), "the lists show how the next search will rank"
     page.go_back()
     page.go_back()
     page.wait_for_selector("#status .start")
@@ -286,7 +286,7 @@ def test_going_back_takes_how_it_was_ranked_along(page: Any) -> None:
     page.wait_for_selector(".card")
 
 
-def test_no_choice_is_offered_that_the_query_would_not_heed(page: Any) -> None:
+def test_choices_that_the_query_would_ignore_are_disabled(page: Any) -> None:
     page.select_option("#by", "words")
     ask(page, "nodule right")
     assert page.is_disabled("#into"), "words are in reports"
@@ -306,7 +306,7 @@ def test_no_choice_is_offered_that_the_query_would_not_heed(page: Any) -> None:
     assert "no words" in page.get_attribute("#by", "title")
     page.click("#query-summary button")
     assert not page.is_disabled("#by")
-    assert page.input_value("#by") == "both", "as it was chosen before the case was asked"
+    assert page.input_value("#by") == "both", "as it was chosen before the search by a case"
 
 
 def test_labels_filter_and_keywords_ask(page: Any) -> None:
@@ -350,7 +350,7 @@ def test_a_narrow_screen_holds_it_all(narrow: Any) -> None:
     ready(narrow)
     assert narrow.evaluate("document.querySelector('#case').scrollWidth") <= 420
     stage, report = narrow.locator(".stage").bounding_box(), narrow.locator("#reading .report").bounding_box()
-    assert stage["y"] + stage["height"] <= report["y"], "the report stands below the volume"
+    assert stage["y"] + stage["height"] <= report["y"], "the report is below the volume"
     at = slice_number(narrow)
     narrow.locator(".slices").focus()
     narrow.keyboard.press("ArrowRight")

@@ -45,15 +45,15 @@ def test_growing_memory_is_seen(bench: ModuleType, leak: float) -> None:
 
 
 def test_no_text_is_asked_twice(bench: ModuleType, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    queries: list[str] = []
     post = httpx.AsyncClient.post
 
     async def noted(self: httpx.AsyncClient, url: str, **sent: Any) -> httpx.Response:
         if sent.get("json", {}).get("mode") == "text":
-            asked.append(sent["json"]["query"])
+            queries.append(sent["json"]["query"])
         return await post(self, url, **sent)
 
     monkeypatch.setattr(httpx.AsyncClient, "post", noted)
     for _ in range(2):
         bench.drive(running.address, running.pid, clients=4, seconds=0.5)
-    assert len(set(asked)) == len(asked) > 4
+    assert len(set(queries)) == len(queries) > 4

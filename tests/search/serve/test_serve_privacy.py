@@ -82,9 +82,9 @@ def test_an_error_inside_is_told_without_its_message(
     service = made.service()
     monkeypatch.setattr(service, "snapshot", lambda: (_ for _ in ()).throw(RuntimeError("Mr Miller has a nodule")))
     with caplog.at_level(logging.DEBUG), made.client(service) as client:
-        answer = client.get("/api/index")
-    assert answer.status_code == 500
-    assert "Miller" not in answer.text + caplog.text
+        response = client.get("/api/index")
+    assert response.status_code == 500
+    assert "Miller" not in response.text + caplog.text
     assert "RuntimeError" in caplog.text
 
 
@@ -95,7 +95,7 @@ def test_a_script_in_a_report_stays_text(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "token", "said"),
+    ("words", "token", "message"),
     [
         (["--anonymous", "--host", "0.0.0.0"], "", "patient data"),  # noqa: S104
         (["--host", "0.0.0.0"], TOKEN, "allowed_hosts"),  # noqa: S104
@@ -108,13 +108,13 @@ def test_unsafe_starts_are_refused(
     made: Made,
     words: list[str],
     token: str,
-    said: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("BIMCVR_TOKEN", token)
     assert main(["serve", str(made.index), *words]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_an_index_that_is_not_there_is_named(tmp_path: Path) -> None:

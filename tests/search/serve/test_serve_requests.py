@@ -45,12 +45,12 @@ def test_page_files_are_in_the_package() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/health", "/api/index", "/nothing", "/api/case?case=none"])
-def test_every_answer_bears_the_headers(client: TestClient, path: str) -> None:
-    answer = client.get(path)
+def test_every_response_has_the_headers(client: TestClient, path: str) -> None:
+    response = client.get(path)
     for name, value in HEADERS.items():
-        assert answer.headers.get_list(name) == [value]
-    assert "access-control-allow-origin" not in answer.headers
-    assert "server" not in answer.headers
+        assert response.headers.get_list(name) == [value]
+    assert "access-control-allow-origin" not in response.headers
+    assert "server" not in response.headers
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_known_host_names_are_served(made: Made) -> None:
 
 
 def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
-    asked = {"mode": "text", "query": "nodule"}
+    payload = {"mode": "text", "query": "nodule"}
     sites = ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"})
     for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, *sites):
-        assert client.post("/api/search", json=asked, headers=headers).status_code == 403
+        assert client.post("/api/search", json=payload, headers=headers).status_code == 403
     assert client.options("/api/search", headers={"origin": "https://evil.example"}).status_code == 403
     own = {"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-origin"}
-    assert client.post("/api/search", json=asked, headers=own).status_code == 200
+    assert client.post("/api/search", json=payload, headers=own).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_missing_or_wrong_token_is_refused(made: Made, header: str | None) -> 
     service.close()
 
 
-def test_two_tokens_are_none(made: Made) -> None:
+def test_two_tokens_are_refused(made: Made) -> None:
     service = made.service()
     with made.client(service, token=TOKEN) as client:
         twice = [("authorization", "Bearer wrong"), ("authorization", f"Bearer {TOKEN}")]
@@ -150,9 +150,9 @@ def test_names_of_cases_are_only_names(client: TestClient, name: str) -> None:
 )
 def test_filters_are_data(client: TestClient, condition: str) -> None:
     body = json.dumps({"mode": "text", "query": "nodule", "where": [condition]})
-    answer = client.post("/api/search", content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 422 or (answer.status_code == 200 and answer.json()["candidates"] in (0, 30)), (
-        answer.text
+    response = client.post("/api/search", content=body, headers={"content-type": "application/json"})
+    assert response.status_code == 422 or (response.status_code == 200 and response.json()["candidates"] in (0, 30)), (
+        response.text
     )
     assert client.get("/api/index").json()["studies"] == 30
 
@@ -174,17 +174,19 @@ def test_filters_are_data(client: TestClient, condition: str) -> None:
 )
 def test_queries_are_data(client: TestClient, query: str) -> None:
     for mode in ("text", "words", "keyword", "study"):
-        answer = client.post("/api/search", json={"mode": mode, "query": query, "hybrid": mode in ("text", "keyword")})
-        assert answer.status_code in (200, 404, 422), answer.text
-        assert "set-cookie" not in answer.headers
+        response = client.post(
+            "/api/search", json={"mode": mode, "query": query, "hybrid": mode in ("text", "keyword")}
+        )
+        assert response.status_code in (200, 404, 422), response.text
+        assert "set-cookie" not in response.headers
 
 
 def test_a_refusal_does_not_repeat_what_was_sent(client: TestClient) -> None:
-    answer = client.post(
+    response = client.post(
         "/api/search", json={"mode": "nonsense", "query": "Mr Miller has a nodule", "other": "Mr Miller"}
     )
-    assert answer.status_code == 422
-    assert "Miller" not in answer.text
+    assert response.status_code == 422
+    assert "Miller" not in response.text
 
 
 def test_large_bodies_are_refused(client: TestClient) -> None:

@@ -44,7 +44,7 @@ def test_generated_requests_are_answered(made: Made, schema: Any, mode: Generati
             cases = operation.as_strategy(generation_mode=mode)
             _try_all(cases, tried)
         except Unsatisfiable:
-            assert mode is GenerationMode.NEGATIVE, "only an operation without parameters cannot be asked wrongly"
+            assert mode is GenerationMode.NEGATIVE, "only an operation without parameters has no invalid request"
     assert sum(tried.values()) > 50
     assert len(tried) > 1
     assert left_behind(made.index) == []
@@ -70,10 +70,10 @@ def _try_all(cases: Any, tried: Counter[int]) -> None:
         ({"mode": "words", "query": "nodule", "into": "image"}, "no volumes"),
     ],
 )
-def test_what_a_query_would_not_heed_is_refused(client: TestClient, idle: dict[str, Any], why: str) -> None:
-    answer = client.post("/api/search", json=idle)
-    assert answer.status_code == 422
-    assert why in answer.json()["detail"]
+def test_options_that_a_query_would_ignore_are_refused(client: TestClient, idle: dict[str, Any], why: str) -> None:
+    response = client.post("/api/search", json=idle)
+    assert response.status_code == 422
+    assert why in response.json()["detail"]
     heeded = {name: value for name, value in idle.items() if name in ("mode", "query")}
     assert client.post("/api/search", json=heeded).status_code == 200
 

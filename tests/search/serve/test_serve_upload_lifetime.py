@@ -139,5 +139,5 @@ def test_only_so_many_volumes_wait() -> None:
         return statuses
 
     assert sorted(asyncio.run(crowd())) == [200] * 10 + [429] * 3, (
-        "one at work and eight waiting; the place is free again afterwards"
+        "one at work and eight waiting; the slot is free again afterwards"
     )

@@ -34,10 +34,10 @@ def test_a_header_cannot_have_another_file_read(client: TestClient, made: Made, 
 def test_malformed_uploads_are_refused_and_nothing_stays(client: TestClient, made: Made, tmp_path: Path) -> None:
     for what, (name, content) in malformed(tmp_path).items():
         for path in ("/api/search/volume", "/api/convert"):
-            answer = client.post(path, params={"name": name}, content=content)
-            assert answer.status_code in (413, 422), (what, path, answer.status_code, answer.text)
-            assert str(made.index) not in answer.text, what
-            assert "/derived" not in answer.text, what
+            response = client.post(path, params={"name": name}, content=content)
+            assert response.status_code in (413, 422), (what, path, response.status_code, response.text)
+            assert str(made.index) not in response.text, what
+            assert "/derived" not in response.text, what
         assert left_behind(made.index) == [], what
     assert not (tmp_path / "evil").exists()
 
@@ -63,16 +63,16 @@ def test_a_members_size_is_what_its_zip_promised(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "said"),
+    ("tags", "message"),
     [
         ({"Rows": 60_000, "Columns": 60_000, "NumberOfFrames": 1000}, "voxels"),
         ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "BitsAllocated": 64}, "bytes of voxels"),
         ({"Rows": 4096, "Columns": 4096, "NumberOfFrames": 32, "SamplesPerPixel": 3}, "bytes of voxels"),
     ],
 )
-def test_dicom_claims_are_counted_before_they_are_decoded(tmp_path: Path, tags: dict[str, int], said: str) -> None:
+def test_dicom_claims_are_counted_before_they_are_decoded(tmp_path: Path, tags: dict[str, int], message: str) -> None:
     (tmp_path / "upload.zip").write_bytes(zipped({"a": dicom(JPEG2000Lossless, **tags)}))
-    with pytest.raises(RefusedVolume, match=said) as refusal:
+    with pytest.raises(RefusedVolume, match=message) as refusal:
         uploads.open_upload(tmp_path / "upload.zip", tmp_path)
     assert refusal.value.reason == "too_large"
 

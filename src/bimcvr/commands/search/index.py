@@ -37,16 +37,17 @@ def index(
     Args:
         out: where the result is written: the folder of the search index.
         manifest: the manifest, a CSV file.
-        checkpoint: the checkpoint of a trained model, in its run's folder; texts and volumes can then be asked.
-        embeddings: the embeddings of a model, an .npz file, instead of a checkpoint; studies and its keywords can then
-            be asked.
+        checkpoint: the checkpoint of a trained model, in its run's folder; the index can then be
+            searched by text and by volume.
+        embeddings: the embeddings of a model, an .npz file, instead of a checkpoint; the index can then
+            be searched by study, and by the keywords with prompts in the file.
         split: the split whose rows are used; of a manifest that has no `split` column, give the run's own
             manifest.csv.
         root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
         cache: the folder of volumes resized to the model's grid; `cache` beside the manifest by default, as in
             training.
         remove: ids of studies to take out of the index, with commas between; a later run adds them again unless their
-            rows have left the manifest or are `rejected`.
+            rows are no longer in the manifest or are `rejected`.
         prune: also take out what the manifest no longer has, and what has no volume or embedding now.
         batch: how many studies are committed at a time.
         jobs: parallel processes; -1 for one per CPU core. They read volumes.
