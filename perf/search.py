@@ -23,10 +23,10 @@ import faiss
 import numpy as np
 import torch
 
+from bimcvr.models.embedder import Embedder
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
-from bimcvr.search.query.encoder import SearchModel
 from bimcvr.search.query.searcher import Searcher
 
 BATCH_BAR, SINGLE_BAR, P95_BAR_MS = 1.2, 1.0, 50.0
@@ -183,7 +183,7 @@ def timed(work: Callable[[int], object], i: int) -> float:
 
 def encoding(checkpoint: Path) -> None:
     """Time the text encoder on sentences it has not seen."""
-    model = SearchModel(checkpoint)
+    model = Embedder(checkpoint)
     model.embed_texts(["There is no nodule."])
     median = percentile(lambda i: model.embed_texts([f"There is a nodule of {i} mm in the right upper lobe."]), 21, 50)
     print(f"text encoding ({model.names()['text_encoder']}): median {1000 * median:.0f} ms a query")

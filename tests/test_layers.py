@@ -80,7 +80,7 @@ ALLOWED = {
         "data.*",
         "metrics",
     },
-    "search.ingest": {"search.query", "search.index", "data", "data.*", "metrics", "evaluation"},
+    "search.ingest": {"search.query", "search.index", "models", "data", "data.*", "metrics", "evaluation"},
     "search.output": {"search.query", "search.index", "data"},
     "search.server": {"search.query", "search.index", "data", "data.*"},
     "training": {"models", "models.*", "data", "data.*", "metrics", "evaluation", "phantom"},

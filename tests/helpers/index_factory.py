@@ -18,7 +18,7 @@ FINDINGS = ("pleural effusion", "atelectasis", "nodule", "emphysema")
 
 
 class WordEncoder:
-    """A bag-of-words encoder with the interface of `SearchModel`."""
+    """A bag-of-words encoder with the interface of `Embedder`."""
 
     affirm = ("There is {}.", "{} is seen.")
 

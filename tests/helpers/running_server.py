@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from starlette.testclient import TestClient
 
-from bimcvr.search.query.encoder import SearchModel
+from bimcvr.models.embedder import Embedder
 from bimcvr.search.server.app import create_app
 from bimcvr.search.server.middleware import SecurityMiddleware
 from bimcvr.search.server.options import ServerOptions
@@ -31,7 +31,7 @@ class Made:
     index: Path
     manifest: Path
     run: Path
-    model: SearchModel
+    model: Embedder
 
     def service(self, anonymous: bool = False, with_model: bool = True) -> SearchService:
         return SearchService(self.index, self.model if with_model else None, anonymous)

@@ -1,4 +1,5 @@
 from .callbacks import CompileVolumeEncoder as CompileVolumeEncoder
+from .embedder import Embedder as Embedder
 from .losses.objective import Objective as Objective
 from .retriever import Retriever as Retriever
 from .text.base import FrozenTextEncoder as FrozenTextEncoder
@@ -22,6 +23,7 @@ from .volume.vit3d import ViT3D as ViT3D
 __all__ = [
     "ChannelGate",
     "CompileVolumeEncoder",
+    "Embedder",
     "FirstView",
     "FrozenTextEncoder",
     "MeanP",

@@ -8,7 +8,6 @@ from .ingest.update import remove_studies as remove_studies
 from .ingest.update import update_index as update_index
 from .ingest.vector_sources import CheckpointSource as CheckpointSource
 from .ingest.vector_sources import EmbeddingsSource as EmbeddingsSource
-from .query.encoder import SearchModel as SearchModel
 from .query.encoder import load_search_model as load_search_model
 from .query.results import Hit as Hit
 from .query.results import SearchResults as SearchResults

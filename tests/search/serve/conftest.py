@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
-from bimcvr.search.query.encoder import SearchModel
+from bimcvr.models.embedder import Embedder
 from helpers.cli import TINY, newest_run
 from helpers.running_server import Made, Running, dressed, serving
 
@@ -38,7 +38,7 @@ def made(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
         )
         == 0
     )
-    return Made(folder / "index", manifest, run, SearchModel(checkpoint, "cpu"))
+    return Made(folder / "index", manifest, run, Embedder(checkpoint, "cpu"))
 
 
 @pytest.fixture(scope="session")

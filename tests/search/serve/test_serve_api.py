@@ -26,8 +26,8 @@ from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.metrics.per_query import rank_metrics
 from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.models.embedder import Embedder
 from bimcvr.models.text.base import FrozenTextEncoder
-from bimcvr.search.query.encoder import SearchModel
 from bimcvr.search.server import service as service_module
 from bimcvr.search.server.limits import ConcurrencyLimits
 from helpers.running_server import Made
@@ -325,7 +325,7 @@ class Lengths(FrozenTextEncoder):
 
 
 def test_a_served_model_remembers_few_texts(made: Made) -> None:
-    model = SearchModel(made.run / "checkpoints/best.ckpt", "cpu")
+    model = Embedder(made.run / "checkpoints/best.ckpt", "cpu")
     encoder = Lengths(
         torch.nn.Linear(1, 1), model.retriever.text_encoder.dim, sentences=False, cache_size=100, source="lengths"
     )

@@ -72,9 +72,9 @@ class CheckpointSource:
     """
 
     def __init__(self, checkpoint: Path, cache: Path | None, jobs: int, device: str | None) -> None:
-        from bimcvr.search.query.encoder import SearchModel
+        from bimcvr.models.embedder import Embedder
 
-        self.model = SearchModel(checkpoint, device)
+        self.model = Embedder(checkpoint, device)
         self.dim, self._cache, self._jobs = self.model.dim, cache, jobs
 
     def facts(self) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+"""A trained retriever from its checkpoint: texts and volumes in, vectors out."""
+
+import functools
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bimcvr.atomic_files import sha256_of
+from bimcvr.errors import UserError
+from bimcvr.run_folder import config_beside
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bimcvr.models.retriever import Retriever
+
+
+class Embedder:
+    """A trained `Retriever`, loaded from its checkpoint, in evaluation mode and float32.
+
+    Args:
+        checkpoint: the file, inside its run folder, whose `config.yaml` has the grid and the window of the training.
+        device: where the model runs; by default a GPU if there is one.
+
+    Raises:
+        UserError: the checkpoint or the config is missing or cannot be read.
+    """
+
+    def __init__(self, checkpoint: Path, device: str | None = None) -> None:
+        import torch
+
+        self.checkpoint = checkpoint
+        self.size, self.window = _grid_of(checkpoint)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.retriever = _load(checkpoint).to(self.device)
+        self.affirm: tuple[str, ...] = tuple(self.retriever.prompts)
+        self.deny: tuple[str, ...] = tuple(self.retriever.denials)
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the checkpoint, which identifies the weights."""
+        return sha256_of(self.checkpoint)
+
+    @property
+    def dim(self) -> int:
+        """E, the width of a vector."""
+        return int(self.retriever.embed_dim)
+
+    def names(self) -> dict[str, str]:
+        """Return the names of the two encoders, by `volume_encoder` and `text_encoder`."""
+        from bimcvr.models.evaluation_loop import part_name
+
+        return {name: part_name(getattr(self.retriever, name)) for name in ("volume_encoder", "text_encoder")}
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of n texts, (n, E) float32; each text is encoded as a whole, as in training."""
+        return np.asarray(self.retriever.embed_texts(list(texts)).numpy())
+
+    def limit_text_cache(self, count: int) -> None:
+        """Keep the vectors of at most `count` texts or sentences in memory: queries are rarely repeated."""
+        from bimcvr.models.text.base import FrozenTextEncoder
+
+        for part in self.retriever.modules():
+            if isinstance(part, FrozenTextEncoder):
+                part.cache_size = min(part.cache_size, count)
+
+    def embed_volumes(self, hu: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the vectors of n volumes, (n, E) float32.
+
+        Args:
+            hu: n volumes on the model's grid, int16 (D, H, W) in HU.
+
+        Returns:
+            The vectors.
+        """
+        import torch
+
+        from bimcvr.data.loading.views import apply_window
+
+        batch: Tensor = torch.stack([apply_window(volume, self.window) for volume in hu])[:, None]
+        with torch.inference_mode():
+            return self.retriever.embed_volume(batch.to(self.device)).cpu().numpy()
+
+    def embed_file(self, path: Path) -> np.ndarray:
+        """Return the vector (E,) of a volume file or DICOM folder.
+
+        Args:
+            path: the file or folder.
+
+        Returns:
+            The vector.
+
+        Raises:
+            RefusedVolume: it is not a regular volume in HU.
+        """
+        from bimcvr.data.reading.resample import read_resized
+
+        vector: np.ndarray = self.embed_volumes([read_resized(path, self.size).hu])[0]
+        return vector
+
+
+def _load(checkpoint: Path) -> "Retriever":
+    import pickle
+
+    from bimcvr.models.retriever import Retriever
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
+            return Retriever.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
+    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{checkpoint} is not a checkpoint of `fit` that this version can read ({type(error).__name__}). Give the "
+            "checkpoints/best.ckpt of a run."
+        ) from error
+
+
+def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float]]:
+    import yaml
+
+    if not checkpoint.is_file():
+        raise UserError(f"There is no checkpoint at {checkpoint}. Give the checkpoints/best.ckpt of a run.")
+    config = config_beside(str(checkpoint))
+    if config is None:
+        raise UserError(
+            f"{checkpoint} is not inside a run folder, whose config.yaml has the grid and the window of the training."
+            " Keep config.yaml in the folder above the checkpoint's."
+        )
+    data: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
+    depth, height, width = map(int, data["size"])
+    low, high = map(float, data["window"])
+    return (depth, height, width), (low, high)
