@@ -1,4 +1,4 @@
-"""Turning a parser's long complaint about a configuration into one paragraph."""
+"""Turns a parser's error about a configuration into one paragraph: file or flag, key, remedy."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ FIT_KEYS = "`python -m bimcvr fit --print_config` lists every key."
 
 
 def explain(message: str, known: Collection[str], words: Sequence[str] = (), listing: str = FIT_KEYS) -> str:
-    """Name the culprit, the nearest key that exists, and the file or flag that holds it.
+    """Name the wrong key, the nearest key that exists, and the file or flag that holds it.
 
     Args:
         message: jsonargparse's error.
@@ -34,12 +34,12 @@ def explain(message: str, known: Collection[str], words: Sequence[str] = (), lis
         hint = did_you_mean(key, candidates, 0.6) or (
             f" There are {', '.join(candidates)}." if owner and candidates else f" {listing}"
         )
-        place = f" (It stands in the init_args of {owner}.)" if owner else ""
-        return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{place}{hint}"
-    found = re.search(r'key "([\w.]+)"', message)
-    if found:
+        location = f" (It is in the init_args of {owner}.)" if owner else ""
+        return f"Wrong configuration{_where(message, key, words)}: there is no key '{key}'.{location}{hint}"
+    match = re.search(r'key "([\w.]+)"', message)
+    if match:
         return (
-            f"Wrong configuration{_where(message, found.group(1), words)}: '{found.group(1)}' cannot be used."
+            f"Wrong configuration{_where(message, match.group(1), words)}: '{match.group(1)}' cannot be used."
             f" {_reason(message)}"
         )
     for path in config_files(words):
@@ -54,13 +54,13 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration file.
 
     Raises:
-        UserError: it is absent, no YAML or no mapping.
+        UserError: the file is absent, not YAML or not a mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        told = str(error).replace('in "<unicode string>", ', "at ")
-        raise UserError(f"The configuration {path} cannot be read: {_shorten(told)}.") from error
+        reason = str(error).replace('in "<unicode string>", ', "at ")
+        raise UserError(f"The configuration {path} cannot be read: {_shorten(reason)}.") from error
     if not isinstance(content, dict):
         raise UserError(
             f"The configuration {path} is {'empty' if content is None else 'no mapping'}: it needs keys such as"
@@ -70,12 +70,12 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def value_of(flag: str, words: Sequence[str]) -> str | None:
-    """Return what a flag has on a command line, as `--flag value` or `--flag=value`."""
-    for place, word in enumerate(words):
+    """Return a flag's value on a command line, given as `--flag value` or `--flag=value`; None without it."""
+    for position, word in enumerate(words):
         if word.startswith(f"{flag}="):
             return word.split("=", 1)[1]
-        if word == flag and place + 1 < len(words):
-            return words[place + 1]
+        if word == flag and position + 1 < len(words):
+            return words[position + 1]
     return None
 
 
@@ -87,13 +87,13 @@ def _unknown_key(message: str) -> str | None:
         r"Group '[\w.]+' does not accept nested key '([\w.]+)'",
         r"No action for key \"([\w.]+)\"",
     )
-    return next((found.group(1) for pattern in patterns if (found := re.search(pattern, message))), None)
+    return next((match.group(1) for pattern in patterns if (match := re.search(pattern, message))), None)
 
 
 def _owner(message: str, key: str) -> str | None:
     """Return the class whose `init_args` hold an unknown key."""
-    found = re.findall(r"Problem with given class_path '([\w.]+)'", message.partition(f"'{key}'")[0])
-    return found[-1] if found and "." not in key else None
+    owners = re.findall(r"Problem with given class_path '([\w.]+)'", message.partition(f"'{key}'")[0])
+    return owners[-1] if owners and "." not in key else None
 
 
 def _parameters(class_path: str) -> list[str]:
@@ -124,7 +124,7 @@ def _shorten(text: str) -> str:
 
 
 def _where(message: str, key: str, words: Sequence[str]) -> str:
-    """Name the flag that gave a key, or the file in which it stands."""
+    """Name the flag that gave a key, or the file that holds it."""
     flags = [word.split("=", 1)[0] for word in words if word.startswith("--")]
     flag = next((flag for flag in flags if flag == f"--{key}" or ("." not in key and flag.endswith(f".{key}"))), None)
     file = next((path for path in config_files(words) if _holds(_content(path), key)), None)
@@ -149,7 +149,7 @@ def config_files(words: Sequence[str]) -> list[Path]:
 
 
 def _holds(content: Any, key: str) -> bool:
-    """Whether a dotted key stands in a nested mapping, at its place or, if it has no dot, anywhere."""
+    """Return whether a nested mapping has a dotted key, or a key without a dot at any depth."""
     if not isinstance(content, dict):
         return isinstance(content, list) and "." not in key and any(_holds(item, key) for item in content)
     first, _, rest = key.partition(".")

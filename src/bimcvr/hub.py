@@ -16,7 +16,7 @@ TOKENIZER_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
-REPAIR = "Download it again, `hf download ORGANISATION/NAME --local-dir DIR`, and leave the folder as it is."
+REPAIR = "Download it again, `hf download ORGANISATION/NAME --local-dir DIR`, and do not change the folder."
 
 
 def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
@@ -25,12 +25,12 @@ def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
     Args:
         model: a folder as it was downloaded, or a hub id (`ORGANISATION/NAME`, with or without `hf-hub:`).
         config: the file that describes the model.
-        weights: names that the file of weights may have, the best first.
+        weights: possible names of the weights file, the preferred one first.
 
     Raises:
-        UserError: there is no such folder, or it lacks the config or the weights.
-        WeightsAbsent: the model is not in the hub's cache and cannot be downloaded. It is raised at once: the network
-            is asked one time.
+        UserError: there is no such folder, or its config or weights are missing.
+        WeightsAbsent: the model is not in the hub's cache and cannot be downloaded. The network is tried once, so the
+            error comes without a long wait.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -44,27 +44,27 @@ def model_folder(model: str, config: str, weights: Sequence[str]) -> Path:
 
 
 def pick(folder: Path, names: Sequence[str]) -> Path:
-    """Return the first of some files that a model folder holds.
+    """Return the first of several files that a model folder has.
 
     Raises:
-        UserError: it holds none of them.
+        UserError: it has none of them.
     """
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise UserError(f"The model folder {folder} is not whole: it has no {' or '.join(names)}. {REPAIR}")
+    raise UserError(f"The model folder {folder} is incomplete: it has no {' or '.join(names)}. {REPAIR}")
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, if it says anything."""
+    """Return the first line of an error's message, or `no message`."""
     return next(iter(str(error).strip().splitlines()), "no message")
 
 
 def _cached(hub_id: str, config: str, weights: Sequence[str]) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = [try_to_load_from_cache(hub_id, name) for name in (config, *weights)]
-    paths = [Path(path) if isinstance(path, str) else None for path in found]
+    cached = [try_to_load_from_cache(hub_id, name) for name in (config, *weights)]
+    paths = [Path(path) if isinstance(path, str) else None for path in cached]
     return paths[0].parent if paths[0] is not None and any(paths[1:]) else None
 
 
@@ -72,13 +72,13 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
 
     try:
-        # asked first, since it fails at once where the download itself would try again for a minute
+        # queried first, since it fails at once where the download itself would retry for a minute
         published = {file.rfilename for file in HfApi().model_info(hub_id, timeout=_PATIENCE).siblings or []}
         wanted = [name for name in weights if name in published][:1]
         folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", "*.spm", *wanted]))
     except Exception as error:  # the hub's client lets through what its HTTP library raises
-        said = f"{type(error).__name__}: {first_line(error)}"
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else said
+        details = f"{type(error).__name__}: {first_line(error)}"
+        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else details
         raise WeightsAbsent(
             f"The model '{hub_id}' is neither a folder nor in this machine's hub cache, and it "
             f"cannot be downloaded ({reason}). {_remedy(hub_id)}"
@@ -90,6 +90,6 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
 
 def _remedy(hub_id: str) -> str:
     return (
-        f"Where there is a network run `hf download {hub_id} --local-dir DIR`, bring DIR here as it "
-        "is, and give its path as `model`."
+        f"Where there is a network run `hf download {hub_id} --local-dir DIR`, copy DIR to this machine "
+        "unchanged, and give its path as `model`."
     )

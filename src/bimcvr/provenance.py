@@ -1,4 +1,4 @@
-"""What a result says about how it came to be: commit, versions, device, memory."""
+"""How a result was made: the commit, the versions of packages, the memory used."""
 
 import importlib.metadata
 import platform
@@ -22,10 +22,7 @@ PACKAGES = (
 
 
 def git_commit() -> str:
-    """Return the commit of the code that runs, with `+changes` where the tree is dirty.
-
-    `unknown` outside a checkout.
-    """
+    """Return the commit of the running code, with `+changes` if files differ from it; `unknown` outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = _git(here, "rev-parse", "HEAD")
@@ -35,14 +32,14 @@ def git_commit() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide figures."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that figures depend on."""
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "absent"
-    return found
+            installed[name] = "absent"
+    return installed
 
 
 def peak_memory_mb() -> float:

@@ -1,4 +1,4 @@
-"""The folder of a run: where config, checkpoints, logs, embeddings and result lie together."""
+"""The folder of a run, which holds its config, checkpoints, logs, embeddings and result."""
 
 import os
 import shutil
@@ -17,30 +17,30 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
 
     A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and
     seed; `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
-    by path belongs to the run folder around it. A verb without one gets a new folder: whether the model can do without,
-    being zero-shot, is known only when it is built.
+    by path belongs to the run folder that holds it. A verb without a checkpoint gets a new folder: only when the model
+    is built it is known whether it needs one or is zero-shot.
 
     Args:
         verb: fit, validate, test or predict.
         ckpt_path: a path, `last`, `best` or None.
         runs: the folder of all runs.
-        experiment: the name of the question.
-        seed: of the run.
+        experiment: the experiment's name.
+        seed: the run's seed.
 
     Raises:
         UserError: there is no such checkpoint.
     """
     inherited = os.environ.get(_FOLDER)
     if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
-        folder, given = inherited.split("|", 1)  # a process that the first one launched
-        return Path(folder), given or None
+        folder, inherited_checkpoint = inherited.split("|", 1)  # a process that the first one launched
+        return Path(folder), inherited_checkpoint or None
     chosen, checkpoint = _choose(verb, ckpt_path, runs / experiment, seed)
     os.environ[_FOLDER] = f"{chosen}|{checkpoint or ''}"
     return chosen, checkpoint
 
 
 def is_first_process() -> bool:
-    """Whether this is the one process that makes the run folder and writes into it."""
+    """Return whether this is the one process that makes the run folder and writes into it."""
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
@@ -60,7 +60,7 @@ def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool)
         zero_shot: whether the model has nothing to train.
 
     Raises:
-        UserError: as said.
+        UserError: the checkpoint is missing, or a zero-shot model would be trained.
     """
     if verb == "fit" and zero_shot:
         raise UserError(
@@ -71,7 +71,7 @@ def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool)
 
 
 def needs_checkpoint(verb: str) -> str:
-    """Say what a verb lacks that was given no checkpoint."""
+    """Return the message for a verb that was given no checkpoint."""
     return (
         f"{verb} needs a checkpoint: --checkpoint runs/…/checkpoints/best.ckpt, or --experiment NAME --checkpoint best"
         " for the newest run of an experiment."
@@ -90,21 +90,21 @@ def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:
     Raises:
         UserError: there is none.
     """
-    found = sorted(experiment.glob(f"*-{seed}/checkpoints/{name}.ckpt"), key=lambda path: path.parent.parent.name)
-    if not found:
+    checkpoints = sorted(experiment.glob(f"*-{seed}/checkpoints/{name}.ckpt"), key=lambda path: path.parent.parent.name)
+    if not checkpoints:
         raise UserError(
             f"There is no run of seed {seed} with checkpoints/{name}.ckpt in {experiment}. Train one with fit, or "
             "give the file as --checkpoint."
         )
-    return found[-1]
+    return checkpoints[-1]
 
 
 def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tuple[Path, str | None]:
     if ckpt_path in ("last", "best"):
         if verb == "fit" and ckpt_path == "last" and not any(experiment.glob(f"*-{seed}/checkpoints/last.ckpt")):
             return _new(experiment, seed), None
-        found = newest_checkpoint(ckpt_path, experiment, seed)
-        return found.parent.parent, str(found)
+        checkpoint = newest_checkpoint(ckpt_path, experiment, seed)
+        return checkpoint.parent.parent, str(checkpoint)
     if ckpt_path:
         if not Path(ckpt_path).is_file():
             raise UserError(

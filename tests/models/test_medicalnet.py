@@ -59,9 +59,9 @@ def test_what_does_not_fit_or_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsAbsent, match=r"no file of weights .*gone\.pth.*hf download TencentMedicalNet"):
         ResNet3D(10, weights=str(tmp_path / "gone.pth"))
     published(tmp_path / "ten.pth", 10)
-    with pytest.raises(UserError, match="does not fit this ResNet: it lacks"):
+    with pytest.raises(UserError, match=r"does not fit this ResNet: [0-9]+ weights are missing"):
         ResNet3D(50, weights=str(tmp_path / "ten.pth"))
-    with pytest.raises(UserError, match="another shape"):
+    with pytest.raises(UserError, match="differ in shape"):
         ResNet3D(10, width=16, weights=str(tmp_path / "ten.pth"))
     (tmp_path / "broken.pth").write_bytes(b"broken")
     with pytest.raises(UserError, match="cannot be read"):

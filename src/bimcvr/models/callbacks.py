@@ -1,4 +1,4 @@
-"""torch.compile for whatever volume encoder a YAML names."""
+"""torch.compile for any volume encoder."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 
 class CompileVolumeEncoder(Callback):
-    """Compile the volume encoder in place: the names in checkpoints stay, so that a run can go on with it or without.
+    """Compile the volume encoder in place: names in checkpoints stay, so a run can resume with or without it.
 
     Args:
-        backend: of torch.compile; inductor makes kernels, aot_eager and eager only trace.
+        backend: torch.compile's backend; inductor generates kernels, aot_eager and eager only trace.
         dynamic: compile once for all batch sizes; by default a second size makes a second graph.
     """
 
@@ -17,6 +17,6 @@ class CompileVolumeEncoder(Callback):
         self.options: dict[str, Any] = {"backend": backend, "dynamic": dynamic}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Mark the encoder; it is traced when the first batch comes, after the strategy has placed it."""
+        """Mark the encoder for compilation at its first batch, after the strategy has moved it to its device."""
         encoder: Any = pl_module.volume_encoder
         encoder.compile(**self.options)

@@ -1,4 +1,4 @@
-"""Which parameters are trained at which rate, and how the rate changes over the steps."""
+"""The optimiser's parameter groups and the learning rate's schedule."""
 
 import math
 from collections.abc import Callable
@@ -16,14 +16,14 @@ def optimizer_and_schedule(
     warmup: float,
     without_decay: frozenset[str],
 ) -> tuple[torch.optim.Optimizer, LambdaLR]:
-    """Give a model's trainable parameters to an optimizer whose rate rises, and then falls as a cosine to zero.
+    """Make an optimiser over a model's trainable parameters, and a schedule: linear warm-up, then cosine to zero.
 
     Args:
-        model: a part of it with a float attribute `lr_factor` learns at this share of the rate.
-        make: groups of parameters → optimizer.
-        steps: of the whole training.
-        warmup: share of them over which the rate rises.
-        without_decay: names of parameters that weight decay leaves alone.
+        model: a module in it with a float attribute `lr_factor` learns at that share of the rate.
+        make: called with the groups of parameters, returns the optimiser.
+        steps: optimiser steps of the whole training.
+        warmup: share of the steps over which the rate rises.
+        without_decay: names of parameters without weight decay.
     """
     factor_of = {
         p: cast(float, part.lr_factor)
@@ -35,7 +35,12 @@ def optimizer_and_schedule(
     for name, p in model.named_parameters():
         if p.requires_grad:
             groups.setdefault((factor_of.get(p, 1.0), name not in without_decay), []).append(p)
-    optimizer = make([{"params": of} | ({} if decays else {"weight_decay": 0.0}) for (_, decays), of in groups.items()])
+    optimizer = make(
+        [
+            {"params": parameters} | ({} if decays else {"weight_decay": 0.0})
+            for (_, decays), parameters in groups.items()
+        ]
+    )
     for (share, _), group in zip(groups, optimizer.param_groups, strict=True):
         group["lr"] *= share
     rise = int(warmup * max(1, steps))

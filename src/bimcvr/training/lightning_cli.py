@@ -217,7 +217,7 @@ class _SaveConfig(SaveConfigCallback):
 
 
 class _SafeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames: Lightning's own way passes through /tmp, maybe another disk."""
+    """Writes beside the target and renames; Lightning's writer goes through /tmp, which may be another disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with replacing(Path(path)) as temporary:

@@ -1,7 +1,6 @@
-"""What W&B gets beside config and figures: the best checkpoint as an artifact, and a table of retrieved examples.
+"""Logs the best checkpoint to W&B as an artifact, and a table of retrieved examples.
 
-Everything here is done by the first process and nothing is gathered but the embeddings, which every process does.
-Without a W&B logger nothing happens.
+Only the first process logs; all processes take part in gathering the embeddings. Without a W&B logger nothing happens.
 """
 
 import os
@@ -26,19 +25,25 @@ from bimcvr.metrics.rank_engine import rank_both
 from bimcvr.models.retriever import Retriever
 
 QUERIES = 5
-"""Queries a direction."""
+"""Queries per direction."""
 HITS = 5
-"""Answers a query: 2 directions × 5 × 5 rows, since W&B keeps every table whole."""
+"""Hits per query; 2 directions × 5 × 5 rows, since W&B stores every version of a table in full."""
 HEIGHT = 160
-"""Of a picture, in pixels."""
+"""Height of a picture in pixels."""
 COLUMNS = ("direction", "query", "query labels", "expected rank", "place", "found", "found labels", "cosine", "right")
 
 
 class Example(NamedTuple):
-    """One answer to one query: places in the gallery, and what the table says."""
+    """One hit of one query.
+
+    Attributes:
+        query: position in the gallery.
+        hit: position in the gallery.
+        row: the columns of the table.
+    """
 
     query: int
-    found: int
+    hit: int
     row: tuple[str | float | int | bool, ...]
 
 
@@ -53,7 +58,7 @@ class WandbExamples(Callback):
         self.log_examples = log_examples
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Say once that patient data will leave the run folder."""
+        """Warn once that patient data will leave the run folder."""
         if self.log_examples and stage in ("fit", "test") and _loggers(trainer):
             rank_zero_warn(
                 "log_examples is on: slices and report text of a few studies go into W&B's files, and with `wandb sync`"
@@ -89,21 +94,21 @@ class WandbExamples(Callback):
             seen: list[Any] = []
             if dataset is not None:
                 way = example.row[0] == "text to image"
-                volume, report = (example.found, example.query) if way else (example.query, example.found)
+                volume, report = (example.hit, example.query) if way else (example.query, example.hit)
                 picture = strip(
                     middle_slices(grey(dataset[volume]["volume"][0].numpy(), (0, 1)), dataset.spacing(volume)), HEIGHT
                 )
                 seen = [wandb.Image(picture, caption=gallery.study_id[volume]), dataset.reports()[report]]
             table.add_data(*example.row, *seen)
         for logger in _loggers(trainer):
-            with _kept_with_the_run(logger.experiment):
+            with _artifacts_beside_run(logger.experiment):
                 logger.experiment.log(
                     {f"examples/{'phantom_' if gallery.description.get('synthetic') else ''}{split}": table}
                 )
 
 
 def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int) -> list[Example]:
-    """Search a gallery with a few of its own texts and volumes, the same ones whenever seed and gallery are.
+    """Search a gallery with a few of its texts and volumes; the same seed and gallery give the same ones.
 
     Args:
         image: (N, E).
@@ -112,11 +117,11 @@ def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int)
         seed: chooses the queries.
 
     Returns:
-        For each direction and query its first answers, best first; equal scores stand in the gallery's order.
+        For each direction and query its first hits, best first; equal scores keep the gallery's order.
     """
     size = len(gallery.study_id)
     queries = np.sort(np.random.default_rng(seed).choice(size, min(QUERIES, size), replace=False)).tolist()
-    labels = [", ".join(sorted(own)) for own in gallery.labels]
+    labels = [", ".join(sorted(row_labels)) for row_labels in gallery.labels]
     ranks = rank_both(image, text, torch.as_tensor(gallery.group))
     unit_image, unit_text = normalize(image.double(), dim=1), normalize(text.double(), dim=1)
     examples = []
@@ -124,19 +129,19 @@ def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int)
     for way, asking, answering, rank in ways:
         for query in queries:
             score = answering @ asking[query]
-            for place, found in enumerate(score.argsort(descending=True, stable=True)[:HITS].tolist(), start=1):
+            for position, hit in enumerate(score.argsort(descending=True, stable=True)[:HITS].tolist(), start=1):
                 row = (
                     way,
                     gallery.study_id[query],
                     labels[query],
                     float(rank.expected[query]),
-                    place,
-                    gallery.study_id[found],
-                    labels[found],
-                    round(float(score[found]), 6),
-                    bool(gallery.group[found] == gallery.group[query]),
+                    position,
+                    gallery.study_id[hit],
+                    labels[hit],
+                    round(float(score[hit]), 6),
+                    bool(gallery.group[hit] == gallery.group[query]),
                 )
-                examples.append(Example(query, found, row))
+                examples.append(Example(query, hit, row))
     return examples
 
 
@@ -144,14 +149,14 @@ def _log_checkpoint(trainer: Trainer) -> None:
     import wandb
 
     chosen = next(
-        (own for own in trainer.checkpoint_callbacks if isinstance(own, ModelCheckpoint) and own.monitor), None
+        (item for item in trainer.checkpoint_callbacks if isinstance(item, ModelCheckpoint) and item.monitor), None
     )
     if chosen is None or not Path(chosen.best_model_path).is_file():
         return
     score = None if chosen.best_model_score is None else float(chosen.best_model_score)
     for logger in _loggers(trainer):
         run = logger.experiment
-        with _kept_with_the_run(run):
+        with _artifacts_beside_run(run):
             artifact = wandb.Artifact(f"{run.id}-checkpoint", type="model", metadata={str(chosen.monitor): score})
             artifact.add_file(chosen.best_model_path, name="best.ckpt")
             run.log_artifact(artifact, aliases=["best"])
@@ -162,8 +167,8 @@ def _loggers(trainer: Trainer) -> list[WandbLogger]:
 
 
 @contextmanager
-def _kept_with_the_run(run: Any) -> Iterator[None]:
-    """Let an offline run hold its artifacts' files in its own folder, not in the home directory, until `wandb sync`."""
+def _artifacts_beside_run(run: Any) -> Iterator[None]:
+    """Let an offline run keep its artifacts' files in its folder, not in the home directory, until `wandb sync`."""
     if not run.offline or "WANDB_DATA_DIR" in os.environ:
         yield
         return

@@ -28,11 +28,11 @@ def gather(local: Tensor) -> Tensor:
     """Concatenate each process's (B, …) in rank order; alone, return the input.
 
     The backward pass sums over processes, so that a loss over local rows against all columns, averaged over
-    processes as DDP does, has exactly the gradient of one process with the whole batch. Every process must bring
+    processes as DDP does, has exactly the gradient of one process with the whole batch. Every process must have
     the same B.
 
     Args:
-        local: (B, …).
+        local: (B, …), this process's rows.
 
     Returns:
         (world · B, …).

@@ -58,7 +58,7 @@ def similarity(
         left_out = same_report.clone()
         positive = torch.eye(len(rows), dtype=torch.bool, device=rows.device) if target is None else target > 0
         left_out[:, start : start + len(rows)] &= ~positive
-        logits = logits.masked_fill(left_out, -1e9)  # not -inf: with a target of 0 it would give NaN
+        logits = logits.masked_fill(left_out, -1e9)  # not -inf, which gives NaN with a target of 0
     log_share = logits.log_softmax(dim=-1)[:, start : start + len(rows)]
     if target is None:
         return -log_share.diagonal().mean()

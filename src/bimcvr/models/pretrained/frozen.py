@@ -1,4 +1,4 @@
-"""A frozen network: out of training, out of checkpoints, on its owner's device."""
+"""A frozen network: not trained, not in checkpoints, on the device of the module that holds it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Self, cast
@@ -34,7 +34,7 @@ class Frozen(nn.Module):
         return self._device
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, whatever is asked for: with dropout an input would have many features."""
+        """Stay in eval mode whatever `mode` is: with dropout, one input would have many feature vectors."""
         return super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

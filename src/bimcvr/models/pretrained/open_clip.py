@@ -1,4 +1,4 @@
-"""The folder of an open_clip model as it is published: its config, and filling one of its towers with its weights."""
+"""Reading an open_clip model's published folder: its config, and the weights of one of its towers."""
 
 import json
 from collections.abc import Callable
@@ -19,33 +19,31 @@ def open_clip_folder(model: str, pretrained: str) -> Path:
     """Return the folder of a hub id, of a folder, or with `pretrained` of one of open_clip's names.
 
     Raises:
-        UserError: there is no such folder or name, or the folder is not whole.
+        UserError: there is no such folder or name, or the folder is incomplete.
         WeightsAbsent: the model is not here and cannot be downloaded.
     """
     return model_folder(_published_as(model, pretrained) if pretrained else model, _CONFIG, _WEIGHTS)
 
 
 def read_config(folder: Path, tower: str) -> dict[str, Any]:
-    """Return the model's config with `embed_dim`, the tower's own part and what the images go through.
-
-    `preprocess_cfg`.
+    """Return the model's config: `embed_dim`, the tower's section, and the images' `preprocess_cfg`.
 
     Args:
-        folder: of the model.
+        folder: the model's folder.
         tower: `text_cfg` or `vision_cfg`.
 
     Raises:
-        UserError: the config is damaged or lacks the tower.
+        UserError: the config is damaged, or the tower is missing in it.
     """
     path = folder / _CONFIG
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-        config = whole.get("model_cfg", whole)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        config = content.get("model_cfg", content)
         return {
             **config,
             "embed_dim": int(config["embed_dim"]),
             tower: dict(config[tower]),
-            "preprocess_cfg": dict(whole.get("preprocess_cfg") or {}),
+            "preprocess_cfg": dict(content.get("preprocess_cfg") or {}),
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -53,45 +51,45 @@ def read_config(folder: Path, tower: str) -> dict[str, Any]:
         ) from error
 
 
-def fill(tower: nn.Module, folder: Path, own_name: Callable[[str], str], kind: str, surplus: str = "") -> None:
-    """Load a checkpoint's weights into one tower, every tensor of it and no other.
+def fill(tower: nn.Module, folder: Path, tower_name: Callable[[str], str], kind: str, surplus: str = "") -> None:
+    """Load a checkpoint's weights into one tower; every tensor of the tower must be there, and no other.
 
     Args:
-        tower: the module, with random weights yet.
-        folder: of the model.
-        own_name: a checkpoint key's name within the tower, or nothing if it belongs elsewhere.
+        tower: the module, with random weights.
+        folder: the model's folder.
+        tower_name: maps a checkpoint's key to a name within the tower, or to an empty string outside it.
         kind: `text` or `image`.
-        surplus: a name that may stand in the checkpoint and not in the tower.
+        surplus: a name that the checkpoint may have although the tower has not.
 
     Raises:
         UserError: the file cannot be read, or does not fit the tower.
     """
-    weights, state = pick(folder, _WEIGHTS), read_weights(folder, own_name)
+    weights, state = pick(folder, _WEIGHTS), read_weights(folder, tower_name)
     if surplus not in tower.state_dict():
         state.pop(surplus, None)
     try:
         tower.load_state_dict(state)
     except RuntimeError as error:
-        said = str(error).splitlines()
+        lines = str(error).splitlines()
         raise UserError(
             f"The {kind} weights in {weights} do not fit the {kind} tower that the folder's configs "
-            f"describe ({' '.join(said[1:2]).strip()[:200]}). {REPAIR}"
+            f"describe ({' '.join(lines[1:2]).strip()[:200]}). {REPAIR}"
         ) from error
 
 
-def read_weights(folder: Path, own_name: Callable[[str], str]) -> dict[str, Tensor]:
-    """Read some of a checkpoint's tensors, under names of their own.
+def read_weights(folder: Path, tower_name: Callable[[str], str]) -> dict[str, Tensor]:
+    """Read some of a checkpoint's tensors under new names.
 
     Args:
-        folder: of the model.
-        own_name: the name that a checkpoint's key gets, or nothing to pass it over.
+        folder: the model's folder.
+        tower_name: maps a checkpoint's key to the name that its tensor gets, or to an empty string to skip it.
 
     Raises:
         UserError: the file cannot be read.
     """
     weights = pick(folder, _WEIGHTS)
     try:
-        return _read(weights, own_name)
+        return _read(weights, tower_name)
     except Exception as error:  # pickle, zip and safetensors each have their own for a damaged file
         raise UserError(f"{weights} cannot be read as a file of weights ({type(error).__name__}). {REPAIR}") from error
 
@@ -112,11 +110,11 @@ def _published_as(model: str, pretrained: str) -> str:
     return "/".join(published.split("/")[:2])
 
 
-def _read(path: Path, own_name: Callable[[str], str]) -> dict[str, Tensor]:
+def _read(path: Path, tower_name: Callable[[str], str]) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         from safetensors import safe_open
 
         with safe_open(path, framework="pt") as stream:
-            return {name: stream.get_tensor(key) for key in stream.keys() if (name := own_name(key))}
+            return {name: stream.get_tensor(key) for key in stream.keys() if (name := tower_name(key))}
     state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value for key, value in state.items() if (name := own_name(key))}
+    return {name: value for key, value in state.items() if (name := tower_name(key))}

@@ -1,1 +1,1 @@
-"""Time and memory of a training step before anything is spent."""
+"""Time and memory of a training step, before a training starts."""

@@ -1,4 +1,4 @@
-"""What a model and one of its training steps need, counted without computing or storing anything."""
+"""Memory and operations of a model's training step, counted on fake tensors without computing anything."""
 
 import weakref
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class Footprint:
 
 
 def parameters(model: Retriever) -> dict[str, tuple[int, int]]:
-    """Count each part's trainable and frozen parameters; a frozen tower hides its own from `parameters()`."""
+    """Count each part's trainable and frozen parameters, including towers that `Frozen` hides from `parameters()`."""
     counted = {"text_encoder": model.text_encoder, **trained_parts(model)}
     return {name: (_count(part, True), _count(part, False)) for name, part in counted.items()}
 
@@ -58,14 +58,14 @@ def weight_bytes(model: Retriever) -> int:
 def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, int], precision: str) -> Footprint:
     """Count a step on fake tensors, which have shape and type but no content.
 
-    The model's parts are turned into fake ones: it is of no use afterwards.
+    The model's tensors are replaced by fake ones: it cannot be used afterwards.
 
     Args:
         model: on the CPU.
-        batch: studies a process.
-        views: of a study.
+        batch: studies per process.
+        views: views per study.
         size: the grid (D, H, W).
-        precision: the trainer's.
+        precision: the trainer's precision.
     """
     weights = weight_bytes(model)
     fake = FakeTensorMode()
@@ -75,7 +75,7 @@ def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, in
         optimizer = make_optimizer(model)
         trained = [weight for group in optimizer.param_groups for weight in group["params"]]
         data, text = random_batch(model, batch, views, size, "cpu")
-        with FlopCounterMode(display=False) as counter:  # in a pass of its own: it keeps tensors alive
+        with FlopCounterMode(display=False) as counter:  # in a separate pass, since it keeps tensors alive
             volume_step(model, data, text, precision)
         optimizer.zero_grad()
         with _PeakBytes() as peak:
@@ -85,7 +85,7 @@ def footprint(model: Retriever, batch: int, views: int, size: tuple[int, int, in
         states = sum(
             value.nbytes for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)
         )
-    # the gradients that exist at the peak are among what was made in the step: not counted twice
+    # gradients that exist at the peak were allocated in the step too: do not count them twice
     activations = peak.most - peak.gradients_at_most(trained)
     return Footprint(weights, gradients, states, data.nbytes + text.nbytes, activations, int(counter.get_total_flops()))
 
@@ -96,7 +96,7 @@ class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.most = 0
-        # a number of their own beside the size: the id of one that is gone is soon another's
+        # a serial number beside the size, since the id of a freed storage is soon reused
         self._alive: dict[int, tuple[int, int]] = {}
         self._made = 0
         self._at_most: dict[int, int] = {}
@@ -111,19 +111,19 @@ class _PeakBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._made += 1
                     self._alive[id(storage)] = self._made, storage.nbytes()
                     self.now += storage.nbytes()
-                    weakref.finalize(storage, self._gone, id(storage))
+                    weakref.finalize(storage, self._freed, id(storage))
         if self.now > self.most:
             self.most, self._at_most = self.now, dict(self._alive.values())
         return out
 
     def gradients_at_most(self, weights: list[nn.Parameter]) -> int:
         """Return the bytes of those weights' gradients that existed at the peak."""
-        places = [id(weight.grad.untyped_storage()) for weight in weights if weight.grad is not None]
-        numbers = {self._alive[place][0] for place in places if place in self._alive}
+        storages = [id(weight.grad.untyped_storage()) for weight in weights if weight.grad is not None]
+        numbers = {self._alive[storage][0] for storage in storages if storage in self._alive}
         return sum(size for number, size in self._at_most.items() if number in numbers)
 
-    def _gone(self, place: int) -> None:
-        self.now -= self._alive.pop(place, (0, 0))[1]
+    def _freed(self, storage: int) -> None:
+        self.now -= self._alive.pop(storage, (0, 0))[1]
 
 
 def _make_fake(part: nn.Module, fake: FakeTensorMode) -> None:

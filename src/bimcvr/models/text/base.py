@@ -1,4 +1,4 @@
-"""What frozen text encoders share: the tower stays out of training and checkpoints, features are kept."""
+"""Base class of frozen text encoders: the tower stays out of training and checkpoints, features are cached."""
 
 import hashlib
 from abc import abstractmethod
@@ -22,16 +22,16 @@ class FrozenTextEncoder(TextEncoder):
 
     The tower is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser,
     checkpoint or DDP sees it; it is always in eval mode and in float32, under autocast too, and follows the
-    module from device to device. Features are computed once for each string (or sentence) and kept in memory:
-    within a process a string has one vector, whatever stands beside it in a batch.
+    module from device to device. Features are computed once for each string (or sentence) and cached in memory:
+    within a process a string has one vector, whatever else its batch contains.
 
     Args:
         tower: the module that holds the weights.
         dim: E, the length of a feature vector.
         sentences: read a text sentence by sentence: the mean of its sentences' vectors, each scaled to
             length 1.
-        cache_size: how many strings' vectors are kept; the longest unused ones go first.
-        source: the model's name, as a result states it.
+        cache_size: how many strings' vectors are cached; the least recently used are dropped first.
+        source: the model's name, as results state it.
     """
 
     def __init__(self, tower: nn.Module, dim: int, sentences: bool, cache_size: int, source: str) -> None:
@@ -41,7 +41,7 @@ class FrozenTextEncoder(TextEncoder):
         self.sentences = sentences
         self.cache_size = cache_size
         self._frozen = Frozen(tower)
-        self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._cache: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @property
     def tower(self) -> nn.Module:
@@ -54,7 +54,7 @@ class FrozenTextEncoder(TextEncoder):
         return self._frozen.device
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, whatever is asked for: with dropout a string would have many vectors."""
+        """Stay in eval mode whatever `mode` is: with dropout, one string would have many vectors."""
         return super().train(False)
 
     @torch.no_grad()
@@ -66,25 +66,25 @@ class FrozenTextEncoder(TextEncoder):
     def _features(self, texts: list[str]) -> Tensor:
         """Look up or compute one vector a string → (len(texts), E) on the CPU."""
         keys = [_key(text) for text in texts]
-        found = {key: self._kept[key] for key in keys if key in self._kept}
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
-        order = sorted(missing, key=lambda key: len(missing[key]))  # alike lengths: little padding
+        vectors_of = {key: self._cache[key] for key in keys if key in self._cache}
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors_of}
+        order = sorted(missing, key=lambda key: len(missing[key]))  # similar lengths: little padding
         for start in range(0, len(order), _BATCH):
             batch = order[start : start + _BATCH]
             with torch.autocast(self.device.type, enabled=False):
                 vectors = self.encode([missing[key] for key in batch]).float().cpu()
             # clones, since a row of a batch would keep the whole batch in memory
-            found.update((key, vector.clone()) for key, vector in zip(batch, vectors, strict=True))
+            vectors_of.update((key, vector.clone()) for key, vector in zip(batch, vectors, strict=True))
         for key in dict.fromkeys(keys):
-            self._kept[key] = found[key]
-            self._kept.move_to_end(key)
-        while len(self._kept) > self.cache_size:
-            self._kept.popitem(last=False)
-        return torch.stack([found[key] for key in keys])
+            self._cache[key] = vectors_of[key]
+            self._cache.move_to_end(key)
+        while len(self._cache) > self.cache_size:
+            self._cache.popitem(last=False)
+        return torch.stack([vectors_of[key] for key in keys])
 
     @abstractmethod
     def encode(self, texts: list[str]) -> Tensor:
-        """Compute the vectors of some texts → (len(texts), E); nothing is kept here."""
+        """Compute the vectors of texts → (len(texts), E), without the cache."""
 
 
 def by_sentence(texts: list[str], encode: Callable[[list[str]], Tensor]) -> Tensor:
@@ -100,5 +100,5 @@ def by_sentence(texts: list[str], encode: Callable[[list[str]], Tensor]) -> Tens
 
 
 def _key(text: str) -> bytes:
-    """Return what a text is kept under: not itself, since a report may be long and is a patient's."""
+    """Return a text's key in the cache: a hash, since a report may be long and is patient data."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Training a text encoder that is frozen elsewhere, as CLIP4Clip does with CLIP's."""
+"""Fine-tuning a text encoder that is frozen otherwise, as CLIP4Clip does with CLIP's."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from bimcvr.models.text.base import FrozenTextEncoder, by_sentence
 
 
 class TunedText(TextEncoder):
-    """A text encoder whose tower is trained: its weights are in the checkpoint, and no feature is kept.
+    """A text encoder whose tower is trained: its weights are in the checkpoint, and features are not cached.
 
     Args:
         encoder: any frozen text encoder, as OpenClipText; its weights are where training starts.

@@ -38,7 +38,7 @@ class OpenClipText(FrozenTextEncoder):
         cache_size: how many vectors are kept in memory.
 
     Raises:
-        UserError: the model is absent, not whole, or its weights do not fit its config.
+        UserError: the model is missing or incomplete, or its weights do not fit its config.
     """
 
     def __init__(self, model: str, pretrained: str = "", sentences: bool = False, cache_size: int = 100_000) -> None:
@@ -53,7 +53,7 @@ class OpenClipText(FrozenTextEncoder):
                 f"The text tower or the tokenizer of the model folder {folder} cannot be made: "
                 f"{type(error).__name__}: {first_line(error)}. {REPAIR}"
             ) from error
-        fill(tower, folder, _own_name, "text", _SURPLUS)
+        fill(tower, folder, _tower_name, "text", _SURPLUS)
         super().__init__(tower, config["embed_dim"], sentences, cache_size, source=f"{model} {pretrained}".strip())
         self._tokenizer = tokenizer
         # a tower of transformers masks its padding, so it may be cut off
@@ -61,7 +61,7 @@ class OpenClipText(FrozenTextEncoder):
         self._padding: int | None = shape and shape.pad_token_id
 
     def encode(self, texts: list[str]) -> Tensor:
-        """Compute the vectors of some texts → (n, E); nothing is kept here."""
+        """Compute the vectors of n texts → (n, E), without the cache."""
         tokens = self._tokenizer(texts)  # (n, context) int64
         if self._padding is not None:
             longest = int((tokens != self._padding).sum(dim=1).max())
@@ -70,7 +70,7 @@ class OpenClipText(FrozenTextEncoder):
 
 
 def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
-    """Build, with random weights yet, a text tower of the transformers library, shaped as the folder says."""
+    """Build, with random weights, a text tower of the transformers library, shaped as the folder says."""
     from open_clip.hf_model import HFTextEncoder
     from transformers import BertConfig
 
@@ -100,7 +100,7 @@ def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
 
 
 def _plain_tower(config: dict[str, Any]) -> nn.Module:
-    """Build, with random weights yet, the text tower of a model that is open_clip's own throughout."""
+    """Build, with random weights, the text tower of a model without parts of other libraries."""
     from open_clip.model import _build_text_tower
 
     if config["text_cfg"].get("output_tokens") or "multimodal_cfg" in config:
@@ -129,8 +129,8 @@ def _tokenizer(folder: Path, text: dict[str, Any]) -> Callable[[list[str]], Tens
     )
 
 
-def _own_name(key: str) -> str:
-    """Return a checkpoint key's name within the text tower, or nothing if it belongs elsewhere."""
+def _tower_name(key: str) -> str:
+    """Return a checkpoint key's name within the text tower, or an empty string outside it."""
     if key.startswith("text."):
         return key.removeprefix("text.")
     return key if key.startswith(_PLAIN) else ""

@@ -27,7 +27,7 @@ class SentenceEncoder(FrozenTextEncoder):
         cache_size: how many vectors are kept in memory.
 
     Raises:
-        UserError: the model is absent, not whole, or of a kind that would be encoded wrongly.
+        UserError: the model is missing or incomplete, or of a kind that this class would encode wrongly.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SentenceEncoder(FrozenTextEncoder):
         self._tokenizer = tokenizer
 
     def encode(self, texts: list[str]) -> Tensor:
-        """Compute the vectors of some texts → (n, E); nothing is kept here."""
+        """Compute the vectors of n texts → (n, E), without the cache."""
         tokens = self._tokenizer(
             texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.device)
@@ -59,7 +59,7 @@ class SentenceEncoder(FrozenTextEncoder):
 
 
 def _load(folder: Path) -> tuple[nn.Module, Any]:
-    """Load tower and tokenizer from a folder, and refuse weights that do not fill the tower."""
+    """Load tower and tokenizer from a folder, and refuse weights that leave a part of the tower random."""
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
@@ -89,7 +89,7 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
 
 
 def _modules(folder: Path) -> dict[str, Path]:
-    """Read the list of sentence-transformers modules, refusing those that this class would leave out."""
+    """Read the list of sentence-transformers modules, and refuse those that this class does not run."""
     modules = {
         str(module["type"]).rsplit(".", 1)[-1]: folder / module["path"] for module in _json(folder / "modules.json", [])
     }

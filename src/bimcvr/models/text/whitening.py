@@ -1,25 +1,25 @@
-"""Whitening of frozen text features, so that what tells two reports apart is not drowned by what all share."""
+"""Whitening of frozen text features, which amplifies the differences between reports over what all have in common."""
 
 import torch
 from torch import Tensor, nn
 
 FLOOR = 0.01
-"""Least standard deviation that is divided by, as a share of the largest: below it lies noise."""
+"""Lower bound of the standard deviations divided by, as a share of the largest: smaller ones are noise."""
 
 CENTRED = 0.65
-"""Share of the mean that is taken away.
+"""Share of the mean that is subtracted.
 
-With all of it gone a short query says "not" of whatever it leaves out, since reports say most things of most organs;
-with none of it gone retrieval by whole reports loses a tenth. Chosen on `val` of phantoms.
+If all of it is subtracted, a short query counts as denying whatever it does not mention, since reports mention most
+organs; if none is, retrieval by whole reports loses a tenth. Chosen on `val` of phantoms.
 """
 
 
 class Whitening(nn.Module):
     """Subtracts most of the mean of training features and gives all their principal axes the same spread.
 
-    Frozen sentence encoders put all reports into a narrow cone: "right" and "left" differ by a hundredth of a vector's
-    length, and a linear map that is trained from there has learned the side long after the finding. The statistics are
-    taken once, from the training reports, and are part of the checkpoint.
+    Frozen sentence encoders map all reports into a narrow cone: "right" and "left" differ by a hundredth of a vector's
+    length, and a linear map trained on such features learns the side long after the finding. The statistics are
+    computed once, from the training reports, and are part of the checkpoint.
 
     Args:
         dim: E, the length of a feature vector.
@@ -40,7 +40,7 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Take the statistics of training features (N, E)."""
+        """Compute the statistics of training features (N, E)."""
         exact = features.double().cpu()
         mean = exact.mean(0)
         _, spread, axes = torch.linalg.svd((exact - mean) / max(1, len(exact) - 1) ** 0.5, full_matrices=False)

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: activations are computed again in the backward pass instead of kept."""
+"""Gradient checkpointing: activations are recomputed in the backward pass instead of stored."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def runner(checkpointing: bool) -> Callable[[nn.Module, Tensor], Tensor]:
-    """Return what applies a block of a network: plainly, or without keeping what lies inside it.
+    """Return a function that applies a block of a network, with or without storing its inner activations.
 
-    Outputs and gradients are the same; a step's forward pass is done twice. Without gradients nothing is kept anyway.
+    Outputs and gradients are the same; a step's forward pass is done twice. Without gradients nothing is stored anyway.
     """
     return _checkpointed if checkpointing and torch.is_grad_enabled() else _plain
 
@@ -23,30 +23,30 @@ def _plain(block: nn.Module, x: Tensor) -> Tensor:
 
 
 def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():  # a graph moves the statistics once, at its end, whatever is computed again
+    if torch.compiler.is_compiling():  # a graph moves the statistics once, at its end, whatever is recomputed
         return cast(Tensor, checkpoint(block, x, use_reentrant=False))
     return cast(
         Tensor,
-        checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_at_rest(block))),
+        checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _frozen_statistics(block))),
     )
 
 
 @contextmanager
-def _statistics_at_rest(block: nn.Module) -> Iterator[None]:
-    """Let the second pass move copies of BatchNorm's running statistics.
+def _frozen_statistics(block: nn.Module) -> Iterator[None]:
+    """Let the second pass update copies of BatchNorm's running statistics, which the first pass has updated already.
 
-    They were moved in the first (SyncBatchNorm is one too).
+    SyncBatchNorm is covered too.
     """
-    kept = [
+    statistics = [
         (norm, name, value)
         for norm in block.modules()
         if isinstance(norm, _BatchNorm)
         for name, value in norm.named_buffers()
     ]
-    for norm, name, value in kept:
+    for norm, name, value in statistics:
         setattr(norm, name, value.clone())
     try:
         yield
     finally:
-        for norm, name, value in kept:
+        for norm, name, value in statistics:
             setattr(norm, name, value)

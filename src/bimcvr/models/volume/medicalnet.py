@@ -17,7 +17,7 @@ _WHERE = (
 
 
 def load_medicalnet(net: nn.Module, path: str) -> None:
-    """Fill a network with a file of MedicalNet, every weight of it, and say which tensors of the file are not used.
+    """Load all weights of a network from a MedicalNet file, and log which tensors of the file are not used.
 
     Args:
         net: MONAI's ResNet without its classifier, of the file's depth.
@@ -25,7 +25,7 @@ def load_medicalnet(net: nn.Module, path: str) -> None:
 
     Raises:
         WeightsAbsent: there is no such file.
-        UserError: it cannot be read, lacks a weight, or has one of another shape.
+        UserError: it cannot be read, or a weight is missing in it or has another shape.
     """
     file = Path(path).expanduser()
     if not file.is_file():
@@ -33,12 +33,12 @@ def load_medicalnet(net: nn.Module, path: str) -> None:
     published = _read(file)
     wanted = net.state_dict()
     # files of old versions of torch do not count a batch norm's batches
-    lacking = [name for name in wanted if name not in published and not name.endswith("num_batches_tracked")]
-    unlike = [name for name in wanted if name in published and wanted[name].shape != published[name].shape]
-    if lacking or unlike:
+    missing = [name for name in wanted if name not in published and not name.endswith("num_batches_tracked")]
+    differing = [name for name in wanted if name in published and wanted[name].shape != published[name].shape]
+    if missing or differing:
         raise UserError(
-            f"{file} does not fit this ResNet: it lacks {len(lacking)} weights ({', '.join(lacking[:3]) or 'none'}),"
-            f" and {len(unlike)} have another shape ({', '.join(unlike[:3]) or 'none'}). `depth` must be the file's,"
+            f"{file} does not fit this ResNet: {len(missing)} weights are missing ({', '.join(missing[:3]) or 'none'}),"
+            f" and {len(differing)} differ in shape ({', '.join(differing[:3]) or 'none'}). `depth` must be the file's,"
             f" and `width` 64. {_WHERE}"
         )
     net.load_state_dict({name: published.get(name, value) for name, value in wanted.items()})

@@ -44,7 +44,7 @@ class ResNet3D(VolumeEncoder):
         super().__init__()
         block = ResNetBottleneck if depth == 50 else ResNetBlock
         planes = [width, 2 * width, 4 * width, 8 * width]
-        # MedicalNet's ResNet-18 has shortcuts without weights, and no shortcut of theirs a bias
+        # MedicalNet's ResNet-18 has shortcuts without weights, and none of its shortcuts has a bias
         net = ResNet(
             block,
             LAYERS[depth],

@@ -1,4 +1,4 @@
-"""2D networks that look at axial slices.
+"""2D backbones over axial slices.
 
 The contract: an `nn.Module` with an int attribute `dim` = C and a str attribute `source`, the weights it holds, that
 maps (N, 1, H, W), HU of data.window scaled to [0, 1], to (N, C). Any such class can be named as the `tower` of a
@@ -73,7 +73,7 @@ class OpenClipImage(nn.Module):
         data_window: the same as data.window.
 
     Raises:
-        UserError: the model is not whole, or its weights do not fit its config.
+        UserError: the model is incomplete, or its weights do not fit its config.
         WeightsAbsent: it is not here and cannot be downloaded.
     """
 
@@ -138,14 +138,14 @@ class OpenClipImage(nn.Module):
 
 
 def _tower(config: dict[str, Any]) -> nn.Module:
-    """Build, with random weights yet, the image tower that a config describes."""
+    """Build, with random weights, the image tower that a config describes."""
     from open_clip.model import _build_vision_tower
 
     vision = config["vision_cfg"]
     if vision.get("output_tokens") or "multimodal_cfg" in config:
         raise ValueError("a CoCa model, whose image tower does not give one vector an image")
     if vision.get("timm_model_name"):
-        vision = {**vision, "timm_model_pretrained": False}  # else timm would download its own
+        vision = {**vision, "timm_model_pretrained": False}  # otherwise timm would download weights
     return cast(
         nn.Module, _build_vision_tower(config["embed_dim"], vision, quick_gelu=bool(config.get("quick_gelu", False)))
     )

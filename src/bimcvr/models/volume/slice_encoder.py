@@ -1,4 +1,4 @@
-"""Volume encoders that run a 2D tower over axial slices: CLIP4Clip's and 3D-MIR's ways."""
+"""A volume encoder that runs a 2D backbone over axial slices, as CLIP4Clip and 3D-MIR do."""
 
 from typing import cast
 
@@ -9,16 +9,16 @@ from bimcvr.errors import UserError
 
 
 class SliceEncoder(VolumeEncoder):
-    """Axial slices through a 2D tower, and the slices' vectors joined.
+    """Encodes axial slices with a 2D tower, and joins the slices' vectors.
 
     Args:
         tower: (N, 1, H, W) → (N, C), with attributes `dim` and `source`; see bimcvr.models.volume.slice_backbones.
         join: (B, S, C), in order from the feet to the head, → Features; see bimcvr.models.volume.slice_pooling.
-        slices: how many, spread evenly over the volume from its first to its last; CLIP4Clip takes 12 frames of a
+        slices: number of slices, spread evenly from the volume's first to its last; CLIP4Clip takes 12 frames of a
             video. None takes all.
 
     Raises:
-        UserError: the join is made for another size.
+        UserError: the join is made for vectors of another length.
     """
 
     def __init__(self, tower: nn.Module, join: nn.Module, slices: int | None = None) -> None:
@@ -46,11 +46,11 @@ class SliceEncoder(VolumeEncoder):
 
 
 def evenly(depth: int, count: int | None) -> list[int]:
-    """Return `count` positions among `depth` slices, evenly from the first to the last; all where there are no more.
+    """Return `count` positions among `depth` slices, from the first to the last, or all if there are fewer.
 
     >>> evenly(96, 4), evenly(3, 12), evenly(9, 1)
     ([0, 31, 63, 95], [0, 1, 2], [4])
     """
     if count is None or count >= depth:
         return list(range(depth))
-    return [place * (depth - 1) // (count - 1) for place in range(count)] if count > 1 else [(depth - 1) // 2]
+    return [number * (depth - 1) // (count - 1) for number in range(count)] if count > 1 else [(depth - 1) // 2]

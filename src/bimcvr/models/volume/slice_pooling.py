@@ -1,4 +1,4 @@
-"""Ways of joining the vectors of a volume's slices: the contract is an `nn.Module` (B, S, C) → Features.
+"""Pooling over the vectors of a volume's slices: each is an `nn.Module` (B, S, C) → Features.
 
 CLIP4Clip (Luo et al. 2022, Neurocomputing 508:293, section 3.3 and its released code): meanP, seqLSTM, seqTransf. In
 all three every frame is scaled to length 1 before the mean; what sees the order of frames adds to them as a residual.
@@ -65,7 +65,7 @@ class SeqTransf(nn.Module):
         dim: C.
         layers: number of blocks; 4 in the original.
         heads: attention heads; by default one for 64 numbers, as in CLIP.
-        most: slices that there are positions for; 77 in the original.
+        most: the largest number of slices, each with a learned position; 77 in the original.
         start: the CLIP to start from, as OpenClipText's `model`; at random by default.
         pretrained: the tag of its weights, as OpenClipText's.
 
@@ -85,7 +85,7 @@ class SeqTransf(nn.Module):
     ) -> None:
         super().__init__()
         self.dim = dim
-        self.positions = nn.Parameter(0.01 * torch.randn(most, dim))  # as CLIP starts its own
+        self.positions = nn.Parameter(0.01 * torch.randn(most, dim))  # CLIP's initialisation
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 dim,
@@ -122,18 +122,20 @@ class SeqTransf(nn.Module):
 
     def _start_from(self, folder: Path) -> None:
         """Take positions and the first blocks of a plain CLIP's text tower."""
-        text = read_weights(folder, _own_name)
-        own = self.state_dict()
-        found = {
-            name: text[name][: len(own[name])] if name == "positions" else text[name] for name in own if name in text
+        text = read_weights(folder, _torch_name)
+        wanted = self.state_dict()
+        loaded = {
+            name: text[name][: len(wanted[name])] if name == "positions" else text[name]
+            for name in wanted
+            if name in text
         }
-        if [name for name in own if name not in found or found[name].shape != own[name].shape]:
+        if [name for name in wanted if name not in loaded or loaded[name].shape != wanted[name].shape]:
             raise UserError(
                 f"SeqTransf(dim={self.dim}, layers={len(self.blocks)}, most={len(self.positions)}) cannot start from"
                 f" the text tower in {folder}: it is not CLIP's own kind, not as wide, not as deep or has fewer"
                 " positions. Choose the CLIP whose image tower is used, or leave `start` out."
             )
-        self.load_state_dict(found)
+        self.load_state_dict(loaded)
 
 
 class Statistic(nn.Module):
@@ -159,14 +161,14 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-def _own_name(key: str) -> str:
-    """Return what a tensor of CLIP's text tower is called here, or nothing."""
+def _torch_name(key: str) -> str:
+    """Return the name here of a tensor of CLIP's text tower, or an empty string if it is not used."""
     if key == "positional_embedding":
         return "positions"
     if not key.startswith("transformer.resblocks."):
         return ""
-    for theirs, ours in _NAMES.items():
-        key = key.replace(theirs, ours)
+    for clip_name, torch_name in _NAMES.items():
+        key = key.replace(clip_name, torch_name)
     return key
 
 

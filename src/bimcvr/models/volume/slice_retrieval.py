@@ -24,7 +24,7 @@ class SliceRetrieval:
     """The slices' vectors of all volumes of one evaluation, on the CPU: N · S · E numbers.
 
     Args:
-        hits: how many slices a query has for hits.
+        hits: number of slices that are a query's hits.
         rows: N, the number of volumes.
     """
 
@@ -32,14 +32,14 @@ class SliceRetrieval:
         self.hits, self.rows = hits, rows
         self._slices: Tensor | None = None
 
-    def update(self, place: Tensor, slices: Tensor) -> None:
-        """Take the vectors (B, S, E) of the slices of the volumes at `place` (B,)."""
+    def update(self, positions: Tensor, slices: Tensor) -> None:
+        """Store the vectors (B, S, E) of the slices of the volumes at `positions` (B,) of the gallery."""
         if self._slices is None:
             self._slices = torch.full((self.rows, *slices.shape[1:]), torch.nan)
-        self._slices[place.cpu()] = slices.float().cpu()
+        self._slices[positions.cpu()] = slices.float().cpu()
 
     def result(self, text: Tensor, gallery: Gallery) -> dict[str, Any]:
-        """Return hits and slices, and by the way of fusion the figures of text → image with their 95 % intervals.
+        """Return the text → image figures and their 95 % intervals, for each way of fusing a volume's hits.
 
         Args:
             text: (N, E), the reports.
@@ -48,27 +48,27 @@ class SliceRetrieval:
         if self._slices is None or bool(self._slices.isnan().any()):
             raise ValueError("the slices of some volumes are missing or not finite")
         group = torch.as_tensor(gallery.group)
-        found: dict[str, Any] = {"direction": "text_to_image", "hits": self.hits, "slices": self._slices.shape[1]}
+        result: dict[str, Any] = {"direction": "text_to_image", "hits": self.hits, "slices": self._slices.shape[1]}
         for how, score in slice_scores(text.float().cpu(), self._slices, self.hits).items():
-            of = per_query_values(ranks := rank_scores(score, group, group), RECALL_AT)
-            found[how] = {
-                "metrics": summarize(of),
-                "intervals": bootstrap_intervals(of, gallery.patient),
+            per_query = per_query_values(ranks := rank_scores(score, group, group), RECALL_AT)
+            result[how] = {
+                "metrics": summarize(per_query),
+                "intervals": bootstrap_intervals(per_query, gallery.patient),
                 "queries_with_ties": int((ranks.tied_wrong > 0).sum()),
             }
-        return found
+        return result
 
 
 def slice_scores(query: Tensor, slices: Tensor, hits: int) -> dict[Fusion, Tensor]:
     """Score volumes by their slices' hits.
 
     Hits are all slices whose cosine reaches that of the query's `hits`-th best; slices tied with it are hits too, so
-    that no order of the gallery decides. A volume without a hit scores below all that have one, tied with its like.
+    that no order of the gallery decides. A volume without a hit scores below all that have one; such volumes are tied.
 
     Args:
         query: (Q, E).
         slices: (N, S, E), S slices of each of N volumes.
-        hits: how many slices a query has for hits; 20 in the original.
+        hits: number of slices that are a query's hits; 20 in the original.
 
     Returns:
         By the way of fusion (Q, N) float64: `freq`, the number of a volume's hits; `max`, their best cosine; `sum`, the
@@ -81,8 +81,8 @@ def slice_scores(query: Tensor, slices: Tensor, hits: int) -> dict[Fusion, Tenso
 def _cosines(query: Tensor, slices: Tensor) -> Iterator[Tensor]:
     """Yield (q, N, S) float64 cosines."""
     gallery = normalize(slices.double(), dim=-1).flatten(0, 1)
-    for some in torch.split(normalize(query.double(), dim=-1), _CHUNK):
-        yield (some @ gallery.T).reshape(len(some), *slices.shape[:2])
+    for queries in torch.split(normalize(query.double(), dim=-1), _CHUNK):
+        yield (queries @ gallery.T).reshape(len(queries), *slices.shape[:2])
 
 
 def _fuse(cosine: Tensor, hits: int) -> dict[Fusion, Tensor]:

@@ -1,8 +1,4 @@
-"""Joining two views of one volume into one representation (paper, equations 5 and 6).
-
-The contract: an `nn.Module` built as `Fusion(dim)` or without arguments that maps two `Features` to tokens (B, N, C),
-and whose `entropy` is None or the mean entropy of its attention, as a share of the largest possible.
-"""
+"""Fusion of two views of one volume (paper, equations 5 and 6)."""
 
 import math
 
