@@ -93,6 +93,13 @@ def test_every_page_is_two_clicks_from_the_index(site: dict[Path, Page]) -> None
     assert {path.name for path in set(site) - seen} == {"404.html"}
 
 
+def test_every_api_page_lists_names(site: dict[Path, Page]) -> None:
+    for path, page in site.items():
+        if path.parent.name == "api":
+            module = "bimcvr" if path.stem == "bimcvr" else f"bimcvr.{path.stem}"
+            assert any(name.startswith(f"{module}.") for name in page.ids), path.name
+
+
 def test_no_page_loads_anything_from_another_host(site: dict[Path, Page]) -> None:
     for path, page in site.items():
         assert not [link for link in page.loaded if urlsplit(link).netloc], path.name
@@ -140,7 +147,7 @@ def resolves(name: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_names_only_code_that_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for name in sorted(set(re.findall(r"\bbimcvr(?:\.[A-Za-z_]\w*)+", text))):
+    for name in sorted(set(re.findall(r"\bbimcvr(?!\.md\b)(?:\.[A-Za-z_]\w*)+", text))):
         assert resolves(name), f"{page.name} names {name}"
     for name in sorted(set(re.findall(r"`((?:[\w-]+/)+[\w.-]*\.(?:py|pyi|yaml|html|csv|txt))`", text))):
         # paths are those of the repository; shorter ones those of the package

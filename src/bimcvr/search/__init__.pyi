@@ -15,3 +15,23 @@ from .query.searcher import Searcher as Searcher
 from .server.app import create_app as create_app
 from .server.options import ServerOptions as ServerOptions
 from .server.service import SearchService as SearchService
+
+__all__ = [
+    "CheckpointSource",
+    "EmbeddingsSource",
+    "Hit",
+    "Index",
+    "IndexWriter",
+    "IndexedStudy",
+    "RowSelection",
+    "SearchResults",
+    "SearchService",
+    "Searcher",
+    "ServerOptions",
+    "StudyRecord",
+    "Vectors",
+    "create_app",
+    "load_search_model",
+    "remove_studies",
+    "update_index",
+]
