@@ -39,7 +39,7 @@ def test_a_whole_index_is_sound_and_an_unfinished_one_a_warning(index: Path) -> 
     assert (line.state, "12 studies, 4 keywords" in line.found) == ("ok", True)
     alter(index, complete=False)
     line = check_index(index)
-    assert (line.state, "goes on" in line.remedy) == ("warning", True)
+    assert (line.state, "resumes" in line.remedy) == ("warning", True)
 
 
 def test_an_index_whose_model_is_gone_is_a_warning(index: Path, tmp_path: Path) -> None:
