@@ -1,0 +1,186 @@
+"""MetaImage (.mha, .mhd): header and voxels, read strictly (https://itk.org/Wiki/ITK/MetaIO/Documentation).
+
+ITK makes up a spacing of 1 mm and the orientation LPS where the header has none, and does not look at checksums.
+"""
+
+import re
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from bimcvr.data.reading.grid import Grid, no_orientation
+from bimcvr.data.reading.header_fields import HeaderFields, existing_files, malformed, numbered_files
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.streams import Encoding, read_voxels
+
+_TYPES = {
+    "met_char": "i1", "met_uchar": "u1", "met_short": "i2", "met_ushort": "u2", "met_int": "i4", "met_uint": "u4",
+    "met_long": "i4", "met_ulong": "u4", "met_long_long": "i8", "met_ulong_long": "u8",
+    "met_float": "f4", "met_double": "f8",
+}  # fmt: skip
+_TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_UNITS = {"mm": 1.0, "?": 1.0, "um": 0.001, "cm": 10.0}
+_MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+_LONGEST_HEADER = 1 << 20
+
+
+def read_metaimage(path: Path) -> tuple[Grid, np.ndarray]:
+    """Read a MetaImage.
+
+    Args:
+        path: the .mha or .mhd file.
+
+    Returns:
+        The grid, and the voxels (D, H, W) as stored, axes (z, y, x) of the file.
+
+    Raises:
+        RefusedVolume: it is damaged, or does not say what its voxels are or how they lie in the patient.
+    """
+    with path.open("rb") as stream:
+        fields = _header(path, stream)
+        rank = fields.integers("NDims", 1)[0]
+        size = fields.integers("DimSize", rank)
+        grid = Grid.checked(
+            path, size, _values_a_voxel(fields), lambda: _spacing(fields, rank), lambda: _axes(fields, rank)
+        )
+        order = ">" if _byte_order_msb(fields) else "<"
+        dtype = np.dtype(order + str(fields.choice("ElementType", _TYPES)))
+        _refuse_intensity_function(fields)
+        voxels = _voxels(fields, stream, dtype, grid)
+    return grid, voxels.reshape(grid.shape)
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the other files that a header names: one, a LIST of them, or those of a pattern like `slice%03d.raw`.
+
+    Raises:
+        RefusedVolume: the header is malformed.
+    """
+    with path.open("rb") as stream:
+        fields = _header(path, stream)
+        if fields.text("ElementDataFile").upper() == "LOCAL":
+            return []
+        return _named_files(fields, stream)
+
+
+def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
+    """Read up to the field ElementDataFile, which is the last; the stream is left behind it."""
+    fields: dict[str, str] = {}
+    read = 0
+    while "ElementDataFile" not in fields:
+        line = stream.readline(_LONGEST_HEADER)
+        read += len(line)
+        if not line or read > _LONGEST_HEADER:
+            raise malformed(path, "is no MetaImage header: it has no field 'ElementDataFile'")
+        text = line.decode("utf-8", errors="surrogateescape").strip()
+        if not text:
+            continue
+        field = re.fullmatch(r"([A-Za-z0-9_ ]+?)\s*[=:]\s*(.*)", text)
+        if field is None or (not text.isprintable() and any(ord(sign) < 32 and sign != "\t" for sign in text)):
+            raise malformed(path, f"has a line in its header that is not 'name = value' (line {len(fields) + 1})")
+        name, value = field[1], field[2]
+        if fields.setdefault(name, value) != value:
+            raise malformed(path, f"has the field '{name}' twice in its header, with two values")
+    return HeaderFields(path, fields)
+
+
+def _values_a_voxel(fields: HeaderFields) -> int:
+    return fields.integers("ElementNumberOfChannels", 1)[0] if "ElementNumberOfChannels" in fields else 1
+
+
+def _spacing(fields: HeaderFields, rank: int) -> tuple[float, ...] | None:
+    if "ElementSpacing" not in fields:
+        return None
+    millimetres = fields.choice("DistanceUnits", _UNITS, "mm")
+    return tuple(value * float(str(millimetres)) for value in fields.numbers("ElementSpacing", rank))
+
+
+def _axes(fields: HeaderFields, rank: int) -> np.ndarray:
+    """Return the direction cosines (rank, rank), column k where image axis k points in LPS."""
+    given = [fields.numbers(name, rank * rank) for name in _MATRICES if name in fields]
+    if not given:
+        raise no_orientation(fields.path, "has no field 'TransformMatrix'")
+    if any(other != given[0] for other in given):
+        raise malformed(fields.path, "has two direction matrices in its header that contradict each other")
+    return np.asarray(given[0]).reshape(rank, rank).T
+
+
+def _byte_order_msb(fields: HeaderFields) -> bool:
+    names = [name for name in ("BinaryDataByteOrderMSB", "ElementByteOrderMSB") if name in fields]
+    orders = {bool(fields.choice(name, _TRUTH)) for name in names}
+    if len(orders) > 1:
+        raise malformed(fields.path, "has two byte orders in its header that contradict each other")
+    return orders.pop() if orders else False
+
+
+def _refuse_intensity_function(fields: HeaderFields) -> None:
+    slope, offset = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
+    if (slope in fields and fields.numbers(slope, 1) != (1.0,)) or (
+        offset in fields and fields.numbers(offset, 1) != (0.0,)
+    ):
+        raise RefusedVolume(
+            "intensity_function",
+            fields.path,
+            "states an ElementToIntensityFunction, which ITK writes into files whose voxels are converted already.",
+            "Find out whether its voxels are HU, and write it again without that field.",
+        )
+
+
+def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid) -> np.ndarray:
+    path, count = fields.path, grid.voxels
+    compressed = bool(fields.choice("CompressedData", _TRUTH, "false"))
+    encoding: Encoding = "zlib" if compressed else "raw"
+    skip = fields.integers("HeaderSize", 1)[0] if "HeaderSize" in fields else 0
+    if not fields.choice("BinaryData", _TRUTH, "true"):
+        raise malformed(path, "keeps its voxels as text (BinaryData = False), which is not read here")
+    if fields.text("ElementDataFile").upper() == "LOCAL":
+        if skip > 0:
+            raise malformed(path, f"has HeaderSize = {skip} beside voxels in the same file")
+        _check_compressed_size(fields, stream, path)
+        return read_voxels(path, stream, encoding, dtype, count)
+    files = _named_files(fields, stream)
+    if len(files) > 1 and compressed:
+        raise malformed(path, "keeps compressed voxels in several files, which is not read here")
+    if count % len(files):
+        raise malformed(path, f"names {len(files)} files for {grid.shape[0]} slices")
+    parts = []
+    for file in files:
+        with file.open("rb") as data:
+            _skip_header(file, data, skip, 0 if compressed else count // len(files) * dtype.itemsize)
+            if len(files) == 1:
+                _check_compressed_size(fields, data, file)
+            parts.append(read_voxels(file, data, encoding, dtype, count // len(files)))
+    return np.concatenate(parts)
+
+
+def _check_compressed_size(fields: HeaderFields, stream: IO[bytes], file: Path) -> None:
+    if "CompressedDataSize" not in fields or not fields.choice("CompressedData", _TRUTH, "false"):
+        return
+    promised, there = fields.integers("CompressedDataSize", 1)[0], file.stat().st_size - stream.tell()
+    if there < promised:
+        raise RefusedVolume(
+            "truncated", file, f"ends before the {promised} bytes of voxels that its header promises.", FETCH_AGAIN
+        )
+
+
+def _skip_header(file: Path, stream: IO[bytes], skip: int, length: int) -> None:
+    """Move behind a data file's own header; −1 means that the voxels are its last bytes."""
+    size = file.stat().st_size
+    if skip == -1 and length:
+        skip = size - length
+    if skip < 0 or skip > size:
+        raise malformed(
+            file, f"is shorter than its header of {skip} bytes" if skip > 0 else "is shorter than its voxels"
+        )
+    stream.seek(skip)
+
+
+def _named_files(fields: HeaderFields, stream: IO[bytes]) -> list[Path]:
+    path, named = fields.path, fields.text("ElementDataFile")
+    if re.match(r"LIST\b", named, re.IGNORECASE):
+        lines = stream.read(_LONGEST_HEADER).decode("utf-8", errors="surrogateescape").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+    else:
+        names = numbered_files(path, named)
+    return existing_files(path, names, fields.integers("DimSize")[-1])
