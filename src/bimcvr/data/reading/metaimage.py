@@ -115,10 +115,8 @@ def _byte_order_msb(fields: HeaderFields) -> bool:
 
 
 def _refuse_intensity_function(fields: HeaderFields) -> None:
-    slope, offset = "ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset"
-    if (slope in fields and fields.numbers(slope, 1) != (1.0,)) or (
-        offset in fields and fields.numbers(offset, 1) != (0.0,)
-    ):
+    neutral = {"ElementToIntensityFunctionSlope": (1.0,), "ElementToIntensityFunctionOffset": (0.0,)}
+    if any(name in fields and fields.numbers(name, 1) != value for name, value in neutral.items()):
         raise RefusedVolume(
             "intensity_function",
             fields.path,
@@ -170,9 +168,7 @@ def _skip_header(file: Path, stream: IO[bytes], skip: int, length: int) -> None:
     if skip == -1 and length:
         skip = size - length
     if skip < 0 or skip > size:
-        raise malformed(
-            file, f"is shorter than its header of {skip} bytes" if skip > 0 else "is shorter than its voxels"
-        )
+        raise malformed(file, "is shorter than the header and voxels that it should hold")
     stream.seek(skip)
 
 

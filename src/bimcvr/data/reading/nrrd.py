@@ -11,7 +11,7 @@ import numpy as np
 
 from bimcvr.data.reading.grid import Grid, no_orientation
 from bimcvr.data.reading.header_fields import HeaderFields, existing_files, malformed, numbered_files
-from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.streams import Encoding, read_voxels
 
 _TYPES = {
@@ -186,7 +186,7 @@ def _direction(fields: HeaderFields, first: int) -> np.ndarray:
     signs = _SPACES.get(fields.text("space").lower())
     if signs is None:
         raise no_orientation(fields.path, f"lies in the space {fields.text('space')[:40]!a}, not in a patient's")
-    return np.asarray(signs)[:, None] * matrix / np.linalg.norm(matrix, axis=0)
+    return np.asarray(np.asarray(signs)[:, None] * matrix / np.linalg.norm(matrix, axis=0))
 
 
 def _refuse_value_range(fields: HeaderFields) -> None:
@@ -235,9 +235,7 @@ def _skip(fields: HeaderFields, file: Path, stream: IO[bytes], encoding: str, le
     if skip == -1:
         start = file.stat().st_size - length
         if start < stream.tell():
-            raise RefusedVolume(
-                "truncated", file, f"is shorter than its {length:,} bytes of voxels.", "Fetch it again."
-            )
+            raise RefusedVolume("truncated", file, f"is shorter than its {length:,} bytes of voxels.", FETCH_AGAIN)
         stream.seek(start)
     elif skip < -1 or lines < 0:
         raise malformed(file, "has a negative skip in its header")

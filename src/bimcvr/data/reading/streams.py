@@ -16,7 +16,7 @@ from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 Encoding = Literal["raw", "zlib", "gzip", "bzip2"]
 MOST_VOXELS = 2**31
-"""1,024 × 1,024 × 2,048: more than any scanner reconstructs. A forged header must not decide how much memory is taken."""
+"""1,024 × 1,024 × 2,048, more than any scanner reconstructs: a forged header must not decide how much memory is taken."""
 _CHUNK = 1 << 20
 _WINDOW_BITS = {"zlib": 15, "gzip": 31}
 
@@ -39,7 +39,7 @@ def read_voxels(path: Path, stream: IO[bytes], encoding: Encoding, dtype: np.dty
             stream does not decompress or its checksum differs.
     """
     buffer = np.empty(count * dtype.itemsize, dtype=np.uint8)
-    target = memoryview(buffer)
+    target = buffer.data.cast("B")
     filled = _copy(stream, target) if encoding == "raw" else _decompress(path, stream, encoding, target)
     if filled < len(target):
         raise RefusedVolume(
@@ -94,7 +94,7 @@ def _decompress(path: Path, stream: IO[bytes], encoding: Encoding, target: memor
             if decoder.eof:
                 _refuse_rest(path, decoder.unused_data, stream)
                 return filled
-    except (IsalError, OSError, ValueError) as error:
+    except (IsalError, OSError, ValueError) as error:  # type: ignore[misc]  # isal declares the class as an instance
         raise RefusedVolume("damaged", path, f"fails to decompress ({error}).", FETCH_AGAIN) from error
     if filled == len(target):
         raise RefusedVolume("damaged", path, "ends before the checksum of its voxels.", FETCH_AGAIN)
