@@ -16,7 +16,7 @@ from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 Encoding = Literal["raw", "zlib", "gzip", "bzip2"]
 MOST_VOXELS = 2**31
-"""1,024 × 1,024 × 2,048, more than any scanner reconstructs: a forged header must not decide how much memory is taken."""
+"""1,024 × 1,024 × 2,048: no scanner makes more, and a forged header must not decide how much memory is taken."""
 _CHUNK = 1 << 20
 _WINDOW_BITS = {"zlib": 15, "gzip": 31}
 
