@@ -16,7 +16,7 @@ import numpy as np
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.reading.detached_headers import data_files
+from bimcvr.data.reading.volume import data_files
 from bimcvr.errors import UserError
 
 # increase it whenever reading or resampling gives other voxels than before, or refuses what was accepted

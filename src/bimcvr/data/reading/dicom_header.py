@@ -1,38 +1,138 @@
-"""Read DICOM headers without pydicom's warnings, which quote unusual values, names and identifiers among them."""
+"""The header of a DICOM file and where its pixels lie, read by a pydicom that says nothing.
 
+Its warnings quote values that it finds odd, names and identifiers among them.
+"""
+
+import io
 import logging
+import struct
 import warnings
+import zlib
 from pathlib import Path
+from typing import IO, NamedTuple
 
 import pydicom
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
 
-# importing this module is enough: the settings hold for the whole process
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+
+# importing this file is enough: the settings hold for the process, whichever part of it reads a header
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 
-# float, double and integer pixels
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+UNDEFINED_LENGTH = 0xFFFFFFFF
+# integer, float and double pixels
+_PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_MOST_INFLATED = 1 << 28
+# elements that may follow the pixels: data set trailing padding, digital signatures
+_TRAILERS = (b"\xfc\xff\xfc\xff", b"\xfa\xff\xfa\xff", b"\xff\xfc\xff\xfc", b"\xff\xfa\xff\xfa")
 
 
-def read_header(file: Path) -> tuple[Dataset, int]:
-    """Read a DICOM file up to its pixels.
+class PixelElement(NamedTuple):
+    """Where a file's pixels lie.
+
+    Attributes:
+        floating: whether the numbers are float or double.
+        offset: of the first byte, in the file, or in `inflated`.
+        length: bytes that the header announces; `UNDEFINED_LENGTH` for encapsulated pixels; 0 where there are none.
+        available: bytes from `offset` to the end.
+        inflated: the data set of a deflated file.
+        rest: the first bytes behind the pixels.
+    """
+
+    floating: bool
+    offset: int
+    length: int
+    available: int
+    inflated: bytes | None
+    rest: bytes
+
+    def read(self, file: Path) -> bytes:
+        """Return the bytes of pixels whose length is defined."""
+        if self.inflated is not None:
+            return self.inflated[self.offset : self.offset + self.length]
+        with file.open("rb") as stream:
+            stream.seek(self.offset)
+            return stream.read(self.length)
+
+    @property
+    def has_foreign_rest(self) -> bool:
+        """Whether something else than DICOM's trailing elements follows: bytes were inserted before it."""
+        return bool(self.rest.strip(b"\0")) and not self.rest.startswith(_TRAILERS)
+
+
+def read_header(file: Path, force: bool = False) -> tuple[Dataset, PixelElement]:
+    """Read what precedes the pixels of a DICOM file.
 
     Args:
         file: the file.
+        force: read it although it has no preamble with DICOM's mark.
 
     Returns:
-        The header, and the number of bytes of pixels that it announces (0 if there are none).
+        The header, and where the pixels lie.
+
+    Raises:
+        RefusedVolume: `truncated` or `too_large`, a deflated file does not inflate.
+        InvalidDicomError: it is no DICOM file; pydicom raises other errors for malformed elements.
     """
-    lengths: list[int] = []
+    stops: list[int] = []
 
     def at_pixels(tag: int, _: str | None, length: int) -> bool:
         if tag in _PIXELS:
-            lengths.append(length)
+            stops.append(tag)
         return tag in _PIXELS
 
     with file.open("rb") as stream:
-        header = read_partial(stream, stop_when=at_pixels)
-    return header, sum(lengths)
+        head = stream.read(2048)
+        stream.seek(0)
+        if _DEFLATED in head:
+            meta = read_file_meta_info(file)
+            inflated = _inflate(file, stream, meta)
+            buffer = io.BytesIO(inflated)
+            data = read_dataset(buffer, False, True, stop_when=at_pixels)
+            header = FileDataset(buffer, data, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
+            return header, _element(buffer, len(inflated), stops, False, True, inflated)
+        header = read_partial(stream, stop_when=at_pixels, force=force)
+        implicit, little = header.original_encoding
+        return header, _element(stream, file.stat().st_size, stops, bool(implicit), little is not False, None)
+
+
+def _inflate(file: Path, stream: IO[bytes], meta: FileMetaDataset) -> bytes:
+    # preamble and mark, then the element that says how long the rest of the group is
+    stream.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
+    decoder = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = decoder.decompress(stream.read(), _MOST_INFLATED + 1)
+    if len(inflated) > _MOST_INFLATED:
+        raise RefusedVolume(
+            "too_large",
+            file,
+            f"inflates to more than {_MOST_INFLATED >> 20} MiB.",
+            "Convert it to an uncompressed transfer syntax if it is sound.",
+        )
+    if not decoder.eof:
+        raise RefusedVolume("truncated", file, "ends before its deflated data set does.", FETCH_AGAIN)
+    return inflated
+
+
+def _element(
+    stream: IO[bytes], size: int, stops: list[int], implicit: bool, little: bool, inflated: bytes | None
+) -> PixelElement:
+    """Read the head of the pixel element that the stream stands before."""
+    start = stream.tell()
+    if not stops or start + 12 > size:
+        return PixelElement(False, start, 0, 0, inflated, b"")
+    head = stream.read(12)
+    if implicit:
+        offset, length = start + 8, struct.unpack("<4xI4x", head)[0]
+    elif head[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN"):
+        offset, length = start + 12, struct.unpack("<8xI" if little else ">8xI", head)[0]
+    else:
+        offset, length = start + 8, struct.unpack("<6xH4x" if little else ">6xH4x", head)[0]
+    rest = b""
+    if length != UNDEFINED_LENGTH and offset + length < size:
+        stream.seek(offset + length)
+        rest = stream.read(1024)
+    return PixelElement(stops[-1] != 0x7FE00010, offset, length, size - offset, inflated, rest)

@@ -4,23 +4,19 @@ SimpleITK builds a volume from any list of files; only the headers tell whether 
 grid.
 """
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
 
-from bimcvr.data.reading.dicom_header import read_header
+from bimcvr.data.reading.dicom_header import PixelElement, read_header
+from bimcvr.data.reading.dicom_pixels import DicomVoxels, Fault, code_stream_fault, pixel_fault, pixel_format
 from bimcvr.data.reading.file_checks import SUFFIXES, check_present
+from bimcvr.data.reading.grid import Grid
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.slice_positions import SlicePositions, check_positions
 
@@ -29,14 +25,16 @@ _CT_SERIES = "Name the folder of the original CT series."
 # each with its number of values
 _PLACING = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
 _NUMBERS = (*_PLACING, "RescaleSlope", "RescaleIntercept", "NumberOfFrames")
-# a file that names no transfer syntax has the implicit one
-_UNCOMPRESSED = (
-    "",
-    ImplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian,
-)
+_IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+_LOOKED_AT = (
+    *_NUMBERS, *_IDENTITY, "Modality", "ImageType", "SamplesPerPixel", "Rows", "Columns", "PhotometricInterpretation",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit",
+    "RescaleType", "SOPClassUID", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+)  # fmt: skip
+# Enhanced CT and Legacy Converted Enhanced CT
+_MULTI_FRAME = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
+# what lies beside slices and is none of them
+_BESIDE = (".txt", ".json", ".xml", ".csv", ".tsv", ".md", ".pdf", ".html", ".png", ".jpg", ".jpeg", ".log", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,8 @@ class DicomStack:
 
     Attributes:
         files: in the order of their positions along the slice normal.
-        gap: mm between slices along the normal.
+        grid: of the volume.
+        voxels: in HU, where they can be decoded slice by slice; None where GDCM has to.
         tilt: angle in degrees between the stack and the normal; less than a pixel's drift.
         jitter: largest distance in mm of a slice from the regular grid.
         padding: the declared padding value in HU, None if there is none or it differs among the slices.
@@ -54,7 +53,8 @@ class DicomStack:
     """
 
     files: tuple[Path, ...]
-    gap: float
+    grid: Grid
+    voxels: DicomVoxels | None
     tilt: float
     jitter: float
     padding: float | None
@@ -64,11 +64,9 @@ class DicomStack:
 
 @dataclass(frozen=True)
 class _Slice:
-    """`stored` counts the bytes of pixels that the header announces."""
-
     file: Path
     header: Dataset
-    stored: int
+    pixels: PixelElement
 
 
 def is_dicom(path: Path) -> bool:
@@ -80,16 +78,18 @@ def is_dicom(path: Path) -> bool:
 def find_stack(path: Path) -> DicomStack:
     """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
 
-    Files that are not DICOM are skipped, and so are objects of other modalities, localisers, colour images, single
-    slices and stacks at a single position, as long as one proper series remains; the notes name what was skipped.
+    Files that are not DICOM are skipped, unless they are named like the slices, and so are objects of other
+    modalities, localisers, colour images, single slices and stacks at a single position, as long as one proper series
+    remains and none of them continues it; the notes name what was skipped. Patient, study, series and frame of reference are
+    what a series is known by.
 
     Args:
         path: a folder (its sub-folders are not searched), or one DICOM file.
 
     Raises:
         RefusedVolume: with the reason `no_dicom`, `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`,
-            `localizer`, `colour`, `monochrome1`, `no_rescale`, `multi_frame`, `several_series`,
-            `no_position`, `not_a_volume`, `truncated`, or one of `check_positions`.
+            `localizer`, `colour`, `monochrome1`, `no_rescale`, `multi_frame`, `several_series`, `unread_slices`,
+            `no_position`, `not_a_volume`, `truncated`, `trailing_data`, `pixel_format`, or one of `check_positions`.
     """
     groups = defaultdict(list)
     for item in _headers(path):
@@ -104,6 +104,9 @@ def find_stack(path: Path) -> DicomStack:
         else:
             faults.append(fault)
     if not usable:
+        if len(series) > 1 and len(series[0]) == 1:
+            wrong = f"holds {len(series)} slices in {len(series)} series: each has its own series, study or patient id."
+            raise RefusedVolume("several_series", path, wrong, _ONE)
         # the largest series is what the folder was meant to be
         reason, wrong, remedy = faults[0]
         raise RefusedVolume(reason, path, wrong, remedy)
@@ -111,33 +114,60 @@ def find_stack(path: Path) -> DicomStack:
     if len(stacks) > 1:
         listing = "; ".join(_describe(members) for members in stacks[:5])
         raise RefusedVolume("several_series", path, f"has {len(stacks)} series: {listing}.", _ONE)
-    notes = tuple(f"skipped: {_describe(members)}" for members in series if members is not stacks[0])
-    return _stack(path, stacks[0], notes)
+    others = [members for members in series if members is not stacks[0]]
+    found = _positions(path, stacks[0])
+    for members in others:
+        _refuse_lost_slices(path, members, stacks[0], found)
+    return _stack(path, stacks[0], found, tuple(f"skipped: {_describe(members)}" for members in others))
+
+
+def _refuse_lost_slices(path: Path, others: list[_Slice], stack: list[_Slice], found: SlicePositions) -> None:
+    """Refuse a stack of which slices at an end are damaged or wrongly labelled, so that no gap betrays them.
+
+    Raises:
+        RefusedVolume: `unread_slices`.
+    """
+    for other in others:
+        header = other.header
+        names = ("SOPClassUID", "Modality", "SeriesInstanceUID")
+        complete = all(header.get(name) for name in names) and (header.get("Modality") != "CT" or header.get("Rows"))
+        if not complete or _continues(other, stack, found):
+            why = "continues the stack under another id" if complete else "lacks parts of its header"
+            raise RefusedVolume(
+                "unread_slices",
+                path,
+                f"has a slice that is not of its series: {other.file.name!a} {why}.",
+                "Fetch it again, or move that file away if it is no slice of the volume.",
+            )
+
+
+def _continues(other: _Slice, stack: list[_Slice], found: SlicePositions) -> bool:
+    """Tell whether a file lies one gap beyond an end of a stack, turned like it."""
+    position, orientation = (_numbers(other.header, tag) or [] for tag in list(_PLACING)[:2])
+    if len(position) != 3 or len(orientation) != 6 or not np.all(np.isfinite(position)):
+        return False
+    first = _numbers(stack[0].header, "ImageOrientationPatient")
+    if not np.allclose(orientation, np.asarray(first), atol=1e-2):
+        return False
+    normal = np.cross(orientation[:3], orientation[3:])
+    ends = [np.asarray(_numbers(stack[found.order[end]].header, "ImagePositionPatient")) for end in (0, -1)]
+    offsets = [(np.asarray(position) - end) @ normal * sign for end, sign in zip(ends, (-1, 1), strict=True)]
+    return any(abs(offset - found.gap) <= 0.1 * found.gap for offset in offsets)
 
 
 def _headers(path: Path) -> list[_Slice]:
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    slices = []
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [
+        file for file in files if not (file.is_dir() or file.name.startswith(".") or file.name.upper() == "DICOMDIR")
+    ]
+    slices, unread = [], []
     for file in files:
-        claims = file.suffix.lower() in (".dcm", ".ima") or not path.is_dir()
-        if file.name.upper() == "DICOMDIR" or file.name.startswith(".") or not (claims or is_dicom(file)):
-            continue
-        check_present(file)
-        try:
-            header, stored = read_header(file)
-        except (
-            InvalidDicomError,
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            NotImplementedError,
-            AttributeError,
-        ) as error:
-            raise RefusedVolume(
-                "unreadable", file, f"is not readable DICOM ({type(error).__name__}).", FETCH_AGAIN
-            ) from error
-        slices.append(_Slice(file, header, stored))
+        claims = file.suffix.lower() in (".dcm", ".ima", ".dicom") or not path.is_dir()
+        if not claims and not (file.is_file() and is_dicom(file)):
+            unread.append(file)
+        else:
+            slices.append(_read_slice(file))
+    slices += [_read_slice(file, force=True) for file in unread if _lacks_only_the_preamble(file)]
     if not slices:
         raise RefusedVolume(
             "no_dicom",
@@ -145,12 +175,64 @@ def _headers(path: Path) -> list[_Slice]:
             "has no DICOM file.",
             f"Name the folder with the slices, or a file that ends in {', '.join(SUFFIXES)}.",
         )
+    _refuse_unread(path, {item.file for item in slices}, files)
     return slices
+
+
+def _read_slice(file: Path, force: bool = False) -> _Slice:
+    check_present(file)
+    try:
+        header, pixels = read_header(file, force or (not is_dicom(file) and _lacks_only_the_preamble(file)))
+        # a malformed element raises when it is first looked at
+        for tag in _LOOKED_AT:
+            header.get(tag)
+    except RefusedVolume:
+        raise
+    except Exception as error:
+        # pydicom raises many kinds on malformed elements, RecursionError and zlib.error among them
+        raise RefusedVolume(
+            "unreadable", file, f"is not readable DICOM ({type(error).__name__}).", FETCH_AGAIN
+        ) from error
+    return _Slice(file, header, pixels)
+
+
+def _lacks_only_the_preamble(file: Path) -> bool:
+    """Tell whether a file begins with a data set, as those without preamble and mark do: with group 0008 or 0002."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        head = stream.read(8)
+    group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
+    return len(head) == 8 and group in (0x0002, 0x0008) and element <= 0x0018
+
+
+def _refuse_unread(path: Path, read: set[Path], files: list[Path]) -> None:
+    """Refuse a folder in which something that looks like one of its slices cannot be read."""
+    patterns = {_pattern(file) for file in read}
+    unread = [
+        file
+        for file in files
+        if file not in read
+        and file.suffix.lower() not in _BESIDE
+        and (_pattern(file) in patterns or _pattern(file.with_suffix("")) in patterns or file.is_symlink())
+    ]
+    if unread:
+        names = ", ".join(ascii(file.name) for file in unread[:5])
+        raise RefusedVolume(
+            "unread_slices",
+            path,
+            f"holds {len(unread)} files that are named like its slices and are no DICOM: {names}.",
+            "Fetch them again (a link may lead nowhere, or a file be empty), or move them away if they are no slices.",
+        )
+
+
+def _pattern(file: Path) -> str:
+    return re.sub(r"\d+", "#", file.name)
 
 
 def _series_key(header: Dataset) -> tuple[object, ...]:
     return (
-        str(header.get("SeriesInstanceUID", "")),
+        *(str(header.get(tag, "")) for tag in _IDENTITY),
         str(header.get("Modality", "")),
         "LOCALIZER" in _image_type(header),
         header.get("SamplesPerPixel", 1),
@@ -159,7 +241,7 @@ def _series_key(header: Dataset) -> tuple[object, ...]:
     )
 
 
-def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
+def _fault(members: list[_Slice]) -> Fault | None:
     """Return reason, problem and remedy of the first fault of a series; None if its slices are a CT in HU."""
     headers = [member.header for member in members]
     first = headers[0]
@@ -167,43 +249,66 @@ def _fault(members: list[_Slice]) -> tuple[str, str, str] | None:
         return "not_ct", f"is of modality {first.get('Modality') or 'unknown'}, not CT.", _CT_SERIES
     if "LOCALIZER" in _image_type(first):
         return "localizer", "has only a localiser (scout).", _CT_SERIES
-    if first.get("SamplesPerPixel", 1) != 1 or first.get("PhotometricInterpretation", "") == "PALETTE COLOR":
+    photometric = {str(header.get("PhotometricInterpretation") or "MONOCHROME2") for header in headers}
+    if first.get("SamplesPerPixel", 1) != 1 or photometric - {"MONOCHROME1", "MONOCHROME2"}:
         return "colour", "has colour images, which are not in HU.", _CT_SERIES
-    if any(header.get("PhotometricInterpretation") == "MONOCHROME1" for header in headers):
+    if "MONOCHROME1" in photometric:
         return "monochrome1", "has inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
     for member in members:
         malformed = next((tag for tag in _NUMBERS if _numbers(member.header, tag) is None), None)
         if malformed:
             return "unreadable", f"has a {malformed} that is not a number in {member.file.name}.", FETCH_AGAIN
-    unscaled = next((member.file.name for member in members if not _has_rescale(member.header)), None)
-    if unscaled:
-        return "no_rescale", f"is not in HU: {unscaled} has no rescale slope and intercept to HU.", FETCH_AGAIN
-    if any(int(header.get("NumberOfFrames") or 1) > 1 for header in headers):
+    for member in members:
+        fault = _rescale_fault(member)
+        if fault:
+            return fault
+    if any(
+        int(header.get("NumberOfFrames") or 1) > 1 or header.get("SOPClassUID") in _MULTI_FRAME for header in headers
+    ):
         return "multi_frame", "is a multi-frame object.", "Convert it to NIfTI, or to one file for each slice."
     if len(members) < 2:
         return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
     for member in members:
         if not all(len(_numbers(member.header, tag) or []) == count for tag, count in _PLACING.items()):
             return "no_position", f"does not say where {member.file.name} lies in the patient.", FETCH_AGAIN
-        if _is_cut_short(member):
-            return "truncated", f"has fewer voxels in {member.file.name} than its header promises.", FETCH_AGAIN
+        fault = pixel_fault(member.file.name, member.header, member.pixels)
+        if fault:
+            return fault
+    formats = {pixel_format(header) for header in headers}
+    if len(formats) > 1 and not all(form.ours for form in formats):
+        return "pixel_format", "stores the pixels of its compressed slices in different ways.", FETCH_AGAIN
     return None
 
 
-def _stack(path: Path, members: list[_Slice], notes: tuple[str, ...]) -> DicomStack:
-    headers = [member.header for member in members]
-    grid = _positions(path, members)
+def _stack(path: Path, members: list[_Slice], found: SlicePositions, notes: tuple[str, ...]) -> DicomStack:
+    ordered = [members[index] for index in found.order]
+    headers = [member.header for member in ordered]
+    formats = [pixel_format(header) for header in headers]
+    ours = all(form.ours for form in formats)
+    for member in ordered if not ours else ():
+        fault = code_stream_fault(member.file.name, member.file, member.header)
+        if fault:
+            raise RefusedVolume(fault[0], path, fault[1], fault[2])
     rescales = {(float(header.RescaleSlope), float(header.RescaleIntercept)) for header in headers}
     paddings = {_padding(header) for header in headers}
     return DicomStack(
-        files=tuple(members[index].file for index in grid.order),
-        gap=grid.gap,
-        tilt=grid.tilt,
-        jitter=grid.jitter,
-        padding=paddings.pop() if len(paddings) == 1 else None,
+        files=tuple(member.file for member in ordered),
+        grid=_grid(path, headers[0], len(ordered), found.gap),
+        voxels=DicomVoxels([(member.file, member.header, member.pixels) for member in ordered]) if ours else None,
+        tilt=found.tilt,
+        jitter=found.jitter,
+        padding=paddings.pop() if len(paddings) == 1 and not ours else None,
         rescale_varies=len(rescales) > 1,
         notes=notes,
     )
+
+
+def _grid(path: Path, header: Dataset, slices: int, gap: float) -> Grid:
+    row, column = np.asarray(_numbers(header, "ImageOrientationPatient")).reshape(2, 3)
+    direction = np.stack([row, column, np.cross(row, column)], axis=1)
+    down, across = _numbers(header, "PixelSpacing") or (0.0, 0.0)
+    size = (int(header.Columns), int(header.Rows), slices)
+    return Grid.checked(path, size, 1, lambda: (across, down, gap), lambda: direction)
 
 
 def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
@@ -224,31 +329,29 @@ def _numbers(header: Dataset, tag: str) -> list[float] | None:
         return None
 
 
-def _is_cut_short(member: _Slice) -> bool:
-    """Return whether a slice has fewer bytes than its voxels need: ITK would fill the rest with random memory."""
-    header = member.header
-    if str(header.file_meta.get("TransferSyntaxUID") or "") not in _UNCOMPRESSED:
-        return False
-    bits = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("BitsAllocated") or 0)
-    return member.stored < -(-bits // 8)
-
-
 def _is_spread(members: list[_Slice]) -> bool:
     return len({tuple(member.header.ImagePositionPatient) for member in members}) > 1
 
 
-def _has_rescale(header: Dataset) -> bool:
-    """Return whether a rescale to HU is stated; enhanced objects have it in their functional groups."""
-    names = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-    groups = [group for name in names for group in header.get(name) or []]
+def _rescale_fault(member: _Slice) -> Fault | None:
+    """Return why stored values do not become HU, None if they do; enhanced objects keep the rescale in groups."""
+    header, name = member.header, member.file.name
+    sequences = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    groups = [group for sequence in sequences for group in header.get(sequence) or []]
     nested = [item for group in groups for item in group.get("PixelValueTransformationSequence") or []]
-    # the type `US` is DICOM's "unspecified"
-    return any(
-        group.get("RescaleSlope") is not None
-        and group.get("RescaleIntercept") is not None
-        and group.get("RescaleType", "HU") in ("HU", "", None)
-        for group in (header, *nested)
-    )
+    holders = [
+        holder
+        for holder in (header, *nested)
+        if holder.get("RescaleSlope") is not None and holder.get("RescaleIntercept") is not None
+    ]
+    if not holders or not any(float(holder.RescaleSlope) for holder in holders):
+        return "no_rescale", f"is not in HU: {name} has no rescale slope and intercept to HU.", FETCH_AGAIN
+    kinds = {str(holder.get("RescaleType") or "HU").strip().upper() for holder in holders}
+    if kinds != {"HU"}:
+        # the type `US` is DICOM's "unspecified"
+        what = f"is not in HU: the rescale of {name} has the type {kinds.pop()[:16]!a}, not HU."
+        return "no_rescale", what, FETCH_AGAIN
+    return None
 
 
 def _padding(header: Dataset) -> float | None:

@@ -19,8 +19,8 @@ _PADDING = -1500.0
 class HUSlabs:
     """Cleans the slabs of a volume, which are passed through it once, and counts what it replaced.
 
-    Padding is every voxel below −1500 HU, or with the value that the file declares as padding (respected at or
-    below −1000 HU only: some files declare 0, which is also water). Padding and voxels that are not finite become
+    Padding is every voxel below −1500 HU, or with the value that the file declares as padding (respected outside
+    of −1000 … 3071 HU only: some files declare 0, which is also water). Padding and voxels that are not finite become
     −1000 HU. Other voxels below −1024 HU are undershoot of noise or filters and are clipped to −1024.
 
     Args:
@@ -34,7 +34,7 @@ class HUSlabs:
         self._size = math.prod(shape)
         self._circle = ReconstructionCircle(shape, axes)
         self._highest = highest
-        self._declared = padding if padding is not None and _PADDING <= padding <= AIR else None
+        self._declared = padding if padding is not None and (padding <= AIR or padding > HIGHEST) else None
         self._inside = 0
         self._outside = 0
         self.not_finite = 0

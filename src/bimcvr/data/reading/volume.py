@@ -1,7 +1,7 @@
 """The only reader of image files: NIfTI, MetaImage, NRRD and DICOM become int16 HU, canonically oriented.
 
-SimpleITK decodes the voxels. What it would accept with a warning, or fill in by itself, is checked in the headers
-beforehand and refused with a named reason.
+What SimpleITK would accept with a warning, or fill in by itself, is checked in the headers beforehand and refused with a
+named reason; voxels are decoded by code that verifies checksums and lengths, where the format allows it.
 """
 
 import struct
@@ -12,17 +12,31 @@ from typing import Any, NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
+from bimcvr.data.reading import metaimage, nrrd
+from bimcvr.data.reading.dicom_pixels import DicomVoxels
 from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
-from bimcvr.data.reading.file_checks import SUFFIXES, check_file, check_grid
+from bimcvr.data.reading.file_checks import SUFFIXES, check_file
 from bimcvr.data.reading.geometry import Axes, Geometry, axes_of
+from bimcvr.data.reading.grid import Grid
 from bimcvr.data.reading.intensity import HUSlabs
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
-from bimcvr.data.reading.voxels import DecodedVoxels, StreamedVoxels
+from bimcvr.data.reading.voxels import ArrayVoxels, DecodedVoxels, StreamedVoxels
 
-__all__ = ["Geometry", "NativeImage", "RefusedVolume", "Volume", "geometry_of", "read_image", "read_volume"]
+__all__ = [
+    "Geometry",
+    "NativeImage",
+    "RefusedVolume",
+    "Volume",
+    "data_files",
+    "geometry_of",
+    "read_image",
+    "read_volume",
+]
 
 SLAB = 8
 _INT16_MAX = 32767.0
+
+Voxels = ArrayVoxels | DecodedVoxels | DicomVoxels | StreamedVoxels
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class NativeImage(NamedTuple):
         stack: what the DICOM headers say; None for other formats.
     """
 
-    voxels: DecodedVoxels | StreamedVoxels
+    voxels: Voxels
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     axes: Axes
@@ -91,7 +105,9 @@ def read_image(path: Path) -> NativeImage:
     """
     try:
         return _checked_image(Path(path))
-    except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error) as error:
+    except RefusedVolume:
+        raise
+    except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error, RecursionError) as error:
         # errors that malformed headers cause; header values may identify the patient, so the message leaves them out
         raise RefusedVolume(
             "unreadable", path, f"has a malformed header ({type(error).__name__}).", FETCH_AGAIN
@@ -102,22 +118,48 @@ def _checked_image(path: Path) -> NativeImage:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
         stack = find_stack(path)
-        image = _decode_stack(path, stack)
-        return _native_of(DecodedVoxels(image), image, stack)
+        voxels = stack.voxels or DecodedVoxels(_decode_stack(path, stack))
+        return _native_of(voxels, stack.grid, stack)
     streamed = check_file(path)
+    if path.name.lower().endswith((".mha", ".mhd")):
+        grid, array = metaimage.read_metaimage(path)
+        return _native_of(ArrayVoxels(array), grid, None)
+    if path.name.lower().endswith((".nrrd", ".nhdr")):
+        grid, array = nrrd.read_nrrd(path)
+        return _native_of(ArrayVoxels(array), grid, None)
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-        check_grid(path, reader)
+        grid = _grid_of(path, reader)
         if streamed:
-            return _native_of(streamed, reader, None)
+            return _native_of(streamed, grid, None)
         if reader.GetDimension() == 4:
             reader.SetExtractSize([*reader.GetSize()[:3], 0])
-        image = reader.Execute()
+        return _native_of(DecodedVoxels(reader.Execute()), grid, None)
     except RuntimeError as error:
         raise _undecodable(path, error) from error
-    return _native_of(DecodedVoxels(image), image, None)
+
+
+def _grid_of(path: Path, reader: Any) -> Grid:
+    """Return the grid of an image whose information SimpleITK has read."""
+    rank = reader.GetDimension()
+    direction = np.asarray(reader.GetDirection()).reshape(rank, rank)
+    return Grid.checked(path, reader.GetSize(), reader.GetNumberOfComponents(), reader.GetSpacing, lambda: direction)
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the other files that the header of a MetaImage or NRRD names; none for other formats.
+
+    Files of a header that cannot be read are none: the reader says what is wrong with it.
+    """
+    name = path.name.lower()
+    try:
+        if name.endswith((".mha", ".mhd")):
+            return metaimage.data_files(path)
+        return nrrd.data_files(path) if name.endswith((".nrrd", ".nhdr")) else []
+    except RefusedVolume:
+        return []
 
 
 def geometry_of(native: NativeImage, cleaner: HUSlabs) -> Geometry:
@@ -139,13 +181,8 @@ def geometry_of(native: NativeImage, cleaner: HUSlabs) -> Geometry:
     )
 
 
-def _native_of(voxels: DecodedVoxels | StreamedVoxels, grid: Any, stack: DicomStack | None) -> NativeImage:
-    """`grid` is the SimpleITK image, or the reader that has read its information."""
-    width, height, depth = grid.GetSize()[:3]
-    across, back, up = grid.GetSpacing()[:3]
-    rank = grid.GetDimension()
-    direction = np.asarray(grid.GetDirection()).reshape(rank, rank)[:3, :3]
-    return NativeImage(voxels, (depth, height, width), (up, back, across), axes_of(direction), stack)
+def _native_of(voxels: Voxels, grid: Grid, stack: DicomStack | None) -> NativeImage:
+    return NativeImage(voxels, grid.shape, grid.spacing, axes_of(grid.direction), stack)
 
 
 def _decode_stack(path: Path, stack: DicomStack) -> Any:
@@ -158,7 +195,6 @@ def _decode_stack(path: Path, stack: DicomStack) -> Any:
         image = reader.Execute()
     except RuntimeError as error:
         raise _undecodable(path, error) from error
-    image.SetSpacing([*image.GetSpacing()[:2], stack.gap])
     return image
 
 

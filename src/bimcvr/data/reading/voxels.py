@@ -12,6 +12,17 @@ from isal.igzip_lib import IsalError
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 
+class ArrayVoxels(NamedTuple):
+    """The voxels of a file that was decoded whole, axes (z, y, x), as stored."""
+
+    array: np.ndarray
+
+    def slabs(self, thickness: int) -> Iterator[np.ndarray]:
+        """Yield the volume in slabs along its first axis, in order, any numeric type."""
+        for start in range(0, len(self.array), thickness):
+            yield self.array[start : start + thickness]
+
+
 class DecodedVoxels(NamedTuple):
     """The voxels of a SimpleITK image, axes (z, y, x)."""
 
