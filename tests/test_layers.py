@@ -27,12 +27,13 @@ SHARED = {
 }
 # a name stands for the modules directly in that folder; `models.*` for every sub-package
 ALLOWED = {
-    "data.reading": set(),
+    "data.hu": set(),
+    "data.reading": {"data.hu"},
     "data.text": set(),
     "data.counterfactual": {"data.text"},
     "data": {"data.counterfactual"},
-    "data.cache": {"data", "data.reading"},
-    "data.loading": {"data", "data.cache", "data.reading", "data.text"},
+    "data.cache": {"data", "data.hu", "data.reading"},
+    "data.loading": {"data", "data.cache", "data.hu", "data.reading", "data.text"},
     "metrics": set(),
     "evaluation": {"metrics", "data", "data.reading"},
     "phantom.reports": set(),

@@ -10,8 +10,8 @@ from defective import chest, padded, write
 
 from bimcvr.curation.audit import volume_facts
 from bimcvr.curation.audit.volume_facts import VolumeFacts, measure_volume
+from bimcvr.data.hu.geometry import axes_of
 from bimcvr.data.reading.dicom_series import DicomStack
-from bimcvr.data.reading.geometry import axes_of
 from bimcvr.data.reading.volume import NativeImage, RefusedVolume, read_volume
 from bimcvr.data.reading.voxels import DecodedVoxels
 

@@ -1,10 +1,10 @@
 from .cache.fill import fill_cache
 from .cache.volume_cache import CachedVolume, VolumeCache
 from .counterfactual.changes import Change, changed_reports
+from .hu.geometry import Geometry
 from .loading.datamodule import CTReportDataModule
 from .loading.dataset import StudyDataset
 from .manifest import Manifest, read_manifest, write_manifest
-from .reading.geometry import Geometry
 from .reading.refused import RefusedVolume
 from .reading.resample import read_resized
 from .reading.volume import Volume, read_volume

@@ -12,8 +12,8 @@ import numpy as np
 
 from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
 from bimcvr.curation.audit.nifti_orientation import orientation_conflict
-from bimcvr.data.reading.intensity import AIR, HIGHEST, LOWEST
-from bimcvr.data.reading.reconstruction_circle import ReconstructionCircle
+from bimcvr.data.hu.intensity import AIR, HIGHEST, LOWEST
+from bimcvr.data.hu.reconstruction_circle import ReconstructionCircle
 from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
 
 # incremented whenever the same file would have other facts

@@ -80,8 +80,8 @@ def find_stack(path: Path) -> DicomStack:
 
     Files that are not DICOM are skipped, unless they are named like the slices, and so are objects of other
     modalities, localisers, colour images, single slices and stacks at a single position, as long as one proper series
-    remains and none of them continues it; the notes name what was skipped. Patient, study, series and frame of reference are
-    what a series is known by.
+    remains and none of them continues it; the notes name what was skipped. Patient, study, series and frame of
+    reference are the identity of a series.
 
     Args:
         path: a folder (its sub-folders are not searched), or one DICOM file.

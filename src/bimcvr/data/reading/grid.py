@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bimcvr.data.reading.refused import RefusedVolume, no_spacing, sheared_grid
-from bimcvr.data.reading.streams import MOST_VOXELS
+from bimcvr.data.reading.voxels import MOST_VOXELS
 
 
 class Grid(NamedTuple):

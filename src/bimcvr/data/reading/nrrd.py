@@ -12,7 +12,7 @@ import numpy as np
 from bimcvr.data.reading.grid import Grid, no_orientation
 from bimcvr.data.reading.header_fields import HeaderFields, existing_files, malformed, numbered_files
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
-from bimcvr.data.reading.streams import Encoding, read_voxels
+from bimcvr.data.reading.voxels import Encoding, read_voxels
 
 _TYPES = {
     name: code

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bimcvr.data.reading.intensity import HIGHEST
+from bimcvr.data.hu.intensity import HIGHEST
 from bimcvr.data.reading.volume import SLAB, Volume, geometry_of, read_image
 
 # rows of the filter's matrix at a time: fewer need more calls, more include more zeros

@@ -1,7 +1,7 @@
 """The only reader of image files: NIfTI, MetaImage, NRRD and DICOM become int16 HU, canonically oriented.
 
-What SimpleITK would accept with a warning, or fill in by itself, is checked in the headers beforehand and refused with a
-named reason; voxels are decoded by code that verifies checksums and lengths, where the format allows it.
+What SimpleITK would accept with a warning, or fill in by itself, is checked in the headers beforehand and refused with
+a named reason; voxels are decoded by code that verifies checksums and lengths, where the format allows it.
 """
 
 import struct
@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
+from bimcvr.data.hu.geometry import Axes, Geometry, axes_of
+from bimcvr.data.hu.intensity import HUSlabs
 from bimcvr.data.reading import metaimage, nrrd
 from bimcvr.data.reading.dicom_pixels import DicomVoxels
 from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
 from bimcvr.data.reading.file_checks import SUFFIXES, check_file
-from bimcvr.data.reading.geometry import Axes, Geometry, axes_of
 from bimcvr.data.reading.grid import Grid
-from bimcvr.data.reading.intensity import HUSlabs
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import ArrayVoxels, DecodedVoxels, StreamedVoxels
 

@@ -1,15 +1,26 @@
-"""Sources of native voxels, a slab at a time: a decoded image, or a NIfTI file while it is decompressed."""
+"""Native voxels as files store them: decoded, their checksums verified, their number compared with the header.
 
+ITK's own decoders report success on damaged zlib and gzip streams (InsightSoftwareConsortium/ITK#6575) and leave what a
+short stream does not fill uninitialised.
+"""
+
+import bz2
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
-from isal import igzip
+from isal import igzip, isal_zlib
 from isal.igzip_lib import IsalError
 
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+
+Encoding = Literal["raw", "zlib", "gzip", "bzip2"]
+MOST_VOXELS = 2**31
+"""1,024 × 1,024 × 2,048: no scanner makes more, and a forged header must not decide how much memory is taken."""
+_CHUNK = 1 << 20
+_WINDOW_BITS = {"zlib": 15, "gzip": 31}
 
 
 class ArrayVoxels(NamedTuple):
@@ -75,7 +86,7 @@ class StreamedVoxels(NamedTuple):
                 stream.read(self.offset)
                 for start in range(0, self.shape[0], thickness):
                     slab = buffer[: self.shape[0] - start]
-                    _fill(stream, slab.view(np.uint8).data.cast("B"))
+                    _read_exactly(stream, slab.view(np.uint8).data.cast("B"))
                     yield slab if raw else slab * np.float32(self.slope) + np.float32(self.intercept)
                 # a gzip stream is compared with its checksum at its end only
                 while stream.read(1 << 16):
@@ -87,10 +98,101 @@ class StreamedVoxels(NamedTuple):
             raise RefusedVolume("damaged", self.path, f"fails to decompress ({error}).", FETCH_AGAIN) from error
 
 
-def _fill(stream: Any, target: memoryview) -> None:
+def _read_exactly(stream: Any, target: memoryview) -> None:
     filled = 0
     while filled < len(target):
         count = stream.readinto(target[filled:])
         if not count:
             raise EOFError
         filled += count
+
+
+def read_voxels(path: Path, stream: IO[bytes], encoding: Encoding, dtype: np.dtype, count: int) -> np.ndarray:
+    """Read exactly so many numbers from the rest of a file.
+
+    Args:
+        path: the file, for messages.
+        stream: the open file, where the voxels begin; it is read to its end.
+        encoding: how they are compressed.
+        dtype: of a number as stored, with its byte order.
+        count: how many numbers the header promises.
+
+    Returns:
+        (count,) of `dtype`.
+
+    Raises:
+        RefusedVolume: `truncated` where there are fewer, `trailing_data` where there is more, `damaged` where the
+            stream does not decompress or its checksum differs.
+    """
+    buffer = np.empty(count * dtype.itemsize, dtype=np.uint8)
+    target = buffer.data.cast("B")
+    filled = _copy(stream, target) if encoding == "raw" else _decompress(path, stream, encoding, target)
+    if filled < len(target):
+        raise RefusedVolume(
+            "truncated",
+            path,
+            f"holds {filled:,} bytes of voxels; its header promises {len(target):,}.",
+            FETCH_AGAIN,
+        )
+    if encoding == "raw" and stream.read(1):
+        raise trailing_data(path)
+    return buffer.view(dtype)
+
+
+def trailing_data(path: Path) -> RefusedVolume:
+    """Return the refusal of a file that is longer than its header says: its voxels may be shifted."""
+    return RefusedVolume(
+        "trailing_data",
+        path,
+        "is longer than its header says, so that its voxels may be shifted or another image's.",
+        FETCH_AGAIN,
+    )
+
+
+def _copy(stream: IO[bytes], target: memoryview) -> int:
+    filled = 0
+    while filled < len(target):
+        count: int = stream.readinto(target[filled:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _decompress(path: Path, stream: IO[bytes], encoding: Encoding, target: memoryview) -> int:
+    """Fill the target from a compressed stream and verify its end; return how much was filled."""
+    filled = 0
+    decoder = _decoder(encoding)
+    try:
+        for chunk in iter(lambda: stream.read(_CHUNK), b""):
+            data = chunk
+            while data or not getattr(decoder, "needs_input", True):
+                # one byte more than fits: a stream that goes on is told from one that ends
+                room = len(target) - filled + 1
+                decoded = decoder.decompress(data, room)
+                if len(decoded) >= room:
+                    raise trailing_data(path)
+                target[filled : filled + len(decoded)] = decoded
+                filled += len(decoded)
+                data = getattr(decoder, "unconsumed_tail", b"")
+                if decoder.eof:
+                    break
+            if decoder.eof:
+                _refuse_rest(path, decoder.unused_data, stream)
+                return filled
+    except (IsalError, OSError, ValueError) as error:  # type: ignore[misc]  # isal declares the class as an instance
+        raise RefusedVolume("damaged", path, f"fails to decompress ({error}).", FETCH_AGAIN) from error
+    if filled == len(target):
+        raise RefusedVolume("damaged", path, "ends before the checksum of its voxels.", FETCH_AGAIN)
+    return filled
+
+
+def _decoder(encoding: Encoding) -> Any:
+    return bz2.BZ2Decompressor() if encoding == "bzip2" else isal_zlib.decompressobj(_WINDOW_BITS[encoding])
+
+
+def _refuse_rest(path: Path, unused: bytes, stream: IO[bytes]) -> None:
+    """Let zeros pass behind a whole stream, as gzip(1) does: tapes and block devices pad with them."""
+    for chunk in (unused, *iter(lambda: stream.read(_CHUNK), b"")):
+        if chunk.strip(b"\0"):
+            raise trailing_data(path)

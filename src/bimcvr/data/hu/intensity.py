@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bimcvr.data.reading.geometry import Axes
-from bimcvr.data.reading.reconstruction_circle import ReconstructionCircle
+from bimcvr.data.hu.geometry import Axes
+from bimcvr.data.hu.reconstruction_circle import ReconstructionCircle
 
 AIR = -1000.0
 # no tissue or gas is below; padding is stored further down, and between the two lies undershoot of filters and noise

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bimcvr.data.reading.geometry import Axes
+from bimcvr.data.hu.geometry import Axes
 
 
 class ReconstructionCircle:
