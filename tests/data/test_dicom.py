@@ -288,7 +288,7 @@ def test_a_slice_that_is_not_there_or_cut_short_is_refused(tmp_path: Path) -> No
         (b"", "empty_file"),
         (b"version https://git-lfs.github.com", "git_lfs_pointer"),
         (whole[:100], "unreadable"),
-        (whole[:-200], "unreadable"),
+        (whole[:-200], "truncated"),
     ):
         victim.write_bytes(content)
         with pytest.raises(RefusedVolume) as refusal:

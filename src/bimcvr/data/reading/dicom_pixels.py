@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_fragments
+from pydicom.encaps import generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -127,7 +127,7 @@ def code_stream_fault(name: str, file: Path, header: Dataset) -> Fault | None:
         header: of the slice.
     """
     form = pixel_format(header)
-    frame = b"".join(generate_fragments(pydicom.dcmread(file, force=True).PixelData))
+    frame = next(generate_frames(pydicom.dcmread(file, force=True).PixelData, number_of_frames=1), b"")
     if form.run_length:
         return None
     described = (

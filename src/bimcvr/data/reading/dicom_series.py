@@ -104,7 +104,7 @@ def find_stack(path: Path) -> DicomStack:
         else:
             faults.append(fault)
     if not usable:
-        if len(series) > 1 and len(series[0]) == 1:
+        if len(series) > 2 and len(series[0]) == 1:
             wrong = f"holds {len(series)} slices in {len(series)} series: each has its own series, study or patient id."
             raise RefusedVolume("several_series", path, wrong, _ONE)
         # the largest series is what the folder was meant to be
@@ -274,9 +274,6 @@ def _fault(members: list[_Slice]) -> Fault | None:
         fault = pixel_fault(member.file.name, member.header, member.pixels)
         if fault:
             return fault
-    formats = {pixel_format(header) for header in headers}
-    if len(formats) > 1 and not all(form.ours for form in formats):
-        return "pixel_format", "stores the pixels of its compressed slices in different ways.", FETCH_AGAIN
     return None
 
 
@@ -285,6 +282,10 @@ def _stack(path: Path, members: list[_Slice], found: SlicePositions, notes: tupl
     headers = [member.header for member in ordered]
     formats = [pixel_format(header) for header in headers]
     ours = all(form.ours for form in formats)
+    if not ours and len(set(formats)) > 1:
+        raise RefusedVolume(
+            "pixel_format", path, "stores the pixels of its compressed slices in different ways.", FETCH_AGAIN
+        )
     for member in ordered if not ours else ():
         fault = code_stream_fault(member.file.name, member.file, member.header)
         if fault:
