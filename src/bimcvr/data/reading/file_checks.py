@@ -2,39 +2,29 @@
 
 from pathlib import Path
 
-from bimcvr.data.reading.nifti import check_nifti
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
-from bimcvr.data.reading.voxels import StreamedVoxels
 
 SUFFIXES = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 _LFS = b"version https://git-lfs"
 
 
-def check_file(path: Path) -> StreamedVoxels | None:
-    """Refuse a file that is missing, empty, a Git LFS pointer, of unknown format, or without orientation.
+def check_file(path: Path) -> None:
+    """Refuse a file that is missing, empty, a Git LFS pointer, or of unknown format.
 
     Args:
         path: a NIfTI, MHA/MHD or NRRD file.
 
-    Returns:
-        The voxels, if the format can be read slab by slab; else None.
-
     Raises:
-        RefusedVolume: with the reason `missing_file`, `empty_file`, `git_lfs_pointer`, `unknown_format`,
-            `unreadable`, `truncated`, `no_spacing`, `no_orientation` or `sheared_grid`.
+        RefusedVolume: with the reason `missing_file`, `empty_file`, `git_lfs_pointer` or `unknown_format`.
     """
     check_present(path)
-    name = path.name.lower()
-    if not name.endswith(SUFFIXES):
+    if not path.name.lower().endswith(SUFFIXES):
         raise RefusedVolume(
             "unknown_format",
             path,
             "is of an unknown format.",
             f"Give a file that ends in {', '.join(SUFFIXES)}, or a folder with DICOM slices.",
         )
-    if name.endswith((".nii", ".nii.gz")):
-        return check_nifti(path)
-    return None
 
 
 def check_present(path: Path) -> None:

@@ -107,6 +107,16 @@ def existing_files(path: Path, names: Sequence[str], slices: int) -> list[Path]:
     return files
 
 
+def files_beside(path: Path, names: Sequence[str]) -> list[Path]:
+    """Return those of a header's data files that exist.
+
+    Args:
+        path: the header's file.
+        names: relative to its folder.
+    """
+    return [file for name in names if _is_file(file := path.parent / name)]
+
+
 def numbered_files(path: Path, named: str) -> list[str]:
     """Return the names that a pattern `slice%03d.raw first last step` stands for; the name itself if it is none.
 

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from bimcvr.data.reading.grid import Grid, no_orientation
-from bimcvr.data.reading.header_fields import HeaderFields, existing_files, malformed, numbered_files
+from bimcvr.data.reading.header_fields import HeaderFields, existing_files, files_beside, malformed, numbered_files
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
 
@@ -61,7 +61,7 @@ def data_files(path: Path) -> list[Path]:
         fields = _header(path, stream)
         if fields.text("ElementDataFile").upper() == "LOCAL":
             return []
-        return _named_files(fields, stream)
+        return files_beside(path, _file_names(fields, stream))
 
 
 def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
@@ -137,7 +137,7 @@ def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid
             raise malformed(path, f"has HeaderSize = {skip} beside voxels in the same file")
         _check_compressed_size(fields, stream, path)
         return read_voxels(path, stream, encoding, dtype, count)
-    files = _named_files(fields, stream)
+    files = existing_files(path, _file_names(fields, stream), fields.integers("DimSize")[-1])
     if len(files) > 1 and compressed:
         raise malformed(path, "keeps compressed voxels in several files, which is not read here")
     if count % len(files):
@@ -172,11 +172,9 @@ def _skip_header(file: Path, stream: IO[bytes], skip: int, length: int) -> None:
     stream.seek(skip)
 
 
-def _named_files(fields: HeaderFields, stream: IO[bytes]) -> list[Path]:
+def _file_names(fields: HeaderFields, stream: IO[bytes]) -> list[str]:
     path, named = fields.path, fields.text("ElementDataFile")
     if re.match(r"LIST\b", named, re.IGNORECASE):
         lines = stream.read(_LONGEST_HEADER).decode("utf-8", errors="surrogateescape").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-    else:
-        names = numbered_files(path, named)
-    return existing_files(path, names, fields.integers("DimSize")[-1])
+        return [line.strip() for line in lines if line.strip()]
+    return numbered_files(path, named)

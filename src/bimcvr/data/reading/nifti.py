@@ -8,71 +8,81 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from nibabel.quaternions import quat2mat
 
-from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, no_spacing, sheared_grid
+from bimcvr.data.hu.geometry import axes_of
+from bimcvr.data.reading.grid import Grid, no_orientation
+from bimcvr.data.reading.header_fields import malformed
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, sheared_grid
 from bimcvr.data.reading.voxels import StreamedVoxels
 
+_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+"""From NIfTI's RAS to LPS."""
 _RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known to be right."
 # (type, offset) of: data type and bits a voxel, dim, pixdim, vox_offset, scl_slope and scl_inter, qform_code and
-# sform_code, the rows of the sform
-_NIFTI_1 = (("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("12f", 280))
-_NIFTI_2 = (("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("12d", 400))
-# 1,024 × 1,024 × 2,048: more than any scanner reconstructs; a forged header must not decide how much memory is taken
-_MOST_VOXELS = 2**31
-_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
+# sform_code, three parts of the qform's quaternion, the rows of the sform
+_NIFTI_1 = (
+    ("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("3f", 256), ("12f", 280)
+)  # fmt: skip
+_NIFTI_2 = (
+    ("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("3d", 352), ("12d", 400)
+)  # fmt: skip
+_MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\x1a\n"
+_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"
+}  # fmt: skip
+_COLOURS = {128: 3, 2304: 4, 32: 2, 1792: 2, 2048: 2}
+"""Values a voxel of the colour and complex types."""
+_MOST_DOUBT = 0.01
+"""Share by which two statements of the voxel size may differ."""
 
 
 class _Header(NamedTuple):
-    """The fields of a header that are used; `length` is the size of the whole uncompressed file in bytes."""
+    """The fields of a header that are used; `quaternion` holds qfac and b, c, d."""
 
-    length: int
     stored: str
+    values: int
     scaling: tuple[float, float]
     offset: int
     shape: tuple[int, ...]
-    spacing: tuple[float, ...]
+    spacing: np.ndarray
     qform: int
     sform: int
+    quaternion: tuple[float, float, float, float]
     affine: np.ndarray
 
 
-def check_nifti(path: Path) -> StreamedVoxels | None:
-    """Refuse a NIfTI file that is cut short, or whose header does not say how its voxels lie in the patient.
+def read_nifti(path: Path) -> tuple[Grid, StreamedVoxels]:
+    """Check the header of a NIfTI file and open its voxels.
+
+    The sform decides how the voxels lie in the patient, the qform where there is no sform, as in nibabel. A file whose
+    sform contradicts its voxel sizes by more than 1 %, or its qform about the sides, is refused: programs differ in
+    which of them they use (https://nifti.nimh.nih.gov/nifti-1, "3D image orientation").
 
     Args:
-        path: a `.nii` or `.nii.gz` file.
+        path: a `.nii` or `.nii.gz` file; what is in it decides whether it is compressed.
 
     Returns:
-        The voxels, if they are real numbers on three axes; None for other types, which SimpleITK reads.
+        The grid, and the voxels in HU, which are decoded when they are asked for.
 
     Raises:
-        RefusedVolume: with the reason `unreadable`, `truncated`, `too_large`, `no_spacing`,
-            `no_orientation` or `sheared_grid`.
+        RefusedVolume: with the reason `unreadable`, `truncated`, `colour`, `not_a_volume`, `too_large`, `no_spacing`,
+            `no_orientation`, `contradictory_header` or `sheared_grid`.
     """
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     header = _read_header(path, compressed)
-    voxels = math.prod(header.shape)
-    if voxels > _MOST_VOXELS:
-        raise RefusedVolume(
-            "too_large",
-            path,
-            f"claims {voxels:,} voxels; at most {_MOST_VOXELS:,} are read.",
-            "Check its header; if it is right, crop or resample the volume.",
-        )
-    complete = _gzip_is_complete(path, header.length) if compressed else path.stat().st_size >= header.length
-    if not complete:
-        raise RefusedVolume(
-            "truncated", path, f"ends before the {header.length} bytes that its header promises.", FETCH_AGAIN
-        )
-    _check_orientation(path, header)
-    if not header.stored or len(header.shape) < 3 or max(header.shape[3:], default=1) > 1:
-        return None
-    width, height, depth = header.shape[:3]
-    slope, intercept = header.scaling
-    return StreamedVoxels(
-        path, compressed, header.offset, (depth, height, width), np.dtype(header.stored), slope, intercept
+    grid = Grid.checked(
+        path, header.shape, header.values, lambda: header.spacing.tolist(), lambda: _direction(path, header)
     )
+    if header.sform > 0:
+        lengths = np.linalg.norm(header.affine[:, :3], axis=0)
+        grid = grid._replace(spacing=(float(lengths[2]), float(lengths[1]), float(lengths[0])))
+    dtype = np.dtype(header.stored)
+    if not compressed and path.stat().st_size < header.offset + grid.voxels * dtype.itemsize:
+        length = header.offset + grid.voxels * dtype.itemsize
+        raise RefusedVolume("truncated", path, f"ends before the {length} bytes that its header promises.", FETCH_AGAIN)
+    return grid, StreamedVoxels(path, compressed, header.offset, grid.shape, dtype, *header.scaling)
 
 
 def _read_header(path: Path, compressed: bool) -> _Header:
@@ -83,63 +93,79 @@ def _read_header(path: Path, compressed: bool) -> _Header:
         raise RefusedVolume("truncated", path, f"cannot be decompressed ({error}).", FETCH_AGAIN) from error
     for order in "<>":
         if len(raw) >= 348 and struct.unpack_from(order + "i", raw)[0] == 348:
-            return _parse(path, order, raw, _NIFTI_1)
+            return _parse(path, order, raw, _NIFTI_1, raw[344:348] == _MAGIC_1)
         if len(raw) >= 540 and struct.unpack_from(order + "i", raw)[0] == 540:
-            return _parse(path, order, raw, _NIFTI_2)
+            return _parse(path, order, raw, _NIFTI_2, raw[4:12] == _MAGIC_2)
     if len(raw) < 348:
         raise RefusedVolume("truncated", path, "ends within its header.", FETCH_AGAIN)
     raise RefusedVolume("unreadable", path, "does not begin with a NIfTI header.", FETCH_AGAIN)
 
 
-def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ...]) -> _Header:
+def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ...], is_single_file: bool) -> _Header:
     fields: list[Any] = [struct.unpack_from(order + kind, raw, offset) for kind, offset in layout]
-    (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), rows = fields
+    (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), quaternion, rows = fields
+    if not is_single_file:
+        raise malformed(path, "has no magic number of a NIfTI file that holds header and voxels")
     # the voxels follow the header; with a smaller offset, bytes of the header would be read as HU
-    if not math.isfinite(offset) or offset < struct.unpack_from(order + "i", raw)[0]:
-        raise RefusedVolume("unreadable", path, f"has a header that places its voxels at byte {offset:g}.", FETCH_AGAIN)
-    shape = dim[1 : 1 + min(max(dim[0], 0), 7)]
-    # a slope of 0 means that there is none
-    scaling = (slope, intercept) if slope and math.isfinite(slope) and math.isfinite(intercept) else (1.0, 0.0)
+    if not math.isfinite(offset) or offset < struct.unpack_from(order + "i", raw)[0] or offset != int(offset):
+        raise malformed(path, f"has a header that places its voxels at byte {offset:g}")
+    if not 1 <= dim[0] <= 7 or min(dim[1 : 1 + dim[0]]) < 1:
+        raise malformed(path, "has a header without a valid number of axes and voxels")
+    # the fifth axis holds the values of a voxel
+    values = int(dim[5]) if dim[0] == 5 and dim[5] > 1 else _COLOURS.get(kind, 1)
     stored = order + _TYPES[kind] if kind in _TYPES else ""
-    length = int(offset) + int(np.prod(shape, dtype=object)) * bits // 8
-    affine = np.array(rows, dtype=np.float64).reshape(3, 4)
-    return _Header(length, stored, scaling, int(offset), shape, pixdim[1:4], qform, sform, affine)
+    if values == 1 and (not stored or np.dtype(stored).itemsize * 8 != bits):
+        raise malformed(path, f"has the data type {kind} with {bits} bits a voxel in its header, which do not fit")
+    # a slope of 0 or one that is not finite means that there is none (nibabel, get_slope_inter)
+    scaled = bool(slope) and math.isfinite(slope)
+    if scaled and not math.isfinite(intercept):
+        raise malformed(path, "has a slope to HU in its header, but no valid intercept")
+    return _Header(
+        stored=stored,
+        values=values,
+        scaling=(slope, intercept) if scaled else (1.0, 0.0),
+        offset=int(offset),
+        shape=dim[1 : 1 + min(dim[0], 4)] if values > 1 else dim[1 : 1 + dim[0]],
+        spacing=np.abs(np.asarray(pixdim[1:4], dtype=np.float64)),
+        qform=qform,
+        sform=sform,
+        quaternion=(pixdim[0], *quaternion),
+        affine=np.array(rows, dtype=np.float64).reshape(3, 4),
+    )
 
 
-def _gzip_is_complete(path: Path, length: int) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-4, 2)
-        stated = struct.unpack("<I", stream.read(4))[0]
-    # the trailer counts the last gzip member only, modulo 4 GiB: where it differs, the file is decoded to be sure
-    if stated == length % 2**32:
-        return True
-    decoded = 0
-    try:
-        with gzip.open(path) as stream:
-            while chunk := stream.read(1 << 22):
-                decoded += len(chunk)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return decoded >= length
-
-
-def _check_orientation(path: Path, header: _Header) -> None:
-    spacing = np.abs(np.asarray(header.spacing))
-    if not np.all(np.isfinite(spacing) & (spacing > 0)):
-        raise no_spacing(path, header.spacing)
+def _direction(path: Path, header: _Header) -> np.ndarray:
+    """Return the direction cosines (3, 3) in LPS, column k where image axis k points."""
     if header.qform <= 0 and header.sform <= 0:
-        raise RefusedVolume(
-            "no_orientation",
-            path,
-            "does not say how it lies in the patient (its qform and "
-            "sform codes are 0), so left could be taken for right.",
-            _RIGHT_AFFINE,
-        )
-    if header.sform > 0:
-        columns = header.affine[:, :3]
-        lengths = np.linalg.norm(columns, axis=0)
-        if not np.all(np.isfinite(header.affine)) or not np.all(lengths > 0):
-            raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.", _RIGHT_AFFINE)
-        cosines = columns / lengths
-        if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
-            raise sheared_grid(path)
+        raise no_orientation(path, "has a qform and an sform code of 0")
+    if header.sform <= 0:
+        return np.asarray(_TO_LPS @ _rotation(path, *header.quaternion))
+    columns = header.affine[:, :3]
+    lengths = np.linalg.norm(columns, axis=0)
+    if not np.all(np.isfinite(header.affine)) or not np.all(lengths > 0):
+        raise RefusedVolume("no_orientation", path, "has an sform with zero or non-finite columns.", _RIGHT_AFFINE)
+    cosines = columns / lengths
+    if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
+        raise sheared_grid(path)
+    if np.abs(lengths / header.spacing - 1).max() > _MOST_DOUBT:
+        sform, pixdim = (" × ".join(f"{mm:.4g}" for mm in sizes) for sizes in (lengths, header.spacing))
+        raise _contradiction(path, f"its sform says {sform} mm a voxel, its pixdim {pixdim}")
+    if header.qform > 0:
+        sides = [axes_of(_TO_LPS @ matrix).letters for matrix in (cosines, _rotation(path, *header.quaternion))]
+        if sides[0] != sides[1]:
+            raise _contradiction(path, f"its axes point to {sides[0]} by the sform and to {sides[1]} by the qform")
+    return np.asarray(_TO_LPS @ cosines)
+
+
+def _contradiction(path: Path, what: str) -> RefusedVolume:
+    return RefusedVolume("contradictory_header", path, f"contradicts itself: {what}.", _RIGHT_AFFINE)
+
+
+def _rotation(path: Path, qfac: float, b: float, c: float, d: float) -> np.ndarray:
+    """Return the axes (3, 3) of a qform in RAS: a unit quaternion of which NIfTI stores three parts, and the hand."""
+    square = b * b + c * c + d * d
+    if not math.isfinite(square) or square > 1.01:
+        raise RefusedVolume("no_orientation", path, "has a qform that is no rotation.", _RIGHT_AFFINE)
+    axes = quat2mat((math.sqrt(max(0.0, 1 - square)), b, c, d))
+    axes[:, 2] *= -1 if qfac < 0 else 1
+    return np.asarray(axes)

@@ -10,7 +10,7 @@ from typing import IO
 import numpy as np
 
 from bimcvr.data.reading.grid import Grid, no_orientation
-from bimcvr.data.reading.header_fields import HeaderFields, existing_files, malformed, numbered_files
+from bimcvr.data.reading.header_fields import HeaderFields, existing_files, files_beside, malformed, numbered_files
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
 
@@ -86,7 +86,7 @@ def data_files(path: Path) -> list[Path]:
     """
     with path.open("rb") as stream:
         fields = _header(path, stream)
-        return _named_files(fields, stream) if "data file" in fields else []
+        return files_beside(path, _file_names(fields, stream)) if "data file" in fields else []
 
 
 def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
@@ -213,7 +213,7 @@ def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid
     if "data file" not in fields:
         _skip(fields, path, stream, encoding, count * dtype.itemsize)
         return read_voxels(path, stream, encoding, dtype, count)
-    files = _named_files(fields, stream)
+    files = existing_files(path, _file_names(fields, stream), fields.integers("sizes")[-1])
     if count % len(files):
         raise malformed(path, f"names {len(files)} files for {grid.shape[0]} slices")
     parts = []
@@ -243,11 +243,9 @@ def _skip(fields: HeaderFields, file: Path, stream: IO[bytes], encoding: str, le
         stream.seek(skip, 1)
 
 
-def _named_files(fields: HeaderFields, stream: IO[bytes]) -> list[Path]:
+def _file_names(fields: HeaderFields, stream: IO[bytes]) -> list[str]:
     path, named = fields.path, fields.text("data file")
     if re.match(r"LIST\b", named):
         lines = stream.read(_LONGEST_HEADER).decode("utf-8", errors="surrogateescape").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-    else:
-        names = numbered_files(path, named)
-    return existing_files(path, names, fields.integers("sizes")[-1])
+        return [line.strip() for line in lines if line.strip()]
+    return numbered_files(path, named)

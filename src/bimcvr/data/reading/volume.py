@@ -19,6 +19,7 @@ from bimcvr.data.reading.dicom_pixels import DicomVoxels
 from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
 from bimcvr.data.reading.file_checks import SUFFIXES, check_file
 from bimcvr.data.reading.grid import Grid
+from bimcvr.data.reading.nifti import read_nifti
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import ArrayVoxels, DecodedVoxels, StreamedVoxels
 
@@ -118,34 +119,15 @@ def _checked_image(path: Path) -> NativeImage:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
         stack = find_stack(path)
-        voxels = stack.voxels or DecodedVoxels(_decode_stack(path, stack))
-        return _native_of(voxels, stack.grid, stack)
-    streamed = check_file(path)
-    if path.name.lower().endswith((".mha", ".mhd")):
-        grid, array = metaimage.read_metaimage(path)
-        return _native_of(ArrayVoxels(array), grid, None)
-    if path.name.lower().endswith((".nrrd", ".nhdr")):
-        grid, array = nrrd.read_nrrd(path)
-        return _native_of(ArrayVoxels(array), grid, None)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        grid = _grid_of(path, reader)
-        if streamed:
-            return _native_of(streamed, grid, None)
-        if reader.GetDimension() == 4:
-            reader.SetExtractSize([*reader.GetSize()[:3], 0])
-        return _native_of(DecodedVoxels(reader.Execute()), grid, None)
-    except RuntimeError as error:
-        raise _undecodable(path, error) from error
-
-
-def _grid_of(path: Path, reader: Any) -> Grid:
-    """Return the grid of an image whose information SimpleITK has read."""
-    rank = reader.GetDimension()
-    direction = np.asarray(reader.GetDirection()).reshape(rank, rank)
-    return Grid.checked(path, reader.GetSize(), reader.GetNumberOfComponents(), reader.GetSpacing, lambda: direction)
+        decoded = stack.voxels or DecodedVoxels(_decode_stack(path, stack))
+        return _native_of(decoded, stack.grid, stack)
+    check_file(path)
+    name = path.name.lower()
+    if name.endswith((".nii", ".nii.gz")):
+        grid, voxels = read_nifti(path)
+        return _native_of(voxels, grid, None)
+    grid, array = (nrrd.read_nrrd if name.endswith((".nrrd", ".nhdr")) else metaimage.read_metaimage)(path)
+    return _native_of(ArrayVoxels(array), grid, None)
 
 
 def data_files(path: Path) -> list[Path]:

@@ -77,7 +77,7 @@ class StreamedVoxels(NamedTuple):
             thickness: slices in a slab.
 
         Raises:
-            RefusedVolume: with the reason `truncated` or `damaged`.
+            RefusedVolume: with the reason `truncated`, `trailing_data` or `damaged`.
         """
         buffer = np.empty((thickness, *self.shape[1:]), dtype=self.dtype)
         raw = (self.slope, self.intercept) == (1, 0)
@@ -88,13 +88,16 @@ class StreamedVoxels(NamedTuple):
                     slab = buffer[: self.shape[0] - start]
                     _read_exactly(stream, slab.view(np.uint8).data.cast("B"))
                     yield slab if raw else slab * np.float32(self.slope) + np.float32(self.intercept)
-                # a gzip stream is compared with its checksum at its end only
-                while stream.read(1 << 16):
-                    pass
+                # a gzip stream is compared with its checksum at its end only; zeros may follow the voxels
+                for rest in iter(lambda: stream.read(1 << 16), b""):
+                    if rest.strip(b"\0"):
+                        raise trailing_data(self.path)
         except EOFError as error:
             raise RefusedVolume("truncated", self.path, "ends before its last voxel.", FETCH_AGAIN) from error
         # isal declares the class as an instance
         except (igzip.BadGzipFile, IsalError) as error:  # type: ignore[misc]
+            if "Not a gzip" in str(error):  # the first member is one: its header was read
+                raise trailing_data(self.path) from error
             raise RefusedVolume("damaged", self.path, f"fails to decompress ({error}).", FETCH_AGAIN) from error
 
 
