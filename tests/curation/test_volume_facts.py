@@ -12,6 +12,7 @@ from bimcvr.curation.audit import volume_facts
 from bimcvr.curation.audit.volume_facts import VolumeFacts, measure_volume
 from bimcvr.data.hu.geometry import axes_of
 from bimcvr.data.reading.dicom_series import DicomStack
+from bimcvr.data.reading.grid import Grid
 from bimcvr.data.reading.volume import NativeImage, RefusedVolume, read_volume
 from bimcvr.data.reading.voxels import DecodedVoxels
 
@@ -65,7 +66,8 @@ def test_the_missing_share_is_that_of_a_slow_count(kind: str, noise: np.ndarray,
 def test_a_declared_padding_value_is_heeded_where_it_cannot_be_tissue(declared: int | None, heeded: bool) -> None:
     raw = np.random.default_rng(0).integers(-900, 900, (4, 20, 20)).astype(np.int16)
     raw[:, 5:12, 5:12] = 0 if declared is None else declared
-    stack = DicomStack((), 1.0, 0.0, 0.0, None if declared is None else float(declared), False, ())
+    grid = Grid((4, 20, 20), SPACING, np.eye(3))
+    stack = DicomStack((), grid, None, 0.0, 0.0, None if declared is None else float(declared), False, ())
     native = NativeImage(DecodedVoxels(None), (4, 20, 20), SPACING, axes_of(np.eye(3)), stack)
     tally = volume_facts._Tally(native)
     assert sum(len(slab) for slab in tally.watch(iter([raw[:3], raw[3:]]))) == 4
