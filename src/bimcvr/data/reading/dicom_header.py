@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 UNDEFINED_LENGTH = 0xFFFFFFFF
 # integer, float and double pixels
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_INFLATED = 1 << 28
 # elements that may follow the pixels: data set trailing padding, digital signatures
@@ -117,6 +118,19 @@ def _inflate(file: Path, stream: IO[bytes], meta: FileMetaDataset) -> bytes:
     return inflated
 
 
+def _behind_items(stream: IO[bytes], start: int, size: int) -> bytes:
+    """Return the first bytes behind encapsulated pixels (PS3.5 section A.4); foreign ones where the items do not end."""
+    stream.seek(start)
+    while len(head := stream.read(8)) == 8:
+        length = struct.unpack("<4xI", head)[0]
+        if head[:4] == _DELIMITER:
+            return stream.read(1024)
+        if head[:4] != _ITEM or length == UNDEFINED_LENGTH or stream.tell() + length > size:
+            break
+        stream.seek(length, 1)
+    return b"no delimiter"
+
+
 def _element(
     stream: IO[bytes], size: int, stops: list[int], implicit: bool, little: bool, inflated: bytes | None
 ) -> PixelElement:
@@ -131,8 +145,9 @@ def _element(
         offset, length = start + 12, struct.unpack("<8xI" if little else ">8xI", head)[0]
     else:
         offset, length = start + 8, struct.unpack("<6xH4x" if little else ">6xH4x", head)[0]
-    rest = b""
-    if length != UNDEFINED_LENGTH and offset + length < size:
-        stream.seek(offset + length)
+    if length == UNDEFINED_LENGTH:
+        rest = _behind_items(stream, offset, size)
+    else:
+        stream.seek(min(offset + length, size))
         rest = stream.read(1024)
     return PixelElement(stops[-1] != 0x7FE00010, offset, length, size - offset, inflated, rest)

@@ -90,7 +90,10 @@ def pixel_fault(name: str, header: Dataset, element: PixelElement) -> Fault | No
     if not element.length:
         return "truncated", f"has no pixels in {name}.", FETCH_AGAIN
     if not form.native:
-        return None
+        broken = element.has_foreign_rest or element.length != UNDEFINED_LENGTH
+        return (
+            ("damaged", f"has compressed pixels in {name} that do not end properly.", FETCH_AGAIN) if broken else None
+        )
     needed = form.rows * form.columns * form.allocated // 8
     if element.length == UNDEFINED_LENGTH:
         return "unreadable", f"says of {name} that its pixels are uncompressed, but encapsulates them.", FETCH_AGAIN

@@ -174,7 +174,9 @@ def _decompress(path: Path, stream: IO[bytes], encoding: Encoding, target: memor
                 room = len(target) - filled + 1
                 decoded = decoder.decompress(data, room)
                 if len(decoded) >= room:
-                    raise trailing_data(path)
+                    raise RefusedVolume(
+                        "damaged", path, f"inflates to more than the {len(target):,} bytes of its grid.", FETCH_AGAIN
+                    )
                 target[filled : filled + len(decoded)] = decoded
                 filled += len(decoded)
                 data = getattr(decoder, "unconsumed_tail", b"")
