@@ -119,7 +119,7 @@ def _inflate(file: Path, stream: IO[bytes], meta: FileMetaDataset) -> bytes:
 
 
 def _behind_items(stream: IO[bytes], start: int, size: int) -> bytes:
-    """Return the first bytes behind encapsulated pixels (PS3.5 section A.4); foreign ones where the items do not end."""
+    """Return the first bytes behind encapsulated pixels (PS3.5 A.4), or foreign ones where the items do not end."""
     stream.seek(start)
     while len(head := stream.read(8)) == 8:
         length = struct.unpack("<4xI", head)[0]

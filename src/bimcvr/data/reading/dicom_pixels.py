@@ -87,6 +87,9 @@ def pixel_fault(name: str, header: Dataset, element: PixelElement) -> Fault | No
     odd = _odd_format(header, form, element)
     if odd:
         return "pixel_format", f"stores its pixels in {name} in a way that is not read here ({odd}).", _CONVERT
+    # without a preamble there is no group that names it, and the files are implicit or explicit little endian
+    if getattr(header, "preamble", None) and not header.file_meta.get("TransferSyntaxUID"):
+        return "unreadable", f"does not say in {name} by which transfer syntax its pixels are stored.", FETCH_AGAIN
     if not element.length:
         return "truncated", f"has no pixels in {name}.", FETCH_AGAIN
     if not form.native:
@@ -116,6 +119,8 @@ def _odd_format(header: Dataset, form: PixelFormat, element: PixelElement) -> st
         return f"BitsStored {form.stored} of {form.allocated}"
     if high_bit is not None and high_bit != form.stored - 1:
         return f"HighBit {high_bit} with BitsStored {form.stored}"
+    if not header.get("PhotometricInterpretation"):
+        return "no PhotometricInterpretation"
     if sign not in (0, 1):
         return f"PixelRepresentation {sign}"
     return "float pixels" if element.floating else ""

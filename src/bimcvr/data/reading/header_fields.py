@@ -36,15 +36,15 @@ class HeaderFields:
         return value
 
     def choice(self, name: str, choices: Mapping[str, object], default: str | None = None) -> object:
-        """Return what a field's value, in lower case, stands for.
+        """Return what a field's value stands for.
 
         Raises:
             RefusedVolume: `unreadable`, the value is none of the choices.
         """
         value = self.text(name, default)
-        if value.lower() not in choices:
+        if value not in choices:
             raise malformed(self.path, f"has the value '{value[:40]}' in the field '{name}', which is not known here")
-        return choices[value.lower()]
+        return choices[value]
 
     def integers(self, name: str, count: int | None = None) -> tuple[int, ...]:
         """Return a field's whole numbers.

@@ -15,11 +15,11 @@ from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
 
 _TYPES = {
-    "met_char": "i1", "met_uchar": "u1", "met_short": "i2", "met_ushort": "u2", "met_int": "i4", "met_uint": "u4",
-    "met_long": "i4", "met_ulong": "u4", "met_long_long": "i8", "met_ulong_long": "u8",
-    "met_float": "f4", "met_double": "f8",
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
-_TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+_TRUTH = {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}
 _UNITS = {"mm": 1.0, "?": 1.0, "um": 0.001, "cm": 10.0}
 _MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 _LONGEST_HEADER = 1 << 20
@@ -127,10 +127,10 @@ def _refuse_intensity_function(fields: HeaderFields) -> None:
 
 def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid) -> np.ndarray:
     path, count = fields.path, grid.voxels
-    compressed = bool(fields.choice("CompressedData", _TRUTH, "false"))
+    compressed = bool(fields.choice("CompressedData", _TRUTH, "False"))
     encoding: Encoding = "zlib" if compressed else "raw"
     skip = fields.integers("HeaderSize", 1)[0] if "HeaderSize" in fields else 0
-    if not fields.choice("BinaryData", _TRUTH, "true"):
+    if not fields.choice("BinaryData", _TRUTH, "True"):
         raise malformed(path, "keeps its voxels as text (BinaryData = False), which is not read here")
     if fields.text("ElementDataFile").upper() == "LOCAL":
         if skip > 0:
@@ -153,7 +153,7 @@ def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid
 
 
 def _check_compressed_size(fields: HeaderFields, stream: IO[bytes], file: Path) -> None:
-    if "CompressedDataSize" not in fields or not fields.choice("CompressedData", _TRUTH, "false"):
+    if "CompressedDataSize" not in fields or not fields.choice("CompressedData", _TRUTH, "False"):
         return
     promised, there = fields.integers("CompressedDataSize", 1)[0], file.stat().st_size - stream.tell()
     if there < promised:

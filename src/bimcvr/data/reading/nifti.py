@@ -33,6 +33,7 @@ _TYPES = {
 }  # fmt: skip
 _COLOURS = {128: 3, 2304: 4, 32: 2, 1792: 2, 2048: 2}
 """Values a voxel of the colour and complex types."""
+_LARGEST_OFFSET, _MOST_FORM_CODE = 1 << 24, 5
 _MOST_DOUBT = 0.01
 """Share by which two statements of the voxel size may differ."""
 
@@ -109,6 +110,8 @@ def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ..
     # the voxels follow the header; with a smaller offset, bytes of the header would be read as HU
     if not math.isfinite(offset) or offset < struct.unpack_from(order + "i", raw)[0] or offset != int(offset):
         raise malformed(path, f"has a header that places its voxels at byte {offset:g}")
+    if offset > _LARGEST_OFFSET or not (0 <= qform <= _MOST_FORM_CODE and 0 <= sform <= _MOST_FORM_CODE):
+        raise malformed(path, f"has a value in its header that NIfTI does not define (codes {qform} and {sform})")
     if not 1 <= dim[0] <= 7 or min(dim[1 : 1 + dim[0]]) < 1:
         raise malformed(path, "has a header without a valid number of axes and voxels")
     # the fifth axis holds the values of a voxel
@@ -164,7 +167,7 @@ def _contradiction(path: Path, what: str) -> RefusedVolume:
 def _rotation(path: Path, qfac: float, b: float, c: float, d: float) -> np.ndarray:
     """Return the axes (3, 3) of a qform in RAS: a unit quaternion of which NIfTI stores three parts, and the hand."""
     square = b * b + c * c + d * d
-    if not math.isfinite(square) or square > 1.01:
+    if not math.isfinite(square) or square > 1 + 3e-7:
         raise RefusedVolume("no_orientation", path, "has a qform that is no rotation.", _RIGHT_AFFINE)
     axes = quat2mat((math.sqrt(max(0.0, 1 - square)), b, c, d))
     axes[:, 2] *= -1 if qfac < 0 else 1

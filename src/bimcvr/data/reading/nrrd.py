@@ -3,6 +3,7 @@
 ITK makes up a spacing of 1 mm and the orientation LPS where the header has none.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import IO
@@ -33,9 +34,9 @@ _TYPES = {
 _ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 # signs that turn the space's axes into LPS
 _SPACES = {
-    "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
-    "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
-    "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
+    "left-posterior-superior": (1, 1, 1), "LPS": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1), "RAS": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1), "LAS": (1, -1, 1),
 }  # fmt: skip
 _UNITS = {
     "mm": 1.0,
@@ -107,7 +108,7 @@ def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
         field = re.fullmatch(r"([a-zA-Z ]+?)\s*: *(.*?)\s*", text)
         if field is None:
             raise malformed(path, f"has a line in its header that is no field (line {number})")
-        name = field[1].lower()
+        name = field[1]
         name = {"datafile": "data file", "byteskip": "byte skip", "lineskip": "line skip"}.get(name, name)
         if name in fields:
             raise malformed(path, f"has the field '{name}' twice in its header")
@@ -179,14 +180,26 @@ def _spacing(fields: HeaderFields, first: int) -> tuple[float, ...] | None:
 def _direction(fields: HeaderFields, first: int) -> np.ndarray:
     """Return the direction cosines (3, 3), column k where image axis k points in LPS."""
     matrix = _matrix(fields, first)
+    if "space origin" in fields and not _is_vector(fields.text("space origin")):
+        raise malformed(fields.path, "has no vector of three numbers in the field 'space origin'")
     if matrix is None:
         raise no_orientation(fields.path, "has no field 'space directions'")
     if "space" not in fields:
         raise no_orientation(fields.path, "has no field 'space'")
-    signs = _SPACES.get(fields.text("space").lower())
+    signs = _SPACES.get(fields.text("space"))
     if signs is None:
         raise no_orientation(fields.path, f"lies in the space {fields.text('space')[:40]!a}, not in a patient's")
     return np.asarray(np.asarray(signs)[:, None] * matrix / np.linalg.norm(matrix, axis=0))
+
+
+def _is_vector(text: str) -> bool:
+    if not (text.startswith("(") and text.endswith(")")):
+        return False
+    words = text[1:-1].split(",")
+    try:
+        return len(words) == 3 and all(math.isfinite(float(word)) for word in words)
+    except ValueError:
+        return False
 
 
 def _refuse_value_range(fields: HeaderFields) -> None:
