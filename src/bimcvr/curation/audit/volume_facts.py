@@ -17,7 +17,7 @@ from bimcvr.data.hu.reconstruction_circle import ReconstructionCircle
 from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
 
 # incremented whenever the same file would have other facts
-FACTS_VERSION = 1
+FACTS_VERSION = 2
 # mm between the voxels that are used for the anatomy
 COARSE = 4.0
 # values below are padding, since no scanner produces them

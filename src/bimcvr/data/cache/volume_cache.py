@@ -20,7 +20,7 @@ from bimcvr.data.reading.volume import data_files
 from bimcvr.errors import UserError
 
 # increase it whenever reading or resampling gives other voxels than before, or refuses what was accepted
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 Grid = tuple[int, int, int]
 
 
