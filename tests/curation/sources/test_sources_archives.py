@@ -83,14 +83,16 @@ def test_paths_that_leave_the_folder_are_refused_by_name(tmp_path: Path, make: P
         "a/../../up.txt": "path_traversal",
         "/tmp/absolute.txt": "absolute_path",  # noqa: S108
         "C:\\evil.txt": "absolute_path",
-        "..\\up.txt": "path_traversal",
+        "..\\up2.txt": "path_traversal",
         "a/./../../../x": "path_traversal",
     }
     archive = make(tmp_path / name, {**dict.fromkeys(bad, b"evil"), "good.txt": b"good"})
     out = tmp_path / "deep" / "out"
     found = unpack(archive, out)
     assert content(out) == {"good.txt": b"good"}
-    assert {item.name.partition(": ")[2]: item.reason for item in found.set_aside} == bad
+    assert {item.name.partition(": ")[2]: item.reason for item in found.set_aside} == {
+        name.replace("\\", "/").replace("/./", "/"): reason for name, reason in bad.items()
+    }
     assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {
         name,
         "good.txt",
@@ -193,7 +195,7 @@ def test_of_a_truncated_zip_the_whole_is_set_aside(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "x.zip", MEMBERS)
     archive.write_bytes(archive.read_bytes()[:-300])
     found = unpack(archive, tmp_path / "out")
-    assert ([item.reason for item in found.set_aside], content(tmp_path / "out")) == (["damaged"], {})
+    assert ([item.reason for item in found.set_aside], content(tmp_path / "out")) == (["bad_zip"], {})
     (tmp_path / "empty.zip").touch()
     (tmp_path / "empty.tar.gz").touch()
     assert unpack(tmp_path / "empty.zip", tmp_path / "out2").set_aside
@@ -210,8 +212,10 @@ def test_clashing_and_repeated_names(tmp_path: Path) -> None:
         again.size = 1
         packed.addfile(again, io.BytesIO(b"2"))
     found = unpack(archive, tmp_path / "out")
-    assert [item.reason for item in found.set_aside] == ["name_clash", "long_name", "long_name", "duplicate_member"]
-    assert content(tmp_path / "out") == {"a": b"file", "c": b"1"}
+    assert [item.reason for item in found.set_aside] == ["name_clash", "long_name", "long_name"]
+    # `tar -r` and `tar -u` append a newer copy
+    assert content(tmp_path / "out") == {"a": b"file", "c": b"2"}
+    assert found.passed_over["superseded"] == 1
 
 
 def test_unwanted_members_are_counted_and_the_sha1_is_compared(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.rotations import agrees_with_header
 from bimcvr.curation.sources.table_reader import parse_list, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 _TABLES = (".tsv", ".csv")
@@ -194,7 +195,7 @@ class BimcvCovid19:
             volume=file,
             report=report,
             language="es",
-            patient_id=row.get("PatientID", "").strip() or patient,
+            patient_id=present(row.get("PatientID", "")) or patient,
             report_id=session,
             shard=shard,
             labels=labels,

@@ -18,6 +18,7 @@ from bimcvr.curation.sources.table_reader import read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.data.reading.dicom_series import is_dicom
+from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 REQUIRED = ("folder", "report")
@@ -102,9 +103,9 @@ class DicomFolder(SingleShardSource):
                 volume=volume,
                 report=cells["report"].strip(),
                 language=cells.get("language", "").strip(),
-                patient_id=cells.get("patient_id", "").strip(),
-                report_id=cells.get("report_id", "").strip() or name,
-                labels=tuple(sorted(split_list(cells.get("labels", "")))),
+                patient_id=present(cells.get("patient_id", "")),
+                report_id=present(cells.get("report_id", "")) or name,
+                labels=tuple(sorted(split_list(present(cells.get("labels", ""))))),
                 translation=cells.get("translation", "").strip(),
                 columns=columns_of_header(header) | extra,
             )
