@@ -18,6 +18,7 @@ from bimcvr.curation.archives.zip_directory import UnreadableZip, ZipMember, zip
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.reading.plain_names import escaped
 from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
@@ -207,7 +208,7 @@ class BimcvR:
                 # skip what is also unpacked beside the archive
                 copy = self.root / path
                 if not (".." not in path and os.path.isfile(copy) and copy.stat().st_size == size):
-                    locations[path.rsplit("/", 1)[-1]].append(_VolumeLocation(archive.stem, path, archive))
+                    locations[path.rsplit("/", 1)[-1]].append(_VolumeLocation(escaped(archive.stem), path, archive))
         return locations, set_aside
 
     def _folder(self, archive: Path, suffix: str = "") -> Path:
@@ -281,7 +282,7 @@ def _base_name(cells: dict[str, str]) -> str:
 
 
 def _shard_of(path: Path) -> str:
-    return path.parts[0] if len(path.parts) > 1 else ""
+    return escaped(path.parts[0]) if len(path.parts) > 1 else ""
 
 
 def _is_table(name: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.curation.archives.file_tree import files_below, is_inside
+from bimcvr.curation.archives.unread import unread_archives
 from bimcvr.curation.sources.dicom_metadata import TAGS, columns_of_header
 from bimcvr.curation.sources.single_shard import SingleShardSource
 from bimcvr.curation.sources.table_reader import read_table
@@ -73,6 +74,7 @@ class DicomFolder(SingleShardSource):
     def _study(self, name: str, folder: Path, cells: dict[str, str]) -> Iterator[SourceStudy | SetAside]:
         files, set_aside = files_below(folder)
         yield from set_aside
+        yield from unread_archives(files, ())
         series, unreadable = _series_of(files)
         yield from (
             SetAside(
