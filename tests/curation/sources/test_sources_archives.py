@@ -10,10 +10,8 @@ import tarfile
 import time
 import tracemalloc
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,41 +26,7 @@ from bimcvr.curation.archives.unpack import (
     sha1_sums,
     unpack,
 )
-
-NOISE = np.random.default_rng(0).integers(0, 256, 300_000).astype(np.uint8).tobytes()
-MEMBERS = {"a/one.bin": NOISE[:200_000], "a/b/two.bin": NOISE[100_000:], "three.txt": b"hola", "empty.bin": b""}
-
-
-def make_zip(path: Path, members: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, content in members.items():
-            packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
-    return path
-
-
-def make_tar(path: Path, members: dict[str, bytes], *odd: tarfile.TarInfo) -> Path:
-    with tarfile.open(path, "w" if path.suffix == ".tar" else "w:gz") as packed:
-        for info in odd:
-            packed.addfile(info)
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            packed.addfile(info, io.BytesIO(content))
-    return path
-
-
-def odd_member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return info
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-PACKERS = [(make_zip, "x.zip"), (make_tar, "x.tar.gz"), (make_tar, "x.tar")]
-Packer = Callable[[Path, dict[str, bytes]], Path]
+from curation.sources.packing import MEMBERS, NOISE, PACKERS, Packer, content, make_tar, make_zip, odd_member
 
 
 @pytest.mark.parametrize(("make", "name"), PACKERS)
@@ -293,7 +257,10 @@ def test_two_processes_do_not_write_into_each_others_files(tmp_path: Path) -> No
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    suffix=st.sampled_from([".zip", ".tgz", ".tar"]), place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.booleans()
+    suffix=st.sampled_from([".zip", ".tgz", ".tar", ".tar.bz2", ".tar.xz"]),
+    place=st.floats(0, 1),
+    byte=st.integers(0, 255),
+    cut=st.booleans(),
 )
 def test_spoilt_bytes_never_raise_nor_leave_the_folder(
     tmp_path: Path, suffix: str, place: float, byte: int, cut: bool
@@ -303,13 +270,15 @@ def test_spoilt_bytes_never_raise_nor_leave_the_folder(
     raw = bytearray(archive.read_bytes())
     position = int(place * (len(raw) - 1))
     raw = raw[:position] if cut else raw[:position] + bytes([byte]) + raw[position + 1 :]
+    for earlier in tmp_path.glob("x.*"):
+        earlier.unlink()
     archive.write_bytes(raw)
     discard(tmp_path / "in" / "out")
     found = unpack(archive, tmp_path / "in" / "out")
     outside = [
         path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(tmp_path / "in" / "out")
     ]
-    assert {path.name for path in outside} <= {"x.zip", "x.tgz", "x.tar", "out.done.json", ".out.lock"}
+    assert {path.name for path in outside} <= {f"x{suffix}", "out.done.json", ".out.lock"}
     if not found.set_aside and suffix != ".tar":
         # zip's and gzip's checksums cover the contents: what was not set aside is right
         assert set(content(tmp_path / "in" / "out").values()) <= set(small.values())
