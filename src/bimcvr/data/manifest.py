@@ -12,7 +12,7 @@ import pandas as pd
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest_schema import COLUMNS
-from bimcvr.data.text_table import UnreadableTable, is_missing, read_text_table
+from bimcvr.data.text_table import MISSING, UnreadableTable, read_text_table
 from bimcvr.errors import UserError
 from bimcvr.suggest import nearest
 
@@ -185,7 +185,7 @@ def _table_of(path: Path) -> pd.DataFrame:
 
 def _without_missing(cells: "pd.Series[str]", path: Path) -> "pd.Series[str]":
     """Empty the cells whose text stands for a missing value: they are not one patient, one report or one label."""
-    missing = cells.map(lambda cell: bool(cell) and is_missing(cell)).astype(bool)
+    missing = cells.str.lower().isin(MISSING)
     if missing.any():
         warnings.warn(
             f"{path}: the {cells.name} of {missing.sum()} rows is '{cells[missing].iloc[0]}', which was read as empty.",

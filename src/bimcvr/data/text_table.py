@@ -17,7 +17,7 @@ _SEPARATORS = (",", ";", "\t")
 # the line with which Excel names the separator
 _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 # what pandas, numpy, R, SQL and spreadsheets write for a missing value
-_MISSING = ("nan", "none", "null", "<na>", "nat", "na", "n/a", "#n/a")
+MISSING = ("nan", "none", "null", "<na>", "nat", "na", "n/a", "#n/a")
 
 
 class UnreadableTable(ValueError):
@@ -52,7 +52,8 @@ def read_text_table(path: Path, required: Sequence[str] = ()) -> TextTable:
     """Read a table that is separated by commas, semicolons or tabs; blank rows are left out.
 
     Quotation marks are read strictly (RFC 4180). A row with an unclosed quotation mark is bad; the next row begins at
-    the next line. So is a cell of several lines in which a line looks like a row of its own.
+    the next line. So is a row with a cell that begins or ends with a quotation mark without its partner, and a cell of
+    several lines in which a line looks like a row of its own.
 
     Args:
         path: the file, in UTF-8, UTF-16 or an older Windows encoding. A first line `sep=;` names the separator;
@@ -94,7 +95,7 @@ def read_text_table(path: Path, required: Sequence[str] = ()) -> TextTable:
 def is_missing(cell: str) -> bool:
     """Return whether a cell is blank or has only the text that programs write for a missing value, like `nan`."""
     text = cell.strip().lower()
-    return not text or text in _MISSING
+    return not text or text in MISSING
 
 
 def present(cell: str) -> str:
@@ -105,7 +106,6 @@ def present(cell: str) -> str:
 def _records(lines: list[str], start: int, separator: str) -> Iterator[tuple[int, list[str] | str]]:
     """Yield each record's first line (from 0) with its cells, or with what is wrong with it."""
     csv.field_size_limit(_LONGEST_CELL)
-    stray: set[int] = set()
     while start < len(lines):
         reader = csv.reader(_from(lines, start), delimiter=separator, strict=True)
         position = start
@@ -114,12 +114,11 @@ def _records(lines: list[str], start: int, separator: str) -> Iterator[tuple[int
                 end = start + reader.line_num
                 if _has_swallowed_a_row(lines[position + 1 : end], cells, separator):
                     yield position, "has a quotation mark that is closed in a later row only. Close it in its own row"
-                    stray.add(end - 1)
                     break
-                if position in stray:
-                    yield position, "closes a quotation mark that an earlier row opened"
-                else:
-                    yield position, cells
+                yield (
+                    position,
+                    "has a quotation mark without its partner" if _is_torn(lines[position:end], cells) else cells,
+                )
                 position = end
             else:
                 return
@@ -128,16 +127,29 @@ def _records(lines: list[str], start: int, separator: str) -> Iterator[tuple[int
         start = position + 1
 
 
+def _is_torn(raw: list[str], cells: list[str]) -> bool:
+    """Return whether a record has an odd number of quotation marks, one of them at the edge of a cell.
+
+    Inside an unquoted cell (`5" wide`) a single mark is text.
+    """
+    if sum(line.count('"') for line in raw) % 2 == 0:
+        return False
+    return any(cell.strip()[:1] == '"' or cell.strip()[-1:] == '"' for cell in cells if cell.count('"') % 2)
+
+
 def _from(lines: list[str], start: int) -> Iterator[str]:
     return (lines[number] for number in range(start, len(lines)))
 
 
 def _has_swallowed_a_row(further: list[str], cells: list[str], separator: str) -> bool:
     """Return whether a further line of a record looks like a row: as many cells, and a key of the same shape."""
-    shape = _shape(cells[0]) if further and cells else ""
+    # a quick look at each line of a long report
+    lines = [line for line in further if line.count(separator) >= len(cells) - 1]
+    shape = _shape(cells[0]) if lines else ""
+    # without a number it may be the first word of a line
     if "9" not in shape:
         return False
-    rows = (next(csv.reader([line], delimiter=separator), []) for line in further)
+    rows = (next(csv.reader([line], delimiter=separator), []) for line in lines)
     return any(len(row) == len(cells) and _shape(row[0]) == shape for row in rows)
 
 

@@ -1,11 +1,14 @@
 """Tables cell by cell: encodings, lists, formulas, spoilt rows; and which tags become columns."""
 
+import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bimcvr.curation.archives.file_tree import ids_of, stem_of
@@ -115,6 +118,13 @@ def test_an_open_quotation_mark_costs_its_own_row_only(tmp_path: Path, second: s
         "p3": "Third\nreport, of two lines.",
         "p4": "Fourth",
     }
+
+
+def test_quotation_marks_inside_cells_are_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('id,texto\n1,5" wide\n2,"a tube of 5"""\n3,"5""\n4,"a, ""b"""\n')
+    table = read_table(tmp_path / "x.csv")
+    assert [cells["texto"] for _, cells in table.rows] == ['5" wide', 'a tube of 5"', 'a, "b"']
+    assert [item.name for item in table.set_aside] == ["x.csv: line 4"]
 
 
 def test_a_null_byte_costs_its_own_row_only(tmp_path: Path) -> None:
@@ -286,3 +296,25 @@ def test_values_typed_by_hand_are_left_out(tmp_path: Path) -> None:
         )
     )
     assert columns_of_json(tmp_path / "x.json") == {"slice_thickness": "2.5"}
+
+
+@given(quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), place=st.floats(0, 0.999), lines=st.integers(1, 3))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_lost_quotation_mark_mixes_no_two_rows(tmp_path: Path, quoting: int, place: float, lines: int) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, quoting=quoting, lineterminator="\n")  # type: ignore[arg-type]
+    writer.writerow(["id", "report", "note"])
+    for number in range(1, 7):
+        text = "\n".join(f'finding-{number}, "stable", line {line}' for line in range(lines))
+        writer.writerow([f"p{number}", text if number % 3 else "", f"note-{number}, end"])
+    text = stream.getvalue()
+    marks = [position for position, character in enumerate(text) if character == '"' and position > 30]
+    position = marks[int(place * len(marks))]
+    (tmp_path / "x.csv").write_text(text[:position] + text[position + 1 :])
+    table = read_table(tmp_path / "x.csv")
+    assert table.set_aside
+    taken = [cells for _, cells in table.rows if re.fullmatch(r"p\d", cells["id"])]
+    assert len(taken) >= 4
+    for cells in taken:
+        numbers = set(re.findall(r"(?:finding|note)-(\d)", "".join(cells.values())))
+        assert numbers == {cells["id"][1:]}
