@@ -4,9 +4,7 @@ A report belongs to a session: `ReportID` in the labels tables is the `ses-…` 
 volume are in a .json file beside it with the same stem; the .png files in the same folders are X-rays and passed over.
 """
 
-import filecmp
 import os
-import re
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -26,7 +24,7 @@ from bimcvr.curation.archives.unpack import (
     sha1_sums,
     unpack,
 )
-from bimcvr.curation.archives.unread import unread_archives
+from bimcvr.curation.sources.bimcv_covid_parts import is_part, parts_of
 from bimcvr.curation.sources.bimcv_covid_tables import CovidTables, read_tables
 from bimcvr.curation.sources.dicom_metadata import columns_of_json
 from bimcvr.curation.sources.label_columns import read_label_columns
@@ -38,9 +36,6 @@ from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 _TABLES = (".tsv", ".csv")
-# archives with tables only, as `covid19_posi_sessions_tsv.tar.gz`; the parts with volumes are `…subjects…part…` or
-# `…subjects_12.tgz`
-_TABLE_ARCHIVE = re.compile(r"(head|_tsv|metadata|derivative|subjects)(_iter\w+)?\.t")
 # reasons for which a volume of a part has no study: the part must then not be deleted
 _NO_STUDY = ("ambiguous_name", "no_ids", "missing_file")
 _COHORTS = {"covid19_posi": "positive", "covid19_neg": "negative"}
@@ -93,7 +88,7 @@ class BimcvCovid19:
         """Return the names of the shards in order: the tar parts, and the empty name if there is an unpacked tree."""
         files, _ = files_below(self.root, self.work)
         loose = [""] if any(is_volume(file.name) for file in files) else []
-        return loose + [escaped(part.name) for part in self._parts(files)[0]]
+        return loose + [escaped(part.name) for part in parts_of(files)[0]]
 
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the studies, part by part, in the order of their names.
@@ -104,7 +99,7 @@ class BimcvCovid19:
             shards: the parts to read; None for everything, including the faults that concern no part.
         """
         files, set_aside = files_below(self.root, self.work)
-        parts, unread = self._parts(files)
+        parts, unread = parts_of(files)
         tables = self._tables(files)
         seen: set[str] = set()
         checksums = {
@@ -148,7 +143,7 @@ class BimcvCovid19:
     def faults(self) -> list[SetAside]:
         """Return what concerns no part: links that lead out of the folder, and faults of the tables."""
         files, set_aside = files_below(self.root, self.work)
-        return [*set_aside, *self._parts(files)[1], *self._tables(files).set_aside]
+        return [*set_aside, *parts_of(files)[1], *self._tables(files).set_aside]
 
     def _read_tree(
         self, files: list[Path], root: Path, shard: str, tables: CovidTables, seen: set[str]
@@ -214,7 +209,7 @@ class BimcvCovid19:
         """Read all tables in the tree and in archives."""
         tables = CovidTables()
         paths = [file for file in files if file.name.endswith(_TABLES)]
-        for archive in (file for file in files if file.name.lower().endswith(TAR_SUFFIXES) and not _is_part(file)):
+        for archive in (file for file in files if file.name.lower().endswith(TAR_SUFFIXES) and not is_part(file)):
             folder = self._folder(archive)
             folder = folder.with_name(folder.name + ".tables")
             unpacked = unpack(archive, folder, self.limits, lambda name: name.endswith(_TABLES))
@@ -223,32 +218,8 @@ class BimcvCovid19:
         read_tables(paths, tables)
         return tables
 
-    def _parts(self, files: list[Path]) -> tuple[list[Path], list[SetAside]]:
-        """Return the parts, and what is set aside: second downloads of them, and archives of other kinds."""
-        set_aside = list(unread_archives(files, TAR_SUFFIXES))
-        parts: list[Path] = []
-        # the shorter name first: of `part1.tgz` and a second download `part1 (1).tgz` the former is taken
-        for file in sorted(filter(_is_part, files), key=lambda file: (len(file.name), file)):
-            original = next((part for part in parts if _is_copy(file, part)), None)
-            if original:
-                message = f"{file} has the same content as {original}, so it was left out. Delete it."
-                set_aside.append(SetAside(file.name, "duplicate_archive", message))
-            else:
-                parts.append(file)
-        return [file for file in files if file in parts], set_aside
-
     def _folder(self, archive: Path) -> Path:
         return self.work / "_".join(archive.relative_to(self.root).parts)
-
-
-def _is_copy(file: Path, original: Path) -> bool:
-    """Return whether two files have the same content; filecmp remembers the answer until one of them changes."""
-    return file.stat().st_size == original.stat().st_size > 0 and filecmp.cmp(file, original, shallow=False)
-
-
-def _is_part(file: Path) -> bool:
-    name = file.name.lower()
-    return name.endswith(TAR_SUFFIXES) and not _TABLE_ARCHIVE.search(name)
 
 
 def _is_wanted(name: str) -> bool:
