@@ -31,7 +31,7 @@ ALLOWED = {
     "data.reading": {"data.hu"},
     "data.text": set(),
     "data.counterfactual": {"data.text"},
-    "data": {"data.counterfactual"},
+    "data": {"data.counterfactual", "data.reading"},
     "data.cache": {"data", "data.hu", "data.reading"},
     "data.loading": {"data", "data.cache", "data.hu", "data.reading", "data.text"},
     "metrics": set(),

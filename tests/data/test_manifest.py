@@ -42,6 +42,34 @@ def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfstudy_id;volume;report;note\r\n1;1.nii;un texto, con coma;x\r\n",
+        b'sep=,\nstudy_id,volume,report\n1,1.nii,"un texto, con coma"\n',
+        b"sep=;\r\nstudy_id;volume;report\r\n1;1.nii;un texto, con coma\r\n",
+        "study_id\tvolume\treport\r\n1\t1.nii\tun texto, con coma\r\n".encode("utf-16"),
+    ],
+)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.csv").write_bytes(content)
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert manifest.column("study_id") == ["1"]
+    assert manifest.column("report") == ["un texto, con coma"]
+
+
+@pytest.mark.parametrize("missing", ["nan", "None", "NULL", "<NA>"])
+def test_the_text_of_a_missing_value_is_no_patient_and_no_report(tmp_path: Path, missing: str) -> None:
+    count = 40
+    path = written(tmp_path, patient_id=[missing] * count, report_id=[missing] * count)
+    with pytest.warns(UserWarning, match=f"patient_id of 40 rows is '{missing}'"):
+        manifest = read_manifest(path)
+    assert set(manifest.column("patient_id")) == set(manifest.column("report_id")) == {""}
+    assert len(set(report_groups(manifest))) == count
+    with pytest.raises(UserError, match="'s0' has no patient_id"):
+        assign_splits(manifest, "patient_hash")
+
+
+@pytest.mark.parametrize(
     ("text", "culprit"),
     [
         ("study_id,volume,raport\na,b,c\n", "'report'.*'raport'"),
@@ -61,9 +89,14 @@ def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
         ("study_id,volume,report,split,status\na,b,SECRET, text,train\n", "is unknown"),
         ("study_id,volume,report,status\na,b,c,a SECRET finding\n", "the status is unknown"),
         ("a,b,SECRET text\nc,d,SECRET text\n", "first row must name the columns"),
-        ("study_id;volume;report\na;b;SECRET, text\n", "separated by semicolons"),
-        ("study_id\tvolume\treport\na\tb\tc\n", "separated by tabs"),
-        ("", "cannot be read"),
+        ("", "cannot be read as a UTF-8 CSV file: it is empty"),
+        (
+            'study_id,volume,report\np1,1,"SECRET text\np2,2,"No effusion"\np3,3,Third.\n',
+            "line 2 cannot be read.*unclosed",
+        ),
+        ('study_id,volume,report\np1,1,"SECRET text\np2,2,No effusion"\np3,3,Third.\n', "line 2 has a quotation mark"),
+        ("study_id,volume,report,report\na,b,SECRET,other\n", "'report' twice"),
+        ("study_id,volume,report\na,b,SECRET\0text\n", "line 2 contains a null byte"),
     ],
 )
 def test_a_bad_manifest_names_the_culprit(tmp_path: Path, text: str, culprit: str) -> None:

@@ -6,13 +6,29 @@ Spreadsheets evaluate a cell that begins with `=`, `+`, `-` or `@` (OWASP, CSV i
 import re
 
 _FIRST_CHARACTERS = ("=", "+", "-", "@", "\t", "\r")
-# prose that begins with a dash or a sign does not match
-_FORMULA = re.compile(r"\s*(=|@\w+\(|[+\-][\w.+\-*/]*[(!|])")
+_TEXT = re.compile(r""""[^"]*"|'[^']*'""")
+_REFERENCE = r"(?:\$?[A-Za-z]{1,3}\$?\d+)"
+_VALUE = rf"(?:T|{_REFERENCE}(?::{_REFERENCE})?|\d+(?:\.\d+)?%?)"
+# a command of another program: `cmd|' /C calc'!A0`
+_COMMAND = re.compile(r"\w\|.*!\$?[A-Za-z]+\$?\d", re.DOTALL)
+# a function with a text, a number, a cell or nothing as its first argument: `SUM(A1:A3)`, but not `nódulo(s)`
+_CALL = re.compile(rf"[A-Za-z]{{2}}[\w.]*\(\s*(?:{_VALUE}\s*[,;)+\-*/&=<>]|\)|[A-Za-z][\w.]*\()")
+_SUM = re.compile(rf"\s*=\s*[+\-(]*{_VALUE}(?:[+\-*/^&=<>()]+{_VALUE})*\)*\s*")
+_TWO_WORDS = re.compile(r"[^\W_]\s+[^\W_]")
 
 
 def is_formula(cell: str) -> bool:
-    """Return whether a spreadsheet would evaluate a cell; text that only begins with a dash or a sign is no formula."""
-    return _FORMULA.match(cell) is not None
+    """Return whether a spreadsheet would evaluate a cell.
+
+    A report that begins with a dash, a ruler (`===`) or an arrow (`=>`) is no formula: it has words with blanks between
+    them, or nothing that can be computed.
+    """
+    if not cell.lstrip().startswith(("=", "+", "-", "@")):
+        return False
+    if _COMMAND.search(cell):
+        return True
+    bare = _TEXT.sub("T", cell)
+    return not _TWO_WORDS.search(bare) and bool(_CALL.search(bare) or _SUM.fullmatch(bare))
 
 
 def escape_cell(cell: str) -> str:

@@ -1,6 +1,7 @@
 """The manifest: a CSV file with one row a volume, which describes a whole dataset."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest_schema import COLUMNS
+from bimcvr.data.text_table import MISSING, UnreadableTable, read_text_table
 from bimcvr.errors import UserError
 from bimcvr.suggest import nearest
 
@@ -21,6 +23,8 @@ REPORT_FLAGS = ("report", "placeholder", "mismatch", "duplicate_report", "untran
 # those of them that say that the report belongs to another volume, or to none
 ELSEWHERE_FLAGS = ("placeholder", "mismatch", "wrong_modality")
 
+# columns in which the text `nan` or `None`, as programs write it for a missing value, would be a name
+_BLANKED = ("patient_id", "report_id", "labels", "flags")
 _MORE_CELLS = "A row has more cells than the header: quote reports that have commas, and end no row with a comma."
 
 
@@ -90,15 +94,16 @@ def normalised_text(report: str) -> str:
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     """Read a manifest and check it against the columns' schema (`manifest.schema.json`).
 
-    Blanks around cells are removed, except in reports; `split` and `status` may be in capitals.
+    Blanks around cells are removed, except in reports; `split` and `status` may be in capitals. A `patient_id`,
+    `report_id`, `labels` or `flags` of `nan`, `None` or the like counts as empty, with a warning.
 
     Args:
-        path: the CSV file (UTF-8).
+        path: the CSV file in UTF-8, separated by commas, semicolons or tabs.
         root: the folder that `volume` is relative to; the manifest's own folder if None.
 
     Raises:
-        UserError: the file, a required column or a required cell is missing, a study_id appears twice, or a
-            split or status is unknown.
+        UserError: the file, a required column or a required cell is missing, a row cannot be read for certain (such
+            as an unclosed quotation mark), a column or study_id appears twice, or a split or status is unknown.
     """
     path = Path(path)
     if not path.is_file():
@@ -106,31 +111,15 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
             f"There is no manifest at {path}. Give the path of a CSV file with the columns "
             f"{', '.join(REQUIRED)}; `python -m bimcvr phantom DIR` makes one to try."
         )
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        head = stream.readline()
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if separator in head and "," not in head:
-            raise UserError(
-                f"{path} is separated by {name}; a manifest needs commas. Save it again as comma-separated CSV."
-            )
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        hint = f". {_MORE_CELLS}" if "Expected" in str(error) else ""
-        raise UserError(f"{path} cannot be read as a UTF-8 CSV file: {str(error).strip()}{hint}") from error
-    # pandas takes the first column as row names where rows are longer than the header
-    if not isinstance(table.index, pd.RangeIndex):
-        raise UserError(f"{path} cannot be read as a UTF-8 CSV file. {_MORE_CELLS}")
-    table = table.fillna("").rename(columns=str.strip)
-    if table.columns.has_duplicates:
-        raise UserError(
-            f"{path} has the column '{table.columns[table.columns.duplicated()][0]}' twice. Remove or rename one."
-        )
+    table = _table_of(path)
     for name in set(table.columns) - {"report"}:
         table[name] = table[name].str.strip()
     for column in COLUMNS.values():
         if column.allowed and column.name in table:
             table[column.name] = table[column.name].str.lower()
+    for name in _BLANKED:
+        if name in table:
+            table[name] = _without_missing(table[name], path)
     _check(table, path)
     return Manifest(table, path, Path(root) if root is not None else path.parent)
 
@@ -168,6 +157,41 @@ def report_groups(manifest: Manifest) -> np.ndarray:
         for key in keys:
             parent[find(row)] = find(first.setdefault(key, row))
     return np.unique([find(row) for row in range(len(manifest))], return_inverse=True)[1].astype(np.int64)
+
+
+def _table_of(path: Path) -> pd.DataFrame:
+    """Read the cells; every row must be readable."""
+    try:
+        content = read_text_table(path, REQUIRED)
+    except UnreadableTable as error:
+        raise UserError(f"{path} cannot be read as a UTF-8 CSV file: it {error}.") from error
+    if content.guessed_encoding:
+        raise UserError(
+            f"{path} cannot be read as a UTF-8 CSV file: it seems to be {content.guessed_encoding}. Save it as UTF-8."
+        )
+    if content.bad_rows:
+        line, problem = content.bad_rows[0]
+        raise UserError(f"{path}, line {line} {problem}.")
+    columns = [name or f"Unnamed: {position}" for position, name in enumerate(content.columns)]
+    repeated = [name for name in columns if columns.count(name) > 1]
+    if repeated:
+        raise UserError(f"{path} has the column '{repeated[0]}' twice. Remove or rename one.")
+    too_long = next((line for line, cells in content.rows if len(cells) > len(columns)), None)
+    if too_long:
+        raise UserError(f"{path}, line {too_long} cannot be read. {_MORE_CELLS}")
+    rows = [cells + [""] * (len(columns) - len(cells)) for _, cells in content.rows]
+    return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
+def _without_missing(cells: "pd.Series[str]", path: Path) -> "pd.Series[str]":
+    """Empty the cells whose text stands for a missing value: they are not one patient, one report or one label."""
+    missing = cells.str.lower().isin(MISSING)
+    if missing.any():
+        warnings.warn(
+            f"{path}: the {cells.name} of {missing.sum()} rows is '{cells[missing].iloc[0]}', which was read as empty.",
+            stacklevel=3,
+        )
+    return cells.mask(missing, "")
 
 
 def _check(table: pd.DataFrame, path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Probes, Prompts
+from bimcvr.data.text_table import read_text_table
 from bimcvr.errors import UserError
 from bimcvr.metrics.unit_vectors import UnitVectors
 
@@ -235,17 +236,22 @@ def _ids(path: Path) -> list[str]:
     try:
         if path.suffix != ".csv":
             return [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]
-        import pandas as pd
-
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # not UTF-8; pandas: empty, or no table
+        table = read_text_table(path, ("study_id",))
+        if table.guessed_encoding:
+            raise ValueError(f"it seems to be {table.guessed_encoding}")
+    except ValueError as error:  # not UTF-8, or no table
         raise UserError(
             f"{path} is not a list of study ids ({type(error).__name__}: {error}). Save it as UTF-8: a .csv with a"
             " column study_id, or one id a line."
         ) from error
-    if "study_id" not in table:
-        raise UserError(f"{path} has no column 'study_id'; it has {', '.join(map(str, table.columns))}.")
-    return [str(name).strip() for name in table["study_id"]]
+    if table.columns.count("study_id") != 1:
+        raise UserError(f"{path} needs one column 'study_id'; it has {', '.join(table.columns)}.")
+    position = table.columns.index("study_id")
+    cut = [(line, "has no study_id") for line, cells in table.rows if len(cells) <= position]
+    for line, problem in [*table.bad_rows, *cut]:
+        # a row that is left out would shift all rows of the arrays after it
+        raise UserError(f"{path}, line {line} {problem}.")
+    return [cells[position].strip() for _, cells in table.rows]
 
 
 def _texts(values: list[str]) -> np.ndarray:

@@ -1,11 +1,14 @@
 """Tables cell by cell: encodings, lists, formulas, spoilt rows; and which tags become columns."""
 
+import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bimcvr.curation.archives.file_tree import ids_of, stem_of
@@ -30,7 +33,7 @@ def test_bytes_that_windows_does_not_know_are_read_too(tmp_path: Path) -> None:
     assert read_table(tmp_path / "x.csv").set_aside[0].message.count("Latin-1") == 1
 
 
-@pytest.mark.parametrize("raw", [b"", b"\n \n", b"\0" * 50, b"id,texto\n1,\0\n"])
+@pytest.mark.parametrize("raw", [b"", b"\n \n", b"\0" * 50, b"id,te\0xto\n1,a\n"])
 def test_empty_and_binary_files_are_set_aside(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "x.csv").write_bytes(raw)
     table = read_table(tmp_path / "x.csv")
@@ -38,7 +41,17 @@ def test_empty_and_binary_files_are_set_aside(tmp_path: Path, raw: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    "cell", ["=1+1", "=cmd|' /C calc'!A0", "@SUM(A1)", "-2+3+cmd|'x'!A0", "+IMPORTXML(A1)", "  =A1"]
+    "cell",
+    [
+        "=1+1",
+        "=cmd|' /C calc'!A0",
+        "@SUM(A1)",
+        "-2+3+cmd|'x'!A0",
+        "+IMPORTXML(A1)",
+        "  =A1",
+        '=HYPERLINK("http://x y")',
+        "=NOW()",
+    ],
 )
 def test_formulas_are_set_aside(tmp_path: Path, cell: str) -> None:
     (tmp_path / "x.tsv").write_text(f"id\ttexto\n1\t{cell}\n2\tbien\n")
@@ -48,7 +61,25 @@ def test_formulas_are_set_aside(tmp_path: Path, cell: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["- nódulo de 5 mm (LSD)", "-1024", "+", "-3.5", "@", "a=b", "- sin cambios!", "-1000 HU", "+/- 2 mm"]
+    "cell",
+    [
+        "- nódulo de 5 mm (LSD)",
+        "-1024",
+        "+",
+        "-3.5",
+        "@",
+        "a=b",
+        "- sin cambios!",
+        "-1000 HU",
+        "+/- 2 mm",
+        "-Nódulo(s) en LSD, estable desde el control.",
+        "-NÓDULO(S)",
+        "=== HALLAZGOS === sin derrame",
+        "=> nódulo de 5 mm",
+        "=normal",
+        "+Contraste(iv): sin hallazgos valorables hoy",
+        "-Nódulo|masa, estable!",
+    ],
 )
 def test_prose_and_numbers_are_no_formulas(tmp_path: Path, cell: str) -> None:
     (tmp_path / "x.tsv").write_text(f"id\ttexto\n1\t{cell}\n")
@@ -60,13 +91,75 @@ def test_spoilt_rows_are_set_aside_with_their_line(tmp_path: Path) -> None:
         'id,texto\n1,"dos\nlíneas"\n2\n3,a,b\n\n4,bien\n5,"nunca cerrado\n' + "x" * (1 << 20) + "\n6,perdido\n"
     )
     table = read_table(tmp_path / "x.csv")
-    assert [(line, cells["id"]) for line, cells in table.rows] == [(2, "1"), (7, "4")]
-    assert [item.name for item in table.set_aside] == ["x.csv: line 4", "x.csv: line 5", "x.csv: line 8"]
-    assert "unclosed" in table.set_aside[-1].message
+    assert [(line, cells["id"]) for line, cells in table.rows] == [(2, "1"), (7, "4"), (10, "6")]
+    assert [item.name for item in table.set_aside] == [f"x.csv: line {line}" for line in (4, 5, 8, 9)]
+    assert "unclosed" in table.set_aside[2].message
+
+
+@pytest.mark.parametrize(
+    ("second", "lines"),
+    [
+        ('p2,"No effusion."', [2]),
+        ("p2,No effusion.", [2]),
+        # closed by the next row, which then is doubtful too
+        ('p2,No effusion."', [2, 3]),
+    ],
+)
+def test_an_open_quotation_mark_costs_its_own_row_only(tmp_path: Path, second: str, lines: list[int]) -> None:
+    (tmp_path / "x.csv").write_text(
+        f'id,texto\np1,"Large nodule\n{second}\np3,"Third\nreport, of two lines."\np4,Fourth\n'
+    )
+    table = read_table(tmp_path / "x.csv")
+    assert [item.name for item in table.set_aside] == [f"x.csv: line {line}" for line in lines]
+    assert {item.reason for item in table.set_aside} == {"unreadable_row"}
+    texts = {cells["id"]: cells["texto"] for _, cells in table.rows}
+    assert texts == {
+        **({} if 3 in lines else {"p2": "No effusion."}),
+        "p3": "Third\nreport, of two lines.",
+        "p4": "Fourth",
+    }
+
+
+def test_quotation_marks_inside_cells_are_text(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text('id,texto\n1,5" wide\n2,"a tube of 5"""\n3,"5""\n4,"a, ""b"""\n')
+    table = read_table(tmp_path / "x.csv")
+    assert [cells["texto"] for _, cells in table.rows] == ['5" wide', 'a tube of 5"', 'a, "b"']
+    assert [item.name for item in table.set_aside] == ["x.csv: line 4"]
+
+
+def test_a_null_byte_costs_its_own_row_only(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b"id,texto\n1,a\0b\n2,bien\n" + bytes(40))
+    table = read_table(tmp_path / "x.csv")
+    assert [cells["id"] for _, cells in table.rows] == ["2"]
+    assert [item.name for item in table.set_aside] == ["x.csv: line 2", "x.csv: line 4"]
+
+
+def test_two_columns_of_one_name_must_agree(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,Report,Report,\n1,same,same,\n2,one,another,\n")
+    table = read_table(tmp_path / "x.csv")
+    assert [cells for _, cells in table.rows] == [{"id": "1", "Report": "same"}]
+    assert [(item.name, item.reason) for item in table.set_aside] == [
+        ("x.csv: Report", "duplicate_column"),
+        ("x.csv: line 3", "duplicate_column"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfid;texto\r\n1;uno, dos\r\n",
+        b'sep=,\nid,texto\n1,"uno, dos"\n',
+        "id\ttexto\r\n1\tuno, dos\r\n".encode("utf-16"),
+        "id;texto\r\n1;uno, dos\r\n".encode("utf-16-le"),
+    ],
+)
+def test_separators_and_encodings_of_spreadsheets(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.csv").write_bytes(content)
+    assert [cells for _, cells in read_table(tmp_path / "x.csv", ("id",)).rows] == [{"id": "1", "texto": "uno, dos"}]
 
 
 def test_no_report_text_in_what_is_set_aside(tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("id,Report\n1,=secreto médico\n2,secreto,médico\n")
+    (tmp_path / "x.csv").write_text("id,Report\n1,=LEFT(A1)&'secreto médico'\n2,secreto,médico\n")
     assert all("secreto" not in item.message for item in read_table(tmp_path / "x.csv").set_aside)
 
 
@@ -75,6 +168,9 @@ def test_lists() -> None:
     assert (parse_list(""), parse_list("[]"), parse_list("nan")) == ([], [], [])
     assert parse_codes("[C0032227, C0034079,]") == ["C0032227", "C0034079"]
     assert parse_codes("['C0032227']") == ["C0032227"]
+    # as numpy writes arrays
+    assert parse_list("['nodule'\n 'pleural effusion' \"d'un\"]") == ["nodule", "pleural effusion", "d'un"]
+    assert parse_codes("['C0032227' 'C0034079']") == ["C0032227", "C0034079"]
     assert json.loads(parse_sentences("['a', ' loc b', '', '', 'c', '']")) == [["a", "loc b"], ["c"]]
 
 
@@ -82,6 +178,8 @@ def test_lists() -> None:
     "cell",
     [
         "['a', 'b'",
+        "['a', 'b' 'c']",
+        "['a' 'b' ... 'z']",
         "__import__('os').system('true')",
         "{'a': 1}",
         "[1, 2]",
@@ -198,3 +296,25 @@ def test_values_typed_by_hand_are_left_out(tmp_path: Path) -> None:
         )
     )
     assert columns_of_json(tmp_path / "x.json") == {"slice_thickness": "2.5"}
+
+
+@given(quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]), place=st.floats(0, 0.999), lines=st.integers(1, 3))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_lost_quotation_mark_mixes_no_two_rows(tmp_path: Path, quoting: int, place: float, lines: int) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, quoting=quoting, lineterminator="\n")  # type: ignore[arg-type]
+    writer.writerow(["id", "report", "note"])
+    for number in range(1, 7):
+        text = "\n".join(f'finding-{number}, "stable", line {line}' for line in range(lines))
+        writer.writerow([f"p{number}", text if number % 3 else "", f"note-{number}, end"])
+    text = stream.getvalue()
+    marks = [position for position, character in enumerate(text) if character == '"' and position > 30]
+    position = marks[int(place * len(marks))]
+    (tmp_path / "x.csv").write_text(text[:position] + text[position + 1 :])
+    table = read_table(tmp_path / "x.csv")
+    assert table.set_aside
+    taken = [cells for _, cells in table.rows if re.fullmatch(r"p\d", cells["id"])]
+    assert len(taken) >= 4
+    for cells in taken:
+        numbers = set(re.findall(r"(?:finding|note)-(\d)", "".join(cells.values())))
+        assert numbers == {cells["id"][1:]}

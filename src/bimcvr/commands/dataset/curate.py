@@ -21,6 +21,7 @@ from bimcvr.curation.pipeline.shards import Share, Source, ingest_shards
 from bimcvr.curation.pipeline.step_log import write_changed, write_csv
 from bimcvr.curation.pipeline.steps import Steps, TranslateStep, run_steps
 from bimcvr.curation.study import SetAside
+from bimcvr.data.plain_names import escaped
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 
@@ -113,9 +114,8 @@ def _unique(items: list[Item]) -> tuple[list[CurationRow], list[SetAside]]:
             continue
         name = item.study.study_id
         if not f"{name}{item.volume}".isprintable():
-            set_aside.append(
-                SetAside(name, "bad_name", "The name of the file contains characters of no encoding. Rename it.")
-            )
+            message = f"{item.study.volume} has a name with bytes that are in no encoding. Rename it (convmv)."
+            set_aside.append(SetAside(name, "bad_name", message))
         elif name in ingested:
             message = f"{item.volume} has the same study_id as {ingested[name].volume}. Keep one."
             set_aside.append(SetAside(name, "duplicate_study", message))
@@ -142,8 +142,10 @@ def _write(
     lines = [*((item.name, item.reason, item.message) for item in set_aside), *unusable]
     path = settings.out / "set_aside.csv"
     write_csv(path, ("name", "reason", "message"), lines)
-    if not rows:
+    if not rows and lines:
         raise UserError(f"The archive has no usable study. {path} lists what was set aside, with the reasons.")
+    if not rows:
+        raise UserError("The archive has no study: no volume and no row of its layout. Check the source's folder.")
     write_changed(
         settings.out / "manifest.csv", manifest_table(rows, measured, columns).to_csv(index=False, lineterminator="\n")
     )
@@ -164,7 +166,7 @@ def _print_summary(rows: list[CurationRow], source: Source, settings: IngestSett
     if passed:
         print(
             "files that are not part of the archive's layout: "
-            + ", ".join(f"{count} {kind}" for kind, count in passed.most_common(8))
+            + ", ".join(f"{count} {escaped(kind)}" for kind, count in passed.most_common(8))
         )
     deleted = sum(not (settings.out / row.ingested.volume).exists() for row in rows)
     if deleted and settings.size:

@@ -4,11 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-import stat
-import struct
 import tarfile
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -20,23 +16,15 @@ from isal import igzip
 from isal.igzip_lib import IsalError
 
 from bimcvr.curation.archives.forward_stream import ForwardStream
+from bimcvr.curation.archives.member_names import is_hidden, member_path, name_fault
+from bimcvr.curation.archives.tar_stream import decompressed
+from bimcvr.curation.archives.zip_directory import ZIP_DAMAGE, UnreadableZip, member_fault, open_zip
 from bimcvr.curation.study import SetAside
 from bimcvr.decompression_bombs import RATIO, is_bomb
 
 _CHUNK = 1 << 20
 # what zipfile, tarfile and the decompressors raise over damaged bytes; isal declares its classes as instances
-_DAMAGE: Any = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    igzip.BadGzipFile,
-    IsalError,
-    struct.error,
-    ValueError,
-    RuntimeError,
-    OverflowError,
-)
+_DAMAGE: Any = (*ZIP_DAMAGE, tarfile.TarError, LookupError, igzip.BadGzipFile, IsalError)
 
 
 @dataclass(frozen=True)
@@ -87,6 +75,8 @@ class ArchiveExtractor:
         extract = self._extract_zip if self.archive.name.lower().endswith(".zip") else self._extract_tar
         try:
             extract()
+        except UnreadableZip as fault:
+            self._refuse("", fault.reason, str(fault))
         except _Bomb as bomb:
             self._refuse("", "bomb", f"{bomb} Inspect it, and raise the limit if it is legitimate.")
         except (*_DAMAGE, OSError) as error:
@@ -98,25 +88,23 @@ class ArchiveExtractor:
             )
 
     def _extract_zip(self) -> None:
-        with zipfile.ZipFile(self.archive) as packed:
+        with open_zip(self.archive) as packed:
             members = packed.infolist()
             self._check_room(sum(member.file_size for member in members), len(members))
             for member in members:
-                kind = stat.S_IFMT(member.external_attr >> 16)
-                if member.is_dir():
+                name = member_path(member.filename)
+                if member.is_dir() or self._passes_over(name):
                     continue
-                if fault := _zip_fault(member, kind, self.limits):
-                    self._refuse(member.filename, *fault)
-                elif self._accepts(member.filename):
-                    with self._setting_damage_aside(member.filename), packed.open(member) as stream:
-                        self._write(member.filename, member.file_size, stream)
+                if fault := member_fault(member, self.limits.ratio) or self._repeated(name):
+                    self._refuse(name, *fault)
+                else:
+                    self._count(name)
+                    with self._setting_damage_aside(name), packed.open(member) as stream:
+                        self._write(name, member.file_size, stream)
 
     def _extract_tar(self) -> None:
         with self.archive.open("rb") as raw:
-            gzipped = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream = igzip.IGzipFile(fileobj=raw) if gzipped else raw
-            forward = ForwardStream(stream, lambda written: self._check_growth(written, raw.tell()))
+            forward = ForwardStream(decompressed(raw), lambda written: self._check_growth(written, raw.tell()))
             with closing(tarfile.open(fileobj=forward, mode="r:")) as packed:  # type: ignore[call-overload]
                 for member in packed:
                     self._extract_tar_member(packed, member)
@@ -124,30 +112,41 @@ class ArchiveExtractor:
                     self._refuse("", "damaged", "has more data after its last readable member. Download it again.")
 
     def _extract_tar_member(self, packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        if member.isdir():
+        name = member_path(member.name)
+        if member.isdir() or self._passes_over(name):
             return
         if fault := _tar_fault(member):
-            self._refuse(member.name, *fault)
-        elif self._accepts(member.name):
-            stream = packed.extractfile(member)
-            if stream is not None:
-                self._write(member.name, member.size, stream)
-
-    def _accepts(self, name: str) -> bool:
-        """Return whether to write a member; one that is not written is counted or set aside."""
-        if fault := _name_fault(name):
             self._refuse(name, *fault)
-            return False
+            return
+        if name in self._seen:
+            # `tar -u` and `tar -r` append a newer copy, which replaces the earlier one
+            self.passed_over["superseded"] += 1
+            (self.folder / name).unlink(missing_ok=True)
+        self._count(name)
+        stream = packed.extractfile(member)
+        if stream is not None:
+            self._write(name, member.size, stream)
+
+    def _passes_over(self, name: str) -> bool:
+        """Return whether not to write a member: it is counted, or set aside for its path."""
+        if fault := name_fault(name):
+            self._refuse(name, *fault)
+            return True
+        if is_hidden(name):
+            self.passed_over["hidden"] += 1
+            return True
         if not self.wanted(name):
             self.passed_over["".join(PurePosixPath(name).suffixes[-1:])] += 1
-            return False
-        if name in self._seen:
-            self._refuse(name, "duplicate_member", "appears more than once; the first was taken.")
-            return False
+            return True
+        return False
+
+    def _repeated(self, name: str) -> tuple[str, str] | None:
+        return ("duplicate_member", "appears more than once; the first was taken.") if name in self._seen else None
+
+    def _count(self, name: str) -> None:
         self._seen.add(name)
         if len(self._seen) > self.limits.members:
             raise _Bomb(f"has over {self.limits.members} members.")
-        return True
 
     @contextmanager
     def _setting_damage_aside(self, name: str) -> Iterator[None]:
@@ -203,32 +202,11 @@ class _Bomb(Exception):
 
 
 def _is_damage(error: Exception) -> bool:
-    """Return whether an error comes from damaged bytes, not from the disk; zipfile seeks to forged offsets (EINVAL)."""
-    return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno == errno.EINVAL)
+    """Return whether an error comes from damaged bytes, not from the disk.
 
-
-def _name_fault(name: str) -> tuple[str, str] | None:
-    parts = name.replace("\\", "/").split("/")
-    if name.startswith(("/", "\\")) or name[1:2] == ":":
-        return "absolute_path", "has an absolute path. An archive may only write into its own folder."
-    if ".." in parts or "\\" in name or "\0" in name or not name.strip("./"):
-        return (
-            "path_traversal",
-            "has a path that leads out of its folder. An archive may only write into its own folder.",
-        )
-    return None
-
-
-def _zip_fault(member: zipfile.ZipInfo, kind: int, limits: ArchiveLimits) -> tuple[str, str] | None:
-    if kind == stat.S_IFLNK:
-        return "symlink", "is a symbolic link. Put the file itself into the archive."
-    if kind not in (0, stat.S_IFREG):
-        return "special_file", "is neither a file nor a folder."
-    if member.flag_bits & 1:
-        return "encrypted", "is encrypted. Unpack it with its password first."
-    if is_bomb(member.file_size, member.compress_size, limits.ratio):
-        return "bomb", f"would unpack to {member.file_size / 1e6:.0f} MB, over {limits.ratio:g} times its size."
-    return None
+    zipfile seeks to forged offsets (EINVAL), and bz2 raises an OSError without a number.
+    """
+    return isinstance(error, _DAMAGE) or (isinstance(error, OSError) and error.errno in (None, errno.EINVAL))
 
 
 def _tar_fault(member: tarfile.TarInfo) -> tuple[str, str] | None:

@@ -28,7 +28,9 @@ def files_below(root: Path, leave_out: Path | None = None) -> tuple[list[Path], 
         for name in sorted(folders):
             if (current / name).is_symlink() and not _leads_inside(current / name, top):
                 set_aside.append(_outside(current / name, root))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and current / name != leave_out)
+        folders[:] = sorted(
+            name for name in folders if not (name.startswith(".") or name == "__MACOSX") and current / name != leave_out
+        )
         for name in sorted(names):
             if name.startswith("."):
                 continue

@@ -25,7 +25,7 @@ from bimcvr.errors import UserError
 # what stays on disk once a shard is ingested. all: unpacked files and archives; archives: the archives only; nothing:
 # neither
 Keep = Literal["all", "archives", "nothing"]
-TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")
+TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 SUFFIXES = (".zip", *TAR_SUFFIXES)
 # version of the record's layout
 _VERSION = 2
@@ -62,7 +62,7 @@ def unpack(
 
     The checksum of a zip member is verified as it is written, that of a gzipped tar at its end. Members with absolute
     paths or paths that lead out of the folder, links, devices, encrypted and damaged members are set aside; the others
-    are unpacked.
+    are unpacked. Hidden members (`.…`, `__MACOSX`) are only counted. Of several copies in a tar the last is taken.
 
     Args:
         archive: a zip or tar file.

@@ -9,6 +9,7 @@ from bimcvr.atomic_files import write_json
 from bimcvr.curation.audit.volume_facts import FACTS_VERSION, VolumeFacts, measure_volume
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.manifest import Manifest
+from bimcvr.data.plain_names import plainly_named
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.parallel import one_thread, progress_bar
@@ -106,8 +107,8 @@ def _measure_rows(manifest: Manifest, missing: dict[int, Path | None], jobs: int
 def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:
     measured: Measured
     try:
-        with one_thread():
-            measured = measure_volume(source)
+        with one_thread(), plainly_named(source) as readable:
+            measured = measure_volume(readable)
         record = measured.to_json()
     except RefusedVolume as refusal:
         reason, _, problem, remedy = refusal.args

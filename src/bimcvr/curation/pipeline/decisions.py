@@ -1,5 +1,6 @@
 """The status of each row: the audit's flags decide, and reviewers can override them; no row is dropped."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from bimcvr.curation.pipeline.row import CurationRow
 from bimcvr.curation.pipeline.step_log import StepLog
 from bimcvr.curation.review.queue import Question, Verdict
 from bimcvr.data.manifest import SPLITS, Manifest
+from bimcvr.data.plain_names import is_plain
 from bimcvr.data.splits import Strategy, assign_splits
 from bimcvr.errors import UserError
 from bimcvr.suggest import did_you_mean
@@ -211,6 +213,12 @@ def manifest_table(
     return pd.DataFrame(lines).fillna("")
 
 
+def _named(volume: Path, out: Path) -> str:
+    """Return the absolute path of a volume; relative to the out folder if a folder above is in no encoding."""
+    absolute = volume.absolute()
+    return str(absolute) if is_plain(absolute) else os.path.relpath(volume, out)
+
+
 def _archive_split(row: CurationRow) -> str:
     """Return the split that the archive or the user's own table names, if it is one of `SPLITS`."""
     columns = row.ingested.study.columns
@@ -221,7 +229,7 @@ def _archive_split(row: CurationRow) -> str:
 def _manifest(rows: list[CurationRow], out: Path) -> Manifest:
     """Return the rows as a manifest for the checks: with the archive's own volumes, not the denoised ones."""
     originals = [
-        replace(row.ingested, volume=str(row.ingested.study.volume.absolute()), sha256=row.ingested.source_sha256)
+        replace(row.ingested, volume=_named(row.ingested.study.volume, out), sha256=row.ingested.source_sha256)
         for row in rows
     ]
     table = manifest_table(

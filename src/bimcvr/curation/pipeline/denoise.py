@@ -60,9 +60,11 @@ class Denoise:
         """
         import SimpleITK
 
+        from bimcvr.data.plain_names import plainly_named
         from bimcvr.data.reading.volume import read_volume
 
-        volume = read_volume(source)
+        with plainly_named(source) as readable:
+            volume = read_volume(readable)
         image = SimpleITK.GetImageFromArray(volume.hu.astype("float32"))
         image.SetSpacing(volume.spacing[::-1])
         # canonical axes are ITK's own: right to left, front to back, feet to head

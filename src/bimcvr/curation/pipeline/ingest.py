@@ -7,7 +7,7 @@ and a second run does nothing.
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bimcvr.curation.audit.facts_cache import measure_cached
 from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.study import SourceStudy
 from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
+from bimcvr.data.plain_names import has_plain_names, is_plain, link_plainly
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.parallel import one_thread
 
@@ -92,6 +93,7 @@ def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy:
         study: the study, whose volume is on disk.
         settings: what is made of the volume.
     """
+    study = _with_plain_names(study, settings)
     source = study.volume
     checksum_file = _checksum_file(source, settings)
     stored = _read_json(checksum_file)
@@ -114,6 +116,15 @@ def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy:
     reason, message = (refusal.reason, str(refusal)) if refusal else ("", "")
     relative = Path(os.path.relpath(volume, settings.out)).as_posix()
     return IngestedStudy(study, relative, sha256, original, reason, message)
+
+
+def _with_plain_names(study: SourceStudy, settings: IngestSettings) -> SourceStudy:
+    """Link a volume whose name is in no encoding below the out folder, so that the manifest can name it."""
+    volume = study.volume
+    if has_plain_names(volume) or (is_plain(os.path.relpath(volume, settings.out)) and not volume.is_dir()):
+        return study
+    folder = settings.out / "links" / hashlib.sha256(os.fsencode(volume.absolute())).hexdigest()[:16]
+    return replace(study, volume=link_plainly(volume, folder))
 
 
 def checksum(volume: Path) -> str:
@@ -145,4 +156,5 @@ def _read_json(path: Path) -> dict[str, str]:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    # file names may be in no valid encoding
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

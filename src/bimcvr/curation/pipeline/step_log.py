@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bimcvr.atomic_files import write_text
 from bimcvr.curation.spreadsheet_cells import escape_cell
+from bimcvr.data.plain_names import escaped
 
 
 class StepLog:
@@ -42,7 +43,7 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[str]]) 
     writer.writerow(header)
     writer.writerows([escape_cell(cell) for cell in row] for row in rows)
     # file names in archives may be in no valid encoding
-    write_changed(path, stream.getvalue().encode("utf-8", "backslashreplace").decode())
+    write_changed(path, escaped(stream.getvalue()))
 
 
 def write_changed(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ A report belongs to a session: `ReportID` in the labels tables is the `ses-…` 
 volume are in a .json file beside it with the same stem; the .png files in the same folders are X-rays and passed over.
 """
 
-import re
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
@@ -14,6 +14,7 @@ from typing import Literal
 
 from bimcvr.curation.archives.extractor import ArchiveLimits
 from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
+from bimcvr.curation.archives.member_names import member_path
 from bimcvr.curation.archives.unpack import (
     TAR_SUFFIXES,
     Keep,
@@ -23,18 +24,18 @@ from bimcvr.curation.archives.unpack import (
     sha1_sums,
     unpack,
 )
+from bimcvr.curation.sources.bimcv_covid_parts import is_part, parts_of
 from bimcvr.curation.sources.bimcv_covid_tables import CovidTables, read_tables
 from bimcvr.curation.sources.dicom_metadata import columns_of_json
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.rotations import agrees_with_header
 from bimcvr.curation.sources.table_reader import parse_list, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.plain_names import escaped
+from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 _TABLES = (".tsv", ".csv")
-# archives with tables only, as `covid19_posi_sessions_tsv.tar.gz`; the parts with volumes are `…subjects…part…` or
-# `…subjects_12.tgz`
-_TABLE_ARCHIVE = re.compile(r"(head|_tsv|metadata|derivative|subjects)(_iter\w+)?\.t")
 # reasons for which a volume of a part has no study: the part must then not be deleted
 _NO_STUDY = ("ambiguous_name", "no_ids", "missing_file")
 _COHORTS = {"covid19_posi": "positive", "covid19_neg": "negative"}
@@ -87,7 +88,7 @@ class BimcvCovid19:
         """Return the names of the shards in order: the tar parts, and the empty name if there is an unpacked tree."""
         files, _ = files_below(self.root, self.work)
         loose = [""] if any(is_volume(file.name) for file in files) else []
-        return loose + [file.name for file in files if _is_part(file)]
+        return loose + [escaped(part.name) for part in parts_of(files)[0]]
 
     def studies(self, shards: Collection[str] | None = None) -> Iterator[SourceStudy | SetAside]:
         """Yield the studies, part by part, in the order of their names.
@@ -98,17 +99,19 @@ class BimcvCovid19:
             shards: the parts to read; None for everything, including the faults that concern no part.
         """
         files, set_aside = files_below(self.root, self.work)
+        parts, unread = parts_of(files)
         tables = self._tables(files)
         seen: set[str] = set()
         checksums = {
             name: sha1 for file in files if file.name.lower() == "sha1sum.txt" for name, sha1 in sha1_sums(file).items()
         }
         if shards is None:
-            yield from [*set_aside, *tables.set_aside]
+            yield from [*set_aside, *unread, *tables.set_aside]
         if shards is None or "" in shards:
             yield from self._read_tree(files, self.root, "", tables, seen)
-        for part in (file for file in files if _is_part(file)):
-            if shards is not None and part.name not in shards:
+        for part in parts:
+            shard = escaped(part.name)
+            if shards is not None and shard not in shards:
                 continue
             sha1 = checksums.get(part.name, "") if self.verify else ""
             unpacked = unpack(part, self._folder(part), self.limits, _is_wanted, sha1)
@@ -122,11 +125,11 @@ class BimcvCovid19:
                 unpacked.set_aside,
                 part_tables.set_aside,
                 _missing_members(part, unpacked.folder, known),
-                self._read_tree(members, unpacked.folder, part.name, part_tables, seen),
+                self._read_tree(members, unpacked.folder, shard, part_tables, seen),
             ):
                 complete = complete and not (isinstance(item, SetAside) and item.reason in _NO_STUDY)
                 yield item
-            self._read_parts.setdefault(part.name, []).append((part, complete))
+            self._read_parts.setdefault(shard, []).append((part, complete))
 
     def release(self, shard: str) -> None:
         """Delete what need not stay on disk, by `keep`, of a part that `studies` has read to the end.
@@ -140,7 +143,7 @@ class BimcvCovid19:
     def faults(self) -> list[SetAside]:
         """Return what concerns no part: links that lead out of the folder, and faults of the tables."""
         files, set_aside = files_below(self.root, self.work)
-        return [*set_aside, *self._tables(files).set_aside]
+        return [*set_aside, *parts_of(files)[1], *self._tables(files).set_aside]
 
     def _read_tree(
         self, files: list[Path], root: Path, shard: str, tables: CovidTables, seen: set[str]
@@ -194,7 +197,7 @@ class BimcvCovid19:
             volume=file,
             report=report,
             language="es",
-            patient_id=row.get("PatientID", "").strip() or patient,
+            patient_id=present(row.get("PatientID", "")) or patient,
             report_id=session,
             shard=shard,
             labels=labels,
@@ -206,7 +209,7 @@ class BimcvCovid19:
         """Read all tables in the tree and in archives."""
         tables = CovidTables()
         paths = [file for file in files if file.name.endswith(_TABLES)]
-        for archive in (file for file in files if file.name.lower().endswith(TAR_SUFFIXES) and not _is_part(file)):
+        for archive in (file for file in files if file.name.lower().endswith(TAR_SUFFIXES) and not is_part(file)):
             folder = self._folder(archive)
             folder = folder.with_name(folder.name + ".tables")
             unpacked = unpack(archive, folder, self.limits, lambda name: name.endswith(_TABLES))
@@ -217,11 +220,6 @@ class BimcvCovid19:
 
     def _folder(self, archive: Path) -> Path:
         return self.work / "_".join(archive.relative_to(self.root).parts)
-
-
-def _is_part(file: Path) -> bool:
-    name = file.name.lower()
-    return name.endswith(TAR_SUFFIXES) and not _TABLE_ARCHIVE.search(name)
 
 
 def _is_wanted(name: str) -> bool:
@@ -280,7 +278,8 @@ def _missing_members(part: Path, folder: Path, known: set[str]) -> Iterator[SetA
     )
     for name, size in listed_members(listing) if listing else ():
         target = folder / name
-        if _is_wanted(name) and name not in known and not (target.is_file() and target.stat().st_size == size):
+        is_there = os.path.isfile(target) and target.stat().st_size == size
+        if _is_wanted(name) and member_path(name) not in known and not is_there:
             yield SetAside(
                 f"{part.name}: {name}",
                 "missing_file",

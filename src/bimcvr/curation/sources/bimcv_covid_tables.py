@@ -8,6 +8,7 @@ from bimcvr.curation.sources.dicom_metadata import age_in_years
 from bimcvr.curation.sources.rotations import PATTERN, read_rotations
 from bimcvr.curation.sources.table_reader import parse_list, read_table
 from bimcvr.curation.study import SetAside
+from bimcvr.data.text_table import present
 
 
 @dataclass
@@ -63,7 +64,7 @@ def _read_sessions(path: Path, tables: CovidTables) -> None:
     table = read_table(path)
     tables.set_aside += table.set_aside
     for line, cells in table.rows:
-        session = cells.get("session_id", "").strip()
+        session = present(cells.get("session_id", ""))
         try:
             text = "\n".join(parse_list(cells.get("medical_evaluation", "")))
         except ValueError as error:
@@ -80,7 +81,7 @@ def _read_reports(path: Path, tables: CovidTables) -> None:
     table = read_table(path)
     tables.set_aside += table.set_aside
     for line, cells in table.rows:
-        session = cells.get("ReportID", "").strip()
+        session = present(cells.get("ReportID", ""))
         location = f"{path.name}: line {line}"
         if not session:
             tables.set_aside.append(

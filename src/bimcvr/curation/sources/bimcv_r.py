@@ -4,7 +4,7 @@ The paths in the tables are those of the authors' machine (`/raid/…`); as in t
 with the same base name. The columns are those of the release's `BIMCV_meta.csv`.
 """
 
-import zipfile
+import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -12,15 +12,20 @@ from pathlib import Path
 
 from bimcvr.curation.archives.extractor import ArchiveLimits
 from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, stem_of
-from bimcvr.curation.archives.unpack import Keep, delete_ingested, is_archive, unpack
+from bimcvr.curation.archives.unpack import Keep, delete_ingested, unpack
+from bimcvr.curation.archives.unread import unread_archives
+from bimcvr.curation.archives.zip_directory import UnreadableZip, ZipMember, zip_members
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.plain_names import escaped
+from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 # the first one found is read: the most complete first, then the later top-level one, then those of the authors' loader
 TABLES = ("BIMCV_meta.csv", "BIMCV-R.csv", "BIMCV_meta_cyd.csv", "curated_ct_report_path_En.csv")
 _PATHS = ("ct_path", "path")
+_ZIP = (".zip",)
 _TableRow = tuple[int, dict[str, str]]
 
 
@@ -37,6 +42,11 @@ class _VolumeLocation:
     shard: str
     path: str
     archive: Path | None
+
+    @property
+    def label(self) -> str:
+        """The path, after the name of the archive where there is one."""
+        return f"{self.archive.name}: {self.path}" if self.archive else self.path
 
 
 class BimcvR:
@@ -135,7 +145,7 @@ class BimcvR:
             count = 0
             for row in rows:
                 location = locations[_base_name(row[1])][0]
-                if location.archive == archive and (folder / location.path).is_file():
+                if location.archive == archive and os.path.isfile(folder / location.path):
                     yield from _study(row, folder / location.path, shard)
                     count += 1
             self._read_archives.setdefault(shard, {})[archive] = count == contents[archive]
@@ -158,7 +168,7 @@ class BimcvR:
                     label, "missing_file", f"{label} names {name}, which is not below {self.root}. Download its shard."
                 )
             elif len(matches) > 1:
-                paths = ", ".join(location.path for location in matches[:3])
+                paths = ", ".join(location.label for location in matches[:3])
                 yield SetAside(
                     label,
                     "ambiguous_name",
@@ -169,7 +179,7 @@ class BimcvR:
                 rows[matches[0].shard].append((line, cells))
         for name in sorted(locations.keys() - {_base_name(cells) for _, cells in table.rows}):
             yield SetAside(
-                name, "no_row", f"{locations[name][0].path} has no row in {table.path.name}, so it has no report."
+                name, "no_row", f"{locations[name][0].label} has no row in {table.path.name}, so it has no report."
             )
 
     def _locations(self) -> tuple[dict[str, list[_VolumeLocation]], list[SetAside]]:
@@ -180,22 +190,25 @@ class BimcvR:
             if is_volume(file.name):
                 inside = file.relative_to(self.root)
                 locations[file.name].append(_VolumeLocation(_shard_of(inside), inside.as_posix(), None))
-        for archive in (file for file in files if is_archive(file)):
+        set_aside += unread_archives(files, _ZIP)
+        contents: dict[frozenset[ZipMember], Path] = {}
+        # the shorter name first: of `CT1.zip` and a second download `CT1 (1).zip` the former is taken
+        for archive in sorted(filter(_is_zip, files), key=lambda file: (len(file.name), file)):
             try:
-                with zipfile.ZipFile(archive) as packed:
-                    members = [
-                        (item.filename, item.file_size) for item in packed.infolist() if is_volume(item.filename)
-                    ]
-            except (zipfile.BadZipFile, OSError, ValueError) as error:
-                set_aside.append(
-                    SetAside(archive.name, "bad_zip", f"{archive} is not a readable zip ({error}). Download it again.")
-                )
+                members = frozenset(member for member in zip_members(archive) if is_volume(member.path))
+            except UnreadableZip as error:
+                set_aside.append(SetAside(archive.name, error.reason, f"{archive} {error}"))
                 continue
-            for path, size in members:
+            original = contents.setdefault(members, archive)
+            if members and original != archive:
+                message = f"{archive} has the same volumes as {original}, so it was left out. Delete it."
+                set_aside.append(SetAside(archive.name, "duplicate_archive", message))
+                continue
+            for path, size, _ in sorted(members):
                 # skip what is also unpacked beside the archive
                 copy = self.root / path
-                if not (".." not in path and copy.is_file() and copy.stat().st_size == size):
-                    locations[path.rsplit("/", 1)[-1]].append(_VolumeLocation(archive.stem, path, archive))
+                if not (".." not in path and os.path.isfile(copy) and copy.stat().st_size == size):
+                    locations[path.rsplit("/", 1)[-1]].append(_VolumeLocation(escaped(archive.stem), path, archive))
         return locations, set_aside
 
     def _folder(self, archive: Path, suffix: str = "") -> Path:
@@ -205,7 +218,7 @@ class BimcvR:
         files, _ = files_below(self.root, self.work)
         tables = [file for file in files if file.suffix.lower() == ".csv"]
         set_aside: list[SetAside] = []
-        for archive in (file for file in files if file.suffix.lower() == ".zip"):
+        for archive in filter(_is_zip, files):
             if _holds_tables(archive):
                 unpacked = unpack(archive, self._folder(archive, ".tables"), self.limits, _is_table)
                 tables += files_below(unpacked.folder)[0]
@@ -243,8 +256,8 @@ def _study(row: _TableRow, volume: Path, shard: str) -> Iterator[SourceStudy | S
         volume=volume,
         report=spanish or english,
         language="es" if spanish else "en",
-        patient_id=cells.get("PatientID", "").strip() or patient,
-        report_id=cells.get("ReportID", "").strip() or session,
+        patient_id=present(cells.get("PatientID", "")) or patient,
+        report_id=present(cells.get("ReportID", "")) or session,
         shard=shard,
         labels=labels,
         translation=english if spanish else "",
@@ -269,16 +282,19 @@ def _base_name(cells: dict[str, str]) -> str:
 
 
 def _shard_of(path: Path) -> str:
-    return path.parts[0] if len(path.parts) > 1 else ""
+    return escaped(path.parts[0]) if len(path.parts) > 1 else ""
 
 
 def _is_table(name: str) -> bool:
     return name.lower().endswith(".csv")
 
 
+def _is_zip(file: Path) -> bool:
+    return file.name.lower().endswith(_ZIP)
+
+
 def _holds_tables(archive: Path) -> bool:
     try:
-        with zipfile.ZipFile(archive) as packed:
-            return any(map(_is_table, packed.namelist()))
-    except (zipfile.BadZipFile, OSError, ValueError):
+        return any(_is_table(member.path) for member in zip_members(archive))
+    except UnreadableZip:
         return False

@@ -8,6 +8,7 @@ from bimcvr.curation.sources.single_shard import SingleShardSource
 from bimcvr.curation.sources.table_reader import read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
+from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 REQUIRED = ("study_id", "volume", "report")
@@ -42,9 +43,9 @@ class CsvTable(SingleShardSource):
             yield self._study(line, cells, seen)
 
     def _study(self, line: int, cells: dict[str, str], seen: dict[str, int]) -> SourceStudy | SetAside:
-        study_id, location = cells["study_id"].strip(), f"{self.table.name}: line {line}"
+        study_id, location = present(cells["study_id"]), f"{self.table.name}: line {line}"
         volume = self.root / cells["volume"].strip()
-        if not study_id or not cells["volume"].strip():
+        if not study_id or not present(cells["volume"]):
             return SetAside(location, "unreadable_row", f"{location} has no study_id or no volume. Fill it in.")
         if study_id in seen:
             return SetAside(
@@ -64,10 +65,10 @@ class CsvTable(SingleShardSource):
             volume=volume,
             report=cells["report"].strip(),
             language=cells.get("language", "").strip(),
-            patient_id=cells.get("patient_id", "").strip(),
-            report_id=cells.get("report_id", "").strip(),
+            patient_id=present(cells.get("patient_id", "")),
+            report_id=present(cells.get("report_id", "")),
             shard=cells.get("shard", "").strip(),
-            labels=tuple(sorted(split_list(cells.get("labels", "")))),
+            labels=tuple(sorted(split_list(present(cells.get("labels", ""))))),
             translation=cells.get("translation", "").strip(),
             columns={name: cell.strip() for name, cell in cells.items() if name not in _KNOWN and cell.strip()},
         )

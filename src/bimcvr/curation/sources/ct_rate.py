@@ -15,10 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from bimcvr.curation.archives.file_tree import files_below, is_volume, stem_of
+from bimcvr.curation.archives.unread import unread_archives
 from bimcvr.curation.sources.dicom_metadata import columns_of
 from bimcvr.curation.sources.single_shard import SingleShardSource
 from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.plain_names import plainly_named
 from bimcvr.errors import UserError
 
 KEY, SECTIONS = "VolumeName", ("Findings_EN", "Impressions_EN")
@@ -55,6 +57,7 @@ class CtRate(SingleShardSource):
         """Yield the volumes on disk in the order of their paths, then the reports without a volume."""
         files, set_aside = files_below(self.root)
         yield from set_aside
+        yield from unread_archives(files, ())
         tables = [read_table(file) for file in files if file.suffix == ".csv"]
         reports = _by_volume(table for table in tables if SECTIONS[0] in table.columns)
         labels = _by_volume(table for table in tables if _is_labels(table))
@@ -147,11 +150,12 @@ def _compare_spacing(file: Path, stated: tuple[float, ...]) -> str:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(file))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return "unreadable"
+    with plainly_named(file) as readable:
+        reader.SetFileName(str(readable))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            return "unreadable"
     spacing = reader.GetSpacing()[:3]
     if np.allclose(spacing, stated, rtol=0.01):
         return "agrees"

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.curation.archives.file_tree import files_below, is_inside
+from bimcvr.curation.archives.unread import unread_archives
 from bimcvr.curation.sources.dicom_metadata import TAGS, columns_of_header
 from bimcvr.curation.sources.single_shard import SingleShardSource
 from bimcvr.curation.sources.table_reader import read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import split_list
 from bimcvr.data.reading.dicom_series import is_dicom
+from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 
 REQUIRED = ("folder", "report")
@@ -72,6 +74,7 @@ class DicomFolder(SingleShardSource):
     def _study(self, name: str, folder: Path, cells: dict[str, str]) -> Iterator[SourceStudy | SetAside]:
         files, set_aside = files_below(folder)
         yield from set_aside
+        yield from unread_archives(files, ())
         series, unreadable = _series_of(files)
         yield from (
             SetAside(
@@ -102,9 +105,9 @@ class DicomFolder(SingleShardSource):
                 volume=volume,
                 report=cells["report"].strip(),
                 language=cells.get("language", "").strip(),
-                patient_id=cells.get("patient_id", "").strip(),
-                report_id=cells.get("report_id", "").strip() or name,
-                labels=tuple(sorted(split_list(cells.get("labels", "")))),
+                patient_id=present(cells.get("patient_id", "")),
+                report_id=present(cells.get("report_id", "")) or name,
+                labels=tuple(sorted(split_list(present(cells.get("labels", ""))))),
                 translation=cells.get("translation", "").strip(),
                 columns=columns_of_header(header) | extra,
             )

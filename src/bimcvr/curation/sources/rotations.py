@@ -15,6 +15,7 @@ import numpy as np
 
 from bimcvr.curation.sources.table_reader import read_table
 from bimcvr.curation.study import SetAside
+from bimcvr.data.plain_names import plainly_named
 
 # type: for each axis of the result, the stored axis (of x, y, z) that it was; type_0 changes nothing
 ORDER: dict[str, tuple[int, int, int]] = {
@@ -93,11 +94,12 @@ def agrees_with_header(kind: str, volume: Path) -> bool | None:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(volume))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return None
+    with plainly_named(volume) as readable:
+        reader.SetFileName(str(readable))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError:
+            return None
     rank = reader.GetDimension()
     cosines = np.abs(np.asarray(reader.GetDirection()).reshape(rank, rank)[:3, :3])
     return [int(np.argmax(cosines[:, axis])) for axis in ORDER[kind]] == [0, 1, 2]

@@ -1,23 +1,23 @@
 """Reading an archive's CSV and TSV tables as text, in any of their encodings; nothing in a cell is executed.
 
-Lines that are no valid rows (wrong number of cells, broken quoting, a spreadsheet formula) are set aside.
+Lines that are no valid rows (wrong number of cells, broken quoting, a null byte, a spreadsheet formula) are set aside.
 """
 
 import ast
-import csv
-import io
 import json
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bimcvr.curation.spreadsheet_cells import is_formula
 from bimcvr.curation.study import SetAside
+from bimcvr.data.text_table import TextTable, UnreadableTable, is_missing, read_text_table
 from bimcvr.errors import UserError
 
-# far above any report, and below what makes Python's parser slow
-_LONGEST_CELL = 1 << 20
 _LONGEST_LIST = 1 << 16
+_TEXT_LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class SourceTable:
 
 
 def read_table(path: Path, required: Sequence[str] = ()) -> SourceTable:
-    """Read a CSV file, or a TSV file if its name ends so.
+    """Read a table that is separated by commas, semicolons or tabs, as its header or a line `sep=` shows.
 
     UTF-8 with or without a byte-order mark and UTF-16 with one are recognised; anything else is read as Windows-1252,
-    the encoding of older Spanish tables, and an entry of `set_aside` says so.
+    the encoding of older Spanish tables, and an entry of `set_aside` says so. Columns of the same name are one column
+    where their cells agree; a row in which they differ is set aside. Columns without a name are left out.
 
     Args:
         path: the file.
@@ -50,58 +51,50 @@ def read_table(path: Path, required: Sequence[str] = ()) -> SourceTable:
     Raises:
         UserError: the table can be read, but one of the `required` columns is missing.
     """
-    table = _read(path)
-    missing = [name for name in required if name not in table.columns]
-    if missing and table.columns:
-        raise UserError(
-            f"{path} has no column {', '.join(missing)}; it has {', '.join(table.columns)}. Rename a column or add it."
-        )
-    return table
-
-
-def _read(path: Path) -> SourceTable:
-    raw = path.read_bytes()
-    text, encoding = _decode(raw)
-    if "\0" in text or not text.strip():
-        problem = "is empty" if not text.strip("\0 \r\n\t") else "contains null bytes"
-        return SourceTable(
-            path, (), (), (SetAside(path.name, "unreadable_table", f"{path} {problem}. Download it again."),)
-        )
-    set_aside = []
-    if encoding:
-        set_aside.append(
-            SetAside(
-                path.name,
-                "encoding",
-                f"{path} is not UTF-8; it was read as {encoding}. Check that its accents are right.",
-            )
-        )
-    csv.field_size_limit(_LONGEST_CELL)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-    rows: list[tuple[int, dict[str, str]]] = []
-    columns: tuple[str, ...] = ()
-    line = 1
     try:
-        for cells in reader:
-            if not columns:
-                columns = tuple(cell.strip() for cell in cells)
-            elif any(cell.strip() for cell in cells):
-                fault = _row_fault(columns, cells)
-                if fault:
-                    reason, message = fault
-                    set_aside.append(SetAside(f"{path.name}: line {line}", reason, f"{path}, line {line} {message}"))
-                else:
-                    rows.append((line, dict(zip(columns, cells, strict=True))))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        set_aside.append(
-            SetAside(
-                f"{path.name}: line {line}",
-                "unreadable_row",
-                f"{path} cannot be read from line {line} on ({error}). Look for an unclosed quotation mark.",
-            )
+        content = read_text_table(path, required)
+    except UnreadableTable as error:
+        message = f"{path} {error}. Download it again, or save it again as CSV."
+        return SourceTable(path, (), (), (SetAside(path.name, "unreadable_table", message),))
+    missing = [name for name in required if name not in content.columns]
+    if missing:
+        names = ", ".join(name for name in content.columns if name)
+        raise UserError(f"{path} has no column {', '.join(missing)}; it has {names}. Rename a column or add it.")
+    faults = [(line, "unreadable_row", f"{problem}.") for line, problem in content.bad_rows]
+    rows: list[tuple[int, dict[str, str]]] = []
+    for line, cells in content.rows:
+        fault = _row_fault(content.columns, cells)
+        if fault:
+            faults.append((line, *fault))
+        else:
+            named = zip(content.columns, cells, strict=True)
+            rows.append((line, {name: cell for name, cell in named if name}))
+    set_aside = [
+        *_table_notes(path, content),
+        *(
+            SetAside(f"{path.name}: line {line}", reason, f"{path}, line {line} {message}")
+            for line, reason, message in sorted(faults)
+        ),
+    ]
+    return SourceTable(path, tuple(dict.fromkeys(filter(None, content.columns))), tuple(rows), tuple(set_aside))
+
+
+def _table_notes(path: Path, content: TextTable) -> Iterator[SetAside]:
+    """Yield what concerns the whole table: a guessed encoding, and column names that appear twice."""
+    if content.guessed_encoding:
+        yield SetAside(
+            path.name,
+            "encoding",
+            f"{path} is not UTF-8; it was read as {content.guessed_encoding}. Check that its accents are right.",
         )
-    return SourceTable(path, columns, tuple(rows), tuple(set_aside))
+    for name, count in Counter(filter(None, content.columns)).items():
+        if count > 1:
+            yield SetAside(
+                f"{path.name}: {name}",
+                "duplicate_column",
+                f"{path} has {count} columns '{name}'. Rows in which they agree were taken. Remove or rename all but"
+                " one.",
+            )
 
 
 def parse_list(cell: str) -> list[str]:
@@ -138,15 +131,23 @@ def parse_sentences(cell: str) -> str:
 
 def parse_codes(cell: str) -> list[str]:
     """Read a list of unquoted codes such as `[C0032227, C0034079]`."""
-    return [code.strip(" '\"") for code in cell.strip().strip("[]").split(",") if code.strip(" '\"")]
+    codes = re.split(r"[,\s]+", "" if is_missing(cell) else cell.strip().strip("[]"))
+    return [code.strip("'\"") for code in codes if code.strip("'\"")]
 
 
 def _literal_list(cell: str) -> list[str]:
     cell = cell.strip()
-    if not cell or cell == "nan":
+    if is_missing(cell):
         return []
     if len(cell) > _LONGEST_LIST:
         raise ValueError(f"a list of {len(cell)} characters is too long")
+    # Python would join two texts without a comma between them into one
+    skeleton = _TEXT_LITERAL.sub("T", cell)
+    if re.fullmatch(r"\[\s*T(\s+T)+\s*\]", skeleton):
+        # numpy writes arrays of texts without commas
+        cell = "[" + ",".join(_TEXT_LITERAL.findall(cell)) + "]"
+    elif re.search(r"T\s*[a-zA-Z]?T", skeleton):
+        raise ValueError("not a list (two texts have no comma between them)")
     try:
         value = ast.literal_eval(cell)
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError) as error:
@@ -156,26 +157,16 @@ def _literal_list(cell: str) -> list[str]:
     return value
 
 
-def _decode(raw: bytes) -> tuple[str, str]:
-    """Return the text, and the name of its encoding if it had to be guessed."""
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return raw.decode("utf-16", errors="replace"), ""
-    try:
-        return raw.decode("utf-8-sig"), ""
-    except UnicodeDecodeError:
-        pass
-    try:
-        return raw.decode("cp1252"), "Windows-1252"
-    except UnicodeDecodeError:
-        return raw.decode("latin-1"), "Latin-1"
-
-
 def _row_fault(columns: tuple[str, ...], cells: list[str]) -> tuple[str, str] | None:
     if len(cells) != len(columns):
         return (
             "unreadable_row",
             f"has {len(cells)} cells; the header has {len(columns)}. Look for a missing or stray separator.",
         )
+    values: dict[str, str] = {}
+    for name, cell in zip(columns, cells, strict=True):
+        if name and values.setdefault(name, cell).strip() != cell.strip():
+            return "duplicate_column", f"has two different cells in its columns '{name}'. Keep the right one."
     formula = next((name for name, cell in zip(columns, cells, strict=True) if is_formula(cell)), None)
     if formula is not None:
         return "formula", f"has a spreadsheet formula in column '{formula}'. Replace it by its text."

@@ -185,8 +185,8 @@ def read_glossary(path: Path) -> dict[str, str]:
         UserError: the file is missing, or a line does not have two cells.
     """
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines(), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"The glossary {path} cannot be read: {error}") from error
     terms = {}
     for line, row in enumerate(rows, 1):

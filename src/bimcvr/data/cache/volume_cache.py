@@ -16,6 +16,7 @@ import numpy as np
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
+from bimcvr.data.plain_names import plainly_named
 from bimcvr.data.reading.volume import data_files
 from bimcvr.errors import UserError
 
@@ -77,7 +78,8 @@ class VolumeCache:
         """
         from bimcvr.data.reading.resample import read_resized
 
-        volume = read_resized(source, self.size)
+        with plainly_named(source) as readable:
+            volume = read_resized(readable, self.size)
         voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
         record = {
             "size": self.size,
