@@ -11,6 +11,7 @@ import pandas as pd
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest_schema import COLUMNS
+from bimcvr.data.text.entities import decode_entities
 from bimcvr.errors import UserError
 from bimcvr.suggest import nearest
 
@@ -90,7 +91,8 @@ def normalised_text(report: str) -> str:
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     """Read a manifest and check it against the columns' schema (`manifest.schema.json`).
 
-    Blanks around cells are removed, except in reports; `split` and `status` may be in capitals.
+    Blanks around cells are removed, except in reports, whose HTML entities are decoded; `split` and `status` may be in
+    capitals.
 
     Args:
         path: the CSV file (UTF-8).
@@ -128,6 +130,8 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
         )
     for name in set(table.columns) - {"report"}:
         table[name] = table[name].str.strip()
+    for name in {"report", "report_original"}.intersection(table.columns):
+        table[name] = table[name].map(decode_entities)
     for column in COLUMNS.values():
         if column.allowed and column.name in table:
             table[column.name] = table[column.name].str.lower()

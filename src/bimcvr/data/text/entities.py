@@ -2,6 +2,7 @@
 
 import html
 import re
+from html.entities import html5
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
 # some exports escape twice or thrice: &amp;eacute;
@@ -44,12 +45,17 @@ def _decode_at(text: str, start: int) -> tuple[str, int]:
     """Return what stands at a position, decoded, and where the text continues."""
     if text[start] != "&" or not (match := _ENTITY.match(text, start)):
         return text[start], start + 1
-    decoded, stop = html.unescape(match.group()), match.end()
-    if decoded == match.group():
+    decoded, stop = _character(match.group()), match.end()
+    if not decoded:
         return text[start], start + 1
     while decoded == "&" and (match := _ENTITY.match("&" + text[stop : stop + _LONGEST_CHAIN])):
-        inner = html.unescape(match.group())
-        if inner == match.group():
+        inner = _character(match.group())
+        if not inner:
             break
         decoded, stop = inner, stop + match.end() - 1
     return decoded.replace("\xa0", " "), stop
+
+
+def _character(reference: str) -> str:
+    """Return what a reference stands for; empty if its name is unknown."""
+    return html.unescape(reference) if reference[1] == "#" else html5.get(reference[1:], "")
