@@ -223,8 +223,8 @@ def main() -> None:
     for language in ("english", "spanish"):
         probes = probe_decisions(PROBES / f"{language}.txt")
         for half in (False, True):
-            part = [probe for probe in probes if probe.held_out == half]
-            _print_probes(f"{language}, {'held out' if half else 'seen'}", part)
+            chosen = [probe for probe in probes if probe.held_out == half]
+            _print_probes(f"{language}, {'held out' if half else 'seen'}", chosen)
         for probe in probes if args.errors else ():
             if not probe.held_out and probe.given != probe.expected:
                 print(f"  {probe.label}, {probe.expected}, given {probe.given or 'nothing'}: {probe.sentence}")

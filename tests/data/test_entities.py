@@ -17,6 +17,7 @@ from bimcvr.data.text.entities import decode_entities, decode_with_positions
     ("5&nbsp;mm &lt; 6", "5 mm < 6"),
     ("&amp;eacute; &amp;amp;ntilde;", "é ñ"),
     ("R&D, A & B, &notaname; &nothing", "R&D, A & B, &notaname; &nothing"),
+    ("NEUMOT&OACUTE;RAX", "NEUMOTÓRAX"),
     ("&amp;", "&"),
     ("", ""),
 ])  # fmt: skip

@@ -43,7 +43,7 @@ def assertions(sentence: Sequence[Word], matches: Sequence[KeywordMatch]) -> lis
         matches: the findings it names.
     """
     scopes = _Scopes(sentence, matches, find_triggers(sentence, matches))
-    heading = _is_history(sentence)
+    heading = _is_history(sentence, scopes.triggers)
     question = _question_start(sentence)
     result: list[Assertion] = []
     for match in matches:
@@ -87,6 +87,8 @@ class _Scopes:
         """Return whether a trigger that acts on `side` reaches a finding."""
         if (mark := self._answered(trigger)) >= 0:
             return self._asks(match, mark)
+        if side == "before" and trigger.first <= 1 and self._texts(trigger.last, trigger.last + 1) == [":"]:
+            side = "after"  # `Absent: effusion`
         if side == "after":
             return match.head >= trigger.last and self._runs(trigger, match.head)
         if side in ("before", "end"):
@@ -193,10 +195,13 @@ def _question_start(sentence: Sequence[Word]) -> int:
     return max((i + 1 for i, text in enumerate(texts) if text in (",", ":", "(")), default=0)
 
 
-def _is_history(sentence: Sequence[Word]) -> bool:
-    """Return whether a sentence begins with a heading of the patient's history."""
+def _is_history(sentence: Sequence[Word], triggers: Sequence[Trigger]) -> bool:
+    """Return whether a sentence begins with a heading of the patient's history or of another person (`Mother:`)."""
     colon = next((i for i, word in enumerate(sentence[:5]) if word.text == ":"), 0)
-    return colon > 0 and " ".join(word.text for word in sentence[:colon]) in _headings()
+    person = any(
+        trigger.kind == "history" and trigger.side == "after" and trigger.last <= colon for trigger in triggers
+    )
+    return colon > 0 and (person or " ".join(word.text for word in sentence[:colon]) in _headings())
 
 
 @functools.cache

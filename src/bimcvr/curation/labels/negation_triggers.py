@@ -16,7 +16,8 @@ TRIGGERS: dict[tuple[str, str], str] = {
         absence of; lack of; negative for; free of; clear of; resolution of;
         rather than;
         denies; denied; deny; fails to reveal; fails to show; ruled out for; disappearance of; instead of; no longer;
-        unremarkable for; devoid of; zero; non visualization|visualisation of; nonvisualization|nonvisualisation of;
+        unremarkable for; devoid of; zero; nil; complete|interval clearing of; complete interval clearing of;
+        non visualization|visualisation of; nonvisualization|nonvisualisation of;
         non visualized|visualised; nonvisualized|nonvisualised; w / o; isnt; arent; doesnt; dont; didnt;
         no further sign of;
         complete|full|total resolution|disappearance of; complete interval resolution of; exclude|excludes|excluding;
@@ -59,17 +60,19 @@ TRIGGERS: dict[tuple[str, str], str] = {
         desaparecido|desaparecida""",
     ("absent", "last"): "(-)",
     ("absent", "end"): "no; none; ninguno|ninguna|ningun",
-    ("absent", "answer"): "n; 0",
+    ("absent", "answer"): "n; 0; nil; ausencia; absence; libre|libres",
     ("uncertain", "both"): """
         unlikely; less likely; very|highly unlikely; improbable|improbables; poco probable|probables;
-        indeterminate|inconclusive for; indeterminate; inconclusive;
+        indeterminate|inconclusive for; doubtful; tal vez; indeterminate; inconclusive;
         not favored|favoured; if any; si acaso""",
     ("uncertain", "after"): """
         not|non specific for; nonspecific for; no especifico|especifica|especificos|especificas de|para; ?; r / o;
         whether; whether there is|are; nondiagnostic for; non diagnostic for; nondiagnostic|limited|suboptimal to;
         assess|assessment|evaluate|evaluation for; unclear; uncertain; not certain; not sure; question whether;
         may|might|could|would be due|secondary|related to; may|might|could be a|an; differential considerations;
-        differential includes|include; differential considerations include|includes; ddx;
+        differential includes|include; differential considerations include|includes; ddx; query;
+        low probability|suspicion of|for;
+        baja probabilidad|sospecha de; duda|dudas entre;
         d / c; dx diferencial; plantea; plantear; excluir; excluirse; descartarse; no concluyente para;
         no diagnostico para;
         podria|podrian|pudiera|pudieran|puede|pueden estar en relacion con;
@@ -107,7 +110,7 @@ TRIGGERS: dict[tuple[str, str], str] = {
         si se trata de; aparente|aparentes; aparentemente; a confirmar; orientado|orientada a""",
     ("uncertain", "before"): """
         ( ? ); is|remains a possibility|consideration; remains possible|likely|suspected;
-        in the differential; is|are in the differential; is|are unclear|uncertain|indeterminate|equivocal;
+        in the differential; is|are|remains in the differential; is|are unclear|uncertain|indeterminate|equivocal;
         to be confirmed;
         es|son posible|posibles|probable|probables; no es|son segura|seguro;
         is|are possible|likely|probable|suspected|questionable; cannot be excluded; can not be excluded;
@@ -121,14 +124,18 @@ TRIGGERS: dict[tuple[str, str], str] = {
         a confirmar""",
     ("history", "after"): """
         mother|father|brother|sister|daughter|uncle|aunt|cousin|grandmother|grandfather|grandparent|nephew|niece;
-        wife|husband|spouse|parents|siblings|sibling|brothers|sisters|cousins|relative|relatives|twin; family history;
+        mom|mum|dad|grandson|granddaughter|stepfather|stepmother|parents|siblings|sibling|brothers|sisters|cousins;
+        wife|husband|spouse|relative|relatives|twin; family history;
         family member|members; family history of; contact with; close contact with; exposure to; exposed to;
         cohabitant; roommate;
         madre|padre|hermano|hermana|hermanos|hermanas|hijo|hija|hijos|hijas|tio|tia|tios|tias|primo|prima|primos|primas;
-        abuelo|abuela|abuelos|sobrino|sobrina|esposa|esposo|marido; conyuge; familiares|familiar con|de;
+        abuelo|abuela|abuelos|sobrino|sobrina|padres;
+        nieto|nieta|vecino|vecina|suegro|suegra|cunado|cunada;
+        esposa|esposo|marido; conyuge; familiares|familiar con|de;
         historia familiar de; antecedentes familiares; contacto con; contacto estrecho con; convive con;
         conviviente|convivientes; exposicion a;
-        germa|germana; his|her|whose|the|a son; tuvo; h / o; s / p; status post; hx; s p;
+        mare|pare|avi|avia amb; pareja con|tiene; germa|germana; his|her|whose|the|a son; tuvo; h / o; s / p;
+        status post; hx; s p;
         history of; h o; hx of; past history of; past medical history; prior history of; previous history of;
         known history of
         antecedente|antecedentes de|del; antecedente|antecedentes personales de; antecedente|antecedentes; historia de;
@@ -211,7 +218,8 @@ HISTORY_HEADINGS = """
     history; clinical history; indication; indications; clinical indication; reason; reason for exam;
     reason for examination;
     past history; past medical history; pmh; pmhx; family history; fh; fhx; social history; clinical information; hpi;
-    antecedentes familiares; familiares; af; antecedentes clinicos; antecedentes medicos; antecedents;
+    antecedentes familiares; familiares; hf; ant familiares; af; antecedentes clinicos; antecedentes medicos;
+    antecedents;
     antecedents familiars; antecedentes; antecedentes personales; motivo; motivo de consulta; datos clinicos;
     historia clinica;
     informacion clinica; indicacion; sospecha clinica; motivo de la exploracion; motivo de la peticion; ap

@@ -26,7 +26,8 @@ LINKS = frozenset(
 be been being to have has had is are was were can could may might possible able entirely completely fully totally
 wholly definitively definitely confidently reliably absolutely safely certainly convincingly strictly formally
 altogether yet also therefore clearly easily on this study necessarily
-se ha han haya hayan puede pueden podido poder pudiendo pudo podria podrian podemos pueda puedan pudiera cabe es
+se hemos poderse pudiendose quedando queda quedar haberse ha han haya hayan puede pueden podido poder pudiendo pudo
+podria podrian podemos pueda puedan pudiera cabe es
 fue son sido posible permite permiten que por completo totalmente completamente con seguridad certeza absoluto del
 todo sea resulta logra consigue categoricamente definitivamente formalmente fiabilidad a de pot poden es
 """.split()
@@ -39,7 +40,8 @@ regression variation clearing expansion extension
 cambio cambios crecimiento crecimientos progresion aumento incremento disminucion reduccion mejoria empeoramiento
 variacion variaciones modificacion modificaciones resolucion desaparicion regresion diferencia diferencias evolucion
 ampliacion agravamiento
-crecido aumentado disminuido mejorado empeorado variado cambiado modificado resuelto desaparecido progresado
+resuelta resueltos resueltas crecida crecidos aumentada aumentados reabsorcion reabsorbido crecido aumentado
+disminuido mejorado empeorado variado cambiado modificado resuelto desaparecido progresado
 crece crecen aumenta aumentan disminuye disminuyen mejora mejoran empeora empeoran varia varian cambia cambian
 modifica modifican progresa progresan resuelve resuelven desaparece desaparecen desaparecer resolverse crecer
 canvi canvis creixement progressio augment disminucio milloria empitjorament variacions crescut augmentat
@@ -74,7 +76,7 @@ resolucion resuelto resuelta resueltos resueltas desaparicion desaparecido desap
 )
 PARTIAL = frozenset(
     """
-partial partially incomplete incompletely near nearly almost mostly largely practically virtually partly
+partial subtotal partially incomplete incompletely near nearly almost mostly largely practically virtually partly
 parcial practica parcialmente incompleta incompletamente casi practicamente
 """.split()
 )
@@ -86,7 +88,8 @@ significant definite obvious any such findings finding abnormality signs sign he
 observa observan aprecia aprecian identifica identifican visualiza visualizan objetiva objetivan evidencia evidencian
 ve ven hay existe existen detecta detectan muestra hallazgos hallazgo signos signo datos de visibles presentes
 evidentes se en el la estudio actual significativo significativos claras claros valorables s i ha han observado
-apreciado identificado visualizado encontrado detectado este esta exploracion study exam examination ct tc this in on
+los las mismos mismas apreciado identificado visualizado encontrado detectado este esta exploracion study exam
+examination ct tc this in on
 currently actualmente momento observen aprecien identifiquen visualitzen veuen n ' ’ filling defect defects suspicious
 lesion lesions pathologic pathological enlarged new acute focal relevant lesiones defecto defectos replecion sospechoso
 sospechosos sospechosa sospechosas patologico patologicos patologica patologicas nuevo nuevos nueva nuevas relevantes

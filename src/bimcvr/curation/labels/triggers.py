@@ -58,16 +58,15 @@ def find_triggers(sentence: Sequence[Word], matches: Sequence[KeywordMatch] = ()
     """
     texts = tuple(word.text for word in sentence)
     taken = {i for match in matches for i in range(match.first, match.last)}
+    listed = _listed_triggers(texts)
     combined = [
         *_denied_exclusions(texts, taken),
-        *_denied_changes(texts, taken, matches),
+        *_denied_changes(texts, listed, taken, matches),
         *_partial_resolutions(texts, taken),
     ]
     covered = {i for trigger in combined for i in range(trigger.first, trigger.last)}
-    listed = [
-        trigger for trigger in _listed_triggers(texts) if not covered.intersection(range(trigger.first, trigger.last))
-    ]
-    return sorted([*listed, *_without_overlap(combined)], key=lambda trigger: trigger.first)
+    kept = [trigger for trigger in listed if not covered.intersection(range(trigger.first, trigger.last))]
+    return sorted([*kept, *_without_overlap(combined)], key=lambda trigger: trigger.first)
 
 
 def _listed_triggers(texts: tuple[str, ...]) -> list[Trigger]:
@@ -112,10 +111,12 @@ def _denied_exclusions(texts: Sequence[str], taken: set[int]) -> Iterator[Trigge
                 break
 
 
-def _denied_changes(texts: Sequence[str], taken: set[int], matches: Sequence[KeywordMatch]) -> Iterator[Trigger]:
+def _denied_changes(
+    texts: Sequence[str], listed: Sequence[Trigger], taken: set[int], matches: Sequence[KeywordMatch]
+) -> Iterator[Trigger]:
     """Yield `no significant interval change`, `has not resolved`, `no se observan cambios`."""
     first_words = {match.first for match in matches}
-    for trigger in _listed_triggers(tuple(texts)):
+    for trigger in listed:
         lead = texts[trigger.first]
         denies = trigger.kind == "absent" and trigger.side in ("after", "both")
         if not (denies or lead in DENIALS) or trigger.kind in ("history", "stop"):

@@ -13,6 +13,7 @@ _WORD = re.compile(
 )
 # `Pleural effusion? No.` is a heading with its answer
 _ANSWER = re.compile(r"(?i)\s*(?:no|none|absent|negative|yes|present|s[ií]|ausente|negativo|presente)\s*(?:[.;,\n]|$)")
+_ABBREVIATIONS = frozenset(("vs", "dx"))
 _SHORT_FORMS = {"ca": "can", "wo": "will", "sha": "shall"}
 # a line continues if the next one begins with a small letter: reports are often wrapped at a column
 _PARAGRAPH = re.compile(r"\n[ \t\r]*(?=\n|[-*•·]|[^\Wa-záéíóúñü]|$)")
@@ -58,7 +59,8 @@ def sentences(report: str) -> Iterator[list[Word]]:
     for match in _WORD.finditer(text):
         mark, start = match.group(), match.start()
         decimal = mark == "." and text[start - 1 : start].isdigit() and text[start + 1 : start + 2].isdigit()
-        ends = mark in ".!;" and not decimal
+        short = mark == "." and bool(sentence) and sentence[-1].text in _ABBREVIATIONS
+        ends = mark in ".!;" and not decimal and not short
         question = mark == "?" and bool(sentence) and text[start - 1 : start] not in (" ", "(", "\n", "")
         if question and _ANSWER.match(text, match.end()):
             mark, question = ":", False
@@ -68,7 +70,7 @@ def sentences(report: str) -> Iterator[list[Word]]:
             if sentence:
                 yield sentence
             sentence = []
-        elif mark not in "-\n":
+        elif mark not in "-\n" and not short:
             sentence.append(_word(mark, text, match, positions))
     if sentence:
         yield sentence

@@ -57,5 +57,7 @@ def _decode_at(text: str, start: int) -> tuple[str, int]:
 
 
 def _character(reference: str) -> str:
-    """Return what a reference stands for; empty if its name is unknown."""
-    return html.unescape(reference) if reference[1] == "#" else html5.get(reference[1:], "")
+    """Return what a reference stands for; empty if its name is unknown. A text in capitals has `&OACUTE;`."""
+    if reference[1] == "#":
+        return html.unescape(reference)
+    return html5.get(reference[1:]) or html5.get(reference[1:].lower(), "").upper()
