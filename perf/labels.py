@@ -1,11 +1,13 @@
 """Are the labels that curation reads from reports right?
 
-Prints two comparisons. Phantom reports against what was planted: precision and recall over the phantom's own labels,
+Prints three comparisons. Phantom reports against what was planted: precision and recall over the phantom's own labels,
 the share of planted findings whose phrasing is missing from the keyword library (its literal phrases alone do not find
 them), and the recall of those. Spanish clinical sentences of NUBes (Lima Lopez et al., LREC 2020; BRAT files in
 $BIMCVR_REAL_DATA/text_es_nubes) against their annotated negation spans: the share of library mentions that are
 correctly placed inside or outside of a negation, by halves of the documents, since the triggers were written with the
-first half in view. `--errors` lists the wrong ones.
+first half in view. Hard sentences (tests/curation/probes) against what they assert: precision and recall of each class
+with Wilson's 95 % intervals, for the sentences that were held out while the rules were written and for the others.
+`--errors` lists the wrong decisions, but never those on held-out sentences.
 """
 
 import argparse
@@ -23,6 +25,8 @@ from bimcvr.curation.labels.keyword_library import KeywordLibrary, read_library
 from bimcvr.phantom.cohort.studies import plan_patient
 from bimcvr.phantom.reports.vocabulary import LABELS, PHRASES
 
+PROBES = Path(__file__).parents[1] / "tests/curation/probes"
+SIGNS = {"+": "present", "-": "absent", "?": "uncertain", "h": "history"}
 # the PadChest tree, whose words the library uses, calls calcified aortic walls so
 NAMES = {**LABELS, "aortic calcification": "aortic atheromatosis"}
 
@@ -137,8 +141,72 @@ def right_share(decisions: Sequence[Decision], draws: int = 2000) -> tuple[float
     return float(table[:, 0].sum() / table[:, 1].sum()), float(low), float(high)
 
 
+@dataclass(frozen=True)
+class Probe:
+    """A finding in a hard sentence.
+
+    Attributes:
+        sentence: the sentence.
+        held_out: whether no rule was written with it in view.
+        label: the finding.
+        expected: what the sentence asserts about it.
+        given: what we say; empty if the finding is not found.
+    """
+
+    sentence: str
+    held_out: bool
+    label: str
+    expected: str
+    given: str
+
+
+def probe_decisions(path: Path) -> list[Probe]:
+    """Return the decisions on a file of hard sentences (see tests/curation/probes/README.md)."""
+    extractor = LabelExtractor()
+    probes: list[Probe] = []
+    number = 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            number = 0
+            continue
+        number += 1
+        sentence, findings = line.rsplit(" | ", 1)
+        mentions = extractor(sentence)
+        for label, sign in (finding.rsplit(":", 1) for finding in findings.split("; ")):
+            given = {
+                mention.assertion
+                for mention in mentions
+                if mention.label == label or label in extractor.library.ancestors(mention.label)
+            }
+            probes.append(Probe(sentence, number % 2 == 0, label, SIGNS[sign], "/".join(sorted(given))))
+    return probes
+
+
+def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson, J Am Stat Assoc 22 (1927) 209-212)."""
+    centre = (right + z * z / 2) / (total + z * z)
+    half = z / (total + z * z) * (right * (total - right) / total + z * z / 4) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _print_probes(name: str, probes: Sequence[Probe]) -> None:
+    right = sum(probe.given == probe.expected for probe in probes)
+    print(f"probes, {name}: {_share(right, len(probes))} right")
+    for assertion in SIGNS.values():
+        both = sum(probe.given == probe.expected == assertion for probe in probes)
+        given, expected = (sum(getattr(p, side) == assertion for p in probes) for side in ("given", "expected"))
+        print(f"  {assertion}: precision {_share(both, given)}, recall {_share(both, expected)}")
+
+
+def _share(right: int, total: int) -> str:
+    if not total:
+        return "0 of 0"
+    low, high = wilson(right, total)
+    return f"{right} of {total} = {right / total:.3f} [{low:.3f}, {high:.3f}]"
+
+
 def main() -> None:
-    """Print both comparisons."""
+    """Print the comparisons."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -152,6 +220,14 @@ def main() -> None:
         f" {agreement.unknown_recall:.3f}"
     )
     print(f"  missed: {dict(agreement.missed.most_common())}")
+    for language in ("english", "spanish"):
+        probes = probe_decisions(PROBES / f"{language}.txt")
+        for half in (False, True):
+            chosen = [probe for probe in probes if probe.held_out == half]
+            _print_probes(f"{language}, {'held out' if half else 'seen'}", chosen)
+        for probe in probes if args.errors else ():
+            if not probe.held_out and probe.given != probe.expected:
+                print(f"  {probe.label}, {probe.expected}, given {probe.given or 'nothing'}: {probe.sentence}")
     if not os.environ.get("BIMCVR_REAL_DATA"):
         print("BIMCVR_REAL_DATA names no folder: the annotated sentences are left out")
         return

@@ -65,6 +65,27 @@ GONE = {
         "Massachusetts",
     ),
     "Comparison: CT from Jan 12, 2018. Accession #: A1234567": ("Jan 12", "A1234567"),
+    # HTML entities, also those that were escaped twice
+    "Dra. Nu&ntilde;ez informa. M&eacute;dico: Rosa G&amp;oacute;mez Sanz": ("ez informa", "mez", "Sanz"),
+    "TC previo de 7&#47;11&#47;2019 y 3&nbsp;de&nbsp;junio&nbsp;de&nbsp;2018": ("11", "junio"),
+    # dates with a name or a Roman number for the month, and without a year
+    "TC del 7/junio/19 y del 8-jun-18, respecto a 9.ene.17.": ("junio", "jun", "ene"),
+    "TC del 7-XI-2019, previo (3/IV/18), RM de VI/2017": ("XI", "IV", "VI"),
+    "Comparado con TC de 21/09. CT of 09/21. Estudio de fecha 4/12.": ("21", "4/12"),
+    # record numbers
+    "HC: 778899. H.C. 778800, Hª Cl. 778811, Nº Hª Clínica: 778822, Nº HC 778833": (
+        "778899",
+        "778800",
+        "778811",
+        "778822",
+        "778833",
+    ),
+    "Nº de paciente: 445566. Chart number: 445577": ("445566", "445577"),
+    # all of a hospital's name
+    "HOSPITAL UNIVERSITARI I POLITECNIC LA FE": ("FE",),
+    "HOSPITAL RAMON Y CAJAL. Hospital Vall d'Hebron. Hospital Nuestra Señora del Rosell": ("CAJAL", "Hebron", "Rosell"),
+    "HOSPITAL SANTA CREU I SANT PAU": ("PAU",),
+    "Transferred from SPRINGFIELD GENERAL HOSPITAL": ("SPRINGFIELD",),
 }
 
 STAYS = [
@@ -88,6 +109,14 @@ STAYS = [
         "SE REALIZA ECO-RENAL: QUISTES EN CAMPO MEDIO RENAL IZQUIERDO. TÉCNICA: TC DE TÓRAX SIN CONTRASTE. LINFOMA DE"
         " HODGKIN."
     ),
+    # operations, models and devices that bear a name
+    "Status post Ivor Lewis esophagectomy. Esofagectomía de Ivor Lewis. Ross procedure in 2010. Cirugía de Ross.",
+    "Mayo and Brock models were used. Modelo de Mayo 12 %. Brock University calculator. Mayo Clinic model.",
+    "Glenn shunt, David procedure, Blake drain. Operación de Ross-Konno.",
+    # volumes, fractions and abbreviations
+    "Volumen de 35 ml. Pl. Derecha 35 ml. C. Izquierda 35 ml. TC c/ contraste 100 ml. Tumour, ML 35000.",
+    "Serie 12/05, soplo 3/6, TC con lesión del 1/3 medio, control de 10/12 costillas. Segmento V-VI. T4-N2.",
+    "HC negativos. HC 2/2. Historia: disnea. HOSPITAL DISCHARGE. HOSPITAL DE DIA.",
     "Resto sin cambios",
     "",
 ]
@@ -123,6 +152,14 @@ def test_a_title_stuck_to_its_name() -> None:
         anonymise("Remitido por: Dr.Juan Gabriel Pereira Servicio de Urología").text
         == "Remitido por: Dr.[NAME] Servicio de Urología"
     )
+
+
+def test_spans_are_positions_in_the_text_with_its_entities() -> None:
+    text = "Fdo.: Dr. N&uacute;&ntilde;ez, 12&#47;05&#47;2020"
+    assert [(text[span.start : span.stop], span.kind) for span in anonymise.spans(text)] == [
+        ("N&uacute;&ntilde;ez", "NAME"),
+        ("12&#47;05&#47;2020", "DATE"),
+    ]
 
 
 def test_two_dates_stay_two() -> None:

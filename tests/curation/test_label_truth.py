@@ -26,8 +26,8 @@ def truth() -> ModuleType:
 
 def test_phantom_reports(truth: ModuleType) -> None:
     agreement = truth.phantom_agreement(patients=500, seed=5)
-    assert agreement.precision >= 0.95
-    assert agreement.recall >= 0.95
+    assert agreement.precision >= 0.97
+    assert agreement.recall >= 0.97
     # what the bars mean: a fifth of the findings is said in words that the library lacks
     assert agreement.unknown >= 0.2
     assert agreement.unknown_recall >= 0.9
@@ -41,10 +41,10 @@ def test_negation_spans_of_nubes(truth: ModuleType) -> None:
     assert len(decisions) >= 300
     assert sum(decision.negated for decision in decisions) >= 60
     share, low, high = truth.right_share(decisions)
-    assert share >= 0.93
+    assert share >= 0.94
     assert low < share < high
     unseen, _, _ = truth.right_share([decision for decision in decisions if not decision.first_half])
-    assert unseen >= 0.93
+    assert unseen >= 0.94
 
 
 def test_negation_spans_are_read_from_brat_files(truth: ModuleType, tmp_path: Path) -> None:
@@ -57,3 +57,24 @@ def test_negation_spans_are_read_from_brat_files(truth: ModuleType, tmp_path: Pa
         ("pleural effusion", True, True), ("nodule", False, False),
     ]  # fmt: skip
     assert truth.right_share(decisions)[0] == 1
+
+
+@pytest.mark.parametrize("language", ["english", "spanish"])
+def test_hard_sentences(truth: ModuleType, language: str) -> None:
+    probes = truth.probe_decisions(truth.PROBES / f"{language}.txt")
+    assert len({probe.sentence for probe in probes}) >= 200
+    for held_out in (False, True):
+        part = [probe for probe in probes if probe.held_out == held_out]
+        assert sum(probe.given == probe.expected for probe in part) / len(part) >= 0.95, held_out
+    # no class is right at the cost of another
+    for assertion in ("present", "absent", "uncertain", "history"):
+        expected = [probe for probe in probes if probe.expected == assertion]
+        assert sum(probe.given == assertion for probe in expected) / len(expected) >= 0.9, assertion
+
+
+def test_wilson_interval(truth: ModuleType) -> None:
+    # 10 of 20: the textbook interval is 0.299 to 0.701
+    assert truth.wilson(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-3)
+    low, high = truth.wilson(20, 20)
+    assert high == 1
+    assert low == pytest.approx(0.8389, abs=1e-3)

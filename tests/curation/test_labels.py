@@ -143,6 +143,38 @@ CASES = [
     ("Masa en páncreas, no pudiendo diferenciarse si se trata de una adenopatía.", "mass:+; adenopathy:?"),
     ("Ascending aorta with aneurysmal dilatation of 52 mm.", "aortic aneurysm:+; ascendent aortic elongation:+"),
     ("Calcification of the wall of the aortic arch.", "aortic atheromatosis:+"),
+    # a denied change, and a partial resolution, deny nothing; a change that names a finding does
+    ("No interval change in size of the nodule or new pleural effusion.", "nodule:+; pleural effusion:-"),
+    ("Sin cambios respecto al derrame pleural previo.", "pleural effusion:+"),
+    ("No se observan cambios sugestivos de neumonía.", "pneumonia:-"),
+    ("No enlargement of mediastinal lymph nodes.", "adenopathy:-"),
+    ("Complete resolution of the consolidation.", "consolidation:-"),
+    ("Near complete resolution of the consolidation.", "consolidation:+"),
+    # a denied exclusion
+    ("No nodules, and pneumonia cannot be confidently excluded.", "nodule:-; pneumonia:?"),
+    ("Sin que se pueda descartar con seguridad metástasis.", "metastasis:?"),
+    # headings and their answers
+    ("Nodules, masses: none seen.", "nodule:-; mass:-"),
+    ("Pleural effusion: small. Pneumothorax: no.", "pleural effusion:+; pneumothorax:-"),
+    ("Neumotórax: no, derrame pleural: sí.", "pneumothorax:-; pleural effusion:+"),
+    ("Pulmonary embolism: no filling defect.", "pulmonary embolism:-"),
+    ("Nódulos: No se observan nódulos.", "nodule:-"),
+    ("Pleural effusion? No.", "pleural effusion:-"),
+    ("Nodule: no change.", "nodule:+"),
+    ("Consolidation (-), nodule (+), adenopathy (none).", "consolidation:-; nodule:+; adenopathy:-"),
+    # questions
+    ("Opacidad, ¿neumonía o atelectasia?", "increased density:+; pneumonia:?; atelectasis:?"),
+    ("Is there effusion, nodule or mass?", "pleural effusion:?; nodule:?; mass:?"),
+    ("?pneumothorax, small nodule.", "pneumothorax:?; nodule:+"),
+    # other people
+    ("Hermana con EPOC; presenta nódulo.", "COPD signs:h; nodule:+"),
+    ("Status post right pneumothorax.", "pneumothorax:h"),
+    # short forms and HTML entities
+    ("Emphysema w/o nodules, CT w/o contrast.", "emphysema:+; nodule:-"),
+    ("TC s/c, s/ derrame pleural.", "pleural effusion:-"),
+    ("There aren’t nodules; the effusion hasn't resolved.", "nodule:-; pleural effusion:+"),
+    ("No neumot&oacute;rax.", "pneumothorax:-"),
+    ("Sense nòduls.", "nodule:-"),
 ]
 
 
@@ -207,6 +239,11 @@ def test_spans_are_the_words_of_the_report() -> None:
         "ground-glass opacities",
     ]
     assert EXTRACTOR("No nodules.") == [Mention("nodule", 3, 10, "absent")]
+    encoded = "N&oacute;dulo y neumot&#243;rax."
+    assert [encoded[mention.start : mention.end] for mention in EXTRACTOR(encoded)] == [
+        "N&oacute;dulo",
+        "neumot&#243;rax",
+    ]
 
 
 @pytest.mark.parametrize(("report", "labels"), [

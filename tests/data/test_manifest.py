@@ -35,6 +35,13 @@ def test_three_columns_suffice(tmp_path: Path) -> None:
     assert manifest.volume_path(0) == tmp_path / "v"
 
 
+def test_html_entities_of_reports_are_decoded(tmp_path: Path) -> None:
+    path = written(tmp_path, report=["Derrame pl&eacute;urico, 5&nbsp;mm", "A & B"], report_original=["&#191;TEP?", ""])
+    manifest = read_manifest(path)
+    assert manifest.column("report") == ["Derrame pléurico, 5 mm", "A & B"]
+    assert manifest.column("report_original") == ["¿TEP?", ""]
+
+
 def test_text_is_never_read_as_a_number_or_as_missing(tmp_path: Path) -> None:
     manifest = read_manifest(written(tmp_path, study_id=["001", "NA"], report=["NaN", "1.0"]))
     assert manifest.column("study_id") == ["001", "NA"]

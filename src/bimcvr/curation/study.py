@@ -3,10 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bimcvr.data.text.entities import decode_entities
+
 
 @dataclass(frozen=True)
 class SourceStudy:
     """One volume of an archive with the report that the archive assigns to it.
+
+    HTML entities in the report and its translation are decoded, so that no later step sees them.
 
     Attributes:
         study_id: the unique name of the row: two volumes of one examination are `ses-1_run-1` and `ses-1_run-2`.
@@ -31,6 +35,10 @@ class SourceStudy:
     labels: tuple[str, ...] = ()
     translation: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("report", "translation"):
+            object.__setattr__(self, name, decode_entities(getattr(self, name)))
 
 
 @dataclass(frozen=True)

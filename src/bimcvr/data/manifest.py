@@ -12,6 +12,7 @@ import pandas as pd
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest_schema import COLUMNS
+from bimcvr.data.text.entities import decode_entities
 from bimcvr.data.text_table import MISSING, UnreadableTable, read_text_table
 from bimcvr.errors import UserError
 from bimcvr.suggest import nearest
@@ -94,8 +95,9 @@ def normalised_text(report: str) -> str:
 def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     """Read a manifest and check it against the columns' schema (`manifest.schema.json`).
 
-    Blanks around cells are removed, except in reports; `split` and `status` may be in capitals. A `patient_id`,
-    `report_id`, `labels` or `flags` of `nan`, `None` or the like counts as empty, with a warning.
+    Blanks around cells are removed, except in reports, whose HTML entities are decoded; `split` and `status` may be in
+    capitals. A `patient_id`, `report_id`, `labels` or `flags` of `nan`, `None` or the like counts as empty, with a
+    warning.
 
     Args:
         path: the CSV file in UTF-8, separated by commas, semicolons or tabs.
@@ -114,6 +116,8 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
     table = _table_of(path)
     for name in set(table.columns) - {"report"}:
         table[name] = table[name].str.strip()
+    for name in {"report", "report_original"}.intersection(table.columns):
+        table[name] = table[name].map(decode_entities)
     for column in COLUMNS.values():
         if column.allowed and column.name in table:
             table[column.name] = table[column.name].str.lower()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from bimcvr.curation.anonymise import rules
 from bimcvr.curation.anonymise.names import is_eponym, is_family, is_given, is_listed, may_spread, name_words
 from bimcvr.curation.text.tokens import fold
+from bimcvr.data.text.entities import decode_entities, decode_with_positions
 
 _WORD = re.compile(r"\S+")
 _CAPITALISED = re.compile(rf"(?<![\w@.])[{rules.UP}][\w’'´]+")
@@ -70,9 +71,10 @@ class Anonymiser:
         """Return an anonymised report.
 
         Args:
-            text: the report.
+            text: the report; HTML entities are decoded (`P&eacute;rez`).
             language: ignored; the rules of both languages always apply, since reports mix them.
         """
+        text = decode_entities(text)
         spans = self.spans(text)
         pieces: list[str] = []
         counts, position = Counter[str](), 0
@@ -96,6 +98,14 @@ class Anonymiser:
         Args:
             text: the report.
         """
+        if "&" not in text:
+            return self._spans(text)
+        decoded, positions = decode_with_positions(text)
+        return [
+            PersonalDataSpan(positions[span.start], positions[span.stop], span.kind) for span in self._spans(decoded)
+        ]
+
+    def _spans(self, text: str) -> list[PersonalDataSpan]:
         collector = _SpanCollector(text)
         for match in rules.MARKED.finditer(text):
             collector.add(match.start(), match.end(), rules.MARKS[match[1]])
@@ -109,7 +119,7 @@ class Anonymiser:
             ("ID", rules.LABELLED_IDS),
             ("HOSPITAL", rules.HOSPITALS),
             ("ADDRESS", rules.ADDRESSES),
-            ("DATE", (*rules.DATES, rules.BORN)),
+            ("DATE", (*rules.DATES, rules.DAY_AND_MONTH, rules.BORN)),
             ("PHONE", rules.PHONES),
             ("ID", rules.IDS),
         ):
@@ -296,7 +306,11 @@ def _listed_people(collector: _SpanCollector) -> None:
     text = collector.text
     for match in rules.RUN.finditer(text):
         words = name_words(match[0])
-        if len(words) < 2 or collector.covers(match.start()) or is_eponym(text[: match.start()], words):
+        if (
+            len(words) < 2
+            or collector.covers(match.start())
+            or is_eponym(text[: match.start()], words, text[match.end() :])
+        ):
             continue
         if _is_among_capitals(text, *match.span()):
             for start, stop in _listed_runs(text, *match.span()):
@@ -334,7 +348,7 @@ def _given_names(collector: _SpanCollector) -> None:
         word = fold(match[0])
         if is_given(word) and may_spread(word) and match[0][1:].islower() and not collector.covers(match.start()):
             before, after = collector.text[: match.start()], collector.text[match.end() :]
-            if _SUBJECT.match(after) and _BEFORE_SUBJECT.search(before[-60:]) and not is_eponym(before, [word]):
+            if _SUBJECT.match(after) and _BEFORE_SUBJECT.search(before[-60:]) and not is_eponym(before, [word], after):
                 collector.add(*match.span(), "NAME")
 
 

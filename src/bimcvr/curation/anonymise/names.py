@@ -11,7 +11,16 @@ _SEPARATORS = re.compile(r"[\s,.\-’'´]+")
 _OF_A_DISEASE = re.compile(
     r"(?i)(?:s[íi]ndrome|sd\.?|enfermedad|signo|test|prueba|escala|maniobra|tumor|linfoma|sarcoma|quiste|hernia|nódulos?|fractura|clasificaci[óo]n|"
     r"índice|indice|criterios?|ley|virus|anillo|agujero|pol[íi]gono|triángulo|espacio|fascia|cat[ée]ter|drenaje|tubo|sonda|técnica|operaci[óo]n|"
-    r"l[íi]neas?|divert[íi]culo|disease|syndrome|sign|grado|tipo|factor|ley|método|punto|ligamento|válvula|aguja|células?|cuerpos?)\s+(?:de\s+(?:la\s+)?)?$"
+    r"l[íi]neas?|divert[íi]culo|disease|syndrome|sign|grado|tipo|factor|ley|método|punto|ligamento|válvula|aguja|células?|cuerpos?|cirug[íi]a|"
+    r"procedimiento|intervenci[óo]n|reparaci[óo]n|modelo|models?|score|puntuaci[óo]n|calculadora|"
+    r"\w+(?:ectom[íi]a|plastia|ectomy|plasty))\s+(?:de\s+(?:la\s+)?)?(?:tipo\s+)?$|"
+    r"\b(?:ivor|tirone)[ -]$|\b(?:status[ ]post|s/p)[ ]$"
+)
+# after a name: an operation, a device, a sign or a formula that bears it
+_METHOD = re.compile(
+    r"(?i)(?:['’]s)?[ \t-]+(?:procedure|operation|shunt|repair|model|score|calculator|criteria|classification|drain|"
+    r"valve|catheter|tube|stent|graft|filter|method|formula|equation|index|ratio|sign|lines?|nodes?|disease|syndrome|"
+    r"tumou?r|lewis|autograft|homograft|resection|surgery|technique|circulation|anastomosis|fundoplication|\w+(?:ectomy|ostomy|plasty|ectom[íi]a|ostom[íi]a))\b"
 )
 
 
@@ -56,11 +65,14 @@ def may_spread(word: str) -> bool:
     return len(word) > 3 and word not in EPONYMS and word not in PLAIN_WORDS
 
 
-def is_eponym(before: str, words: list[str]) -> bool:
-    """Return whether a run of capitalised words names a disease, a sign or an anatomical part.
+def is_eponym(before: str, words: list[str], after: str = "") -> bool:
+    """Return whether a run of capitalised words names a disease, a sign, an operation or an anatomical part.
 
     Args:
         before: the text before the run.
         words: the run's folded words.
+        after: the text after the run.
     """
-    return bool(_OF_A_DISEASE.search(before[-40:])) or any(word in EPONYMS for word in words)
+    if _OF_A_DISEASE.search(before[-40:]) or _METHOD.match(after[:40]):
+        return True
+    return any(word in EPONYMS for word in words)

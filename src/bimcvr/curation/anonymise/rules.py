@@ -87,7 +87,9 @@ _ID_LABELS = (
     r"cdo\.?\s*n[ºo°]|colegiad[oa](?:\s+n[úu]mero|\s+n[ºo°])?|(?:n[úu]m(?:ero)?\.?|"
     r"n[ºo°])\s+(?:de\s+)?(?:historia(?:\s+cl[íi]nica)?|"
     r"exploraci[óo]n|episodio|petici[óo]n|estudio)|historia\s+cl[íi]nica(?:\s+n[ºo°])?|episodio|m\.?r\.?n|medical\s+record"
-    r"(?:\s+(?:number|no|\#))?|record\s+number|accession(?:\s+(?:number|no|\#))?|patient\s+(?:id|number)|ssn|social\s+security(?:\s+number)?|"
+    r"(?:\s+(?:number|no|\#))?|record\s+number|accession(?:\s+(?:number|no|\#))?|patient\s+(?:id|number)|chart\s+(?:number|no)|"
+    r"hosp\.?\s+(?:number|no)|h[ªº]\.?\s*(?:cl[íi]nica|c[ªl]?\.?)(?:\s*n[ºo°]\.?)?|"
+    r"(?:n[úu]m(?:ero)?\.?|n[ºo°]\.?)\s*(?:de\s+)?(?:h[ªº]\.?(?:\s*(?:cl[íi]nica|c[ªl]?\.?))?|h\.?\s?c\.?|paciente)|ssn|social\s+security(?:\s+number)?|"
     r"pasaporte|passport|order\s+(?:number|no)|hospital\s+number|nhs(?:\s+number)?"
 )
 LABELLED_IDS: tuple[Pattern[str], ...] = (
@@ -99,6 +101,11 @@ LABELLED_IDS: tuple[Pattern[str], ...] = (
     ),
 )
 IDS: tuple[Pattern[str], ...] = (
+    # the record number after a label that also means other things: `HC 123456`, not `HC negativos`
+    re.compile(
+        r"(?<!\w)(?:H\.?\s?C\.?|h\.\s?c\.?|[Hh]istoria|HISTORIA)[ \t]*(?:n[ºo°]\.?)?[ \t]*[.:#-]*[ \t]*"
+        r"(?!\d{1,2}[/-]\d)(?P<value>\d[\d/-]{3,}\d)(?![\w])"
+    ),
     re.compile(
         r"N[ºo°]\s?Col\w*\.?\s*:?\s*(?P<value>\d[\d /.-]*\d)(?![\w])"
     ),  # also without a space after the name before it
@@ -139,10 +146,12 @@ _MONTH_EN = (
     "Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec"
 )
 _MONTH_EN = f"(?:{_MONTH_EN}|{_MONTH_EN.upper()})"
+_MONTH_SHORT = "ene|feb|mar|abr|may|jun|jul|ago|sep|sept|oct|nov|dic|jan|apr|aug|dec|gen|mai"
+_MONTH_ROMAN = "I{1,3}|IV|VI{0,3}|IX|XI{0,2}"
 _YEAR = r"(?:19|20)\d{2}"
 _DAY = r"(?:0?[1-9]|[12]\d|3[01])"
 _MON = r"(?:0?[1-9]|1[0-2])"
-_NO_UNIT = r"(?!\s*(?:x|×|mm|cm|mg|ml|kg|µ|%|meses|semanas|d[íi]as|horas|comp|cp)(?![\w]))"
+_NO_UNIT = r"(?!\s*(?:x|×|mm|cm|mg|ml|cc|kg|µ|%|meses|semanas|d[íi]as|horas|comp|cp)(?![\w]))"
 _OPEN, _CLOSE = r"(?<![\w.,/-])", r"(?![\w]|[./-]\d|,\d)"
 DATES: tuple[Pattern[str], ...] = tuple(
     re.compile(rf"{_OPEN}(?P<value>{body}){_CLOSE}{_NO_UNIT}")
@@ -154,43 +163,64 @@ DATES: tuple[Pattern[str], ...] = tuple(
         rf"{_MON}[/-]{_YEAR}",
         rf"{_YEAR}[/-](?:0[1-9]|1[0-2])",
         rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])",
-        rf"(?i:{_DAY}\s?[ºª]?(?:\s*(?:de|-|/|d['’])\s*|\s+)(?:{_MONTH_ES}|{_MONTH_CA})(?:\s*(?:,|de[l]?|-|/)?\s*(?:año\s+)?{_YEAR})?)",
+        rf"(?i:{_DAY}\s?[ºª]?(?:\s*(?:de|-|/|d['’])\s*|\s+)(?:{_MONTH_ES}|{_MONTH_CA})"
+        rf"(?:\s*(?:,|de[l]?|-|/)?\s*(?:año\s+)?{_YEAR}|[-/.]\d{{2}}(?!\d))?)",
         rf"(?i:(?:{_MONTH_ES}|{_MONTH_CA})(?:\s*(?:,|de[l]?|-|/)\s*(?:año\s+)?|\s+){_YEAR})",
-        rf"{_DAY}[- ]?(?i:ene|feb|mar|abr|may|jun|jul|ago|sep|oct|nov|dic)[- ]{_YEAR}",
+        rf"{_DAY}[- ]?(?i:{_MONTH_SHORT})[- ]{_YEAR}",
+        rf"{_DAY}([-/.])(?i:{_MONTH_SHORT})\.?\2(?:{_YEAR}|\d{{2}})",
+        rf"{_DAY}([-/.])(?:{_MONTH_ROMAN})\2(?:{_YEAR}|\d{{2}})",
+        rf"(?:{_MONTH_ROMAN})/{_YEAR}",
+        rf"(?i:{_MONTH_SHORT})[-/](?:{_YEAR}|[0-3]\d)",
         rf"{_DAY}(?:st|nd|rd|th)?[- ](?:of\s+)?{_MONTH_EN}\.?(?:,?[- ](?:{_YEAR}|\d{{2}}))?",
         rf"{_MONTH_EN}\.?\s+{_DAY}(?:st|nd|rd|th)?(?:,?\s+{_YEAR})?",
         rf"{_MONTH_EN}\.?,?\s+(?:of\s+)?{_YEAR}",
     )
+)
+# a day and a month without a year look like a fraction: only after an examination, and never a half or a third
+DAY_AND_MONTH = re.compile(
+    rf"(?i)\b(?:TC|TAC|CT|RM|MRI?|PET|Rx|eco|estudio|study|exam|scan|control|informe|report|radiograf[íi]a|radiograph|"
+    rf"anterior|previ[oa]|prior|previous|compara(?:do|da|tivo)|comparison|fecha|ingreso|alta)\b[ \t:]*"
+    rf"(?:(?:previ[oa]|anterior|prior|t[óo]rax|chest|tor[áa]cic[oa]|abdomen|realizad[oa]|performed|con|"
+    rf"fecha)[ \t]+){{0,3}}"
+    rf"(?:de(?:l|\s+fecha)?|of|from|on|dated|d[íi]a|el|\()[ \t]*(?:d[íi]a[ \t]+)?"
+    rf"(?![1-4]/[2-5](?!\d))(?P<value>{_DAY}/{_MON}|{_MON}/{_DAY})(?![\w]|[./-]\d|,\d)"
+    r"(?!\s*(?:x|×|mm|cm|mg|ml|cc|kg|%|costillas|segmentos|ribs|slices|cortes|im[áa]genes|images)(?![\w]))"
 )
 BORN = re.compile(
     rf"(?i)\b(?:fecha\s+(?:de\s+)?nacimiento|f\.?\s?nac(?:imiento)?|date\s+of\s+birth|dob)\b\W{{0,4}}(?P<value>{_YEAR})\b"
 )
 
 _GENERIC = (
-    r"(?:Universitari[oa]?|General|Regional|Provincial|Comarcal|Cl[íi]nico|Cl[íi]nic|Nacional|Militar|Materno[-"
-    r" ]?Infantil|"
+    r"(?i:Universitari[oa]?|General|Regional|Provincial|Comarcal|Cl[íi]nico|Cl[íi]nic|Nacional|Militar|Materno[-"
+    r" ]?Infantil|Polit[èée]cnic[oa]?|"
     r"Hospitalari[oa]|Asistencial|M[ée]dico|Quir[úu]rgico|Infantil)"
 )
 _PLACE_WORD = (
-    r"(?:(?:La|El|Los|Las)["
+    r"(?:(?i:nuestra[ \t]+se[ñn]ora)|(?:La|El|Los|Las|LA|EL|LOS|LAS)["
     rf" \t]+[{UP}]\w+|{_STOP}[{UP}“\"][\w’'´·.\"”-]*[\w\"”]|\d{{1,2}}(?=\s+(?i:de\s+(?:{_MONTH_ES}))))"
 )
 _PLACE_RUN = (
-    rf"(?:{_GENERIC}\s+)*(?:(?:de\s+la|de\s+las|de\s+los|de|del|la|l['’´]|d['’´])\s*)*{_PLACE_WORD}"
-    rf"(?:[ \t]+(?:(?:de\s+la|de\s+las|de\s+los|del?|las?|los|y|i)[ \t]+)*(?:{_PLACE_WORD}|(?i:{_MONTH_ES})))*"
+    rf"(?:{_GENERIC}\s+(?:(?i:[yi])\s+(?={_GENERIC}))?)*(?:(?i:de\s+la|de\s+las|de\s+los|de|del|la|l['’´]|d['’´])\s*)*{_PLACE_WORD}"
+    rf"(?:[ \t]+(?:(?i:de\s+la|de\s+las|de\s+los|del?|las?|los|y|i)[ \t]+|(?i:[dl])['’´])*"
+    rf"(?:{_PLACE_WORD}|(?i:{_MONTH_ES})))*"
 )
+_NO_HOSPITAL = r"(?i:discharge|admission|course|stay|days?|number|record|de\s+d[íi]a)\b"
 HOSPITALS: tuple[Pattern[str], ...] = (
     re.compile(
-        rf"\b(?:(?:Hospital|HOSPITAL|Policl[íi]nica|Sanatorio|Complejo\s+(?:Hospitalario|Asistencial)|Centro\s+(?:de\s+Salud|"
+        rf"\b(?:(?:(?:Hospital|HOSPITAL)(?!\s+{_NO_HOSPITAL})|Policl[íi]nica|Sanatorio|Complejo\s+(?:Hospitalario|Asistencial)|Centro\s+(?:de\s+Salud|"
         rf"M[ée]dico|Hospitalario|Penitenciario)|Ambulatorio|Consultorio|Fundaci[óo]n\s+(?:Hospital|Jim[ée]nez)|Mutua|"
         rf"Instituto|Universidad|Facultad|C\.\s?S\.)[ \t]+|(?<=[a-z,(.)][ ])(?:Cl[íi]nica|CL[ÍI]NICA)[ \t]+|"
         rf"(?<=\n)Cl[íi]nica[ \t]+)"
         rf"(?P<value>{_PLACE_RUN})"
     ),
     re.compile(
-        rf"\b(?:HOSPITAL|HOSP\.|CENTRO\s+DE\s+SALUD|CENTRO\s+M[ÉE]DICO)\s+(?P<value>(?:(?:UNIVERSITARIO|GENERAL|REGIONAL|"
+        rf"\b(?:HOSPITAL(?!\s+{_NO_HOSPITAL})|HOSP\.|CENTRO\s+DE\s+SALUD|CENTRO\s+M[ÉE]DICO)\s+(?P<value>(?:(?:UNIVERSITARIO|GENERAL|REGIONAL|"
         rf"PROVINCIAL|"
         rf"COMARCAL|CL[ÍI]NICO|DE|DEL|LA|LOS|VIRGEN|SAN|SANTA|SANT|NUESTRA)\s+){{1,4}}[{UP}]{{3,}})"
+    ),
+    re.compile(
+        rf"(?P<value>\b[{UP}]{{3,}}[ \t]+(?:GENERAL|MEMORIAL|UNIVERSITY|REGIONAL|COUNTY|COMMUNITY|CHILDREN['’]?S|"
+        r"VETERANS)[ \t]+(?:HOSPITAL|INFIRMARY|CLINIC|MEDICAL[ \t]+CENT(?:ER|RE)))\b"
     ),
     re.compile(
         rf"(?P<value>\b(?:St\.?|Saint)\s+[{UP}]\w+(?:['’]s)?(?:[ \t]+[{UP}]\w+)?[ \t]+(?:Hospital|Infirmary|Clinic|"
@@ -201,7 +231,8 @@ HOSPITALS: tuple[Pattern[str], ...] = (
         rf"of[ \t]+)?[{UP}][\w'’]+){{0,4}}"
         r"[ \t]+(?:Hospital|Infirmary|Clinic|Medical\s+Cent(?:er|re)|Health\s+(?:System|Cent(?:er|re))|"
         r"Imaging\s+Cent(?:er|re)|University))\b"
-        rf"(?![ \t]+(?:[{UP}\d\[]|del?\b))"
+        rf"(?![ \t]+(?:[{UP}\d\[]|(?:del?|models?|calculators?|criteria|scores?|classification|nomograms?|"
+        r"(?:and|or|y|o)[ \t]+\w+[ \t]+models?)\b))"
     ),
     re.compile(rf"(?P<value>\b(?:Hospital|University|Institute)\s+of\s+[{UP}]\w+(?:[ \t]+[{UP}]\w+){{0,3}})"),
 )
@@ -224,7 +255,7 @@ PATIENT_LOWER = re.compile(
 ADDRESS_LOWER = re.compile(r"\bdomicilio[ \t]+(?P<value>[^\n\[\]:.]{3,60}?[ \t]\d{5}[ \t]+[^\W\d_]+)")
 
 _STREET = (
-    r"(?:C\s?/|c\s?/|Calle|calle|CALLE|Avda?\.?|AVDA\.?|avda\.?|Avenid[ao]|avenida|AVENIDA|Ctra\.?|Carretera|Carr\.|Pº\.?|Urb\.|"
+    r"(?:[Cc]\s?/(?!\s*(?i:contraste|civ|cic|iv\b|s/|sin\b|con\b|\d))|Calle|calle|CALLE|Avda?\.?|AVDA\.?|avda\.?|Avenid[ao]|avenida|AVENIDA|Ctra\.?|Carretera|Carr\.|Pº\.?|Urb\.|"
     r"Urbanización|Polígono)"
 )
 # these words also occur in prose, so capitals must follow them
@@ -237,6 +268,7 @@ _WEAK_STREET = (
 _NUMBER = (
     r"(?:(?:n[ºo°úu]m?\.?\s*|#|[Kk]m\.?\s*)?\d{1,5}(?:[.,]\d{3})?(?:[-–/]\d{1,4})?\s?[A-Za-z]?(?![\w])|"
     r"[sS]\s?/\s?[nN]\b|S/N|SN\b)"
+    r"(?![ \t]*(?i:ml|cc|cm3|cm|mm3|mm|mg|dl|cl|l|gr?|kg|hu|uh|gy|kv|ma|×|x|d[íi]as|años|meses)(?![\w]))"
 )
 _FLOOR = (
     r"(?:[ \t]*[,.º°ª-]?[ \t]*(?:\d{1,2}\s?[ºo°ª]?\s?[A-F]?(?![\w])|[A-F](?![\w])|piso|puerta|pta\.?|planta|bajo|Bajo|"
@@ -244,6 +276,10 @@ _FLOOR = (
     r"bloque|local|portal))"
 )
 _TOWN = rf"{_STOP}[{UP}][\w’'´·-]+(?:[ \t]+(?:de[l]?[ \t]+|la[ \t]+|los[ \t]+|y[ \t]+)*[{UP}][\w’'´·-]+){{0,4}}"
+_STATE = (
+    "(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|"
+    "W[AIVY])"
+)
 _POSTAL = r"(?:E-|C\.?P\.?\s*)?(?:0[1-9]|[1-4]\d|5[0-2])\d{3}"
 _REST_OF_ADDRESS = rf"{_NUMBER}{_FLOOR}{{0,6}}(?:[ \t.,·(-]*{_POSTAL}(?![\w])(?:[ \t.,()-]*{_TOWN}){{0,3}})?"
 ADDRESSES: tuple[Pattern[str], ...] = (
@@ -257,7 +293,7 @@ ADDRESSES: tuple[Pattern[str], ...] = (
         rf"Unit)\.?[ \t]*\w+)?(?:,[ \t]*{_TOWN})?"
         r"(?:,?[ \t]*[A-Z]{2}[ \t]+\d{5}(?:-\d{4})?|,?[ \t]*[A-Z]{1,2}\d[A-Z\d]?[ \t]*\d[A-Z]{2})?)"
     ),
-    re.compile(rf"(?P<value>\b{_TOWN},[ \t]*[A-Z]{{2}}[ \t]+\d{{5}}(?:-\d{{4}})?)\b"),
+    re.compile(rf"(?P<value>\b{_TOWN},[ \t]*{_STATE}[ \t]+\d{{5}}(?:-\d{{4}})?)\b"),
     re.compile(r"(?P<value>(?i:p\.?\s?o\.?\s+box|apartado(?:\s+de\s+correos)?|apdo\.?)[ \t]+(?:postal[ \t]+)?\d{1,6})"),
 )
 

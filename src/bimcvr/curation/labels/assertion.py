@@ -4,90 +4,75 @@ Rule-based, with triggers and their scopes, as in NegEx and ConText.
 """
 
 import functools
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from bimcvr.curation.labels.keyword_library import KeywordMatch
-from bimcvr.curation.labels.negation_triggers import HISTORY_HEADINGS, TERMINATORS, TRIGGERS
+from bimcvr.curation.labels.negation_triggers import HISTORY_HEADINGS
+from bimcvr.curation.labels.trigger_words import ANSWER_WORDS
+from bimcvr.curation.labels.triggers import Trigger, find_triggers
 from bimcvr.curation.text.tokens import Word
 
 Assertion = Literal["present", "absent", "uncertain", "history"]
 
-_STOPS = frozenset("; : ( )".split())
+_STOPS = frozenset("; : ( ) (-) (+)".split())
 _JOINS = frozenset("and or nor y o e u ni / ,".split())
 # a scope ends after this many words without a comma, a conjunction or a finding
 _REACH = 8
 # a negation also covers an uncertainty that follows within this many words
 _CHAIN = 5
-_TriggerIndex = dict[str, list[tuple[tuple[str, ...], str, str]]]
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """A trigger in a sentence: `words[first:last]`.
-
-    Attributes:
-        kind: absent, uncertain, history, pseudo or stop.
-        side: where it acts (see `negation_triggers.TRIGGERS`).
-        first: its first word.
-        last: one past its last word.
+# a question that begins with one of these is one from its first word, else from its last comma
+_ASKS = frozenset(
     """
-
-    kind: str
-    side: str
-    first: int
-    last: int
-
-
-def find_triggers(sentence: Sequence[Word]) -> list[Trigger]:
-    """Return the triggers and terminators of a sentence from left to right, the longest at each word.
-
-    Args:
-        sentence: its words.
-    """
-    texts = tuple(word.text for word in sentence)
-    triggers: list[Trigger] = []
-    position = 0
-    while position < len(texts):
-        length = 0
-        for phrase, kind, side in _trigger_index().get(texts[position], ()):
-            if len(phrase) < length:
-                break
-            if texts[position : position + len(phrase)] == phrase:
-                length = len(phrase)
-                # `tampoco` `se observan`: the verb of a negation begins no new clause
-                if kind != "stop" or not any(
-                    other.last == position and other.side in ("after", "both") for other in triggers
-                ):
-                    triggers.append(Trigger(kind, side, position, position + length))
-        position += length or 1
-    return triggers
+    is are was were does do did has have had can could may might should any which what where hay existe existen tiene
+    presenta se es son ha hubo podria puede
+""".split()
+)
 
 
 def assertions(sentence: Sequence[Word], matches: Sequence[KeywordMatch]) -> list[Assertion]:
     """Return what a sentence asserts about each finding.
 
     The scope of a negation extends through lists (`no effusion, nodule or mass`); that of an uncertainty ends at a
-    comma. If several triggers reach a finding, absent takes precedence over uncertain, and uncertain over history.
+    comma. If several triggers reach a finding, absent takes precedence over uncertain, and uncertain over history;
+    but a question, and a doubt that can act on both sides (`cannot be excluded`, `unlikely`), come first.
 
     Args:
         sentence: its words.
         matches: the findings it names.
     """
-    scopes = _Scopes(sentence, matches, find_triggers(sentence))
-    heading = _is_history(sentence)
+    scopes = _Scopes(sentence, matches, find_triggers(sentence, matches))
+    heading = _is_history(sentence, scopes.triggers)
+    question = _question_start(sentence)
     result: list[Assertion] = []
     for match in matches:
-        kinds = {trigger.kind for trigger in scopes.triggers if scopes.reaches(trigger, trigger.side, match)}
-        if "absent" in kinds:
+        reaching = [trigger for trigger in scopes.triggers if scopes.reaches(trigger, trigger.side, match)]
+        # `no change in the previous effusion`: what it is compared with is there
+        if any(trigger.side == "change" and trigger.last <= match.first for trigger in scopes.triggers):
+            reaching = [trigger for trigger in reaching if trigger.side not in ("next", "last")]
+        kinds = {trigger.kind for trigger in reaching}
+        doubted = any(trigger.kind == "uncertain" and trigger.side == "both" for trigger in reaching)
+        if doubted or match.head >= question:
+            result.append("uncertain")
+        elif "absent" in kinds:
             result.append("absent")
         elif "uncertain" in kinds:
             result.append("uncertain")
         else:
             result.append("history" if heading or "history" in kinds else "present")
-    return result
+    return [_of_answer(i, sentence, matches, result) for i in range(len(matches))]
+
+
+def _of_answer(
+    i: int, sentence: Sequence[Word], matches: Sequence[KeywordMatch], result: Sequence[Assertion]
+) -> Assertion:
+    """Return the assertion of a finding; a heading has that of its answer: `Nodules: No pulmonary nodules`."""
+    last = matches[i].last
+    if last < len(sentence) and sentence[last].text == ":" and result[i] == "present":
+        answers = (result[j] for j in range(i + 1, len(matches)) if matches[j].label == matches[i].label)
+        return next(answers, result[i])
+    return result[i]
 
 
 @dataclass(frozen=True)
@@ -100,6 +85,10 @@ class _Scopes:
 
     def reaches(self, trigger: Trigger, side: str, match: KeywordMatch) -> bool:
         """Return whether a trigger that acts on `side` reaches a finding."""
+        if (mark := self._answered(trigger)) >= 0:
+            return self._asks(match, mark)
+        if side == "before" and trigger.first <= 1 and self._texts(trigger.last, trigger.last + 1) == [":"]:
+            side = "after"  # `Absent: effusion`
         if side == "after":
             return match.head >= trigger.last and self._runs(trigger, match.head)
         if side in ("before", "end"):
@@ -109,6 +98,37 @@ class _Scopes:
         if side == "next":
             return 0 <= match.first - trigger.last <= 1
         return side == "last" and 0 <= trigger.first - match.last <= 1
+
+    def _answered(self, trigger: Trigger) -> int:
+        """Return the `:` or `(` before an answer to a heading (`Nodules: not seen`, `nodules (none)`), or -1."""
+        mark = trigger.first - 1
+        while mark >= 0 and self.sentence[mark].text in ANSWER_WORDS:
+            mark -= 1
+        if trigger.kind not in ("absent", "uncertain") or mark < 0 or self.sentence[mark].text not in (":", "("):
+            return -1
+        for i in range(trigger.last, len(self.sentence)):
+            text = self.sentence[i].text
+            if text in (",", ")", ";", "?") or self._is_heading(i):
+                break
+            if text not in ANSWER_WORDS:
+                return -1
+        return mark
+
+    def _is_heading(self, first: int) -> bool:
+        """Return whether a finding with a `:` after it begins at a word: the next heading of a list on one line."""
+        return any(match.first == first and self._texts(match.last, match.last + 1) == [":"] for match in self.matches)
+
+    def _asks(self, match: KeywordMatch, mark: int) -> bool:
+        """Return whether a finding is in the heading before a `:` or `(`; a list of findings is one heading."""
+        between = self._texts(match.last, mark)
+        if match.last > mark or len(between) > _REACH or any(text in _STOPS for text in between):
+            return False
+        named = {i for other in self.matches for i in range(other.first, other.last)}
+        listed = all(i in named or self.sentence[i].text in _JOINS for i in range(mark))
+        return listed or not any(text == "," for text in between)
+
+    def _texts(self, first: int, last: int) -> list[str]:
+        return [word.text for word in self.sentence[first:last]]
 
     def _looks_ahead(self, trigger: Trigger) -> bool:
         """Return whether a trigger that can act on both sides acts after itself.
@@ -130,6 +150,10 @@ class _Scopes:
         since = trigger.last
         for i in range(trigger.last, stop):
             text = self.sentence[i].text
+            # `Negative for: pneumonia`, `No evidence of: pneumonia`
+            if text == ":" and all(word in ANSWER_WORDS for word in self._texts(trigger.last, i)):
+                since = i
+                continue
             if text in _STOPS or (text == "," and trigger.kind == "uncertain"):
                 return False
             if text in _JOINS or any(match.first <= i < match.last for match in self.matches):
@@ -152,7 +176,6 @@ class _Scopes:
         if side == "end":
             if trigger.last < len(self.sentence) and self.sentence[trigger.last].text.isalnum():
                 return False
-            stop -= self.sentence[stop - 1].text == ":"
         if stop - start > _REACH or any(
             start <= other.first < stop and other.kind == "stop" for other in self.triggers
         ):
@@ -160,32 +183,27 @@ class _Scopes:
         return all(word.text not in _STOPS and word.text != "," for word in self.sentence[start:stop])
 
 
-def _is_history(sentence: Sequence[Word]) -> bool:
-    """Return whether a sentence begins with a heading of the patient's history."""
+def _question_start(sentence: Sequence[Word]) -> int:
+    """Return the first word of a question; the sentence's length if it is none."""
+    texts = [word.text for word in sentence]
+    if texts[-1:] != ["?"]:
+        return len(texts)
+    if "¿" in texts:
+        return len(texts) - texts[::-1].index("¿")
+    if texts[0] in _ASKS:
+        return 0
+    return max((i + 1 for i, text in enumerate(texts) if text in (",", ":", "(")), default=0)
+
+
+def _is_history(sentence: Sequence[Word], triggers: Sequence[Trigger]) -> bool:
+    """Return whether a sentence begins with a heading of the patient's history or of another person (`Mother:`)."""
     colon = next((i for i, word in enumerate(sentence[:5]) if word.text == ":"), 0)
-    return colon > 0 and " ".join(word.text for word in sentence[:colon]) in _headings()
+    person = any(
+        trigger.kind == "history" and trigger.side == "after" and trigger.last <= colon for trigger in triggers
+    )
+    return colon > 0 and (person or " ".join(word.text for word in sentence[:colon]) in _headings())
 
 
 @functools.cache
 def _headings() -> frozenset[str]:
     return frozenset(" ".join(HISTORY_HEADINGS.split()).split("; "))
-
-
-@functools.cache
-def _trigger_index() -> _TriggerIndex:
-    """Return the triggers by their first word, longest first."""
-    table: _TriggerIndex = {}
-    entries = [(kind, side, text) for (kind, side), text in TRIGGERS.items()]
-    for kind, side, text in [*entries, ("stop", "", TERMINATORS)]:
-        for phrase in _expand(text):
-            table.setdefault(phrase[0], []).append((phrase, kind, side))
-    for phrases in table.values():
-        phrases.sort(key=lambda entry: -len(entry[0]))
-    return table
-
-
-def _expand(text: str) -> Iterator[tuple[str, ...]]:
-    """Yield each phrase of a list: phrases are separated by `;` or line ends, alternatives of a word by `|`."""
-    for phrase in text.replace("\n", ";").split(";"):
-        if phrase.strip():
-            yield from itertools.product(*(word.split("|") for word in phrase.split()))

@@ -7,22 +7,34 @@ accents; alternatives of a word are joined by `|`. The longest trigger wins, so 
 """
 
 # A trigger's kind is its meaning; its side is where it acts: after itself, before itself, `both` (after itself if a
-# finding follows in its clause, else before), `end` (before itself where a clause ends with it), `next` and `last`
+# finding follows in its clause, else before), `end` (before itself where a clause ends with it), `answer` (only as the
+# answer to a heading), `next` and `last`
 # (only the adjacent finding). `pseudo` looks like a trigger but is none.
 TRIGGERS: dict[tuple[str, str], str] = {
     ("absent", "after"): """
-        no; not; without; neither; nor; never; absence of; lack of; negative for; free of; clear of; resolution of;
+        no; not; without; neither; neg for; negative|neg ct|study|exam|scan|examination|cta|ctpa for; nor; never;
+        absence of; lack of; negative for; free of; clear of; resolution of;
         rather than;
         denies; denied; deny; fails to reveal; fails to show; ruled out for; disappearance of; instead of; no longer;
-        unremarkable for; exclude|excludes|excluding; rules|ruling out
+        unremarkable for; devoid of; zero; nil; complete|interval clearing of; complete interval clearing of;
+        non visualization|visualisation of; nonvisualization|nonvisualisation of;
+        non visualized|visualised; nonvisualized|nonvisualised; w / o; isnt; arent; doesnt; dont; didnt;
+        no further sign of;
+        complete|full|total resolution|disappearance of; complete interval resolution of; exclude|excludes|excluding;
+        rules|ruling out
         sin; ni; tampoco; ningun|ninguna|ninguno; ausencia de|del; inexistencia de; falta de;
         niega|niegan|negaba|niego; nunca;
         jamas; libre|libres de; exento|exenta|exentos de; desaparicion de|del; resolucion de|del;
         desaparece|desaparecen|desaparecieron; negativo|negativa|negativos|negativas para;
         descarta|descartan|descarto|descarte|descartaron|descartamos|descartandose|descartando; se ha descartado;
         excluye|excluyen;
+        resolucion completa|total de|del; desaparicion completa|total de|del; carece|carecen de; s /; ningun signo de;
+        queda|quedan descartado|descartada|descartados|descartadas;
+        sense; tras|despues descartar|descartarse|excluir|excluirse; absencia de|d; lliure|lliures de;
+        negatiu|negativa per a;
         en ausencia de; nula|nulo; imposibilidad de; inapreciable|inapreciables""",
     ("absent", "both"): """
+        no longer seen|visible|present|identified|evident|visualized|visualised|observed|demonstrated|detected;
         not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible;
         absent;
         resolved; ruled out; excluded
@@ -30,10 +42,15 @@ TRIGGERS: dict[tuple[str, str], str] = {
         no se observa|observan|aprecia|aprecian|identifica|identifican;
         no se visualiza|visualizan|objetiva|objetivan|evidencia|evidencian;
         no se ve|ven|detecta|detectan|encuentra|encuentran;
+        no se muestra|muestran;
+        no se ha|han observado|apreciado|identificado|visualizado|objetivado|evidenciado|encontrado;
+        ya no se observa|observan|aprecia|aprecian|visualiza|visualizan|identifica|identifican|ve|ven;
+        no s observa|observen|aprecia|aprecien|identifica|identifiquen|visualitza|visualitzen|veu|veuen;
+        no s ' observa|observen|aprecia|aprecien|identifica|identifiquen; no hi ha; absent|absents;
         no se observaba|observaban|apreciaba|apreciaban|demuestra|demuestran;
         no visible|visibles|presente|presentes|evidente|evidentes""",
     ("absent", "before"): """
-        is|are|was|were excluded; has|have resolved; has|have disappeared; has|have cleared; negative; cleared;
+        is|are|was|were excluded; has|have resolved; has|have disappeared; has|have cleared; negative; neg; cleared;
         is|are|was|were ruled out; has|have been ruled out; is|are|was|were absent;
         no longer seen|visible|present|identified|evident;
         is|are|was|were not seen|identified|present|visualized|visualised|observed|demonstrated;
@@ -41,8 +58,26 @@ TRIGGERS: dict[tuple[str, str], str] = {
         negativo|negativa|negativos|negativas; ausente|ausentes; resuelto|resuelta|resueltos|resueltas;
         inexistente|inexistentes;
         desaparecido|desaparecida""",
-    ("absent", "end"): "no; none",
+    ("absent", "last"): "(-)",
+    ("absent", "end"): "no; none; ninguno|ninguna|ningun",
+    ("absent", "answer"): "n; 0; nil; ausencia; absence; libre|libres",
+    ("uncertain", "both"): """
+        unlikely; less likely; very|highly unlikely; improbable|improbables; poco probable|probables;
+        indeterminate|inconclusive for; doubtful; tal vez; indeterminate; inconclusive;
+        not favored|favoured; if any; si acaso""",
     ("uncertain", "after"): """
+        not|non specific for; nonspecific for; no especifico|especifica|especificos|especificas de|para; ?; r / o;
+        whether; whether there is|are; nondiagnostic for; non diagnostic for; nondiagnostic|limited|suboptimal to;
+        assess|assessment|evaluate|evaluation for; unclear; uncertain; not certain; not sure; question whether;
+        may|might|could|would be due|secondary|related to; may|might|could be a|an; differential considerations;
+        differential includes|include; differential considerations include|includes; ddx; query;
+        low probability|suspicion of|for;
+        baja probabilidad|sospecha de; duda|dudas entre;
+        d / c; dx diferencial; plantea; plantear; excluir; excluirse; descartarse; no concluyente para;
+        no diagnostico para;
+        podria|podrian|pudiera|pudieran|puede|pueden estar en relacion con;
+        podria|podrian|pudiera|pudieran|puede|pueden deberse a;
+        no se sabe si; se desconoce si; valorar si; sin poder precisar;
         possible|possibly|probable|probably|likely|presumed;
         presumably|perhaps|maybe|questionable|suspected|equivocal|suspicion;
         suspicious for|of; suspicion of|for; suspect|suspects; concern for; concerning for; worrisome for;
@@ -74,25 +109,57 @@ TRIGGERS: dict[tuple[str, str], str] = {
         no|sin evidencia clara de;
         si se trata de; aparente|aparentes; aparentemente; a confirmar; orientado|orientada a""",
     ("uncertain", "before"): """
+        ( ? ); is|remains a possibility|consideration; remains possible|likely|suspected;
+        in the differential; is|are|remains in the differential; is|are unclear|uncertain|indeterminate|equivocal;
+        to be confirmed;
+        es|son posible|posibles|probable|probables; no es|son segura|seguro;
         is|are possible|likely|probable|suspected|questionable; cannot be excluded; can not be excluded;
         cannot be ruled out;
         is|are not excluded; not excluded; not be excluded; versus; vs
         no se puede|pueden descartar; no puede|pueden descartarse; no descartable|descartables;
         no se descarta|descartan; versus; vs""",
     ("uncertain", "end"): """
-        possible; likely; less likely; probable; suspected; questionable
-        posible|posibles; probable|probables; poco probable; dudoso|dudosa; a descartar; por descartar; a valorar;
+        possible; likely; probable; suspected; questionable
+        posible|posibles; probable|probables; dudoso|dudosa; a descartar; por descartar; a valorar;
         a confirmar""",
     ("history", "after"): """
+        mother|father|brother|sister|daughter|uncle|aunt|cousin|grandmother|grandfather|grandparent|nephew|niece;
+        mom|mum|dad|grandson|granddaughter|stepfather|stepmother|parents|siblings|sibling|brothers|sisters|cousins;
+        wife|husband|spouse|relative|relatives|twin; family history;
+        family member|members; family history of; contact with; close contact with; exposure to; exposed to;
+        cohabitant; roommate;
+        madre|padre|hermano|hermana|hermanos|hermanas|hijo|hija|hijos|hijas|tio|tia|tios|tias|primo|prima|primos|primas;
+        abuelo|abuela|abuelos|sobrino|sobrina|padres;
+        nieto|nieta|vecino|vecina|suegro|suegra|cunado|cunada;
+        esposa|esposo|marido; conyuge; familiares|familiar con|de;
+        historia familiar de; antecedentes familiares; contacto con; contacto estrecho con; convive con;
+        conviviente|convivientes; exposicion a;
+        mare|pare|avi|avia amb; pareja con|tiene; germa|germana; his|her|whose|the|a son; tuvo; h / o; s / p;
+        status post; hx; s p;
         history of; h o; hx of; past history of; past medical history; prior history of; previous history of;
         known history of
         antecedente|antecedentes de|del; antecedente|antecedentes personales de; antecedente|antecedentes; historia de;
         historia previa de; historia clinica de; episodio|episodios previo|previos de""",
-    ("history", "next"): "prior; previous; past",
+    ("history", "before"): """
+        years ago; months ago; in childhood; en la infancia;
+        hace un|una|dos|tres|cuatro|cinco|seis|siete|ocho|diez|unos|varios|muchos ano|anos|mes|meses;
+        hace 2|3|4|5|6|7|8|9|10|12|15|20 anos|meses""",
+    ("history", "next"): "prior; previous; past; previously treated",
     ("history", "last"): """
         in the past
         previo|previa|previos|previas|pasado|pasada; en el pasado""",
     ("pseudo", ""): """
+        failure of resolution; failure|fails|failed to resolve|clear|improve; sister mary joseph;
+        daughter nodule|nodules;
+        by|with his|her|the mother|father|wife|husband; mother|father|wife|husband reports|states|refers;
+        madre|padre|esposa|marido|familiares refiere|refieren|comenta|comentan|informa;
+        por su madre|padre|esposa|marido;
+        ni en|del; ni de la|las|los; non obstructing|obstructive|obstructed|enlarged;
+        not previously|yet described|reported;
+        not meet|meeting; does|do not meet; not enhance|enhancing|cavitated|calcified;
+        no descrito|descrita|descritos|descritas|conocido|conocida|conocidos|conocidas; no alcanza|alcanzan;
+        no capta|captan|tabicado|tabicada|cavitado|cavitada; no clinical significance; of no significance;
+        no complicated|tension|tensional; sin significacion|significado|repercusion|relevancia;
         no change|changes; no significant change; no interval change; no increase; no decrease; no further; not only;
         not necessarily; without change|changes; without significant change; without contrast; without iv contrast;
         without intravenous contrast; no contrast; non contrast; not compared;
@@ -150,6 +217,10 @@ TERMINATORS = """
 HISTORY_HEADINGS = """
     history; clinical history; indication; indications; clinical indication; reason; reason for exam;
     reason for examination;
-    past history; antecedentes; antecedentes personales; motivo; motivo de consulta; datos clinicos; historia clinica;
+    past history; past medical history; pmh; pmhx; family history; fh; fhx; social history; clinical information; hpi;
+    antecedentes familiares; familiares; hf; ant familiares; af; antecedentes clinicos; antecedentes medicos;
+    antecedents;
+    antecedents familiars; antecedentes; antecedentes personales; motivo; motivo de consulta; datos clinicos;
+    historia clinica;
     informacion clinica; indicacion; sospecha clinica; motivo de la exploracion; motivo de la peticion; ap
 """

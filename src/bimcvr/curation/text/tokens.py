@@ -2,11 +2,19 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# accents may be letters of their own (decomposed Unicode)
-_WORD = re.compile(r"[^\W_][^\W_\u0300-\u036f]*(?:[\u0300-\u036f]+[^\W_]*)*|[^\w\s]|\n")
+from bimcvr.data.text.entities import decode_with_positions
+
+# accents may be letters of their own (decomposed Unicode); `isn't` is two words, `(-)` and `(+)` are one
+_WORD = re.compile(
+    r"(?i:[a-z]+(?=n['’´]t\b)|n['’´]t\b)|\([-–−+]\)|[^\W_][^\W_\u0300-\u036f]*(?:[\u0300-\u036f]+[^\W_]*)*|[^\w\s]|\n"
+)
+# `Pleural effusion? No.` is a heading with its answer
+_ANSWER = re.compile(r"(?i)\s*(?:no|none|absent|negative|yes|present|s[ií]|ausente|negativo|presente)\s*(?:[.;,\n]|$)")
+_ABBREVIATIONS = frozenset(("vs", "dx"))
+_SHORT_FORMS = {"ca": "can", "wo": "will", "sha": "shall"}
 # a line continues if the next one begins with a small letter: reports are often wrapped at a column
 _PARAGRAPH = re.compile(r"\n[ \t\r]*(?=\n|[-*•·]|[^\Wa-záéíóúñü]|$)")
 _ARTICLES = frozenset("a an the el la los las un una unos unas".split())
@@ -38,26 +46,45 @@ def sentences(report: str) -> Iterator[list[Word]]:
     """Yield the words of each sentence, for the rules that match phrases in a sentence.
 
     A sentence ends at `.`, `!`, `?`, `;` (not inside a number), at a blank line, and at a line end before a capital, a
-    digit or a bullet. Hyphens count as blanks, and the marks that end sentences are left out.
+    digit or a bullet. Hyphens count as blanks, and the marks that end sentences are left out, but for `?`, which tells
+    a question. A `?` before a word (`?pneumonia`) or in brackets ends no sentence. HTML entities are decoded.
     `data.text.sentences.split_sentences` returns sentences as text instead, for encoders and for display.
 
     Args:
-        report: the text.
+        report: the text; positions of words are positions in it.
     """
-    breaks = {match.start() for match in _PARAGRAPH.finditer(report)}
+    text, positions = decode_with_positions(report) if "&" in report else (report, range(len(report) + 1))
+    breaks = {match.start() for match in _PARAGRAPH.finditer(text)}
     sentence: list[Word] = []
-    for match in _WORD.finditer(report):
+    for match in _WORD.finditer(text):
         mark, start = match.group(), match.start()
-        decimal = mark == "." and report[start - 1 : start].isdigit() and report[start + 1 : start + 2].isdigit()
-        if start in breaks or (mark in ".!?;" and not decimal):
+        decimal = mark == "." and text[start - 1 : start].isdigit() and text[start + 1 : start + 2].isdigit()
+        short = mark == "." and bool(sentence) and sentence[-1].text in _ABBREVIATIONS
+        ends = mark in ".!;" and not decimal and not short
+        question = mark == "?" and bool(sentence) and text[start - 1 : start] not in (" ", "(", "\n", "")
+        if question and _ANSWER.match(text, match.end()):
+            mark, question = ":", False
+        if question:
+            sentence.append(Word(mark, mark, positions[start], positions[match.end()]))
+        if start in breaks or ends or question:
             if sentence:
                 yield sentence
             sentence = []
-        elif mark not in "-\n":
-            text = fold(mark)
-            sentence.append(Word(text, stem(text), start, match.end()))
+        elif mark not in "-\n" and not short:
+            sentence.append(_word(mark, text, match, positions))
     if sentence:
         yield sentence
+
+
+def _word(mark: str, text: str, match: re.Match[str], positions: Sequence[int]) -> Word:
+    folded = fold(mark)
+    if folded[1:] in ("'t", "’t", "´t"):
+        folded = "not"
+    elif folded in _SHORT_FORMS and text[match.end() : match.end() + 2].lower() in ("n'", "n’", "n´"):
+        folded = _SHORT_FORMS[folded]
+    elif folded in ("(–)", "(−)"):
+        folded = "(-)"
+    return Word(folded, stem(folded), positions[match.start()], positions[match.end()])
 
 
 def fold(text: str) -> str:
