@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bimcvr.cli import LIGHTNING, VERBS, main, verb_function
-from bimcvr.option_parser import complete_switches, rename_options, verb_parser
+from bimcvr.parsing.option_parser import complete_switches, rename_options, verb_parser
 from bimcvr.training import lightning_cli
 
 PAGE = (Path(__file__).parents[1] / "docs/options.md").read_text(encoding="utf-8")

@@ -91,7 +91,7 @@ def _lightning(verb: str) -> Iterator[str]:
 
 def _optional_positional() -> list[str]:
     """Return the arguments that have a default and are given without their names all the same."""
-    value = str(_load("bimcvr.option_parser").attributes["OPTIONAL_POSITIONAL"].value)
+    value = str(_load("bimcvr.parsing.option_parser").attributes["OPTIONAL_POSITIONAL"].value)
     return list(ast.literal_eval(value))
 
 

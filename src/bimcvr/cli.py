@@ -143,7 +143,7 @@ def _run(verb: str, words: list[str]) -> int:
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
     if verb in LIGHTNING:
         return function(words)
-    from bimcvr.option_parser import call_with_options
+    from bimcvr.parsing.option_parser import call_with_options
 
     return call_with_options(function, verb, words[1:])
 

@@ -16,11 +16,11 @@ from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from bimcvr.atomic_files import replacing, write_json, write_text
-from bimcvr.config_errors import config_files, explain, value_of
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.retriever import Retriever
-from bimcvr.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
+from bimcvr.parsing.config_errors import config_files, explain, value_of
+from bimcvr.parsing.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
 from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.run_folder import (
     choose_run,

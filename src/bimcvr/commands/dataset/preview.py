@@ -50,8 +50,8 @@ def preview(
 def _data_of(config: Sequence[Path], given: dict[str, str]) -> "CTReportDataModule":
     from jsonargparse import ArgumentError, ArgumentParser
 
-    from bimcvr.config_errors import explain, read_config
     from bimcvr.data.loading.datamodule import CTReportDataModule
+    from bimcvr.parsing.config_errors import explain, read_config
 
     merged: dict[str, Any] = {}
     for path in config:

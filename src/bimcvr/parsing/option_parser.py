@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
-from bimcvr.config_errors import explain
+from bimcvr.parsing.config_errors import explain
 
 # optional, and given by position all the same
 OPTIONAL_POSITIONAL = {"text": "the query: what is to be seen, like: large right pleural effusion"}
