@@ -129,7 +129,12 @@ def read_manifest(path: str | Path, root: str | Path | None = None) -> Manifest:
 
 
 def write_manifest(table: pd.DataFrame, path: Path) -> None:
-    """Write a manifest's rows as CSV, whole or not at all."""
+    """Write a manifest's rows as CSV, whole or not at all.
+
+    Args:
+        table: one row per volume, with the manifest's columns.
+        path: the CSV file.
+    """
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 

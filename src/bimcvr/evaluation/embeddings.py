@@ -47,7 +47,12 @@ class Embeddings:
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write an `.npz` file without pickles, whole or not at all."""
+    """Write an `.npz` file without pickles, whole or not at all.
+
+    Args:
+        path: the file.
+        embeddings: what it holds.
+    """
     arrays = {
         "study_id": _texts(embeddings.study_id),
         "image": embeddings.image.numpy(),
@@ -74,6 +79,9 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
 
 def load_embeddings(path: Path) -> Embeddings:
     """Read an `.npz` file; pickled content is refused.
+
+    Args:
+        path: the file, as `test`, `predict` or `save_embeddings` writes it.
 
     Raises:
         UserError: The file is missing or not an .npz of plain arrays, a required array is missing or has a wrong shape,

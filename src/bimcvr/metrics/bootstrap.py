@@ -25,7 +25,7 @@ def bootstrap_intervals(
     as it is.
 
     Args:
-        values: The per-query values of Q queries.
+        values: The per-query values (Q,) of Q queries.
         patients: Q patient ids.
         seed: Seed of the draws.
         resamples: Number of draws.

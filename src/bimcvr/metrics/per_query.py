@@ -21,6 +21,9 @@ def per_query_values(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, Tensor]:
     Args:
         ranks: Of Q queries over a gallery of Q items.
         ks: The K of R@K; a K above the number of queries is left out.
+
+    Returns:
+        (Q,) float64 for each metric.
     """
     recall = {f"R@{k}": 100 * ranks.hit_probability(k) for k in ks if k <= len(ranks.above)}
     return {**recall, "MRR": ranks.reciprocal, "MnR": ranks.expected}
@@ -35,6 +38,9 @@ def summarize(values: PerQueryValues) -> dict[str, float]:
     """Return the metrics of one direction: R@K in percent, MRR, MdR and MnR.
 
     MdR is the median of the queries' ranks, the mean of the middle two where their number is even.
+
+    Args:
+        values: (Q,) values of Q queries for each of R@K, MRR and MnR, as from `per_query_values`.
 
     Example:
         >>> zero, one = torch.zeros(3, dtype=torch.long), torch.ones(3, dtype=torch.long)
@@ -59,7 +65,12 @@ def median(values: Tensor) -> float:
 
 
 def rank_metrics(ranks: Ranks, ks: Sequence[int] = KS) -> dict[str, float]:
-    """Return R@K, MRR, MdR and MnR of one direction in one run."""
+    """Return R@K, MRR, MdR and MnR of one direction in one run.
+
+    Args:
+        ranks: of Q queries.
+        ks: the K of R@K; a K above the number of queries is left out.
+    """
     return summarize(per_query_values(ranks, ks))
 
 
@@ -68,6 +79,10 @@ def chance_metrics(group: Tensor, ks: Sequence[int] = KS) -> dict[str, float]:
 
     R@K is the mean of 1 − C(N−p, K) / C(N, K), MdR and MnR the median and mean of (N + 1) / (p + 1), with p the
     number of a query's right answers.
+
+    Args:
+        group: (N,) int64; rows with the same number are right answers of each other.
+        ks: the K of R@K.
 
     Example:
         >>> {name: round(value, 6) for name, value in chance_metrics(torch.arange(200)).items()}

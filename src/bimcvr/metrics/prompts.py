@@ -36,5 +36,9 @@ def prompt_sentences(
 
 
 def prompted_labels(labels: Sequence[frozenset[str]]) -> list[str]:
-    """Return the labels that get prompts: the paper's three, then every other finding that a row has."""
+    """Return the labels that get prompts: the paper's three, then every other finding that a row has.
+
+    Args:
+        labels: for each row its labels.
+    """
     return [*PAPER_KEYWORDS, *sorted(frozenset().union(*labels) - {*PAPER_KEYWORDS, *NO_FINDING})]

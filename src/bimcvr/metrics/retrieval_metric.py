@@ -32,6 +32,9 @@ def selection_score(metrics: dict[str, dict[str, float]]) -> float:
 
     A K above the gallery is absent from `metrics` and from the mean; R@1 is always there.
 
+    Args:
+        metrics: by direction, the metrics by name.
+
     Example:
         >>> selection_score({"text_to_image": {"R@1": 10.0, "MdR": 9.0}, "image_to_text": {"R@1": 20.0}})
         15.0

@@ -15,7 +15,7 @@ def compare_methods(
     """Compare two methods on the same queries.
 
     Args:
-        one: The per-query values of Q queries.
+        one: The per-query values (Q,) of Q queries.
         other: Those of the other method, for the same queries in the same order.
         patients: Q patient ids.
         seed: Seed of the draws and the swaps.
@@ -45,7 +45,7 @@ def randomisation_test(
     and Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39).
 
     Args:
-        one: The per-query values of Q queries.
+        one: The per-query values (Q,) of Q queries.
         other: Those of the other method, for the same queries in the same order.
         patients: Q patient ids.
         seed: Seed of the swaps.
@@ -78,6 +78,9 @@ def randomisation_test(
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:
     """Correct p-values for multiple testing by Holm's step-down method (1979, Scand. J. Stat. 6:65).
+
+    Args:
+        p: the p-values by name.
 
     Example:
         >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})

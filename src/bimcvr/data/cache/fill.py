@@ -28,7 +28,7 @@ def fill_cache(
 
     Args:
         manifest: the dataset.
-        rows: positions in the manifest.
+        rows: (N,) positions in the manifest.
         cache: where to keep the volumes.
         jobs: processes to use; -1 for one a core.
         quiet: show no progress bar.

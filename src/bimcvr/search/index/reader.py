@@ -59,6 +59,11 @@ class Index:
 
     Studies have positions 0 … N-1, in the order in which they were added.
 
+    Args:
+        folder: the index folder.
+        commit: the committed state to open.
+        lock: the open file that keeps a writer from deleting this state; None without one.
+
     Attributes:
         folder: the index folder.
         commit: the committed state that is open.
