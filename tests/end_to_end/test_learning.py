@@ -23,7 +23,7 @@ def test_phantoms_are_retrieved_better_than_chance(tmp_path: Path) -> None:
         "--config",
         ROOT / "src/bimcvr/experiments/phantom/base.yaml",
         "--config",
-        ROOT / "experiments/phantom/quick.yaml",
+        ROOT / "src/bimcvr/experiments/phantom/quick.yaml",
         "--data.manifest",
         cohort / "manifest.csv",
         "--runs",

@@ -76,7 +76,7 @@ def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
         text = line.decode("utf-8", errors="surrogateescape").strip()
         if not text:
             continue
-        field = re.fullmatch(r"([A-Za-z0-9_ ]+?)\s*[=:]\s*(.*)", text)
+        field = re.fullmatch(r"([^=:]+?)\s*[=:]\s*(.*)", text)
         if field is None or (not text.isprintable() and any(ord(sign) < 32 and sign != "\t" for sign in text)):
             raise malformed(path, f"has a line in its header that is not 'name = value' (line {len(fields) + 1})")
         name, value = field[1], field[2]

@@ -128,12 +128,21 @@ def _unpack(file: Path, folder: Path) -> None:
             members = [member for member in packed.infolist() if not member.is_dir()]
             _check_members(members, file.stat().st_size)
             for number, member in enumerate(members):
-                with packed.open(member) as stream, (folder / f"{number:05}").open("wb") as out:
+                with packed.open(member) as stream, (folder / _name_for(number, member.filename)).open("wb") as out:
                     _copy(stream, out, member.file_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
         raise _refused(
             "damaged", f"is not a zip that can be unpacked ({type(error).__name__}).", _SEND_SERIES
         ) from error
+
+
+def _name_for(number: int, name: str) -> str:
+    """Return a safe name for a member: its letters, by which slices are told from a read-me, and its number."""
+    if name.upper().endswith("DICOMDIR"):
+        return "DICOMDIR"
+    stem, _, suffix = name.replace("\\", "/").rsplit("/", 1)[-1].partition(".")
+    letters, ending = (re.sub("[^A-Za-z]", "", part)[:16] for part in (stem, suffix))
+    return f"{letters}{number:05}" + (f".{ending.lower()}" if ending else "")
 
 
 def _check_members(members: list[zipfile.ZipInfo], packed: int) -> None:
