@@ -25,7 +25,7 @@ demo: install ## the main job on a phantom cohort: make it, train, test, search 
 
 test: install ## lint, types and all tests
 	$(MAKE) lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 PYTHONUTF8=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-fast: install ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'

@@ -91,7 +91,7 @@ def test_another_cohorts_folder_is_refused(cohort: Path, tmp_path: Path) -> None
     with pytest.raises(UserError, match="another phantom cohort"):
         phantom(cohort, PATIENTS, SEED + 1, jobs=1)
     (tmp_path / "manifest.csv").write_text("study_id,volume,report\n")
-    with pytest.raises(UserError, match="no phantom's"):
+    with pytest.raises(UserError, match="not a phantom's"):
         phantom(tmp_path, PATIENTS, SEED, jobs=1)
     with pytest.raises(UserError, match="--patients 0"):
         phantom(tmp_path, 0, SEED)

@@ -333,5 +333,5 @@ def test_a_served_model_remembers_few_texts(made: Made) -> None:
     model.limit_text_cache(5)
     texts = ["a" * number for number in range(1, 21)]
     first = model.embed_texts(texts)
-    assert len(encoder._kept) == 5
+    assert len(encoder._cache) == 5
     assert np.array_equal(first, model.embed_texts(texts))
