@@ -167,7 +167,7 @@ def _headers(path: Path) -> list[_Slice]:
             unread.append(file)
         else:
             slices.append(_read_slice(file))
-    slices += [_read_slice(file, force=True) for file in unread if _lacks_only_the_preamble(file)]
+    slices += [_read_slice(file) for file in unread if _lacks_only_the_preamble(file)]
     if not slices:
         raise RefusedVolume(
             "no_dicom",
@@ -179,10 +179,10 @@ def _headers(path: Path) -> list[_Slice]:
     return slices
 
 
-def _read_slice(file: Path, force: bool = False) -> _Slice:
+def _read_slice(file: Path) -> _Slice:
     check_present(file)
     try:
-        header, pixels = read_header(file, force or (not is_dicom(file) and _lacks_only_the_preamble(file)))
+        header, pixels = read_header(file, force=_lacks_only_the_preamble(file))
         # a malformed element raises when it is first looked at
         for tag in _LOOKED_AT:
             header.get(tag)

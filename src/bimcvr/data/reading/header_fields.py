@@ -4,9 +4,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
+LONGEST_HEADER = 1 << 20
+"""Bytes of a header that are read at most."""
 _MOST_FILES = 1 << 16
 
 
@@ -115,6 +118,16 @@ def files_beside(path: Path, names: Sequence[str]) -> list[Path]:
         names: relative to its folder.
     """
     return [file for name in names if _is_file(file := path.parent / name)]
+
+
+def listed_files(stream: IO[bytes]) -> list[str]:
+    """Return the names of a LIST, one a line, from where the stream stands to its end.
+
+    Args:
+        stream: the header's file, behind the field that says LIST.
+    """
+    lines = stream.read(LONGEST_HEADER).decode("utf-8", errors="surrogateescape").splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def numbered_files(path: Path, named: str) -> list[str]:

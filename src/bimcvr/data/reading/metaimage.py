@@ -10,7 +10,15 @@ from typing import IO
 import numpy as np
 
 from bimcvr.data.reading.grid import Grid, no_orientation
-from bimcvr.data.reading.header_fields import HeaderFields, existing_files, files_beside, malformed, numbered_files
+from bimcvr.data.reading.header_fields import (
+    LONGEST_HEADER,
+    HeaderFields,
+    existing_files,
+    files_beside,
+    listed_files,
+    malformed,
+    numbered_files,
+)
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
 
@@ -22,7 +30,6 @@ _TYPES = {
 _TRUTH = {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}
 _UNITS = {"mm": 1.0, "?": 1.0, "um": 0.001, "cm": 10.0}
 _MATRICES = ("TransformMatrix", "Rotation", "Orientation")
-_LONGEST_HEADER = 1 << 20
 
 
 def read_metaimage(path: Path) -> tuple[Grid, np.ndarray]:
@@ -69,9 +76,9 @@ def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
     fields: dict[str, str] = {}
     read = 0
     while "ElementDataFile" not in fields:
-        line = stream.readline(_LONGEST_HEADER)
+        line = stream.readline(LONGEST_HEADER)
         read += len(line)
-        if not line or read > _LONGEST_HEADER:
+        if not line or read > LONGEST_HEADER:
             raise malformed(path, "is no MetaImage header: it has no field 'ElementDataFile'")
         text = line.decode("utf-8", errors="surrogateescape").strip()
         if not text:
@@ -175,6 +182,5 @@ def _skip_header(file: Path, stream: IO[bytes], skip: int, length: int) -> None:
 def _file_names(fields: HeaderFields, stream: IO[bytes]) -> list[str]:
     path, named = fields.path, fields.text("ElementDataFile")
     if re.match(r"LIST\b", named, re.IGNORECASE):
-        lines = stream.read(_LONGEST_HEADER).decode("utf-8", errors="surrogateescape").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return listed_files(stream)
     return numbered_files(path, named)

@@ -11,7 +11,15 @@ from typing import IO
 import numpy as np
 
 from bimcvr.data.reading.grid import Grid, no_orientation
-from bimcvr.data.reading.header_fields import HeaderFields, existing_files, files_beside, malformed, numbered_files
+from bimcvr.data.reading.header_fields import (
+    LONGEST_HEADER,
+    HeaderFields,
+    existing_files,
+    files_beside,
+    listed_files,
+    malformed,
+    numbered_files,
+)
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
 
@@ -48,7 +56,6 @@ _UNITS = {
     "µm": 0.001,
     "microns": 0.001,
 }
-_LONGEST_HEADER = 1 << 20
 _VECTOR = re.compile(r"\(\s*([^()]*?)\s*\)|\bnone\b", re.IGNORECASE)
 
 
@@ -95,9 +102,9 @@ def _header(path: Path, stream: IO[bytes]) -> HeaderFields:
     if not re.fullmatch(rb"NRRD000[1-5]", stream.readline(64).rstrip(b"\r\n")):
         raise malformed(path, "does not begin with 'NRRD0001' to 'NRRD0005'")
     fields: dict[str, str] = {}
-    for number, line in enumerate(iter(lambda: stream.readline(_LONGEST_HEADER), b""), 2):
+    for number, line in enumerate(iter(lambda: stream.readline(LONGEST_HEADER), b""), 2):
         text = line.decode("utf-8", errors="surrogateescape").rstrip("\r\n")
-        if stream.tell() > _LONGEST_HEADER:
+        if stream.tell() > LONGEST_HEADER:
             raise malformed(path, "has no empty line behind its header")
         if not text:
             break
@@ -243,7 +250,7 @@ def _skip(fields: HeaderFields, file: Path, stream: IO[bytes], encoding: str, le
     skip = fields.integers("byte skip", 1)[0] if "byte skip" in fields else 0
     if (lines or skip) and encoding != "raw":
         raise malformed(file, "skips lines or bytes of compressed voxels, which is not read here")
-    for _ in range(min(lines, _LONGEST_HEADER)):
+    for _ in range(min(lines, LONGEST_HEADER)):
         stream.readline()
     if skip == -1:
         start = file.stat().st_size - length
@@ -259,6 +266,5 @@ def _skip(fields: HeaderFields, file: Path, stream: IO[bytes], encoding: str, le
 def _file_names(fields: HeaderFields, stream: IO[bytes]) -> list[str]:
     path, named = fields.path, fields.text("data file")
     if re.match(r"LIST\b", named):
-        lines = stream.read(_LONGEST_HEADER).decode("utf-8", errors="surrogateescape").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return listed_files(stream)
     return numbered_files(path, named)

@@ -106,8 +106,6 @@ def read_image(path: Path) -> NativeImage:
     """
     try:
         return _checked_image(Path(path))
-    except RefusedVolume:
-        raise
     except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error, RecursionError) as error:
         # errors that malformed headers cause; header values may identify the patient, so the message leaves them out
         raise RefusedVolume(
@@ -116,7 +114,6 @@ def read_image(path: Path) -> NativeImage:
 
 
 def _checked_image(path: Path) -> NativeImage:
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
         stack = find_stack(path)
         decoded = stack.voxels or DecodedVoxels(_decode_stack(path, stack))
@@ -168,6 +165,7 @@ def _native_of(voxels: Voxels, grid: Grid, stack: DicomStack | None) -> NativeIm
 
 
 def _decode_stack(path: Path, stack: DicomStack) -> Any:
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in stack.files])
     if stack.rescale_varies:
