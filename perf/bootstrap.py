@@ -14,7 +14,7 @@ import torch
 
 from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_intervals
 from bimcvr.metrics.per_query import per_query_values
-from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.ranking.ranks import Ranks
 
 N, MOST_SECONDS = 1_614, 10.0
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from bimcvr.metrics.rank_engine import rank_both, rank_queries
+from bimcvr.metrics.ranking.rank_engine import rank_both, rank_queries
 
 WIDTH, TILE = 512, 1024
 MOST_PRODUCTS, LEAST_ARGSORT, LEAST_TORCHMETRICS, MOST_MB = 1.4, 4.0, 8.0, 200.0

@@ -26,8 +26,8 @@ from bimcvr.evaluation.raw_vs_audited import raw_against_audited
 from bimcvr.evaluation.result import Resampling, build_result, mean_per_query_values
 from bimcvr.metrics.per_query import summarize
 from bimcvr.metrics.prompts import prompt_sentences
-from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import DIRECTIONS
+from bimcvr.metrics.ranking.rank_engine import rank_both
+from bimcvr.metrics.ranking.ranks import DIRECTIONS
 from bimcvr.metrics.significance import compare_methods
 
 RESAMPLING = Resampling(seed=0, resamples=50)

@@ -9,7 +9,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.result import Resampling, build_result
 from bimcvr.evaluation.text_table import format_result
-from bimcvr.metrics.ranks import DIRECTION_TITLES
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES
 
 
 def test_columns_stay_apart_and_the_sd_of_mrr_is_readable() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from bimcvr.metrics.bootstrap import bootstrap_intervals, patient_draws
 from bimcvr.metrics.per_query import per_query_values, rank_metrics
-from bimcvr.metrics.ranks import Ranks, chance_ranks
+from bimcvr.metrics.ranking.ranks import Ranks, chance_ranks
 
 KS = (1, 5, 10)
 

@@ -10,12 +10,12 @@ MODULES = [
     "noise_ceiling",
     "per_query",
     "prompts",
-    "rank_engine",
-    "ranks",
+    "ranking.rank_engine",
+    "ranking.ranks",
     "retrieval_metric",
     "significance",
-    "tie_blocks",
-    "unit_vectors",
+    "ranking.tie_blocks",
+    "ranking.unit_vectors",
 ]
 
 

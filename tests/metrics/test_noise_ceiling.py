@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bimcvr.metrics.noise_ceiling import oracle_ranks
 from bimcvr.metrics.per_query import rank_metrics
-from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.ranking.ranks import Ranks
 
 
 def slow(group: list[int], text: list[int], elsewhere: list[bool]) -> tuple[Ranks, Ranks]:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from bimcvr.metrics.per_query import average_over_seeds, chance_metrics, per_query_values, rank_metrics, summarize
-from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import Ranks
+from bimcvr.metrics.ranking.rank_engine import rank_both
+from bimcvr.metrics.ranking.ranks import Ranks
 
 
 def test_figures_worked_by_hand() -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bimcvr.errors import UserError
-from bimcvr.metrics import rank_engine as engine
-from bimcvr.metrics.rank_engine import rank_both, rank_queries
-from bimcvr.metrics.ranks import Ranks, chance_ranks
+from bimcvr.metrics.ranking import rank_engine as engine
+from bimcvr.metrics.ranking.rank_engine import rank_both, rank_queries
+from bimcvr.metrics.ranking.ranks import Ranks, chance_ranks
 
 Case = tuple[Tensor, Tensor, Tensor]
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bimcvr.metrics.tie_blocks import Blocks, ordered_blocks, random_order, resampled_blocks
+from bimcvr.metrics.ranking.tie_blocks import Blocks, ordered_blocks, random_order, resampled_blocks
 
 ITEMS = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6)
 

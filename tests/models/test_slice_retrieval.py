@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import rank_scores
+from bimcvr.metrics.ranking.rank_engine import rank_both
+from bimcvr.metrics.ranking.ranks import rank_scores
 from bimcvr.models.volume.slice_retrieval import FUSIONS, SliceRetrieval, slice_scores
 
 

@@ -14,7 +14,7 @@ import yaml
 from bimcvr.cli import main
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.per_query import per_query_values, summarize
-from bimcvr.metrics.ranks import rank_scores
+from bimcvr.metrics.ranking.ranks import rank_scores
 from bimcvr.models.volume.slice_backbones import OpenClipImage
 from bimcvr.models.volume.slice_encoder import SliceEncoder
 from bimcvr.models.volume.slice_pooling import Statistic

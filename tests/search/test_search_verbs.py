@@ -116,7 +116,7 @@ def test_every_mode_from_the_command_line(
 def test_full_searches_give_the_figures_of_test(made: Path, run: Path) -> None:
     """Vectors of the index are those that `test` wrote."""
     from bimcvr.evaluation.embeddings import load_embeddings
-    from bimcvr.metrics.unit_vectors import UnitVectors
+    from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
     embeddings = load_embeddings(run / "embeddings.npz")
     with Index.open(made) as index:

@@ -16,7 +16,7 @@ from bimcvr.data.text.stop_words import INDEX_STOP_WORDS
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.result import build_result
-from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.metrics.ranking.ranks import TIE, Ranks
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.output.html_page import highlighted_report

@@ -11,7 +11,7 @@ import torch
 from bimcvr.atomic_files import sha256_of
 from bimcvr.cli import main
 from bimcvr.contracts import Gallery
-from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.training.wandb_examples import COLUMNS, HITS, QUERIES, retrieved_examples
 from helpers.cli import bimcvr, newest_run
 

@@ -8,7 +8,7 @@ from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.inputs import file_hashes
 from bimcvr.evaluation.result import Resampling, mean_per_query_values
 from bimcvr.metrics.per_query import summarize
-from bimcvr.metrics.ranks import DIRECTIONS
+from bimcvr.metrics.ranking.ranks import DIRECTIONS
 from bimcvr.metrics.significance import compare_methods, holm
 
 
@@ -28,7 +28,7 @@ def compare_with_others(
         gallery: The scored rows.
         ks: The K of R@K.
         resampling: Of the intervals and the randomisation tests.
-        rule: Which answers are right: a key of `metrics.ranks.RULES`.
+        rule: Which answers are right: a key of `metrics.ranking.ranks.RULES`.
 
     Returns:
         Of each other method its `embeddings` (files with hashes), its `metrics`, and by direction and metric the

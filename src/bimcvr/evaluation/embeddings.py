@@ -14,7 +14,7 @@ from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Probes, Prompts
 from bimcvr.data.text_table import read_text_table
 from bimcvr.errors import UserError
-from bimcvr.metrics.unit_vectors import UnitVectors
+from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
 # what numpy raises on files that are cut off, damaged, encrypted or full of pickles
 _UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -11,7 +11,7 @@ from torch import Tensor
 from bimcvr.evaluation.result import Resampling
 from bimcvr.html.render import COLOURS, new_figure, svg
 from bimcvr.metrics.bootstrap import bootstrap_draws, quantiles
-from bimcvr.metrics.ranks import DIRECTION_TITLES, Ranks
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, Ranks
 
 
 def rank_histogram(ranks: Mapping[str, Ranks], group: Tensor) -> Markup:

@@ -16,8 +16,8 @@ from bimcvr.evaluation.html_worst_cases import worst_queries
 from bimcvr.evaluation.result import Resampling
 from bimcvr.evaluation.text_table import cell
 from bimcvr.html.render import render
-from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import DIRECTION_TITLES, RULES, right_answers
+from bimcvr.metrics.ranking.rank_engine import rank_both
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, RULES, right_answers
 
 
 def write_page(

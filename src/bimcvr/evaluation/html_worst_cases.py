@@ -14,8 +14,8 @@ from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, middle_slices
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.html.render import png_uri
-from bimcvr.metrics.ranks import Ranks
-from bimcvr.metrics.unit_vectors import UnitVectors
+from bimcvr.metrics.ranking.ranks import Ranks
+from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
 QUERIES_SHOWN = {"text_to_image": 5, "image_to_text": 3}
 """How many queries of each direction are shown."""

@@ -12,7 +12,7 @@ from bimcvr.evaluation.result import Resampling, mean_per_query_values
 from bimcvr.metrics.bootstrap import BOUNDS, bootstrap_intervals
 from bimcvr.metrics.noise_ceiling import noise_ceiling_metrics
 from bimcvr.metrics.per_query import chance_metrics, summarize
-from bimcvr.metrics.ranks import DIRECTIONS, right_answers
+from bimcvr.metrics.ranking.ranks import DIRECTIONS, right_answers
 
 SUBSETS = 200
 """Random subsets of the whole split, each as large as its sound part."""
@@ -31,7 +31,7 @@ def raw_against_audited(
         gallery: The rows of the split; its `flagged` and `elsewhere` decide.
         ks: The K of R@K.
         resampling: How intervals and random subsets are drawn.
-        rule: Which answers are right: a key of `metrics.ranks.RULES`.
+        rule: Which answers are right: a key of `metrics.ranking.ranks.RULES`.
 
     Returns:
         `whole`, `sound` and `whole_cut` (the random subsets), each with n, metrics, intervals (of the subsets: 2.5 and

@@ -15,8 +15,8 @@ from bimcvr.metrics.keyword import keyword_metrics, rows_with_label, zero_shot_m
 from bimcvr.metrics.label_map import DEFINITION, label_relevance_metrics
 from bimcvr.metrics.metric_family import MetricFamily, mean_over_seeds, spread_over_seeds
 from bimcvr.metrics.per_query import RECALL_AT, average_over_seeds, chance_metrics, per_query_values, summarize
-from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import DIRECTIONS, RULES, Ranks, right_answers
+from bimcvr.metrics.ranking.rank_engine import rank_both
+from bimcvr.metrics.ranking.ranks import DIRECTIONS, RULES, Ranks, right_answers
 
 
 @dataclass(frozen=True)

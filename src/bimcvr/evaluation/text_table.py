@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bimcvr.metrics.ranks import DIRECTION_TITLES
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES
 
 
 def format_result(result: dict[str, Any]) -> str:

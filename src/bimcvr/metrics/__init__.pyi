@@ -6,8 +6,8 @@ from .metric_family import MetricFamily
 from .noise_ceiling import noise_ceiling_metrics, oracle_ranks
 from .per_query import chance_metrics, per_query_values, rank_metrics, summarize
 from .prompts import prompt_sentences, prompted_labels
-from .rank_engine import rank_both, rank_queries
-from .ranks import DIRECTION_TITLES, DIRECTIONS, Ranks, chance_ranks, rank_scores, right_answers
+from .ranking.rank_engine import rank_both, rank_queries
+from .ranking.ranks import DIRECTION_TITLES, DIRECTIONS, Ranks, chance_ranks, rank_scores, right_answers
 from .retrieval_metric import CrossModalRetrieval, selection_score
 from .significance import compare_methods, holm, randomisation_test
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_draws
 from bimcvr.metrics.metric_family import MetricFamily, MetricValues
-from bimcvr.metrics.ranks import TIE
-from bimcvr.metrics.unit_vectors import UnitVectors
+from bimcvr.metrics.ranking.ranks import TIE
+from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
 
 def probe_metrics(

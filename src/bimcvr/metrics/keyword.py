@@ -9,8 +9,8 @@ from torch.nn.functional import normalize
 from bimcvr.contracts import Prompts
 from bimcvr.metrics.bootstrap import RESAMPLES, patient_draws, patient_numbers
 from bimcvr.metrics.metric_family import MetricFamily
-from bimcvr.metrics.tie_blocks import Blocks, ordered_blocks, random_order, resampled_blocks
-from bimcvr.metrics.unit_vectors import UnitVectors
+from bimcvr.metrics.ranking.tie_blocks import Blocks, ordered_blocks, random_order, resampled_blocks
+from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
 KS = (20, 50, 100)
 """The K of P@K in the paper's keyword table."""

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_draws, patient_numbers
+from bimcvr.metrics.label_overlap import GalleryTotals, gallery_totals, label_overlap
 from bimcvr.metrics.metric_family import MetricFamily, MetricValues
 from bimcvr.metrics.prompts import NO_FINDING
-from bimcvr.metrics.tie_blocks import Blocks, ordered_blocks, random_order
-from bimcvr.metrics.unit_vectors import UnitVectors
+from bimcvr.metrics.ranking.best_items import best_items
+from bimcvr.metrics.ranking.tie_blocks import Blocks, ordered_blocks, random_order
+from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
 KS = (5, 10, 50)
 DEFINITION = (
@@ -62,7 +64,9 @@ def label_relevance_metrics(
     draws: dict[str, dict[str, Tensor]] = {}
     for direction, (query, gallery, excluded) in directions.items():
         size = len(image) if excluded is None else smallest
-        rows, metrics, chance = _score_direction(query, gallery, has_label, excluded, [k for k in ks if k <= size])
+        totals = gallery_totals(has_label, excluded)
+        fitting = [k for k in ks if k <= size]
+        rows, metrics, chance = _score_direction(query, gallery, has_label, excluded, totals, fitting)
         if not metrics:
             continue
         values[direction] = {
@@ -75,37 +79,32 @@ def label_relevance_metrics(
 
 
 def _score_direction(
-    query: UnitVectors, gallery: UnitVectors, has_label: Tensor, patient: Tensor | None, ks: Sequence[int]
+    query: UnitVectors,
+    gallery: UnitVectors,
+    has_label: Tensor,
+    patient: Tensor | None,
+    totals: GalleryTotals,
+    ks: Sequence[int],
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
     """Return the rows that are queries (Q,), their per-query values and those of chance, (Q,) by name.
 
     With `patient` (N,) the volumes of the query's patient are left out of its gallery.
     """
-    count = has_label.sum(1)
-    rows, metrics, chance = [], [], []
-    items = gallery.exact(slice(None))
-    for part in torch.split(torch.arange(len(has_label)), 256):
-        shared = has_label[part] @ has_label.T
-        present = (
-            torch.ones_like(shared, dtype=torch.bool) if patient is None else patient[part, None] != patient[None, :]
-        )
-        scorable = (count[part] > 0) & ((shared > 0) & present).any(1)
-        part, shared, present = part[scorable], shared[scorable], present[scorable]
-        if not len(part):
-            continue
-        jaccard = shared / (count[part, None] + count[None, :] - shared)
-        size = present.sum(1)
-        score = query.exact(part) @ items.T
-        relevant = ((shared > 0) & present).double()
-        graded = ordered_blocks(score, jaccard, present)
-        binary = Blocks(graded.size, ordered_blocks(score, relevant, present).relevant)
+    rows = ((has_label.sum(1) > 0) & (totals.relevant > 0)).nonzero().flatten()
+    if not len(rows) or not ks:
+        return rows, {}, {}
+    metrics, parts = [], []
+    for part, items, score, present in best_items(query, gallery, rows, patient, max(ks)):
+        relevant, overlap = (of_pair.squeeze(1) for of_pair in label_overlap(has_label[part, None], has_label[items]))
+        gallery_of_part = totals.of(part)
+        binary = ordered_blocks(score, relevant, present).with_rest(gallery_of_part.size, gallery_of_part.relevant)
+        graded = ordered_blocks(score, overlap, present).with_rest(gallery_of_part.size, gallery_of_part.overlap)
         metrics.append(_metrics(binary, graded, ks))
-        random_binary = random_order(size, relevant.sum(1))
-        chance.append(_metrics(random_binary, random_order(size, (jaccard * present).sum(1)), ks))
-        rows.append(part)
-    if not rows:
-        return torch.empty(0, dtype=torch.long), {}, {}
-    return torch.cat(rows), _joined(metrics), _joined(chance)
+        parts.append(part)
+    order = torch.cat(parts).argsort()
+    chosen = totals.of(rows)
+    chance = _metrics(random_order(chosen.size, chosen.relevant), random_order(chosen.size, chosen.overlap), ks)
+    return rows, {name: column[order] for name, column in _joined(metrics).items()}, chance
 
 
 def _metrics(binary: Blocks, graded: Blocks, ks: Sequence[int]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bimcvr.contracts import Gallery
 from bimcvr.metrics.per_query import rank_metrics
-from bimcvr.metrics.ranks import DIRECTIONS, Ranks, right_answers
+from bimcvr.metrics.ranking.ranks import DIRECTIONS, Ranks, right_answers
 
 
 def noise_ceiling_metrics(gallery: Gallery, ks: Sequence[int], rule: str = "report") -> dict[str, dict[str, float]]:
@@ -16,7 +16,7 @@ def noise_ceiling_metrics(gallery: Gallery, ks: Sequence[int], rule: str = "repo
     Args:
         gallery: The rows; its `elsewhere` marks the rows whose report belongs to another volume.
         ks: The K of R@K.
-        rule: Which answers are right: a key of `metrics.ranks.RULES`.
+        rule: Which answers are right: a key of `metrics.ranking.ranks.RULES`.
     """
     oracle = oracle_ranks(
         right_answers(gallery, rule), torch.as_tensor(gallery.same_text), torch.as_tensor(gallery.elsewhere)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.ranks import Ranks, chance_ranks
+from bimcvr.metrics.ranking.ranks import Ranks, chance_ranks
 
 KS = (1, 5, 10)
 RECALL_AT = (1, 5, 10, 50, 100)

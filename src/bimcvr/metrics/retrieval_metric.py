@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 from bimcvr.errors import UserError
 from bimcvr.metrics.per_query import KS, rank_metrics
-from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.ranking.rank_engine import rank_both
 
 
 def both_directions(image: Tensor, text: Tensor, group: Tensor, ks: Sequence[int] = KS) -> dict[str, dict[str, float]]:

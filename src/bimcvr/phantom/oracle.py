@@ -9,7 +9,7 @@ from torch import Tensor
 from bimcvr.data.manifest import Manifest, report_groups
 from bimcvr.errors import UserError
 from bimcvr.metrics.per_query import KS, median
-from bimcvr.metrics.ranks import Ranks, rank_scores
+from bimcvr.metrics.ranking.ranks import Ranks, rank_scores
 from bimcvr.phantom.reports.findings import PlantedFinding, from_json
 
 SizeByFinding = dict[tuple[str, str], int | str | None]

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from bimcvr.html.render import COLOURS, new_figure, svg
 from bimcvr.metrics.prompts import PAPER_KEYWORDS
-from bimcvr.metrics.ranks import DIRECTION_TITLES, DIRECTIONS
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, DIRECTIONS
 from bimcvr.suites.paper_tables import TableContext
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.scores import CURVE, Estimate, RowResult

@@ -9,7 +9,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.curation.statistics.tables import Statistics, totals
 from bimcvr.evaluation.result import Resampling
 from bimcvr.metrics.prompts import PAPER_KEYWORDS
-from bimcvr.metrics.ranks import DIRECTION_TITLES, DIRECTIONS
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, DIRECTIONS
 from bimcvr.suites.differences import Difference, best_and_significant, differences
 from bimcvr.suites.published import paper_table
 from bimcvr.suites.run_process import ABSENT, DONE

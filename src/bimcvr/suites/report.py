@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from bimcvr.data.manifest import Manifest
 from bimcvr.html.render import render
-from bimcvr.metrics.ranks import DIRECTIONS
+from bimcvr.metrics.ranking.ranks import DIRECTIONS
 from bimcvr.provenance import git_commit, versions
 from bimcvr.suites.paper_tables import TableContext
 from bimcvr.suites.run_process import DONE

@@ -21,8 +21,8 @@ from bimcvr.metrics.keyword import keyword_metrics, rows_with_label
 from bimcvr.metrics.metric_family import mean_over_seeds, spread_over_seeds
 from bimcvr.metrics.per_query import KS, PerQueryValues, average_over_seeds, per_query_values, summarize
 from bimcvr.metrics.prompts import PAPER_KEYWORDS
-from bimcvr.metrics.rank_engine import rank_both
-from bimcvr.metrics.ranks import DIRECTIONS
+from bimcvr.metrics.ranking.rank_engine import rank_both
+from bimcvr.metrics.ranking.ranks import DIRECTIONS
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.runner import BenchmarkFolder, Record, best_trial
 from bimcvr.suites.runs import Run, flat

@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from bimcvr.contracts import Gallery
 from bimcvr.data.slice_pictures import grey, middle_slices, strip
 from bimcvr.evaluation.embeddings import load_embeddings
-from bimcvr.metrics.rank_engine import rank_both
+from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.models.retriever import Retriever
 
 QUERIES = 5

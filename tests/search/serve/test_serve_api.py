@@ -25,7 +25,7 @@ from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.metrics.per_query import rank_metrics
-from bimcvr.metrics.ranks import TIE, Ranks
+from bimcvr.metrics.ranking.ranks import TIE, Ranks
 from bimcvr.models.embedder import Embedder
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.server import service as service_module

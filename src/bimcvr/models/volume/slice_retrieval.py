@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from bimcvr.contracts import Gallery
 from bimcvr.metrics.bootstrap import bootstrap_intervals
 from bimcvr.metrics.per_query import RECALL_AT, per_query_values, summarize
-from bimcvr.metrics.ranks import TIE, rank_scores
+from bimcvr.metrics.ranking.ranks import TIE, rank_scores
 
 Fusion = Literal["freq", "max", "sum"]
 FUSIONS: tuple[Fusion, ...] = get_args(Fusion)

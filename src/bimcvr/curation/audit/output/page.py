@@ -19,7 +19,7 @@ from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.evaluation.text_table import cell
 from bimcvr.html.render import render
-from bimcvr.metrics.ranks import DIRECTION_TITLES
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES
 from bimcvr.provenance import git_commit, versions
 
 MOST_EXAMPLES = 3

@@ -12,7 +12,7 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.evaluation.text_table import cell
 from bimcvr.metrics.noise_ceiling import noise_ceiling_metrics
 from bimcvr.metrics.per_query import RECALL_AT, chance_metrics
-from bimcvr.metrics.ranks import DIRECTION_TITLES, right_answers
+from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, right_answers
 
 
 class NoiseCeiling(NamedTuple):

@@ -6,14 +6,13 @@ whatever lies within its rounding error of the best right score is decided again
 device and process count therefore never change a rank.
 """
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.ranks import TIE, Ranks
-from bimcvr.metrics.unit_vectors import CHUNK, UnitVectors
+from bimcvr.metrics.ranking.float32_scores import float32_error, full_float32
+from bimcvr.metrics.ranking.ranks import TIE, Ranks
+from bimcvr.metrics.ranking.same_group import same_group
+from bimcvr.metrics.ranking.unit_vectors import CHUNK, UnitVectors
 
 NEAR = 1e-5
 """Smallest distance to the best right score at which a float32 score is trusted."""
@@ -88,7 +87,7 @@ def _device(values: Tensor) -> torch.device:
 
 def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "_Tally | None", tile: int) -> None:
     """Count all tiles of scores left × right: `forward` has its queries on the left, `backward` on the right."""
-    with _full_float32():
+    with full_float32():
         lefts, rights = left.rounded(), right.rounded()
         heights, widths = min(tile, len(lefts)), min(tile, len(rights))
         buffer = lefts.new_empty(2, heights, widths)  # one buffer for all tiles: fresh pages are slow
@@ -124,11 +123,7 @@ class _Tally:
         self.best, self.tied_right = _best_right(query, gallery, query_group, gallery_group)
         self.above = torch.zeros_like(query_group)
         self.tied_wrong = torch.zeros_like(query_group)
-        # Error bound of a float32 product of unit vectors, rounding of the inputs included: 8·√E·u, exceeded once in
-        # 1e11 products at most (Higham and Mary 2019, SIAM J. Sci. Comput. 41:A2815, eq. 3.2). The largest error
-        # measured in a million products was a tenth of that.
-        width = query.values.shape[1]
-        band = max(NEAR, TIE + 8 * (width + 8) ** 0.5 * 2.0**-24)
+        band = max(NEAR, TIE + float32_error(query.values.shape[1]))
         self.low, self.high = (self.best - band).float(), (self.best + band).float()
 
     def certain(self, score: Tensor, flag: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
@@ -175,7 +170,7 @@ def _best_right(
     """Return each query's best right score (Q,) float64 and how many right items are tied at it (Q,)."""
     best = torch.empty(len(query_group), dtype=torch.float64, device=query_group.device)
     tied = torch.empty_like(query_group)
-    for queries, members in _same_group(query_group, gallery_group):
+    for queries, members in same_group(query_group, gallery_group):
         if members.shape[1] == 1 and queries.shape[1] == 1:
             best[queries] = query.cosine(queries, gallery, members)
             tied[queries] = 1
@@ -185,47 +180,3 @@ def _best_right(
         best[queries] = top.squeeze(-1)
         tied[queries] = (top - score <= TIE).sum(-1)
     return best, tied
-
-
-def _same_group(query_group: Tensor, gallery_group: Tensor, limit: int = CHUNK) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield index blocks: queries (G, m) and all members (G, n) of their G groups, every query once.
-
-    Groups of equal sizes are yielded together, so that thousands of small groups cost a few batched products.
-    """
-    names, size = torch.unique(query_group, return_counts=True)
-    order, start = query_group.argsort(stable=True), size.cumsum(0) - size
-    items, (item_names, item_size) = gallery_group.argsort(stable=True), torch.unique(gallery_group, return_counts=True)
-    position = torch.searchsorted(item_names, names)
-    members_of, members_from = item_size[position], (item_size.cumsum(0) - item_size)[position]
-    base = int(members_of.max()) + 1
-    for code in torch.unique(size * base + members_of).tolist():  # pairs as one number: `unique` with `dim` is slow
-        m, n = divmod(code, base)
-        alike = ((size == m) & (members_of == n)).nonzero().flatten()
-        for groups in torch.split(alike, max(1, limit // n)):
-            members = items[members_from[groups, None] + torch.arange(n, device=items.device)]
-            queries = order[start[groups, None] + torch.arange(m, device=items.device)]
-            for part in torch.split(queries, max(1, limit * 4096 // members.numel()), dim=1):
-                yield part, members
-
-
-@contextlib.contextmanager
-def _full_float32() -> Iterator[None]:
-    """Keep TF32 (CUDA) and bfloat16 (CPU) out of float32 products, whatever is set for training."""
-    if not hasattr(torch.backends.mkldnn, "matmul"):  # torch 2.8 has one switch for all devices
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("highest")
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
-        return
-    # from 2.9 on the old switch cannot be read once the new ones have been used
-    switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
-    before_each = [switch.fp32_precision for switch in switches]
-    try:
-        for switch in switches:
-            switch.fp32_precision = "ieee"
-        yield
-    finally:
-        for switch, value in zip(switches, before_each, strict=True):
-            switch.fp32_precision = value

@@ -51,6 +51,15 @@ class UnitVectors:
         cosine: Tensor = product / (self.length[rows] * other.length[items])
         return cosine
 
+    def cosines(self, rows: Tensor, other: "UnitVectors", items: Tensor) -> Tensor:
+        """Return the cosines (B, M) in float64: of row `rows[b]` with each of the rows `items[b]` (M,) of `other`."""
+        parts = []
+        at_once = max(1, CHUNK // items.shape[1])
+        for row, item in zip(torch.split(rows, at_once), torch.split(items, at_once), strict=True):
+            product = torch.bmm(other.values[item].double(), self.values[row].double().unsqueeze(2)).squeeze(2)
+            parts.append(product / (self.length[row, None] * other.length[item]))
+        return torch.cat(parts)
+
     def rounded(self) -> Tensor:
         """Return all rows (N, E) in float32, each value off by at most two roundings (2⁻²³ of itself)."""
         rounded: Tensor = self.values / self.length.float().unsqueeze(-1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bimcvr.metrics.ranks import TIE
+from bimcvr.metrics.ranking.ranks import TIE
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,16 @@ class Blocks:
     def before(self) -> Tensor:
         """(B, M) float64, how many items are in better blocks."""
         return self.size.cumsum(1) - self.size
+
+    def with_rest(self, size: Tensor, relevant: Tensor) -> "Blocks":
+        """Add a last block: what the rankings hold besides the blocks they are known by.
+
+        Args:
+            size: (B,) float64, how many items the whole ranking holds.
+            relevant: (B,) float64, how many of these are relevant.
+        """
+        rest = (size - self.size.sum(1))[:, None], (relevant - self.relevant.sum(1))[:, None]
+        return Blocks(torch.cat([self.size, rest[0]], dim=1), torch.cat([self.relevant, rest[1]], dim=1))
 
     def precision(self, k: int) -> Tensor:
         """(B,) float64, the expected share of relevant items among the first `k`, or among all if there are fewer."""
