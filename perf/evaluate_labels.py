@@ -37,7 +37,7 @@ def write_inputs(folder: Path, studies: int) -> None:
     )
     manifest.to_csv(folder / "plain.csv", index=False)
     chosen = random.random((studies, len(LABELS))) < 0.15
-    manifest["labels"] = ["|".join(np.array(LABELS)[row]) for row in chosen]
+    manifest["labels"] = [";".join(np.array(LABELS)[row]) for row in chosen]
     manifest.to_csv(folder / "labelled.csv", index=False)
 
 
