@@ -69,6 +69,10 @@ class Manifest:
             return [""] * len(self)
         return cast(list[str], self.table[name].tolist())
 
+    def cell(self, name: str, row: int) -> str:
+        """Return one cell of a column; an empty string if the manifest does not have the column."""
+        return str(self.table[name].iat[row]) if name in self.table else ""
+
     def volume_path(self, row: int) -> Path:
         """Return the path of a row's volume: a file or a DICOM folder."""
         return self.root / str(self.table["volume"].iloc[row])

@@ -123,17 +123,19 @@ def shard(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions)
 
 def column(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
     """Take the manifest's `split` column; rows where it is empty are not used."""
-    if not any(manifest.column("split")):
+    split_names = manifest.column("split")
+    if not any(split_names):
         raise UserError(
             f"{manifest.path} has no filled `split` column. Fill it with {', '.join(SPLITS)}, "
             "or set data.strategy to patient_hash."
         )
-    return [manifest.column("split")[row] for row in rows]
+    return [split_names[row] for row in rows]
 
 
 def column_and_patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
     """Take the `split` column; an empty row goes to the split of its patient, else to that of the patient's hash."""
-    filled = [manifest.column("split")[row] for row in rows]
+    split_names = manifest.column("split")
+    filled = [split_names[row] for row in rows]
     patients = manifest.column("patient_id")
     patient_split = {patients[row]: split for row, split in zip(rows, filled, strict=True) if split and patients[row]}
     empty = np.asarray([row for row, split in zip(rows, filled, strict=True) if not split], dtype=np.int64)
@@ -152,7 +154,8 @@ STRATEGIES: dict[str, Callable[[Manifest, np.ndarray, int, Fractions], list[str]
 
 
 def _default(manifest: Manifest, rows: np.ndarray) -> str:
-    filled = [bool(manifest.column("split")[row]) for row in rows]
+    split_names = manifest.column("split")
+    filled = [bool(split_names[row]) for row in rows]
     if not any(filled):
         return "patient_hash"
     return "column" if all(filled) else "column, else patient_hash"

@@ -173,8 +173,8 @@ def _kind(phantom: bool, has_patients: bool) -> str:
 def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
     from bimcvr.data.reading.resample import read_resized
 
-    labels = ", ".join(sorted(split_list(manifest.column("labels")[row]))) or "no labels"
-    name = manifest.column("study_id")[row]
+    labels = ", ".join(sorted(split_list(manifest.cell("labels", row)))) or "no labels"
+    name = manifest.cell("study_id", row)
     # ids have no spaces, so they are broken anywhere
     caption = "\n".join([*textwrap.wrap(name, 24)[:3], "", *textwrap.wrap(labels, 28)[:9]])
     panels[3].text(0.03, 0.97, caption, fontsize=7, va="top", transform=panels[3].transAxes)

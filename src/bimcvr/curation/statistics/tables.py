@@ -121,10 +121,9 @@ def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | 
     rows = manifest.accepted().tolist()
     sizes = np.asarray([geometry[row] for row in rows if geometry[row]], dtype=np.int64).reshape(-1, 3)
     reports, patients = manifest.column("report"), manifest.column("patient_id")
+    report_ids, study_ids = manifest.column("report_id"), manifest.column("study_id")
     # volumes of one examination share a report
-    examinations = {
-        manifest.column("report_id")[row] or manifest.column("study_id")[row]: row for row in reversed(rows)
-    }
+    examinations = {report_ids[row] or study_ids[row]: row for row in reversed(rows)}
     counted = Counter(word for row in examinations.values() for word in _content_words(reports[row]))
     labels = _balance(manifest, rows)
     lengths = [len(words(reports[row])) for row in rows]

@@ -51,7 +51,8 @@ def fill_cache(
 
 def describe_refused(manifest: Manifest, refused: dict[int, str], most: int = 20) -> str:
     """Return the first `most` refused rows as text, one a line: study_id and reason."""
-    lines = [f"  {manifest.column('study_id')[row]}: {reason}" for row, reason in sorted(refused.items())[:most]]
+    study_ids = manifest.column("study_id")
+    lines = [f"  {study_ids[row]}: {reason}" for row, reason in sorted(refused.items())[:most]]
     return "\n".join(lines + ([f"  … and {len(refused) - most} more"] if len(refused) > most else []))
 
 
@@ -75,6 +76,7 @@ def _put(row: int, source: Path, entry: Path, cache: VolumeCache) -> tuple[int, 
 
 def write_refused(manifest: Manifest, refused: dict[int, str], path: Path) -> None:
     """Write refused rows as CSV: study_id, reason and message."""
-    parts = [(manifest.column("study_id")[row], *reason.split(": ", 1)) for row, reason in sorted(refused.items())]
+    study_ids = manifest.column("study_id")
+    parts = [(study_ids[row], *reason.split(": ", 1)) for row, reason in sorted(refused.items())]
     with replacing(path) as temporary:
         pd.DataFrame(parts, columns=["study_id", "reason", "message"]).to_csv(temporary, index=False)

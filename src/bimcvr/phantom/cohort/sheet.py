@@ -62,7 +62,7 @@ def choose_rows(manifest: Manifest) -> list[int]:
 
 def _draw_study(panels: Any, manifest: Manifest, row: int) -> None:
     hu, spacing = _read(manifest.volume_path(row))
-    findings = from_json(manifest.column("planted")[row])
+    findings = from_json(manifest.cell("planted", row))
     depth, height, _ = hu.shape
     # slices through the hila, the heart, and the trachea where the spine does not hide the chest
     views = (

@@ -84,7 +84,7 @@ def write_changes(
 
 def _reuse_preview(old: Index, manifest: Manifest, row: int, embedded: EmbeddedStudy) -> None:
     """Keep the thumbnails of a volume that is missing now, where its vectors come from a file."""
-    study_id, path = manifest.column("study_id")[row], manifest.volume_path(row)
+    study_id, path = manifest.cell("study_id", row), manifest.volume_path(row)
     if (
         embedded.preview is None
         and not path.exists()

@@ -168,7 +168,7 @@ def _other_flags(result: AuditResult) -> dict[str, int]:
 
 
 def _example(manifest: Manifest, row: int, finding: Finding, picture: tuple[str, str]) -> Example:
-    report, original = manifest.column("report")[row], manifest.column("report_original")[row]
+    report, original = manifest.cell("report", row), manifest.cell("report_original", row)
     words = offending_words(finding, report)
     texts = [("Report", highlight(report, words))]
     # the report is a failed translation, and its original was checked instead
@@ -183,7 +183,7 @@ def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
     if isinstance(measured, RefusedVolume):
         return "", "the volume cannot be read"
     source = result.manifest.volume_path(row)
-    entry = facts_path(source, result.manifest.column("sha256")[row], folder)
+    entry = facts_path(source, result.manifest.cell("sha256", row), folder)
     stored = entry.with_suffix(".jpg") if entry else None
     try:
         if stored is None or not stored.exists():
