@@ -1,6 +1,7 @@
 """A tiny cohort on disk and options for a run of seconds on it."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,15 @@ def tiny_config(tmp_path: Path, tiny_cohort: Path) -> list[str]:
         "--runs",
         str(tmp_path / "runs"),
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of what this account remembers, away from the real one."""
+    folder = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -54,6 +54,7 @@ ALLOWED = {
         "metrics.*",
         "evaluation",
         "data.*",
+        "parsing",
     },
     "models.profiling": {"models", "models.pretrained", "models.losses", "models.text", "models.volume"},
     "curation": {"data.text"},

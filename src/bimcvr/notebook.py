@@ -18,22 +18,23 @@ TIE = 1e-6
 """Cosines no further apart than this are tied, as in `evaluate`."""
 
 
-def load_model(checkpoint: str | Path, device: str | None = None) -> "Embedder":
+def load_model(checkpoint: str | Path, device: str | None = None, trust: Sequence[str] = ()) -> "Embedder":
     """Load a trained model from a run's checkpoint.
 
     Args:
         checkpoint: `checkpoints/best.ckpt` of a run; the run's `config.yaml` says on which grid it was trained.
         device: `cpu`, `cuda` …; a GPU where there is one by default.
+        trust: classes, modules or packages of others whose code the checkpoint may run.
 
     Returns:
         The model. `embed_file` reads a volume file or DICOM folder, `embed_texts` a list of texts.
 
     Raises:
-        UserError: the checkpoint or its config is missing or cannot be read.
+        UserError: the checkpoint or its config is missing or cannot be read, or names a class that is not trusted.
     """
     from bimcvr.models.embedder import Embedder
 
-    return Embedder(Path(checkpoint), device)
+    return Embedder(Path(checkpoint), device, trust)
 
 
 def rank(query: np.ndarray, gallery: np.ndarray, names: Sequence[str] | None = None) -> pd.DataFrame:
@@ -67,7 +68,9 @@ def rank(query: np.ndarray, gallery: np.ndarray, names: Sequence[str] | None = N
     return table
 
 
-def open_index(folder: str | Path, checkpoint: str | Path | None = None, device: str | None = None) -> "Searcher":
+def open_index(
+    folder: str | Path, checkpoint: str | Path | None = None, device: str | None = None, trust: Sequence[str] = ()
+) -> "Searcher":
     """Open a search index with the model that it was made with.
 
     Args:
@@ -75,6 +78,7 @@ def open_index(folder: str | Path, checkpoint: str | Path | None = None, device:
         checkpoint: where the model lies now; where the index was made by default. An index made from embeddings
             without a checkpoint answers by study and keyword alone.
         device: where the model runs.
+        trust: classes, modules or packages of others whose code the checkpoint may run.
 
     Returns:
         What answers queries: `text`, `keyword`, `volume`, `study`, `words`.
@@ -87,7 +91,7 @@ def open_index(folder: str | Path, checkpoint: str | Path | None = None, device:
     from bimcvr.search.query.searcher import Searcher
 
     index = Index.open(Path(folder))
-    return Searcher(index, load_search_model(index, Path(checkpoint) if checkpoint else None, device))
+    return Searcher(index, load_search_model(index, Path(checkpoint) if checkpoint else None, device, trust=trust))
 
 
 def read_result(path: str | Path) -> pd.DataFrame:

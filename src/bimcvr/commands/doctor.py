@@ -14,6 +14,7 @@ def doctor(
     index: Path | None = None,
     checkpoint: Path | None = None,
     runs: Path = Path("runs"),
+    trust: str = "",
     json: bool = False,
 ) -> int:
     """Check what a run needs, line by line: ok, warning or failing, and for what is not ok what to do.
@@ -28,6 +29,7 @@ def doctor(
         index: the folder of the search index, to read through; by default `index`, if it is here.
         checkpoint: the checkpoint of a trained model, to load.
         runs: the folder of all runs.
+        trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
         json: print JSON instead of a table.
 
     Returns:
@@ -37,6 +39,7 @@ def doctor(
     from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
     from bimcvr.doctor.index import check_index
     from bimcvr.doctor.weights import check_weights
+    from bimcvr.parsing.trust import split_trust
     from bimcvr.presets import FOLDER
 
     lines = [
@@ -47,7 +50,7 @@ def doctor(
     index = index or _default("index", "index.json")
     lines += check_cache(cache) if cache else [_not_given("cache")]
     lines += [check_index(index)] if index else [_not_given("index")]
-    lines += [check_checkpoint(checkpoint)] if checkpoint else []
+    lines += [check_checkpoint(checkpoint, split_trust(trust))] if checkpoint else []
     lines.append(check_wandb(runs))
     if json:
         from json import dumps

@@ -4,7 +4,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bimcvr.doctor.check_result import CheckResult
@@ -84,23 +84,24 @@ def _whole(path: Path) -> bool:
     return True
 
 
-def check_checkpoint(path: Path) -> CheckResult:
-    """Look whether a checkpoint is whole, and whether this version can rebuild its model."""
+def check_checkpoint(path: Path, trust: Sequence[str] = ()) -> CheckResult:
+    """Look whether a checkpoint is whole, and whether this version can rebuild its model.
+
+    Args:
+        path: the file.
+        trust: classes, modules or packages that it may name beside those of `bimcvr.parsing.trust`.
+    """
     import torch
 
-    from bimcvr.models.retriever import Retriever
+    from bimcvr.models.checkpoint import read_checkpoint
+    from bimcvr.models.embedder import load_retriever
 
     if not path.is_file():
         return CheckResult("failing", "checkpoint", f"there is no file {path}", "Give a run's checkpoints/best.ckpt.")
     try:
-        state = dict(torch.load(path, map_location="cpu", weights_only=True)["state_dict"])
-    except Exception as error:  # zip, pickle and a missing key each have their own
-        return CheckResult(
-            "failing",
-            "checkpoint",
-            f"{path} cannot be read with weights_only ({type(error).__name__})",
-            "It is damaged, or not of this project's `fit`. Take last.ckpt beside it, or train again.",
-        )
+        state = read_checkpoint(path)["state_dict"]
+    except UserError as error:
+        return CheckResult("failing", "checkpoint", f"{path} cannot be read", str(error))
     spoilt = [
         name
         for name, value in state.items()
@@ -115,9 +116,9 @@ def check_checkpoint(path: Path) -> CheckResult:
         )
     try:
         with without_network(), warnings.catch_warnings(action="ignore"):
-            model = Retriever.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+            model = load_retriever(path, trust)
     except UserError as error:
-        return CheckResult("failing", "checkpoint", f"{path} is whole, but a part of its model is not here", str(error))
+        return CheckResult("failing", "checkpoint", f"{path} is whole, but its model cannot be built", str(error))
     except Exception as error:  # whatever another version's arguments or shapes make the classes raise
         first = " ".join(str(error).split())[:200]
         return CheckResult(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import nn
 
 from bimcvr.doctor.check_result import CheckResult, State
 from bimcvr.errors import UserError, WeightsAbsent
@@ -73,8 +74,11 @@ def _check(part: dict[str, Any], where: list[str], absent: State) -> CheckResult
     )
     users = ", ".join(sorted(where)[:3]) + (f" and {len(where) - 3} more" if len(where) > 3 else "")
     try:
+        part_class = getattr(importlib.import_module(module), name)
+        if not (isinstance(part_class, type) and issubclass(part_class, nn.Module)):
+            raise TypeError(f"{name} is not a part of a model")
         with without_network():
-            getattr(importlib.import_module(module), name)(**arguments)
+            part_class(**arguments)
     except WeightsAbsent as error:
         return CheckResult(absent, what, f"absent; named by {users}", str(error))
     except UserError as error:

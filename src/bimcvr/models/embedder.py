@@ -10,6 +10,7 @@ import numpy as np
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.errors import UserError
+from bimcvr.parsing.trust import only_trusted
 from bimcvr.run_folder import config_beside
 
 if TYPE_CHECKING:
@@ -24,18 +25,19 @@ class Embedder:
     Args:
         checkpoint: the file, inside its run folder, whose `config.yaml` has the grid and the window of the training.
         device: where the model runs; by default a GPU if there is one.
+        trust: classes, modules or packages whose code the checkpoint may run beside those of `bimcvr.parsing.trust`.
 
     Raises:
-        UserError: the checkpoint or the config is missing or cannot be read.
+        UserError: the checkpoint or the config is missing or cannot be read, or names a class that is not trusted.
     """
 
-    def __init__(self, checkpoint: Path, device: str | None = None) -> None:
+    def __init__(self, checkpoint: Path, device: str | None = None, trust: Sequence[str] = ()) -> None:
         import torch
 
         self.checkpoint = checkpoint
         self.size, self.window = _grid_of(checkpoint)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.retriever = _load(checkpoint).to(self.device)
+        self.retriever = _load(checkpoint, trust).to(self.device)
         self.affirm: tuple[str, ...] = tuple(self.retriever.prompts)
         self.deny: tuple[str, ...] = tuple(self.retriever.denials)
 
@@ -102,16 +104,31 @@ class Embedder:
         return vector
 
 
-def _load(checkpoint: Path) -> "Retriever":
-    import pickle
+def load_retriever(checkpoint: Path, trust: Sequence[str] = ()) -> "Retriever":
+    """Build the model that a checkpoint describes, with its weights, on the CPU.
 
+    Args:
+        checkpoint: the file.
+        trust: classes, modules or packages that it may name beside those of `bimcvr.parsing.trust`.
+
+    Raises:
+        UserError: it cannot be read, or names a class that is not trusted.
+        Exception: whatever the arguments or shapes of another version make the classes raise.
+    """
+    from bimcvr.models.checkpoint import read_checkpoint
     from bimcvr.models.retriever import Retriever
 
+    with warnings.catch_warnings(), only_trusted(checkpoint, read_checkpoint(checkpoint), trust):
+        warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
+        return Retriever.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+
+
+def _load(checkpoint: Path, trust: Sequence[str]) -> "Retriever":
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
-            return Retriever.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
-    except (RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        return load_retriever(checkpoint, trust).eval()
+    except UserError:
+        raise
+    except Exception as error:
         raise UserError(
             f"{checkpoint} is not a checkpoint of `fit` that this version can read ({type(error).__name__}). Give the "
             "checkpoints/best.ckpt of a run."

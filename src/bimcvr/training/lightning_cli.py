@@ -18,9 +18,11 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from bimcvr.atomic_files import replacing, write_json, write_text
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
+from bimcvr.models.checkpoint import plain_numbers, read_checkpoint
 from bimcvr.models.retriever import Retriever
-from bimcvr.parsing.config_errors import config_files, explain, value_of
+from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
 from bimcvr.parsing.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
+from bimcvr.parsing.trust import names_in, only_trusted, remember_own, split_trust
 from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.run_folder import (
     choose_run,
@@ -83,7 +85,15 @@ def command_line(arguments: list[str], kind: type[CLI]) -> CLI:
     os.environ.setdefault("WANDB_SILENT", "true")
     _quieten()
     arguments = complete_switches(rename_options(arguments, {"--checkpoint": "--ckpt_path"}), kind.switches())
-    arguments = _with_own_config(arguments)
+    arguments, found = _with_own_config(arguments)
+    if found is None:
+        return _run(arguments, kind)
+    trust = [*split_trust(value_of("--trust", arguments) or ""), *names_in(arguments)]
+    with only_trusted(found, read_config(found), trust):
+        return _run(arguments, kind)
+
+
+def _run(arguments: list[str], kind: type[CLI]) -> CLI:
     _Parser.created.clear()
     _Parser.words = arguments
     return kind(
@@ -119,6 +129,12 @@ class RetrieverCLI(LightningCLI):
             type=bool,
             default=False,
             help="put slices and report text into W&B's table of examples, not only study ids and labels",
+        )
+        parser.add_argument(
+            "--trust",
+            type=str,
+            default="",
+            help="classes, modules or packages of others whose code a checkpoint may run, with commas between",
         )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         for action in parser._actions:
@@ -209,6 +225,8 @@ class _SaveConfig(SaveConfigCallback):
         verb = trainer.state.fn.value if trainer.state.fn else stage
         untrained = isinstance(pl_module, Retriever) and pl_module.zero_shot()
         write_text(run / ("config.yaml" if verb == "fit" or untrained else f"config_{verb}.yaml"), text)
+        if verb == "fit":
+            remember_own(yaml.safe_load(text))
         if verb != "predict":
             trainer.datamodule.save_split(run, verb)  # type: ignore[attr-defined]
         for logger in trainer.loggers:
@@ -221,7 +239,10 @@ class _SafeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with replacing(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            torch.save(plain_numbers(checkpoint), temporary)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        return read_checkpoint(Path(path), mmap=False)
 
 
 class _Parser(LightningArgumentParser):
@@ -242,11 +263,11 @@ class _Parser(LightningArgumentParser):
         ) from ex
 
 
-def _with_own_config(arguments: list[str]) -> list[str]:
-    """Start validate, test and predict from the config beside the checkpoint where none is named."""
+def _with_own_config(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """Start validate, test and predict from the config beside the checkpoint where none is named; return it too."""
     verb, *rest = arguments
     if verb == "fit" or config_files(rest):
-        return arguments
+        return arguments, None
     path = value_of("--ckpt_path", rest)
     if path in ("best", "last"):
         experiment = value_of("--experiment", rest)
@@ -261,7 +282,7 @@ def _with_own_config(arguments: list[str]) -> list[str]:
     elif not path and not rest:
         raise UserError(needs_checkpoint(verb))
     config = config_beside(path) if path else None
-    return [verb, "--config", str(config), *rest] if config else arguments
+    return ([verb, "--config", str(config), *rest] if config else arguments), config
 
 
 def _refuse_other_folders(config: Any) -> None:

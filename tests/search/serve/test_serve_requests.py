@@ -54,7 +54,23 @@ def test_every_response_has_the_headers(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "localhost@evil.example"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8000",
+        "127.0.0.1.evil.example",
+        "",
+        "localhost@evil.example",
+        "localhost:evil.example",
+        "localhost:",
+        "localhost:80:80",
+        "localhost:123456",
+        "[::1]evil.example",
+        "[::1]:evil.example",
+        "[::1",
+        "localhost/",
+        "localhost, evil.example",
+    ],
 )
 def test_other_host_names_are_refused(client: TestClient, host: str) -> None:
     assert client.get("/api/index", headers={"host": host}).status_code == 400
@@ -65,13 +81,25 @@ def test_known_host_names_are_served(made: Made) -> None:
     with made.client(service, hosts=("localhost", "ct.hospital.local")) as client:
         assert client.get("/health", headers={"host": "CT.hospital.local:443"}).status_code == 200
         assert client.get("/health", headers={"host": "127.0.0.1"}).status_code == 400
+        # a proxy with a certificate passes the name on, without the port of https
+        for origin, host, status in (
+            ("https://ct.hospital.local", "ct.hospital.local", 404),
+            ("https://ct.hospital.local:443", "ct.hospital.local", 404),
+            ("https://ct.hospital.local:8443", "ct.hospital.local", 403),
+            ("https://localhost", "ct.hospital.local", 403),
+        ):
+            assert client.post("/page/none", headers={"origin": origin, "host": host}).status_code in (status, 405)
     service.close()
 
 
 def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
     payload = {"mode": "text", "query": "nodule"}
     sites = ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"})
-    for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, *sites):
+    others = (
+        *("https://evil.example", "null", "", "http://127.0.0.1", "http://127.0.0.1:9000", "http://localhost:8000"),
+        *("https://127.0.0.1:8000.evil.example", "http://127.0.0.1:8000/", "file://127.0.0.1:8000", "127.0.0.1:8000"),
+    )
+    for headers in (*({"origin": origin} for origin in others), *sites):
         assert client.post("/api/search", json=payload, headers=headers).status_code == 403
     assert client.options("/api/search", headers={"origin": "https://evil.example"}).status_code == 403
     own = {"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-origin"}
@@ -80,7 +108,10 @@ def test_pages_of_other_sites_are_refused(client: TestClient) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", "Bearer \xff"],
+    [
+        *(None, "", "Bearer", "Bearer ", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"),
+        *("Bearer \xff", f"Bearer\r\n {TOKEN}", f"Bearer \t{TOKEN}", f"Bearer  {TOKEN}", f"Bearer\t{TOKEN}"),
+    ],
 )
 def test_a_missing_or_wrong_token_is_refused(made: Made, header: str | None) -> None:
     service = made.service()

@@ -78,6 +78,9 @@ def test_a_client_that_goes_away_leaves_nothing(running: Running, made: Made) ->
     with socket.create_connection(("127.0.0.1", port)) as line:
         line.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert b"200 OK" in line.recv(1000)
+    with socket.create_connection(("127.0.0.1", port)) as line:  # a header on two lines
+        line.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer\r\n token\r\n\r\n")
+        assert b" 400 " in line.recv(1000)
     until = time.monotonic() + 120
     while left_behind(made.index) and time.monotonic() < until:
         time.sleep(0.05)

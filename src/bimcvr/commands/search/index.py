@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bimcvr.errors import UserError
+from bimcvr.parsing.trust import split_trust
 
 if TYPE_CHECKING:
     from bimcvr.search.ingest.update import UpdateReport
@@ -28,6 +29,7 @@ def index(
     batch: int = 64,
     jobs: int = -1,
     device: str | None = None,
+    trust: str = "",
 ) -> int:
     """Create or update a searchable index of a manifest's studies.
 
@@ -52,6 +54,7 @@ def index(
         batch: how many studies are committed at a time.
         jobs: parallel processes; -1 for one per CPU core. They read volumes.
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
+        trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
 
     Returns:
         The exit code: 3 if volumes could not be read.
@@ -75,7 +78,7 @@ def index(
         if report.not_found:
             raise UserError(f"Not in the index {out}: {', '.join(report.not_found)}.")
         return 0
-    source = _source(checkpoint, embeddings, cache, jobs, device)
+    source = _source(checkpoint, embeddings, cache, jobs, device, split_trust(trust))
     report = update_index(out, source, RowSelection(manifest, root, split), removed, prune, batch)
     _print_update(report)
     if report.not_found:
@@ -108,12 +111,17 @@ def _print_not_erased(report: "UpdateReport") -> None:
 
 
 def _source(
-    checkpoint: Path | None, embeddings: Path | None, cache: Path | None, jobs: int, device: str | None
+    checkpoint: Path | None,
+    embeddings: Path | None,
+    cache: Path | None,
+    jobs: int,
+    device: str | None,
+    trust: list[str],
 ) -> "VectorSource":
     from bimcvr.search.ingest.vector_sources import CheckpointSource, EmbeddingsSource
 
     if checkpoint is not None and embeddings is None:
-        return CheckpointSource(checkpoint, cache, jobs, device)
+        return CheckpointSource(checkpoint, cache, jobs, device, trust)
     if embeddings is not None and checkpoint is None:
         return EmbeddingsSource(embeddings, jobs)
     raise UserError("index needs either --checkpoint (of a trained model) or --embeddings (an .npz file).")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bimcvr.errors import UserError
+from bimcvr.parsing.trust import split_trust
 
 if TYPE_CHECKING:
     from bimcvr.search.query.parsed_query import ParsedQuery
@@ -29,6 +30,7 @@ def search(
     top: int = 10,
     checkpoint: Path | None = None,
     device: str | None = None,
+    trust: str = "",
     json: bool = False,
     html: Path | None = None,
 ) -> int:
@@ -53,6 +55,7 @@ def search(
         checkpoint: the checkpoint of a trained model; by default the file that the index names. Needed where that file
             has moved, or the index was made from embeddings.
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
+        trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
         json: print JSON instead of a table.
         html: also write the result as an HTML page to this file; it shows reports and slices of volumes.
 
@@ -85,7 +88,7 @@ def search(
         needs_model = mode == "volume" or (
             parsed is not None and mode in ("text", "keyword") and not has_prompts(parsed, opened)
         )
-        searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needs_model))
+        searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needs_model, split_trust(trust)))
         filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
         results = _run_query(searcher, mode, parsed or query, into, hybrid, filters, holding, leave_out, top)
         if html is not None:

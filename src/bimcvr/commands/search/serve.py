@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
+from bimcvr.parsing.trust import split_trust
 
 if TYPE_CHECKING:
     from bimcvr.search.server.service import SearchService
@@ -28,6 +30,7 @@ def serve(
     max_upload_mib: int = 1024,
     anonymous: bool = False,
     device: str | None = None,
+    trust: str = "",
 ) -> int:
     """Serve the search page and its API. Nothing is sent to other machines, and neither queries nor results are logged.
 
@@ -46,6 +49,7 @@ def serve(
         anonymous: hide the ids of studies: cases get opaque names that are valid until the server ends, and
             identifying columns, paths and names are not sent.
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
+        trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
 
     Returns:
         The exit code.
@@ -68,14 +72,16 @@ def serve(
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Index.open(index) as opened:
-        model = load_search_model(opened, checkpoint, device)
+        model = load_search_model(opened, checkpoint, device, trust=split_trust(trust))
     if model:
         model.limit_text_cache(_CACHED_TEXTS)
     service = SearchService(index, model, anonymous)
     app = create_app(service, ServerOptions(token, (*LOOPBACK, *names), max_upload_mib))
+    _refuse_folded_headers()
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http="h11",
             access_log=False,
             log_level="warning",
             server_header=False,
@@ -91,6 +97,13 @@ def serve(
         finally:
             service.close()
     return 0
+
+
+def _refuse_folded_headers() -> None:
+    """Answer 400 to a header that continues on a second line: h11 would join the lines, others read them apart."""
+    from h11 import _readers
+
+    _readers.obs_fold_re = re.compile(rb"(?!)")  # no line continues another
 
 
 def _headline(service: "SearchService", host: str, port: int, has_token: bool) -> str:

@@ -69,12 +69,15 @@ class CheckpointSource:
         cache: the folder of volumes on the model's grid; `cache` beside the manifest by default.
         jobs: processes that read volumes.
         device: where the model runs.
+        trust: classes, modules or packages whose code the checkpoint may run beside those of `bimcvr.parsing.trust`.
     """
 
-    def __init__(self, checkpoint: Path, cache: Path | None, jobs: int, device: str | None) -> None:
+    def __init__(
+        self, checkpoint: Path, cache: Path | None, jobs: int, device: str | None, trust: Sequence[str] = ()
+    ) -> None:
         from bimcvr.models.embedder import Embedder
 
-        self.model = Embedder(checkpoint, device)
+        self.model = Embedder(checkpoint, device, trust)
         self.dim, self._cache, self._jobs = self.model.dim, cache, jobs
 
     def facts(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from bimcvr.atomic_files import sha256_of
 from bimcvr.errors import UserError
 from bimcvr.models.embedder import Embedder
 
@@ -27,7 +28,11 @@ class Encoder(Protocol):
 
 
 def load_search_model(
-    index: "Index", checkpoint: Path | None = None, device: str | None = None, needed: bool = True
+    index: "Index",
+    checkpoint: Path | None = None,
+    device: str | None = None,
+    needed: bool = True,
+    trust: Sequence[str] = (),
 ) -> Embedder | None:
     """Load the model that an index was made with.
 
@@ -36,12 +41,14 @@ def load_search_model(
         checkpoint: the checkpoint file; by default the one that the index names.
         device: where the model runs; by default a GPU if there is one.
         needed: whether the query needs a model; if not, one is only loaded if `checkpoint` is given.
+        trust: classes, modules or packages whose code the checkpoint may run beside those of `bimcvr.parsing.trust`.
 
     Returns:
         The model; None if none is needed, or if the index was made from embeddings and no checkpoint is given.
 
     Raises:
-        UserError: the checkpoint is missing, or is not the one that the index was made with.
+        UserError: the checkpoint is missing, is not the one that the index was made with, or names a class that is not
+            trusted.
     """
     recorded = index.facts.get("checkpoint", "")
     if not (checkpoint or (recorded and needed)):
@@ -51,10 +58,10 @@ def load_search_model(
         raise UserError(
             f"The checkpoint {path} of the index {index.folder} does not exist. Say where it is now: --checkpoint FILE"
         )
-    model = Embedder(path, device)
-    if index.facts.get("checkpoint_sha256", model.sha256) != model.sha256:
+    recorded_hash = index.facts.get("checkpoint_sha256")
+    if recorded_hash is not None and recorded_hash != sha256_of(path):
         raise UserError(
             f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be"
             " comparable. Give that checkpoint with --checkpoint, or make a new index."
         )
-    return model
+    return Embedder(path, device, trust)

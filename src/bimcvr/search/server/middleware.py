@@ -3,6 +3,7 @@
 import hmac
 import json
 import logging
+import re
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -38,6 +39,9 @@ HEADERS = {
 
 
 _log = logging.getLogger("bimcvr.serve")
+# a name, an IPv4 address or a bracketed IPv6 address, and at most a port behind it
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class SecurityMiddleware:
@@ -113,11 +117,10 @@ class SecurityMiddleware:
         headers: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.lower(), []).append(value)
-        host = headers.get(b"host", [])
-        if len(host) != 1 or _without_port(host[0]) not in self.hosts:
+        host = _parse_authority(headers[b"host"][0]) if len(headers.get(b"host", [])) == 1 else None
+        if host is None or host[0] not in self.hosts:
             return 400, "This server does not accept that host name. Start it with --allowed_hosts if it should."
-        origin = headers.get(b"origin", [])
-        if any(_without_port(value.partition(b"://")[2]) not in self.hosts for value in origin):
+        if not all(_is_origin_of(origin, host) for origin in headers.get(b"origin", [])):
             return 403, "Pages of other sites may not use this server."
         if any(site not in (b"same-origin", b"none") for site in headers.get(b"sec-fetch-site", [])) and scope[
             "path"
@@ -134,7 +137,7 @@ class SecurityMiddleware:
 
     def _has_token(self, authorization: list[bytes]) -> bool:
         kind, _, token = authorization[0].partition(b" ") if len(authorization) == 1 else (b"", b"", b"")
-        return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self.token)
+        return kind.lower() == b"bearer" and hmac.compare_digest(token, self.token)
 
 
 def _too_large(limit: int) -> tuple[int, str]:
@@ -142,11 +145,18 @@ def _too_large(limit: int) -> tuple[int, str]:
     return 413, f"The request is larger than {size}, the limit of this server for it."
 
 
-def _without_port(host: bytes) -> str:
-    text = host.decode("latin-1").lower()
-    if text.startswith("["):
-        return text.partition("]")[0] + "]"
-    return text.partition(":")[0]
+def _parse_authority(value: bytes) -> tuple[str, str] | None:
+    """Split `name[:port]` into name and port, which may be empty; None if it is anything else."""
+    match = _AUTHORITY.fullmatch(value.decode("latin-1").lower())
+    return (match.group(1), match.group(2) or "") if match else None
+
+
+def _is_origin_of(origin: bytes, host: tuple[str, str]) -> bool:
+    """Return whether a page of an origin was served under the name and port of this request."""
+    scheme, _, rest = origin.partition(b"://")
+    default = _DEFAULT_PORTS.get(scheme.decode("latin-1").lower())
+    page = _parse_authority(rest)
+    return default is not None and page is not None and (page[0], page[1] or default) == (host[0], host[1] or default)
 
 
 async def _send_error(send: Send, status: int, message: str) -> None:
