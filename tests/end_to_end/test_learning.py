@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_phantoms_are_retrieved_better_than_chance(tmp_path: Path) -> None:
     cohort = tmp_path / "cohort"
-    made = bimcvr("phantom", cohort, "--patients", "400", "--seed", "11")
+    made = bimcvr("phantom", cohort, "--patients", "320", "--seed", "11")
     assert made.returncode == 0, made.stderr
     assert "Ceiling" in made.stdout
     words = [
@@ -33,7 +33,7 @@ def test_phantoms_are_retrieved_better_than_chance(tmp_path: Path) -> None:
         "--data.fractions",
         "[0.65, 0.1, 0.25]",
         "--trainer.max_epochs",
-        "22",
+        "16",
     ]
     trained = bimcvr("fit", *words, timeout=900)
     assert trained.returncode == 0, trained.stderr
