@@ -75,7 +75,10 @@ def _downloaded(hub_id: str, config: str, weights: Sequence[str]) -> Path:
         # queried first, since it fails at once where the download itself would retry for a minute
         published = {file.rfilename for file in HfApi().model_info(hub_id, timeout=_PATIENCE).siblings or []}
         wanted = [name for name in weights if name in published][:1]
-        folder = Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", "*.spm", *wanted]))
+        shards = [f"{name.partition('.')[0]}-*-of-*" for name in wanted if name.endswith(".index.json")]
+        folder = Path(
+            snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", "*.spm", *wanted, *shards])
+        )
     except Exception as error:  # the hub's client lets through what its HTTP library raises
         details = f"{type(error).__name__}: {first_line(error)}"
         reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else details

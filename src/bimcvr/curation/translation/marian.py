@@ -30,9 +30,10 @@ class MarianTranslator:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
         folder = model_folder(model, "config.json", _WEIGHTS)
+        options = {"local_files_only": True, "trust_remote_code": False}
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            model_of_folder: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), local_files_only=True)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), **options)
+            model_of_folder: Any = AutoModelForSeq2SeqLM.from_pretrained(str(folder), **options)
         except ImportError as error:
             raise MissingExtra("curate", "the tokenizer of Marian models") from error
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:

@@ -27,6 +27,7 @@ class MiniLM(SentenceEncoder):
     def __init__(self, sentences: bool = True, cache_size: int = 100_000) -> None:
         super().__init__(str(minilm_folder()), sentences=sentences, cache_size=cache_size)
         self.source = "all-MiniLM-L6-v2"
+        self._unit = False  # the figures of published runs are of vectors of any length
 
 
 def minilm_folder() -> Path:

@@ -72,7 +72,7 @@ class OpenClipText(FrozenTextEncoder):
 def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
     """Build, with random weights, a text tower of the transformers library, shaped as the folder says."""
     from open_clip.hf_model import HFTextEncoder
-    from transformers import BertConfig
+    from transformers import AutoConfig, BertConfig
 
     text = config["text_cfg"]
     with tempfile.TemporaryDirectory() as spare:
@@ -87,6 +87,7 @@ def _hugging_face_tower(folder: Path, config: dict[str, Any]) -> nn.Module:
                 )
             shape = Path(spare)
             BertConfig().save_pretrained(shape)
+        AutoConfig.from_pretrained(str(shape), trust_remote_code=False)  # refuses code that open_clip would ask about
         return cast(
             nn.Module,
             HFTextEncoder(
@@ -113,7 +114,9 @@ def _tokenizer(folder: Path, text: dict[str, Any]) -> Callable[[list[str]], Tens
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     context = int(text.get("context_length", 77))
-    options = text.get("tokenizer_kwargs") or {}
+    options = dict(text.get("tokenizer_kwargs") or {})
+    if options.get("trust_remote_code"):
+        raise ValueError("its config asks for trust_remote_code, and code of a model is never run")
     if not text.get("hf_tokenizer_name"):
         return cast(Callable[[list[str]], Tensor], SimpleTokenizer(context_length=context, **options))
     pick(folder, TOKENIZER_FILES)
@@ -124,7 +127,7 @@ def _tokenizer(folder: Path, text: dict[str, Any]) -> Callable[[list[str]], Tens
             context_length=context,
             tokenizer_mode=text.get("tokenizer_mode"),
             local_files_only=True,
-            **options,
+            **{**options, "trust_remote_code": False},
         ),
     )
 

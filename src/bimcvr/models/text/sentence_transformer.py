@@ -1,21 +1,32 @@
 """Frozen text encoders of the Hugging Face and sentence-transformers kind."""
 
-import json
+import inspect
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
 from bimcvr.models.text.base import FrozenTextEncoder
+from bimcvr.models.text.published import Pooling, Published, transformer_folder
 
-Pooling = Literal["mean", "cls"]
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+_UNLIMITED = 1_000_000
+"""Tokens above which a stated length stands for none."""
 
 
 class SentenceEncoder(FrozenTextEncoder):
     """Any Hugging Face or sentence-transformers encoder, frozen: a list of B strings → (B, E).
+
+    A folder is read as sentence-transformers reads it: lower case, default prompt, pooling, length and the scaling to
+    length 1 are those that it publishes, and the vectors are the same.
 
     Args:
         model: a hub id or the folder of a model (config.json, weights, tokenizer).
@@ -38,24 +49,33 @@ class SentenceEncoder(FrozenTextEncoder):
         max_tokens: int | None = None,
         cache_size: int = 100_000,
     ) -> None:
-        folder = model_folder(model, "config.json", _WEIGHTS)
-        modules = _modules(folder)
+        folder = model_folder(transformer_folder(model), "config.json", _WEIGHTS)
+        published = Published(Path(model).expanduser() if Path(model).expanduser().is_dir() else folder, folder)
         tower, tokenizer = _load(folder)
         super().__init__(tower, int(cast(Any, tower).config.hidden_size), sentences, cache_size, source=model)
-        self.pooling = pooling or _published_pooling(modules.get("Pooling", folder / "1_Pooling"))
-        self.max_tokens = max_tokens or _published_length(folder, tokenizer, tower)
+        self.pooling = pooling or published.pooling()
+        self.max_tokens = _length(folder, max_tokens, published.length(), tokenizer, tower)
+        self._prompt, self._lower_case, self._unit = published.prompt(), published.lower_case(), published.normalizes()
         self._tokenizer = tokenizer
+        self._inputs = frozenset(inspect.signature(tower.forward).parameters)
 
     def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of n texts → (n, E), without the cache."""
+        texts = [self._prompt + text for text in texts]
         tokens = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            [text.lower() for text in texts] if self._lower_case else texts,
+            padding=True,
+            truncation=self.max_tokens is not None,
+            max_length=self.max_tokens,
+            return_tensors="pt",
         ).to(self.device)
-        states = cast(Tensor, self.tower(**tokens).last_hidden_state)  # (n, tokens, E)
+        states = cast(Tensor, self.tower(**{k: v for k, v in tokens.items() if k in self._inputs}).last_hidden_state)
         if self.pooling == "cls":
-            return states[:, 0]
-        mask = tokens["attention_mask"][..., None].to(states.dtype)
-        return cast(Tensor, (states * mask).sum(dim=1) / mask.sum(dim=1))
+            vectors = states[:, 0]
+        else:
+            mask = tokens["attention_mask"][..., None].to(states.dtype)
+            vectors = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        return normalize(vectors, dim=-1) if self._unit and not self.sentences else vectors
 
 
 def _load(folder: Path) -> tuple[nn.Module, Any]:
@@ -67,10 +87,16 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tower, report = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tower, report = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except Exception as error:  # whatever a damaged folder makes transformers raise
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"The model in {folder} brings code of its own, which is never run here. Choose a model of an"
+                " architecture that the transformers library has."
+            ) from error
         raise UserError(
             f"The model folder {folder} cannot be read as a text encoder: {first_line(error)}. {REPAIR}"
         ) from error
@@ -85,48 +111,46 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
             f"{absent[0]}), which would stay random. Give a folder whose weights belong to its "
             "config.json."
         )
+    if tower.config.is_encoder_decoder or not hasattr(tower.config, "hidden_size"):
+        raise UserError(
+            f"The model in {folder} ({type(tower).__name__}) is no encoder alone, which is not supported here. Choose"
+            " an encoder such as BERT, RoBERTa or MPNet."
+        )
+    if tokenizer.pad_token is None:
+        raise UserError(
+            f"The tokenizer in {folder} has no padding token, so texts of different lengths cannot be read together."
+            " Choose an encoder such as BERT, RoBERTa or MPNet; a model that generates text usually has none."
+        )
+    if tokenizer.padding_side != "right":
+        raise UserError(
+            f"The tokenizer in {folder} pads on the {tokenizer.padding_side}: positions count the padding, so the"
+            " vector of a text, sentence-transformers' too, would depend on the texts beside it. Choose a model"
+            " that pads on the right."
+        )
     return tower, tokenizer
 
 
-def _modules(folder: Path) -> dict[str, Path]:
-    """Read the list of sentence-transformers modules, and refuse those that this class does not run."""
-    modules = {
-        str(module["type"]).rsplit(".", 1)[-1]: folder / module["path"] for module in _json(folder / "modules.json", [])
-    }
-    unknown = sorted(set(modules) - {"Transformer", "Pooling", "Normalize"})
-    if unknown:
+def _length(folder: Path, wanted: int | None, published: int | None, tokenizer: Any, tower: nn.Module) -> int | None:
+    """Return how many tokens of a text are read, special ones included; None where nothing limits them."""
+    positions = _positions(tower)
+    if wanted is not None and not 3 <= wanted <= (positions or wanted):
         raise UserError(
-            f"The model in {folder} has a module of the kind {unknown[0]}, which is not "
-            "supported here. Choose one made of Transformer, Pooling and Normalize only."
+            f"max_tokens is {wanted}, but the model in {folder} reads at most {positions} tokens, and at least 3 are"
+            " needed: a word between two marks."
         )
-    return modules
+    lengths = [wanted] if wanted else [published, tokenizer.model_max_length, positions]
+    return min((int(length) for length in lengths if length and length < _UNLIMITED), default=None)
 
 
-def _published_pooling(pooling_folder: Path) -> Pooling:
-    config: dict[str, Any] = _json(pooling_folder / "config.json", {})
-    if "pooling_mode" in config:
-        mode = config["pooling_mode"]
-        modes = mode if isinstance(mode, list) else [mode]
-    else:  # as older versions of sentence-transformers wrote it: one switch a mode
-        switches = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-        chosen = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
-        modes = [switches.get(key, key) for key in chosen]
-    if modes and modes not in (["mean"], ["cls"]):
-        raise UserError(
-            f"{pooling_folder / 'config.json'} asks for the pooling {' and '.join(modes)}, which "
-            "is not supported here. Choose a model that pools by mean or cls, or set `pooling`."
-        )
-    return cast(Pooling, modes[0] if modes else "mean")
-
-
-def _published_length(folder: Path, tokenizer: Any, tower: nn.Module) -> int:
-    published = _json(folder / "sentence_bert_config.json", {}).get("max_seq_length")
+def _positions(tower: nn.Module) -> int | None:
+    """Return how many tokens a tower has positions for: RoBERTa and its like leave those up to the padding's unused."""
     positions = getattr(cast(Any, tower).config, "max_position_embeddings", None)
-    return int(min(value for value in (published, tokenizer.model_max_length, positions) if value))
-
-
-def _json(path: Path, absent: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else absent
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}). {REPAIR}") from error
+    unused = next(
+        (
+            module.padding_idx + 1
+            for name, module in tower.named_modules()
+            if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+        ),
+        0,
+    )
+    return positions - unused if positions and positions > 0 else None
