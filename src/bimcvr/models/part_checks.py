@@ -23,7 +23,7 @@ def check_dim(part: nn.Module, option: str) -> None:
     if not isinstance(dim, int) or dim < 1:
         found = "has no attribute `dim`" if dim is None else f"has `dim` = {dim!r}"
         raise UserError(
-            f"{_name(part)} ({option}) {found}: set `self.dim` in its constructor to the length of the vectors that it"
+            f"{named(part, option)} {found}: set `self.dim` in its constructor to the length of the vectors that it"
             " returns, a whole number."
         )
 
@@ -41,8 +41,8 @@ def check_features(encoder: nn.Module, features: object, batch: int, dim: int) -
         UserError: it is not Features(cls=(B, C), tokens=(B, N, C)).
     """
     expected = f"Features(cls=({batch}, {dim}), tokens=({batch}, N, {dim}))"
-    if not isinstance(features, Features):
-        raise UserError(_message(encoder, "model.volume_encoder", _shape(features), expected, batch, "volumes"))
+    if not isinstance(features, Features) or not _floats(features.cls, features.tokens):
+        raise UserError(_message(encoder, "model.volume_encoder", describe(features), expected, batch, "volumes"))
     cls, tokens = tuple(features.cls.shape), tuple(features.tokens.shape)
     if cls != (batch, dim) or len(tokens) != 3 or (tokens[0], tokens[2]) != (batch, dim):
         found = f"Features(cls={cls}, tokens={tokens})"
@@ -61,9 +61,9 @@ def check_text_features(encoder: nn.Module, features: object, batch: int, dim: i
     Raises:
         UserError: it is not a tensor (B, E).
     """
-    if not isinstance(features, Tensor) or tuple(features.shape) != (batch, dim):
+    if not isinstance(features, Tensor) or not _floats(features) or tuple(features.shape) != (batch, dim):
         raise UserError(
-            _message(encoder, "model.text_encoder", _shape(features), f"a tensor ({batch}, {dim})", batch, "texts")
+            _message(encoder, "model.text_encoder", describe(features), f"a tensor ({batch}, {dim})", batch, "texts")
         )
 
 
@@ -79,11 +79,16 @@ def check_tokens(fusion: nn.Module, tokens: object, batch: int, dim: int) -> Non
     Raises:
         UserError: it is not a tensor (B, M, C).
     """
-    shape = tuple(tokens.shape) if isinstance(tokens, Tensor) else ()
+    shape = tuple(tokens.shape) if isinstance(tokens, Tensor) and _floats(tokens) else ()
     if len(shape) != 3 or not shape[1] or (shape[0], shape[2]) != (batch, dim):
         raise UserError(
-            f"{_name(fusion)} (model.fusion) returned {_shape(tokens)}; expected tokens ({batch}, M, {dim}), M at least"
-            f" 1, for {batch} volumes and the volume encoder's `dim` = {dim}."
+            f"{named(fusion, 'model.fusion')} returned {describe(tokens)}; expected tokens ({batch}, M, {dim}), M"
+            f" at least 1, for {batch} volumes and the volume encoder's `dim` = {dim}."
+        )
+    entropy = getattr(fusion, "entropy", None)
+    if entropy is not None and not (isinstance(entropy, Tensor) and entropy.ndim == 0):
+        raise UserError(
+            f"{named(fusion, 'model.fusion')} has {describe(entropy)} as `entropy`; expected a scalar tensor or None."
         )
 
 
@@ -98,31 +103,58 @@ def check_losses(objective: nn.Module, losses: object) -> None:
         UserError: it is not a dict of scalars with the key `loss`.
     """
     if not isinstance(losses, dict) or "loss" not in losses:
-        found = f"a dict with the keys {sorted(losses)}" if isinstance(losses, dict) else _shape(losses)
+        found = f"a dict with the keys {sorted(losses)}" if isinstance(losses, dict) else describe(losses)
         raise UserError(
-            f"{_name(objective)} (model.objective) returned {found}; expected a dict of scalars with the key `loss`."
+            f"{named(objective, 'model.objective')} returned {found}; expected a dict of scalars with the key `loss`."
         )
-    for name, value in losses.items():
+    _check_scalars(objective, losses, "returned")
+
+
+def check_logged(objective: nn.Module, logged: object) -> None:
+    """Check what a loss wants to have logged.
+
+    Args:
+        objective: the loss.
+        logged: what its `logged` returned.
+
+    Raises:
+        UserError: it is not a dict of scalars.
+    """
+    if not isinstance(logged, dict):
+        raise UserError(f"{named(objective, 'model.objective')} logs {describe(logged)}; expected a dict of scalars.")
+    _check_scalars(objective, logged, "logs")
+
+
+def _check_scalars(objective: nn.Module, values: dict[str, object], verb: str) -> None:
+    for name, value in values.items():
         if not isinstance(value, Tensor) or value.ndim:
             raise UserError(
-                f"{_name(objective)} (model.objective) returned {_shape(value)} as `{name}`; expected a scalar tensor."
+                f"{named(objective, 'model.objective')} {verb} {describe(value)} as `{name}`; expected a scalar tensor."
             )
+
+
+def _floats(*tensors: object) -> bool:
+    return all(isinstance(tensor, Tensor) and tensor.is_floating_point() for tensor in tensors)
 
 
 def _message(encoder: nn.Module, option: str, found: str, expected: str, batch: int, inputs: str) -> str:
     return (
-        f"{_name(encoder)} ({option}) returned {found} for {batch} {inputs}; expected {expected}, since its `dim` is"
+        f"{named(encoder, option)} returned {found} for {batch} {inputs}; expected {expected}, since its `dim` is"
         f" {getattr(encoder, 'dim', None)}."
     )
 
 
-def _name(part: nn.Module) -> str:
-    return f"{type(part).__module__}.{type(part).__qualname__}"
+def named(part: nn.Module, option: str) -> str:
+    """Return the class of a part and the option that names it."""
+    return f"{type(part).__module__}.{type(part).__qualname__} ({option})"
 
 
-def _shape(value: object) -> str:
+def describe(value: object) -> str:
+    """Return what a value is: the shape of a tensor, the first items of a list, or its type."""
     if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)}"
+        kind = "" if value.is_floating_point() else f" of {str(value.dtype).removeprefix('torch.')}"
+        return f"a tensor {tuple(value.shape)}{kind}"
     if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {', '.join(map(_shape, value)) or 'nothing'}"
+        items = [*map(describe, value[:3]), *["…"] * (len(value) > 3)]
+        return f"a {type(value).__name__} of {', '.join(items) or 'nothing'}"
     return f"a {type(value).__name__}"

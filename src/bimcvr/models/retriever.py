@@ -15,11 +15,13 @@ from torch.nn.functional import normalize
 from bimcvr.contracts import Batch, Features, Gallery, RetrievalLoss, TextEncoder, ViewFusion, VolumeEncoder
 from bimcvr.errors import UserError
 from bimcvr.metrics.prompts import AFFIRM, DENY, prompt_sentences
+from bimcvr.models.checkpoint_parts import check_same_parts
 from bimcvr.models.evaluation_loop import EvaluationLoop
 from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_targets import TrainingTargets
 from bimcvr.models.optim import optimizer_and_schedule
 from bimcvr.models.part_checks import check_dim, check_features, check_losses, check_text_features, check_tokens
+from bimcvr.models.start_check import check_parts
 from bimcvr.models.text.whitening import Whitening
 from bimcvr.models.training_monitor import (
     check_gradients,
@@ -151,7 +153,7 @@ class Retriever(LightningModule):
     def embed_text(self, texts: list[str]) -> Tensor:
         """Embed B whole texts. Returns float32 (B, E)."""
         with self.eval_precision():
-            return self._map_text(texts).float()
+            return self.map_text(texts).float()
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         """Embed N whole texts in batches, without gradients. Returns float32 (N, E) on the CPU."""
@@ -180,7 +182,7 @@ class Retriever(LightningModule):
         features = self._encode_volume(views.transpose(0, 1).flatten(0, 1))
         first, second = (_view(features, len(views), position) for position in (0, views.shape[1] - 1))
         image = self.pool_views(first, second)
-        mapped = self._map_text(text)
+        mapped = self.map_text(text)
         extra = {} if index is None else self._loss_inputs(index)
         losses = self.objective(first.cls, second.cls, image, mapped, target, **extra)
         check_losses(self.objective, losses)
@@ -194,9 +196,15 @@ class Retriever(LightningModule):
         self._log_training(output)
         return output.losses["loss"]
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another model where a trainer loads it."""
+        if self._trainer is not None:
+            check_same_parts(self, checkpoint, resumes=self.trainer.state.fn == "fit")
+
     def on_fit_start(self) -> None:
         """Look up the training rows' labels, and fit the whitening unless a checkpoint has its statistics."""
         datamodule = cast(Any, self.trainer).datamodule
+        check_parts(self, datamodule.cache.size, trains=True)
         self._targets = TrainingTargets(datamodule.gallery("train"), self.device)
         if self.objective.keywords and datamodule.cutmix:
             raise UserError(
@@ -237,6 +245,11 @@ class Retriever(LightningModule):
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_validation_start(self) -> None:
+        """Check the parts where `validate` starts; `fit` has done it."""
+        if self.trainer.state.fn == "validate":
+            self._check_for_evaluation()
+
     def on_validation_epoch_start(self) -> None:
         """Start an evaluation of `val`."""
         self._evaluation = EvaluationLoop(self, "val")
@@ -250,6 +263,10 @@ class Retriever(LightningModule):
         if not self.trainer.sanity_checking:
             self._running().log_figures()
 
+    def on_test_start(self) -> None:
+        """Check the parts."""
+        self._check_for_evaluation()
+
     def on_test_epoch_start(self) -> None:
         """Start an evaluation of `test`."""
         self._evaluation = EvaluationLoop(self, "test", self.slice_hits)
@@ -262,6 +279,10 @@ class Retriever(LightningModule):
         """Log the figures of `test` and write embeddings and result into the run folder."""
         self._running().log_figures()
         self._running().write_result()
+
+    def on_predict_start(self) -> None:
+        """Check the parts."""
+        self._check_for_evaluation()
 
     def on_predict_epoch_start(self) -> None:
         """Start an evaluation of all rows."""
@@ -293,10 +314,14 @@ class Retriever(LightningModule):
         check_features(self.volume_encoder, features, len(volume), self.volume_encoder.dim)
         return features
 
+    def _check_for_evaluation(self) -> None:
+        with self.eval_precision():
+            check_parts(self, cast(Any, self.trainer).datamodule.cache.size, trains=False)
+
     def _running(self) -> EvaluationLoop:
         return cast(EvaluationLoop, self._evaluation)  # every evaluation epoch starts one
 
-    def _map_text(self, text: list[str] | Tensor) -> Tensor:
+    def map_text(self, text: list[str] | Tensor) -> Tensor:
         """Map B texts, or their features (B, text_encoder.dim), into the common space → (B, E)."""
         features = text if isinstance(text, Tensor) else self.text_encoder(text)
         check_text_features(self.text_encoder, features, len(text), self.text_encoder.dim)
@@ -314,7 +339,7 @@ class Retriever(LightningModule):
             inputs["same_report"] = targets.same_report(index, candidates)
         if objective.keywords and targets.labels:
             sentences, _, _ = prompt_sentences(targets.labels, self.prompts, ())
-            prompts = normalize(self._map_text(sentences), dim=-1)
+            prompts = normalize(self.map_text(sentences), dim=-1)
             inputs["prompts"] = prompts.view(len(targets.labels), len(self.prompts), -1).mean(1)
             inputs["has_label"] = targets.has_label(candidates)
         return inputs
@@ -324,8 +349,8 @@ class Retriever(LightningModule):
         statistics = feature_statistics(output.first.cls, output.second.cls)
         sd = statistics["dimension_sd"]
         extra = {**statistics, **self.objective.logged()}
-        if self.fusion.entropy is not None:
-            extra["gate_entropy"] = self.fusion.entropy
+        if (entropy := getattr(self.fusion, "entropy", None)) is not None:  # any module may be a fusion
+            extra["gate_entropy"] = entropy
         self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=size)
         logged = {f"train/{name}": value.detach() for name, value in {**losses, **extra}.items() if name != "loss"}
         self.log_dict(logged, batch_size=size)

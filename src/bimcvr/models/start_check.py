@@ -1,0 +1,99 @@
+"""Runs each part of a model once before anything is trained or evaluated, so that a wrong one is named at once."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bimcvr.contracts import Features
+from bimcvr.errors import UserError
+from bimcvr.models.part_checks import (
+    check_features,
+    check_logged,
+    check_losses,
+    check_text_features,
+    check_tokens,
+    describe,
+    named,
+)
+
+if TYPE_CHECKING:
+    from bimcvr.models.retriever import Retriever
+
+# in no report: an encoder that remembers vectors would give them to texts of the data
+_TEXTS = ["one text to try a model with", "and another text, longer than the first, to try a model with"]
+
+
+def check_parts(model: "Retriever", size: Sequence[int], trains: bool) -> None:
+    """Run each part of a model once on two empty volumes and two texts, and check what it returns.
+
+    Parts run in evaluation mode and draw no random numbers that a run would draw, so that a run is the same without
+    this check.
+
+    Args:
+        model: the model, attached to a trainer and on its device.
+        size: the grid: slices, rows, columns.
+        trains: whether the loss is run too.
+
+    Raises:
+        UserError: a part breaks its contract or fails; it names the part, what came and what was expected.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    devices = [model.device] if model.device.type == "cuda" else []
+    precision = model.trainer.precision_plugin
+    try:
+        with (
+            torch.random.fork_rng(devices),
+            torch.compiler.set_stance("force_eager"),  # other shapes than training's would be compiled too
+            precision.forward_context(),
+            torch.no_grad(),
+        ):
+            model.eval()
+            volumes = precision.convert_input(torch.zeros(2, 1, *size, device=model.device))
+            _check(model, volumes, trains)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _check(model: "Retriever", volumes: Tensor, trains: bool) -> None:
+    encoder, text_encoder, fusion, objective = model.volume_encoder, model.text_encoder, model.fusion, model.objective
+    features = _run(encoder, "model.volume_encoder", volumes)
+    check_features(encoder, features, len(volumes), encoder.dim)
+    text = _run(text_encoder, "model.text_encoder", _TEXTS)
+    check_text_features(text_encoder, text, len(_TEXTS), text_encoder.dim)
+    tokens = _run(fusion, "model.fusion", features, features)
+    check_tokens(fusion, tokens, len(volumes), encoder.dim)
+    if not trains:
+        return
+    with torch.enable_grad():
+        cls = features.cls.detach().requires_grad_()
+        image = model.project_image(tokens.mean(1)).detach().requires_grad_()
+        mapped = model.map_text(text).detach().requires_grad_()
+        losses = _run(objective, "model.objective", cls, cls, image, mapped)
+    check_losses(objective, losses)
+    if not losses["loss"].requires_grad:
+        raise UserError(
+            f"{named(objective, 'model.objective')} returned a `loss` that does not depend on its inputs:"
+            " nothing would be trained. Compute it from them, without `detach` or `item`."
+        )
+    check_logged(objective, objective.logged())
+
+
+def _run(part: nn.Module, option: str, *inputs: Any) -> Any:
+    try:
+        return part(*inputs)
+    except (UserError, torch.cuda.OutOfMemoryError):
+        raise
+    except Exception as error:
+        given = ", ".join(
+            f"Features(cls={tuple(item.cls.shape)}, tokens={tuple(item.tokens.shape)})"
+            if isinstance(item, Features)
+            else describe(item)
+            for item in inputs
+        )
+        raise UserError(
+            f"{named(part, option)} failed on {given}: {type(error).__name__}:"
+            f" {' '.join(str(error).split())[:300]}. docs/howto/model.md says what each part is given and returns."
+        ) from error
