@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchio
 
+from bimcvr.data.loading.view_checks import check_views_and_sampler
 from bimcvr.data.loading.views import apply_view, apply_window, refuse_left_right_flip
 from bimcvr.errors import UserError
 
@@ -107,3 +108,26 @@ def test_a_view_may_not_change_shape_or_orientation(view: torchio.Transform) -> 
 def test_window() -> None:
     hu = np.array([[[-2000, -1000, 0, 1000, 3000]]], dtype=np.int16)
     assert apply_window(hu, (-1000, 1000)).flatten().tolist() == [0, 0, 0.5, 1, 1]
+
+
+def fails(*_: object) -> str:
+    raise KeyError("no such word")
+
+
+def counts(report: str, _: torch.Generator) -> object:
+    return report.split()
+
+
+def test_views_and_sampler_are_tried_before_a_training() -> None:
+    state, none = torch.get_rng_state(), torchio.RandomNoise()
+    check_views_and_sampler([none, None], lambda report, _: report, (12, 16, 20))
+    assert torch.equal(torch.get_rng_state(), state)
+    wrong = torchio.Lambda(fails)
+    with pytest.raises(UserError, match=r"Lambda \(data.view_2\) failed on a volume \(12, 16, 20\): KeyError"):
+        check_views_and_sampler([none, wrong], lambda report, _: report, (12, 16, 20))
+    with pytest.raises(UserError, match="must keep shape"):
+        check_views_and_sampler([torchio.Resize((8, 8, 8))], lambda report, _: report, (12, 16, 20))
+    with pytest.raises(UserError, match=r"test_views.fails \(data.text_sampler\) failed on a report: KeyError"):
+        check_views_and_sampler([None], fails, (12, 16, 20))
+    with pytest.raises(UserError, match=r"test_views.counts \(data.text_sampler\) returned a list; expected a text"):
+        check_views_and_sampler([None], counts, (12, 16, 20))  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
 from bimcvr.data.loading.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.loading.sampler import EpochSampler
+from bimcvr.data.loading.view_checks import check_views_and_sampler
 from bimcvr.data.loading.views import View, refuse_left_right_flip
 from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
@@ -125,6 +126,8 @@ class CTReportDataModule(LightningDataModule):
         self._set_refused_aside()
         if stage == "predict":
             return
+        if stage == "fit":
+            check_views_and_sampler(self.views, self.text_sampler, self.cache.size)
         rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
         if self.split.patient_overlap:
             rank_zero_warn(f"{self.split.patient_overlap} patients are in more than one split ({self.split.strategy}).")
