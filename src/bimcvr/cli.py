@@ -1,6 +1,7 @@
 """The command line, `bimcvr VERB`. A verb's module is imported only when the verb is called."""
 
 import importlib
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -9,6 +10,8 @@ from bimcvr import __version__
 from bimcvr.errors import UserError
 from bimcvr.extras import MissingExtra
 from bimcvr.presets import resolve_presets
+from bimcvr.processes.lifeline import children_end_with_this_process, end_with_launcher
+from bimcvr.processes.signals import STOPPED, Terminated, terminated_by_signal
 
 # group: verb: (module:function, what it does)
 GROUPS = {
@@ -99,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; sys.argv by default.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 usage, 3 done with items set aside.
+        The exit code: 0 done, 1 failed, 2 usage, 3 done with items set aside, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
+    end_with_launcher()
     words = resolve_presets(list(sys.argv[1:] if arguments is None else arguments))
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
@@ -118,16 +122,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     try:
-        return _run(verb, words)
+        with terminated_by_signal(), children_end_with_this_process():
+            return _run(verb, words)
     except MissingExtra as error:
         print(f"\nbimcvr {verb} {error}", file=sys.stderr)
         return 1
     except UserError as error:
         print(f"\nbimcvr {verb}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\nbimcvr {verb}: stopped. Run the same command again to resume where possible.", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, Terminated) as stop:
+        by = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+        print(
+            f"\nbimcvr {verb}: stopped by {by.name}. Run the same command again to resume where possible.",
+            file=sys.stderr,
+        )
+        return STOPPED[by]
 
 
 def verb_function(verb: str) -> Callable[..., int]:

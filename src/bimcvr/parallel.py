@@ -1,12 +1,69 @@
 """Work that is parallel over volumes: workers with a single thread each, and the progress bar over them."""
 
 import contextlib
+import os
+import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from bimcvr.errors import UserError
+from bimcvr.processes.lifeline import end_with
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Result = TypeVar("Result")
+
+
+def in_parallel(
+    function: Callable[..., Result],
+    arguments: Iterable[tuple[Any, ...]],
+    jobs: int,
+    ordered: bool = True,
+    batch_size: int | Literal["auto"] = "auto",
+) -> Iterator[Result]:
+    """Call a function many times in worker processes, which end when this process does.
+
+    Args:
+        function: what the workers call.
+        arguments: those of each call.
+        jobs: processes to use; -1 for one a core, 1 for this process alone.
+        ordered: yield the results in the order of the calls, not as they come.
+        batch_size: calls that a worker gets at a time.
+
+    Raises:
+        UserError: a worker was killed.
+    """
+    from joblib import Parallel, delayed
+
+    calls = (delayed(function)(*one) for one in arguments)
+    results: Iterator[Result] = Parallel(
+        n_jobs=jobs,
+        return_as="generator" if ordered else "generator_unordered",
+        batch_size=batch_size,
+        initializer=start_worker,
+        initargs=(os.getpid(),),
+    )(calls)
+    try:
+        yield from results
+    except BrokenExecutor as error:
+        raise UserError(
+            "A worker process was killed, as the system does when the memory is full. What was finished is kept: run"
+            " the same command again. If it happens again, use fewer processes (--jobs, or the environment variable"
+            " LOKY_MAX_CPU_COUNT), or a machine with more memory."
+        ) from error
+
+
+def start_worker(parent: int) -> None:
+    """Prepare a worker process: it leaves Ctrl-C to its parent, and ends with it.
+
+    Args:
+        parent: the process that hands out the work.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
 
 
 def use_one_thread() -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from bimcvr.errors import UserError
+
 
 def optimizer_and_schedule(
     model: nn.Module,
@@ -51,3 +53,24 @@ def optimizer_and_schedule(
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
     return optimizer, LambdaLR(optimizer, factor)
+
+
+def check_optimizer(make: Callable[[Any], torch.optim.Optimizer]) -> None:
+    """Refuse an optimiser that cannot train a model of several groups of parameters, before any data is read.
+
+    Args:
+        make: called with the groups of parameters, returns the optimiser.
+
+    Raises:
+        UserError: it refuses its own settings, groups, vectors or ordinary gradients.
+    """
+    matrix, vector = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2))
+    for parameter in (matrix, vector):
+        parameter.grad = torch.zeros_like(parameter)
+    try:
+        make([{"params": [matrix]}, {"params": [vector], "weight_decay": 0.0}]).step(lambda: 0.0)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"model.optimizer cannot train this model ({' '.join(str(error).split())}). Take one for groups of dense"
+            " parameters, such as torch.optim.AdamW, SGD or RMSprop, and a learning rate above 0."
+        ) from error

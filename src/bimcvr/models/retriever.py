@@ -325,6 +325,8 @@ class Retriever(LightningModule):
         """Map B texts, or their features (B, text_encoder.dim), into the common space → (B, E)."""
         features = text if isinstance(text, Tensor) else self.text_encoder(text)
         check_text_features(self.text_encoder, features, len(text), self.text_encoder.dim)
+        if self.dtype == torch.float64:  # a frozen encoder stays in float32
+            features = features.double()
         mapped: Tensor = self.project_text(features if self.whitening is None else self.whitening(features))
         return mapped
 

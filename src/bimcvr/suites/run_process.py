@@ -4,10 +4,8 @@ import importlib.util
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from multiprocessing import parent_process
@@ -16,6 +14,7 @@ from typing import Any
 
 from bimcvr.atomic_files import write_json
 from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.processes.lifeline import children_end_with_this_process, end_with
 
 DONE, FAILED, ABSENT = "done", "failed", "not run: weights absent"
 PRELOAD = (
@@ -50,7 +49,7 @@ def run_one(
         log: The file that receives the output.
         threads: The number of torch threads.
     """
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    _end_with_benchmark()
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for number in (1, 2):
         os.dup2(stream, number)
@@ -58,7 +57,8 @@ def run_one(
     os.environ.update(OMP_NUM_THREADS=str(threads), LOKY_MAX_CPU_COUNT=str(threads))
     began = time.perf_counter()
     try:
-        outcome = (_fit_and_test if trained else _test_alone)(words, experiment, seed, threads)
+        with children_end_with_this_process():
+            outcome = (_fit_and_test if trained else _test_alone)(words, experiment, seed, threads)
     except WeightsAbsent as error:
         outcome = {"status": f"{ABSENT} ({_model_of(str(error))})", "reason": str(error)}
     except (UserError, OSError) as error:
@@ -149,12 +149,11 @@ def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str | None)
     train(arguments)
 
 
-def _die_with_parent() -> None:
+def _end_with_benchmark() -> None:
     """End this process when the benchmark ends, in whatever way: two processes must not work on one run."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGKILL)
+    benchmark = parent_process()
+    if benchmark is not None and benchmark.pid is not None:
+        end_with(benchmark.pid)
 
 
 def _end_cache_workers() -> None:

@@ -1,11 +1,12 @@
 """Running a suite: each run in its own process, several side by side; finished runs are not repeated."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.context import ForkServerProcess
@@ -84,7 +85,7 @@ def run_all(rows: Sequence[list[list[Run]]], places: BenchmarkFolder, jobs: int)
     context.set_forkserver_preload(list(PRELOAD))
     active: dict[ForkServerProcess, tuple[Run, _RowState, float]] = {}
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with SuiteProgress(jobs) as clock:
+    with SuiteProgress(jobs) as clock, _ending(active):
         while True:
             for row in progress:
                 _take_known(row, places, records)
@@ -104,6 +105,16 @@ def run_all(rows: Sequence[list[list[Run]]], places: BenchmarkFolder, jobs: int)
                 if records[run]["status"].startswith(ABSENT):
                     row.waiting.clear()  # another learning rate does not bring the weights
                 clock.note(run, records[run], time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def _ending(active: Mapping[ForkServerProcess, Any]) -> Iterator[None]:
+    """End the processes that still run when the block is left: Python itself would wait for them."""
+    try:
+        yield
+    finally:
+        for process in active:
+            process.kill()
 
 
 def finished(run: Run, places: BenchmarkFolder) -> Record | None:

@@ -19,7 +19,7 @@ from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import Sweep
 from bimcvr.sweeps.report import describe, write_table
 from bimcvr.sweeps.space import Dimension, grid_points
-from bimcvr.sweeps.trial import best_value, last_words, run_trial
+from bimcvr.sweeps.trial import best_value, describe_end, last_words, run_trial
 
 GIVE_UP = 3
 """Failures one after the other, with no success before, that end a sweep."""
@@ -132,10 +132,7 @@ def _finish(sweep: Sweep, folder: Path, study: Any, trial: Any, code: int, secon
     )
     trial.set_user_attr("seconds", round(seconds, 1))
     if value is None:
-        reason = (
-            f"exit code {code}" if code > 0 else f"signal {-code}" if code else f"its CSV log has no {sweep.metric}"
-        )
-        trial.set_user_attr("failed", reason)
+        trial.set_user_attr("failed", describe_end(code) if code else f"its CSV log has no {sweep.metric}")
         study.tell(trial, state=TrialState.FAIL)
     else:
         study.tell(trial, value)

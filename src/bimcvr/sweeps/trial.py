@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG, linux/prctl.h
-_PATIENCE = 30.0  # seconds that an interrupted trial has to end
+_PATIENCE = 10.0  # seconds that an interrupted trial has to end
 
 
 def run_trial(command: list[str], folder: Path) -> int:
@@ -38,7 +38,8 @@ def run_trial(command: list[str], folder: Path) -> int:
         )
         try:
             return child.wait()
-        except BaseException:  # Ctrl-C reaches the child too: let it end by itself
+        except BaseException:  # Ctrl-C reaches the child too, SIGTERM this process alone: let it end by itself
+            child.terminate()
             try:
                 child.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
@@ -57,6 +58,15 @@ def best_value(folder: Path, metric: str, goal: Literal["minimize", "maximize"])
     """
     values = [value for path in folder.glob("*/*/logs/version_*/metrics.csv") for value in _column(path, metric)]
     return (max if goal == "maximize" else min)(values, default=None)
+
+
+def describe_end(code: int) -> str:
+    """Return how a trial ended, by its exit code: negative, or as shells count it above 128, for a signal."""
+    number = -code if code < 0 else code - 128
+    try:
+        return f"stopped by {signal.Signals(number).name}"
+    except ValueError:
+        return f"exit code {code}"
 
 
 def last_words(folder: Path, lines: int = 4) -> str:

@@ -19,6 +19,7 @@ from bimcvr.atomic_files import replacing, write_json, write_text
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.checkpoint import plain_numbers, read_checkpoint
+from bimcvr.models.optim import check_optimizer
 from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
 from bimcvr.parsing.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
@@ -32,6 +33,9 @@ from bimcvr.run_folder import (
     refuse_without_checkpoint,
     remove_empty_run,
 )
+from bimcvr.training.lightning_errors import run_errors, settings_refused
+from bimcvr.training.terminated import EndOnSigterm
+from bimcvr.training.trainer_options import refuse_unsupported
 from bimcvr.training.wandb_examples import WandbExamples
 
 _HELP = {
@@ -57,7 +61,8 @@ def train(arguments: list[str], kind: "type[RetrieverCLI] | None" = None) -> int
         UserError: the configuration is wrong, or the verb cannot do its work.
     """
     try:
-        cli = command_line(arguments, kind or RetrieverCLI)
+        with run_errors():
+            cli = command_line(arguments, kind or RetrieverCLI)
     except UserError:
         remove_empty_run()
         raise
@@ -158,6 +163,7 @@ class RetrieverCLI(LightningCLI):
         verb = str(self.subcommand)
         config = self.config[verb]
         _refuse_other_folders(config)
+        refuse_unsupported(config.trainer)
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )
@@ -169,17 +175,21 @@ class RetrieverCLI(LightningCLI):
         """Make the trainer, with the run folder, loggers that need no login and checkpoints written atomically."""
         refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot())
         self._check_window()
+        if self.subcommand == "fit":
+            check_optimizer(self.model.optimizer)
         config = self._get(self.config_init, "trainer")
-        plugins = config.plugins if isinstance(config.plugins, list) else [config.plugins] if config.plugins else []
+        plugins = _as_list(config.plugins)
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
         last = ModelCheckpoint(self.run / "checkpoints", filename="last", enable_version_counter=False)
-        trainer = super().instantiate_trainer(
-            callbacks=[*(config.callbacks or []), WandbExamples(self._get(self.config_init, "log_examples"))],
-            default_root_dir=str(self.run),
-            logger=self._loggers(config.logger),
-            plugins=[*plugins, _SafeCheckpointIO()],
-            **kwargs,
-        )
+        callbacks = _as_list(config.callbacks)
+        with settings_refused():
+            trainer = super().instantiate_trainer(
+                callbacks=[*callbacks, WandbExamples(self._get(self.config_init, "log_examples")), EndOnSigterm()],
+                default_root_dir=str(self.run),
+                logger=self._loggers(config.logger),
+                plugins=[*plugins, _SafeCheckpointIO()],
+                **kwargs,
+            )
         # behind the one that keeps the best, whose state it stores for a resume
         trainer.callbacks.append(last)  # type: ignore[attr-defined]
         return trainer
@@ -213,7 +223,7 @@ class RetrieverCLI(LightningCLI):
         if configured in (None, True):
             name = f"{self.run.parent.name}-{self.run.name}"
             return [csv, WandbLogger(project="bimcvr", name=name, id=name, save_dir=self.run, resume="allow")]
-        return [csv, *(configured if isinstance(configured, list) else [configured])]
+        return [csv, *_as_list(configured)]
 
 
 class _SaveConfig(SaveConfigCallback):
@@ -300,6 +310,10 @@ def _refuse_other_folders(config: Any) -> None:
             f"{key} cannot be set: a run always keeps checkpoints/best.ckpt and last.ckpt in its folder. Leave it out; "
             "--runs and --experiment choose the folder."
         )
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _quieten() -> None:

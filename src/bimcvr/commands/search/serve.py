@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TOKEN = "BIMCVR_TOKEN"  # noqa: S105 - the variable's name
 _SHORTEST_TOKEN = 16
 _CACHED_TEXTS = 4096
+_GRACE = 3  # seconds that running requests have when the server is stopped
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -87,6 +88,7 @@ def serve(
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=15,
+            timeout_graceful_shutdown=_GRACE,
             ws="none",
         )
     )

@@ -44,7 +44,7 @@ def sweep(
 
 
 def _run_here(wanted: "Sweep", folder: Path, trials: int | None, seed: int) -> int:
-    """Run a sweep on this machine and print its trials; return 3 if one failed."""
+    """Run a sweep on this machine and print its trials; return 3 if one failed, 1 if all did."""
     from rich.console import Console
 
     from bimcvr.sweeps.local import run_locally
@@ -56,6 +56,8 @@ def _run_here(wanted: "Sweep", folder: Path, trials: int | None, seed: int) -> i
     if result.best is not None:
         about = result.best.user_attrs
         print(f"best: trial {about['place']}, {wanted.metric} {result.best.value:.4g}\n{about['command']}")
+    if result.best is None:
+        return 1
     return 3 if result.failed else 0
 
 

@@ -12,7 +12,7 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.data.plain_names import plainly_named
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.parallel import one_thread, progress_bar
+from bimcvr.parallel import in_parallel, one_thread, progress_bar
 
 Measured = VolumeFacts | RefusedVolume
 
@@ -98,10 +98,8 @@ def _load(entry: Path, source: Path) -> Measured | None:
 
 
 def _measure_rows(manifest: Manifest, missing: dict[int, Path | None], jobs: int) -> Iterator[tuple[int, Measured]]:
-    from joblib import Parallel, delayed
-
-    tasks = (delayed(_measure)(row, manifest.volume_path(row), entry) for row, entry in missing.items())
-    yield from Parallel(n_jobs=jobs if len(missing) > 8 else 1, return_as="generator_unordered")(tasks)
+    calls = ((row, manifest.volume_path(row), entry) for row, entry in missing.items())
+    yield from in_parallel(_measure, calls, jobs if len(missing) > 8 else 1, ordered=False)
 
 
 def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:

@@ -13,6 +13,7 @@ from bimcvr.curation.pipeline.row import CurationRow
 from bimcvr.curation.pipeline.step_log import StepLog
 from bimcvr.curation.review.queue import Verdict, reviewed_labels
 from bimcvr.curation.translation.translator import TranslationCache, Translator, translate_report
+from bimcvr.parallel import in_parallel
 
 # a report with one of these flags has nothing to label: its original may have
 _NO_TEXT = {"placeholder", "untranslated", "report_short"}
@@ -120,11 +121,9 @@ class _Labelling:
 
 def _map_distinct(function: Callable[[Key], Value], keys: Iterable[Key], jobs: int) -> dict[Key, Value]:
     """Apply a function once to each distinct key, in parallel where there are many."""
-    from joblib import Parallel, delayed
-
     distinct = list(dict.fromkeys(keys))
     batches = [distinct[start : start + 64] for start in range(0, len(distinct), 64)]
-    results = Parallel(n_jobs=jobs if len(batches) > 8 else 1)(delayed(_batch)(function, batch) for batch in batches)
+    results = in_parallel(_batch, ((function, batch) for batch in batches), jobs if len(batches) > 8 else 1)
     return dict(zip(distinct, (value for batch in results for value in batch), strict=True))
 
 

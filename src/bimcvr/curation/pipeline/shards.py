@@ -17,7 +17,7 @@ from bimcvr.curation.pipeline.ingest import IngestedStudy, IngestSettings, inges
 from bimcvr.curation.pipeline.shard_records import Item, ShardRecords, shard_order
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
-from bimcvr.parallel import progress_bar
+from bimcvr.parallel import in_parallel, progress_bar
 
 Share = tuple[int, int]
 
@@ -121,13 +121,10 @@ def _ingest_all(
     entries: list[SourceStudy | SetAside], settings: IngestSettings, jobs: int, progress: Progress, task: TaskID
 ) -> list[Item]:
     """Ingest the studies among some entries, in parallel; the result has the order of the entries."""
-    from joblib import Parallel, delayed
-
     studies = [entry for entry in entries if isinstance(entry, SourceStudy)]
     progress.update(task, total=(progress.tasks[task].total or 0) + len(studies))
-    work = (delayed(ingest_study)(study, settings) for study in studies)
     ingested: list[IngestedStudy] = []
-    for item in Parallel(n_jobs=jobs if len(studies) > 1 else 1, return_as="generator")(work):
+    for item in in_parallel(ingest_study, ((study, settings) for study in studies), jobs if len(studies) > 1 else 1):
         ingested.append(item)
         progress.advance(task)
     results = iter(ingested)

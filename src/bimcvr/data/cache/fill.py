@@ -9,7 +9,7 @@ import pandas as pd
 from bimcvr.atomic_files import replacing
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest
-from bimcvr.parallel import one_thread, progress_bar
+from bimcvr.parallel import in_parallel, one_thread, progress_bar
 
 
 def default_folder(manifest: Manifest) -> Path:
@@ -57,10 +57,8 @@ def describe_refused(manifest: Manifest, refused: dict[int, str], most: int = 20
 
 
 def _put_all(manifest: Manifest, missing: dict[int, Path], cache: VolumeCache, jobs: int) -> Iterator[tuple[int, str]]:
-    from joblib import Parallel, delayed
-
-    tasks = (delayed(_put)(row, manifest.volume_path(row), entry, cache) for row, entry in missing.items())
-    yield from Parallel(n_jobs=jobs if len(missing) > 8 else 1, return_as="generator_unordered")(tasks)
+    calls = ((row, manifest.volume_path(row), entry, cache) for row, entry in missing.items())
+    yield from in_parallel(_put, calls, jobs if len(missing) > 8 else 1, ordered=False)
 
 
 def _put(row: int, source: Path, entry: Path, cache: VolumeCache) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
-from bimcvr.parallel import use_one_thread
+from bimcvr.parallel import start_worker, use_one_thread
 
 SplitName = Literal["train", "val", "test", "all"]
 
@@ -269,11 +270,12 @@ class CTReportDataModule(LightningDataModule):
         return {
             "num_workers": self.num_workers,
             "persistent_workers": True,
-            "worker_init_fn": _start_worker,
+            "worker_init_fn": partial(_start_worker, os.getpid()),
             # SimpleITK in forked workers can hang
             "multiprocessing_context": "forkserver" if os.name == "posix" else "spawn",
         }
 
 
-def _start_worker(worker: int) -> None:
+def _start_worker(parent: int, worker: int) -> None:
+    start_worker(parent)  # torch's own watch sees the fork server, which lives on
     use_one_thread()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bimcvr.atomic_files import replacing
+from bimcvr.parallel import in_parallel
 from bimcvr.phantom.archive.defects import DEFECTS, turn
 from bimcvr.phantom.archive.nifti_file import read_nifti, write_nifti
 from bimcvr.phantom.archive.packing import write_layout
@@ -67,8 +68,6 @@ def write_archives(
 
 def _spoilt_volumes(plan: ArchivePlan, staging: Path, seed: int, jobs: int) -> dict[str, Path]:
     """Write the volumes with a fault, add what was done to the ledger, and return the file of each volume."""
-    from joblib import Parallel, delayed
-
     files = {entry.name: entry.source for entry in plan.entries}
     wanted = []
     for entry in plan.entries:
@@ -78,7 +77,7 @@ def _spoilt_volumes(plan: ArchivePlan, staging: Path, seed: int, jobs: int) -> d
         elif fault is not None:
             files[entry.name] = staging / f"{entry.name}.nii.gz"
             wanted.append((entry, fault))
-    details = Parallel(n_jobs=jobs)(delayed(_spoil)(entry, fault, files[entry.name], seed) for entry, fault in wanted)
+    details = in_parallel(_spoil, ((entry, fault, files[entry.name], seed) for entry, fault in wanted), jobs)
     plan.ledger += [
         (entry.name, DEFECTS[fault].flag, detail)
         for (entry, fault), detail in zip(wanted, details, strict=True)

@@ -1,8 +1,7 @@
 """The volumes of a cohort on disk: a folder for one seed, volumes made in parallel."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bimcvr.phantom.image.acquisition import Scan
@@ -44,19 +43,13 @@ def make_volumes(wanted: "dict[Path, Scan]", jobs: int) -> None:
     """Write the volumes that are not there yet, in parallel, under a progress bar."""
     from rich.progress import track
 
+    from bimcvr.parallel import in_parallel
+
     missing = [(path, scan) for path, scan in wanted.items() if not path.is_file()]
     if missing:
-        for _ in track(_parallel(missing, jobs), description="Phantom volumes", total=len(missing)):
+        done = in_parallel(_make, missing, jobs, ordered=False, batch_size=8)
+        for _ in track(done, description="Phantom volumes", total=len(missing)):
             pass
-
-
-def _parallel(work: "list[tuple[Path, Scan]]", jobs: int) -> Iterator[Any]:
-    from joblib import Parallel, delayed
-
-    results: Iterator[Any] = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=8)(
-        delayed(_make)(path, scan) for path, scan in work
-    )
-    return results
 
 
 def _make(path: Path, scan: "Scan") -> None:

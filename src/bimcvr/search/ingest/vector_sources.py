@@ -15,7 +15,7 @@ from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
-from bimcvr.parallel import one_thread
+from bimcvr.parallel import in_parallel, one_thread
 from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
 
@@ -202,11 +202,9 @@ class EmbeddingsSource:
 
 
 def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[int, VolumePreview], dict[int, str]]:
-    from joblib import Parallel, delayed
-
     rows = list(rows)
-    tasks = (delayed(_draw)(manifest.volume_path(row)) for row in rows)
-    results = dict(zip(rows, Parallel(n_jobs=jobs if len(rows) > 8 else 1)(tasks), strict=True))
+    calls = ((manifest.volume_path(row),) for row in rows)
+    results = dict(zip(rows, in_parallel(_draw, calls, jobs if len(rows) > 8 else 1), strict=True))
     previews = {row: result for row, result in results.items() if not isinstance(result, str)}
     return previews, {row: result for row, result in results.items() if isinstance(result, str)}
 

@@ -1,0 +1,1 @@
+"""How processes end: by a signal, and with the process that started them."""

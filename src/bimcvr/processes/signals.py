@@ -1,0 +1,49 @@
+"""SIGTERM unwinds the stack as Ctrl-C does: temporary files are removed, workers ended, the exit code is 143."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+"""The exit codes of a process that a signal stopped, as shells count them."""
+
+_PATIENCE = 5.0  # seconds; what stops a process often kills it ten seconds later
+
+
+class Terminated(BaseException):
+    """SIGTERM was received; like KeyboardInterrupt it is no Exception, so that no handler of errors catches it."""
+
+
+@contextlib.contextmanager
+def terminated_by_signal() -> Iterator[None]:
+    """Raise Terminated when SIGTERM arrives inside the block, unless the process has a handler of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is signal.SIG_DFL:
+        raise_on_sigterm()
+    try:
+        yield
+    finally:
+        if before is signal.SIG_DFL and _in_main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def raise_on_sigterm() -> None:
+    """Raise Terminated in the main thread when SIGTERM arrives; other threads cannot ask for it."""
+    if _in_main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    """Raise Terminated, and make sure that the process ends even where that is swallowed or waits for something."""
+    signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+    ending = threading.Timer(_PATIENCE, os._exit, (STOPPED[signal.SIGTERM],))
+    ending.daemon = True
+    ending.start()
+    raise Terminated

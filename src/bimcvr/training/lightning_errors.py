@@ -1,0 +1,91 @@
+"""What Lightning, torch and W&B raise for a setting, a machine or a signal, as one message or the right exit code."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from bimcvr.errors import UserError
+
+_RUNTIME_ERRORS = {
+    "DataLoader worker": (
+        "A process that loads data was killed, as the system does when the memory is full. Continue with --checkpoint"
+        " last, with a smaller data.num_workers or a machine with more memory."
+    ),
+    "Early stopping conditioned on metric": "{message}",
+    "Expected to have finished reduction": (
+        "A part of the model has parameters that the loss does not depend on, so that the processes wait for their"
+        " gradients: freeze them (requires_grad_(False)), or set trainer.strategy to ddp_find_unused_parameters_true."
+    ),
+    "does not have a deterministic implementation": "{message}",
+}
+"""How errors begin that torch and Lightning know by their text alone, and what they mean here."""
+
+
+@contextlib.contextmanager
+def settings_refused() -> Iterator[None]:
+    """Turn what the Trainer and its parts raise, when they are made, into one message.
+
+    Raises:
+        UserError: a setting is wrong, or a package that it needs is absent.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (MisconfigurationException, ValueError, TypeError, AttributeError, ImportError) as error:
+        raise UserError(f"The trainer cannot be made of these settings: {_last_reason(str(error))}") from error
+
+
+@contextlib.contextmanager
+def run_errors() -> Iterator[None]:
+    """Turn what a run raises for its settings or its machine into one message, and leave mistakes of code alone.
+
+    Raises:
+        UserError: a setting is wrong, memory is full, a worker was killed, or W&B does not take the run.
+        KeyboardInterrupt: Ctrl-C, for which Lightning exits with 1.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from end
+        raise
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning refuses these settings: {_one_line(error)}") from error
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            "The GPU's memory is full. Lower data.batch_size (or data.eval_batch_size, if this happened in an"
+            " evaluation), or set trainer.precision to bf16-mixed; `dry-run` estimates what fits."
+        ) from error
+    except RuntimeError as error:
+        found = next((meaning for begin, meaning in _RUNTIME_ERRORS.items() if begin in str(error)), None)
+        if found is None:
+            raise
+        raise UserError(found.format(message=_one_line(error))) from error
+    except ValueError as error:
+        # the parser's way to say that a class could not be made, such as a logger whose package is absent
+        if not str(error).startswith("Does not validate against any of the Union subtypes"):
+            raise
+        raise UserError(f"The configuration names something that cannot be made: {_last_reason(str(error))}") from error
+    except Exception as error:
+        wandb = sys.modules.get("wandb.errors")  # imported where a run logs to it
+        if wandb is None or not isinstance(error, wandb.Error):
+            raise
+        raise UserError(
+            f"W&B does not take this run ({_one_line(error)}). Log in with `wandb login`, or unset WANDB_MODE to keep"
+            " the log on this machine."
+        ) from error
+
+
+def _last_reason(text: str) -> str:
+    """Return what went wrong at last, where a parser lists all types that a value is not."""
+    reasons = re.findall(r"Problem with given class_path '([\w.]+)':\s*([^\n]+)", text)
+    return f"{reasons[-1][0]}: {reasons[-1][1]}" if reasons else _one_line(text)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:500]

@@ -1,0 +1,143 @@
+"""Which values of Lightning's Trainer options are refused, and why; docs/trainer.md has the whole table."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from bimcvr.errors import UserError
+
+HALF_PRECISION = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
+CALLBACKS = {
+    "BatchSizeFinder": "it changes data.batch_size, and config.yaml would not say so. `dry-run` estimates what fits",
+    "LearningRateFinder": "it changes the learning rate, and config.yaml would not say so. `sweep` compares several",
+    "GradientAccumulationScheduler": (
+        "the learning rate's schedule needs the number of steps before. Set trainer.accumulate_grad_batches"
+    ),
+    "StochasticWeightAveraging": (
+        "it replaces the learning rate's schedule, and checkpoints hold the weights before the average"
+    ),
+    "ModelPruning": "checkpoints of a pruned model have other names of weights, which no other command can load",
+    "BaseFinetuning": "what is trained is set by the model's parts",
+    "BackboneFinetuning": "the model has no `backbone`. What is trained is set by the model's parts",
+}
+"""Callbacks of Lightning that are refused, and why."""
+
+
+class _Refusal(NamedTuple):
+    """Values of an option that are refused, and the rest of the message `trainer.OPTION cannot be …`."""
+
+    refused: Callable[[Any], bool]
+    reason: str
+
+
+_PART = "figures over a part of the rows could not be compared with others. Leave it at 1.0"
+_REFUSALS = {
+    "accelerator": _Refusal(
+        lambda value: value not in ("auto", "cpu", "gpu", "cuda", "mps"), "choose auto, cpu, gpu, cuda or mps"
+    ),
+    "strategy": _Refusal(
+        lambda value: not _is_supported_strategy(value),
+        "gradients, figures and checkpoints are right with one device or ddp only. Choose auto, ddp or"
+        " ddp_find_unused_parameters_true, or DDPStrategy with init_args",
+    ),
+    "precision": _Refusal(
+        lambda value: value in HALF_PRECISION,
+        "weights in half precision lose the optimiser's small steps. Choose bf16-mixed, 16-mixed, 32-true or 64-true",
+    ),
+    "fast_dev_run": _Refusal(
+        bool,
+        "it leaves no checkpoint and scores a part of the rows. For a quick trial set trainer.max_epochs to 1 and"
+        " trainer.limit_train_batches to 2, or call `dry-run --measure`",
+    ),
+    "overfit_batches": _Refusal(
+        bool,
+        "it replaces the order of the studies, which seed and epoch determine, and scores a part of `val`. To see"
+        " whether a model can learn a few studies by heart, give a manifest of those alone",
+    ),
+    "limit_train_batches": _Refusal(lambda value: value is not None and value == 0, "nothing would be trained"),
+    "limit_val_batches": _Refusal(lambda value: not (_is_whole(value) or value == 0), f"{_PART}, or at 0 for no `val`"),
+    "limit_test_batches": _Refusal(lambda value: not _is_whole(value), _PART),
+    "limit_predict_batches": _Refusal(lambda value: not _is_whole(value), _PART),
+    "max_epochs": _Refusal(lambda value: value == 0, "nothing would be trained"),
+    "max_steps": _Refusal(lambda value: value == 0, "nothing would be trained"),
+    "check_val_every_n_epoch": _Refusal(lambda value: value is not None and value < 1, "at least 1 is needed"),
+    "accumulate_grad_batches": _Refusal(lambda value: value < 1, "at least 1 is needed"),
+    "gradient_clip_val": _Refusal(
+        lambda value: value is not None and value < 0, "a negative limit would turn gradients around"
+    ),
+    "log_every_n_steps": _Refusal(lambda value: value is not None and value < 0, "0 logs no step, 1 every step"),
+    "reload_dataloaders_every_n_epochs": _Refusal(bool, "loaders depend on seed and epoch alone. Leave it at 0"),
+    "barebones": _Refusal(bool, "a run keeps its checkpoints and its log"),
+    "model_registry": _Refusal(bool, "nothing is uploaded: checkpoints are learned from patient data"),
+    "plugins": _Refusal(
+        lambda value: any(name.endswith(("Precision", "CheckpointIO")) for name in class_names(value)),
+        "precision is set by trainer.precision, and checkpoints are always written atomically",
+    ),
+}
+
+
+def refuse_unsupported(trainer: Any) -> None:
+    """Refuse options of the Trainer that would fail late, or make a run other than its files say.
+
+    Args:
+        trainer: the configuration's `trainer`, not yet instantiated.
+
+    Raises:
+        UserError: an option has a value that is not supported.
+    """
+    for option, refusal in _REFUSALS.items():
+        value = trainer[option]
+        if refusal.refused(value):
+            raise UserError(f"trainer.{option} cannot be {_shown(value)}: {refusal.reason}.")
+    for name in class_names(trainer.callbacks):
+        if name in CALLBACKS:
+            raise UserError(f"trainer.callbacks cannot have {name}: {CALLBACKS[name]}.")
+    for metric in _monitored(trainer.callbacks):
+        if not metric.startswith(("val/", "train/")):
+            raise UserError(
+                f"trainer.callbacks: there is no metric {metric}. The names of metrics begin with train/ or val/, such"
+                " as val/score."
+            )
+    endless = trainer.max_epochs == -1 or (trainer.max_epochs is None and trainer.max_time is not None)
+    if endless and trainer.max_steps == -1:
+        raise UserError(
+            "The learning rate's schedule needs the number of steps: set trainer.max_epochs or trainer.max_steps."
+            " trainer.max_time may end the training before."
+        )
+
+
+def class_names(value: Any) -> list[str]:
+    """Return the names of the classes, without their modules, that an option's configuration names.
+
+    Args:
+        value: a class path, a mapping with `class_path`, a list of such, or None.
+    """
+    return [str(_class_path(item)).rpartition(".")[2] for item in _items(value)]
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _class_path(item: Any) -> Any:
+    return getattr(item, "class_path", item)
+
+
+def _monitored(callbacks: Any) -> Iterator[str]:
+    for item in _items(callbacks):
+        if str(_class_path(item)).endswith("EarlyStopping"):
+            yield str(item.init_args.monitor)
+
+
+def _is_whole(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and value == 1.0)
+
+
+def _is_supported_strategy(value: Any) -> bool:
+    name = class_names(value)[0]
+    return name in ("auto", "single_device", "ddp", "SingleDeviceStrategy", "DDPStrategy") or name.startswith(
+        "ddp_find_unused_parameters"
+    )
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(class_names(value)) if hasattr(value, "class_path") or isinstance(value, list) else str(value)
