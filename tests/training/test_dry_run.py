@@ -9,7 +9,9 @@ import torch
 
 from bimcvr.cli import main
 from bimcvr.errors import UserError
-from bimcvr.training.dry_run import steps_in_all, world_size
+from bimcvr.models.profiling.memory import footprint
+from bimcvr.training.dry_run import DryRunCLI, precision_of, steps_in_all, world_size
+from bimcvr.training.lightning_cli import command_line
 from helpers.cli import newest_run
 
 
@@ -55,20 +57,54 @@ def test_accumulated_batches_make_fewer_steps(
         (-1, 7, 7),
         (None, 7, 7),
         (None, -1, 4000),
-        (-1, -1, None),
-        (0, -1, 0),
-        (3, 0, 0),
     ],
 )
-def test_the_end_is_the_trainer_s(epochs: int | None, steps: int, total: int | None) -> None:
+def test_the_end_is_the_trainer_s(epochs: int | None, steps: int, total: int) -> None:
     assert steps_in_all(4, epochs, steps) == total
 
 
-def test_no_end_is_said(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    endless = said(capsys, *tiny_config, "--trainer.max_epochs", "-1", "--peak_tflops", "1e-6")
-    assert "steps: 4 an epoch of 4 studies × 1 processes, no end is set" in endless
-    assert "for an epoch, without loading" in endless
-    assert "0 in all" in said(capsys, *tiny_config, "--trainer.max_epochs", "0")
+def test_it_refuses_what_fit_refuses(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for words, named in (
+        (["--trainer.max_epochs", "-1"], "trainer.max_steps"),
+        (["--trainer.precision", "bf16-true"], "trainer.precision"),
+        (["--trainer.limit_train_batches", "0.2"], "trainer.limit_train_batches"),
+    ):
+        capsys.readouterr()
+        assert main(["dry-run", *tiny_config, *words]) == 1
+        assert named in capsys.readouterr().err
+
+
+def test_limits_count_as_in_fit(tiny_config: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of four batches an epoch: three, and half of them two at a time."""
+    for limit, together, epoch in (("3", "2", 2), ("0.5", "2", 1), ("9", "1", 4)):
+        words = ["--trainer.limit_train_batches", limit, "--trainer.accumulate_grad_batches", together]
+        told = said(capsys, *tiny_config, *words, "--trainer.max_time", "00:01:00:00")
+        assert f"steps: {epoch} an epoch" in told
+        assert f"{2 * epoch} in all, unless trainer.max_time 00:01:00:00 ends them before" in told
+        assert main(["fit", *tiny_config, *words, "--runs", str(tmp_path / limit)]) == 0
+        last = torch.load(newest_run(tmp_path / limit) / "checkpoints/last.ckpt", weights_only=True)
+        assert last["global_step"] == 2 * epoch
+
+
+def test_the_precision_is_the_trainer_s() -> None:
+    assert [precision_of(name, "auto") for name in (None, 16, "bf16", "64", "16-mixed")] == [
+        "32-true",
+        "16-mixed",
+        "bf16-mixed",
+        "64-true",
+        "16-mixed",
+    ]
+    assert precision_of("16", "cpu") == "bf16-mixed"
+
+
+def test_double_precision_needs_twice_the_memory(tiny_config: list[str]) -> None:
+    def needs(precision: str) -> int:
+        cli = command_line(["fit", *tiny_config, "--trainer.precision", precision], DryRunCLI)
+        if precision == "64-true":
+            cli.model.double()
+        return footprint(cli.model, 4, 2, (12, 16, 16), precision).total
+
+    assert needs("64-true") == pytest.approx(2 * needs("32-true"), rel=0.02)
 
 
 def test_a_zero_shot_model_is_refused(tiny_config: list[str], capsys: pytest.CaptureFixture[str]) -> None:

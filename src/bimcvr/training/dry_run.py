@@ -13,6 +13,7 @@ from bimcvr.models.profiling.measure import MEASURED_STEPS, measure_step
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters
 from bimcvr.models.retriever import Retriever
 from bimcvr.training.lightning_cli import RetrieverCLI
+from bimcvr.training.trainer_options import refuse_unsupported
 
 GIB = 2**30
 
@@ -45,7 +46,8 @@ class DryRunCLI(RetrieverCLI):
         )
 
     def before_instantiate_classes(self) -> None:
-        """Make no run folder."""
+        """Refuse what `fit` refuses, and make no run folder."""
+        refuse_unsupported(self.config[self.subcommand].trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make no trainer: the devices it asks for need not be here."""
@@ -59,23 +61,26 @@ class DryRunCLI(RetrieverCLI):
         model: Retriever = self.model
         data: CTReportDataModule = self.datamodule
         processes = world_size(trainer.devices, int(trainer.num_nodes))
-        batch, views, precision = data.batch_size, len(data.views), str(trainer.precision or "32-true")
+        batch, views, precision = data.batch_size, len(data.views), precision_of(trainer.precision, trainer.accelerator)
         if model.zero_shot():
             raise UserError(
                 "There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test`"
                 " with the same options and no checkpoint."
             )
         lines = [*_parameters(model), *_text_tower(model), *_data(data)]
-        batches, together = batches_an_epoch(data, processes), int(trainer.accumulate_grad_batches)
+        batches = limited(batches_an_epoch(data, processes), trainer.limit_train_batches)
+        together = int(trainer.accumulate_grad_batches)
         epoch = -(-batches // together)
         total = steps_in_all(epoch, trainer.max_epochs, trainer.max_steps)
         lines += [
             f"steps: {epoch:,} an epoch of {batch} studies × {processes}"
-            f" processes{f' × {together} batches' * (together > 1)}, "
-            + ("no end is set (trainer.max_epochs, trainer.max_steps)" if total is None else f"{total:,} in all")
+            f" processes{f' × {together} batches' * (together > 1)}, {total:,} in all"
+            + (f", unless trainer.max_time {trainer.max_time} ends them before" if trainer.max_time else "")
         ]
         # a step of the optimiser consists of several passes; a pass is what is counted and timed
-        passes, span = (batches, "an epoch") if total is None else (round(total * batches / epoch), "all steps")
+        passes = round(total * batches / epoch)
+        if precision == "64-true":
+            model.double()
         measured = measure_step(model, batch, views, data.cache.size, precision) if config.measure else None
         needs = footprint(model, batch, views, data.cache.size, precision)
         buckets = needs.gradients if processes > 1 and not _gradients_are_bucket_views(trainer.strategy) else 0
@@ -85,7 +90,7 @@ class DryRunCLI(RetrieverCLI):
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
             lines += [
                 f"time, estimate: {seconds:.4g} s a step at {config.mfu:.0%} of the stated {config.peak_tflops:g}"
-                f" TFLOPS; {_duration(seconds * passes)} for {span}, without loading, validation and communication"
+                f" TFLOPS; {_duration(seconds * passes)} for all steps, without loading, validation and communication"
             ]
         elif not config.measure:
             lines += ["time: not estimated; state the device's speed as --peak_tflops, or measure here with --measure"]
@@ -94,7 +99,7 @@ class DryRunCLI(RetrieverCLI):
             lines += [
                 (
                     f"time, measured: {seconds:.3f} s a step on {device} (median of {MEASURED_STEPS}, random volumes,"
-                    f" one process); {_duration(seconds * passes)} for {span} at this speed"
+                    f" one process); {_duration(seconds * passes)} for all steps at this speed"
                 ),
                 (
                     f"memory, measured: {peak / GIB:.3f} GiB at the peak of a step on {device}, weights and optimiser"
@@ -121,18 +126,50 @@ def world_size(devices: Any, nodes: int) -> int:
         raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
 
 
-def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int | None:
-    """Return how many steps the trainer ends after, None where it has no end.
+def precision_of(precision: str | int | None, accelerator: str) -> str:
+    """Return the precision that the trainer computes in, by its full name.
+
+    Args:
+        precision: `trainer.precision`, such as 16, bf16-mixed or None.
+        accelerator: `trainer.accelerator`; the CPU computes bf16-mixed for 16-mixed.
+    """
+    full = {"None": "32-true", "16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
+    name = full.get(str(precision), str(precision))
+    return "bf16-mixed" if name == "16-mixed" and accelerator == "cpu" else name
+
+
+def limited(batches: int, limit: float | None) -> int:
+    """Return how many of an epoch's batches the trainer uses.
+
+    Args:
+        batches: all of an epoch.
+        limit: `trainer.limit_train_batches`: a share if it is no whole number, else a count.
+
+    Raises:
+        UserError: it is no batch.
+    """
+    if limit is None:
+        return batches
+    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    if used < 1 or (isinstance(limit, float) and limit > 1):
+        raise UserError(
+            f"trainer.limit_train_batches is {limit}, of {batches} batches an epoch: give a share that is at least one"
+            " batch, at most 1.0, or a number of batches."
+        )
+    return used
+
+
+def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int:
+    """Return how many steps the trainer ends after.
 
     Args:
         epoch: steps an epoch.
         max_epochs: the trainer's; -1 is no end, and None is Lightning's 1000 where `max_steps` sets none either.
-        max_steps: the trainer's; -1 is no end.
+        max_steps: the trainer's; -1 is no end. One of both has an end.
     """
     if max_epochs is None:
         max_epochs = 1000 if max_steps < 0 else -1
-    ends = [end for end in (epoch * max_epochs, max_steps) if end >= 0]
-    return min(ends, default=None)
+    return min(end for end in (epoch * max_epochs, max_steps) if end >= 0)
 
 
 def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:

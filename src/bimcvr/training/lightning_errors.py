@@ -3,6 +3,7 @@
 import contextlib
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 
 import torch
@@ -15,14 +16,15 @@ _RUNTIME_ERRORS = {
         "A process that loads data was killed, as the system does when the memory is full. Continue with --checkpoint"
         " last, with a smaller data.num_workers or a machine with more memory."
     ),
-    "Early stopping conditioned on metric": "{message}",
     "Expected to have finished reduction": (
         "A part of the model has parameters that the loss does not depend on, so that the processes wait for their"
         " gradients: freeze them (requires_grad_(False)), or set trainer.strategy to ddp_find_unused_parameters_true."
     ),
     "does not have a deterministic implementation": "{message}",
 }
-"""How errors begin that torch and Lightning know by their text alone, and what they mean here."""
+"""Texts by which errors of torch are known, and what they mean here."""
+
+_REFUSED = "Lightning refuses these settings: {message}"
 
 
 @contextlib.contextmanager
@@ -54,8 +56,6 @@ def run_errors() -> Iterator[None]:
         if isinstance(end.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from end
         raise
-    except MisconfigurationException as error:
-        raise UserError(f"Lightning refuses these settings: {_one_line(error)}") from error
     except torch.OutOfMemoryError as error:
         raise UserError(
             "The GPU's memory is full. Lower data.batch_size (or data.eval_batch_size, if this happened in an"
@@ -63,22 +63,32 @@ def run_errors() -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         found = next((meaning for begin, meaning in _RUNTIME_ERRORS.items() if begin in str(error)), None)
-        if found is None:
+        if found is None and not _raised_by_lightning(error):
             raise
-        raise UserError(found.format(message=_one_line(error))) from error
-    except ValueError as error:
-        # the parser's way to say that a class could not be made, such as a logger whose package is absent
-        if not str(error).startswith("Does not validate against any of the Union subtypes"):
-            raise
-        raise UserError(f"The configuration names something that cannot be made: {_last_reason(str(error))}") from error
+        raise UserError((found or _REFUSED).format(message=_one_line(error))) from error
     except Exception as error:
         wandb = sys.modules.get("wandb.errors")  # imported where a run logs to it
-        if wandb is None or not isinstance(error, wandb.Error):
+        if wandb is not None and isinstance(error, wandb.Error):
+            raise UserError(
+                f"W&B does not take this run ({_one_line(error)}). Log in with `wandb login`, or unset WANDB_MODE to"
+                " keep the log on this machine."
+            ) from error
+        if str(error).startswith("Does not validate against any of the Union subtypes"):
+            # the parser's way to say that a class could not be made, such as a logger whose package is absent
+            raise UserError(
+                f"The configuration names something that cannot be made: {_last_reason(str(error))}"
+            ) from error
+        if not _raised_by_lightning(error):
             raise
-        raise UserError(
-            f"W&B does not take this run ({_one_line(error)}). Log in with `wandb login`, or unset WANDB_MODE to keep"
-            " the log on this machine."
-        ) from error
+        raise UserError(_REFUSED.format(message=_one_line(error))) from error
+
+
+def _raised_by_lightning(error: Exception) -> bool:
+    """Return whether Lightning itself refuses something, rather than code that it calls."""
+    if not isinstance(error, MisconfigurationException | RuntimeError | ValueError | TypeError | ImportError):
+        return False
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return modules[-1].startswith(("pytorch_lightning.", "lightning_fabric."))
 
 
 def _last_reason(text: str) -> str:

@@ -1,5 +1,6 @@
 """Which values of Lightning's Trainer options are refused, and why; docs/trainer.md has the whole table."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ CALLBACKS = {
     "StochasticWeightAveraging": (
         "it replaces the learning rate's schedule, and checkpoints hold the weights before the average"
     ),
+    "Timer": "set trainer.max_time, which makes one",
     "ModelPruning": "checkpoints of a pruned model have other names of weights, which no other command can load",
     "BaseFinetuning": "what is trained is set by the model's parts",
     "BackboneFinetuning": "the model has no `backbone`. What is trained is set by the model's parts",
@@ -59,6 +61,10 @@ _REFUSALS = {
     "limit_predict_batches": _Refusal(lambda value: not _is_whole(value), _PART),
     "max_epochs": _Refusal(lambda value: value == 0, "nothing would be trained"),
     "max_steps": _Refusal(lambda value: value == 0, "nothing would be trained"),
+    "max_time": _Refusal(
+        lambda value: isinstance(value, str) and not re.fullmatch(r"\d+(:\d+){3}", value),
+        "give days, hours, minutes and seconds as DD:HH:MM:SS",
+    ),
     "check_val_every_n_epoch": _Refusal(lambda value: value is not None and value < 1, "at least 1 is needed"),
     "accumulate_grad_batches": _Refusal(lambda value: value < 1, "at least 1 is needed"),
     "gradient_clip_val": _Refusal(
@@ -66,6 +72,7 @@ _REFUSALS = {
     ),
     "log_every_n_steps": _Refusal(lambda value: value is not None and value < 0, "0 logs no step, 1 every step"),
     "reload_dataloaders_every_n_epochs": _Refusal(bool, "loaders depend on seed and epoch alone. Leave it at 0"),
+    "profiler": _Refusal(lambda value: value == "xla", "choose simple, advanced or pytorch"),
     "barebones": _Refusal(bool, "a run keeps its checkpoints and its log"),
     "model_registry": _Refusal(bool, "nothing is uploaded: checkpoints are learned from patient data"),
     "plugins": _Refusal(

@@ -1,6 +1,7 @@
 """One training step on random volumes without trainer and data: what a dry run estimates and a benchmark times."""
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,9 +32,10 @@ def volume_step(model: Retriever, views: Tensor, text: Tensor, precision: str = 
 def random_batch(
     model: Retriever, batch: int, views: int, size: tuple[int, int, int], device: str | torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return random views (B, V, 1, D, H, W) in [0, 1] and random text features (B, text_encoder.dim)."""
-    volumes = torch.rand(batch, views, 1, *size, device=device)
-    return volumes, torch.randn(batch, model.text_encoder.dim, device=device)
+    """Return random views (B, V, 1, D, H, W) in [0, 1] and text features (B, text_encoder.dim), in its dtype."""
+    dtype = cast(torch.dtype, model.dtype)
+    volumes = torch.rand(batch, views, 1, *size, device=device, dtype=dtype)
+    return volumes, torch.randn(batch, model.text_encoder.dim, device=device, dtype=dtype)
 
 
 def make_optimizer(model: Retriever) -> torch.optim.Optimizer:
