@@ -64,7 +64,7 @@ def test_a_signal_ends_a_fit_with_its_code(
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before
     assert f"bimcvr fit: stopped by {number.name}." in capsys.readouterr().err
     last = torch.load(newest_run(tmp_path / "runs") / "checkpoints/last.ckpt", weights_only=True)
-    assert last["epoch"] < 3
+    assert last["epoch"] == 0
 
 
 @pytest.mark.slow

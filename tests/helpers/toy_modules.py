@@ -4,7 +4,7 @@ import hashlib
 import os
 
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from bimcvr.contracts import Features
@@ -73,5 +73,6 @@ class SignalAfterEpoch(Callback):
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def on_train_epoch_end(self, *_: object) -> None:
-        os.kill(os.getpid(), self.number)
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 1:
+            os.kill(os.getpid(), self.number)
