@@ -70,7 +70,8 @@ def only_trusted(file: Path, content: Any, trust: Iterable[str] = ()) -> Iterato
         )
     settings = jsonargparse_common.parsing_settings
     before = dict(settings)
-    allowed = [*BUILT, *_own_classes(), *(name for entry in trust for name in _with_definition(entry))]
+    allowed = [*BUILT, *filter(_is_path, _own_classes())]
+    allowed += [name for entry in trust for name in _with_definition(entry) if _is_path(name)]
     # the settings can only be added to, and are those of the whole process
     settings["import_path_verdicts"] = {}
     try:
@@ -95,7 +96,7 @@ def split_trust(trust: str) -> list[str]:
     """
     names = [name.strip() for name in trust.split(",") if name.strip()]
     for name in names:
-        if not all(part.isidentifier() for part in name.split(".")) or name.split(".")[0] == "jsonargparse":
+        if not _is_path(name):
             raise UserError(
                 f"--trust {name}: give the name of a class, module or package, like mine.MyEncoder or mine."
             )
@@ -176,6 +177,12 @@ def _with_definition(name: str) -> list[str]:
     if defined is None or not hasattr(defined, "__qualname__"):
         return [name]
     return [name, f"{defined.__module__}.{defined.__qualname__}"]
+
+
+def _is_path(name: str) -> bool:
+    """Return whether a name can be allowed: jsonargparse allows no class of a function, and never itself."""
+    parts = name.split(".")
+    return all(part.isidentifier() for part in parts) and parts[0] != "jsonargparse"
 
 
 def _names_of(content: Any) -> Iterator[str]:
