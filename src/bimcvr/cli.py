@@ -1,13 +1,15 @@
 """The command line, `bimcvr VERB`. A verb's module is imported only when the verb is called."""
 
 import importlib
+import io
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 
 from bimcvr import __version__
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, printable, system_problem
 from bimcvr.extras import MissingExtra
 from bimcvr.presets import resolve_presets
 from bimcvr.processes.lifeline import children_end_with_this_process, end_with_launcher
@@ -105,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 usage, 3 done with items set aside, 130 stopped by Ctrl-C, 143 by SIGTERM.
     """
     end_with_launcher()
+    _make_streams_safe()
     words = resolve_presets(list(sys.argv[1:] if arguments is None else arguments))
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
@@ -123,12 +126,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         with terminated_by_signal(), children_end_with_this_process():
-            return _run(verb, words)
+            code = _run(verb, words)
+        if sys.stdout:
+            sys.stdout.flush()  # a full disk behind it is told now, not by Python at the end
+        return code
     except MissingExtra as error:
         print(f"\nbimcvr {verb} {error}", file=sys.stderr)
         return 1
-    except UserError as error:
-        print(f"\nbimcvr {verb}: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # as after `| head`; Python's own flush at the end must not fail over it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"\nbimcvr {verb}: the program that read its output has ended.", file=sys.stderr)
+        return 1
+    except (UserError, OSError, MemoryError) as error:
+        told = _told(error)
+        if not told:
+            raise
+        print(f"\nbimcvr {verb}: {printable(told)}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Terminated) as stop:
         by = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
@@ -137,6 +151,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return STOPPED[by]
+
+
+def _told(error: Exception) -> str:
+    """Return an error as the user reads it; empty for one that is a fault of this program."""
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({error}). Use smaller batches or fewer processes (--jobs 1)."
+    if isinstance(error, OSError):
+        return system_problem(error) if error.errno is not None else ""
+    return str(error)
+
+
+def _make_streams_safe() -> None:
+    """Let a stream that is not UTF-8 show what it cannot write as an escape, instead of ending the verb."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def verb_function(verb: str) -> Callable[..., int]:

@@ -1,10 +1,65 @@
-"""The YAML files that ship with the package: `experiments/phantom/quick.yaml` and the like, found from any folder."""
+"""YAML files: how one is read, and those that ship with the package, like `experiments/phantom/quick.yaml`."""
 
 import re
 from pathlib import Path
+from typing import Any
+
+from bimcvr.errors import UserError, system_problem
 
 FOLDER = Path(__file__).parent / "experiments"
+_MOST_NODES = 100_000
+_DEEPEST = 50
 _NAME = re.compile(r"(?<![\w./-])experiments/[\w./-]+\.yaml")
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        UserError: it cannot be read, is not UTF-8 or no YAML, has a value such as the date 2024-02-31, or is nested too
+            deeply.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        too_large = _is_too_large(content)
+    except OSError as error:
+        raise UserError(system_problem(error)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} cannot be read: it is not UTF-8. Save it again as UTF-8.") from error
+    except RecursionError as error:
+        raise UserError(f"{path} cannot be read: it is nested too deeply.") from error
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, LookupError) as error:
+        reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())[:500]
+        raise UserError(f"{path} cannot be read as YAML: {reason}.") from error
+    if too_large:
+        raise UserError(
+            f"{path} is no configuration: its anchors and aliases (& and *) stand for more than {_MOST_NODES:,} values,"
+            f" or it is nested deeper than {_DEEPEST} levels."
+        )
+    return content
+
+
+def _is_too_large(content: Any) -> bool:
+    """Return whether a content that was read is endless or far larger than its file, as aliases can make it."""
+    left, nodes = [(content, 0)], 0
+    while left:
+        value, depth = left.pop()
+        nodes += 1
+        if nodes > _MOST_NODES or depth > _DEEPEST:
+            return True
+        if isinstance(value, dict):
+            left += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list):
+            left += [(item, depth + 1) for item in value]
+    return False
 
 
 def resolve_presets(words: list[str]) -> list[str]:

@@ -17,7 +17,8 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
 
     A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and
     seed; `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
-    by path belongs to the run folder that holds it. A verb without a checkpoint gets a new folder: only when the model
+    by path belongs to the run folder that holds it; where an evaluation cannot write there, its results go into a new
+    folder. A verb without a checkpoint gets a new folder: only when the model
     is built it is known whether it needs one or is zero-shot.
 
     Args:
@@ -44,9 +45,14 @@ def is_first_process() -> bool:
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
+def run_in_use() -> Path:
+    """Return the run folder that was chosen last; the working folder where none was."""
+    return Path(os.environ.get(_FOLDER, "|").split("|", 1)[0])
+
+
 def remove_empty_run() -> None:
     """Remove the run folder that was chosen last, if there is no file in it: its verb failed before it began."""
-    folder = Path(os.environ.get(_FOLDER, "|").split("|", 1)[0])
+    folder = run_in_use()
     if is_first_process() and folder.name and folder.is_dir() and not any(path.is_file() for path in folder.rglob("*")):
         shutil.rmtree(folder)
 
@@ -111,7 +117,9 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
                 f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run."
             )
         folder = Path(ckpt_path).parent.parent
-        return (folder if (folder / "config.yaml").is_file() else _new(experiment, seed)), ckpt_path
+        # the run of a colleague, or on a read-only disk: the results of an evaluation go into a new one
+        usable = (folder / "config.yaml").is_file() and (verb == "fit" or os.access(folder, os.W_OK))
+        return (folder if usable else _new(experiment, seed)), ckpt_path
     return _new(experiment, seed), None
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
 from bimcvr.doctor.check_result import CheckResult, State
 from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.presets import read_yaml
 
 _HOLDERS = ("model", "weights")
 _MINILM = "bimcvr.models.MiniLM"
@@ -33,11 +33,9 @@ def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[CheckR
     named: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for path in files:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            yield CheckResult(
-                "failing", str(path), f"cannot be read ({type(error).__name__})", "Give a YAML file as for fit."
-            )
+            content = read_yaml(path)
+        except UserError as error:
+            yield CheckResult("failing", str(path), str(error), "Give a YAML file as for fit.")
             continue
         for part in _parts(content):
             key = json.dumps([part["class_path"], {name: part["init_args"].get(name) for name in _DECIDE}], default=str)

@@ -4,13 +4,14 @@ import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import only_trusted
+from bimcvr.presets import read_yaml
 from bimcvr.run_folder import config_beside
 
 if TYPE_CHECKING:
@@ -136,8 +137,6 @@ def _load(checkpoint: Path, trust: Sequence[str]) -> "Retriever":
 
 
 def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float]]:
-    import yaml
-
     if not checkpoint.is_file():
         raise UserError(f"There is no checkpoint at {checkpoint}. Give the checkpoints/best.ckpt of a run.")
     config = config_beside(str(checkpoint))
@@ -146,7 +145,13 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
             f"{checkpoint} is not inside a run folder, whose config.yaml has the grid and the window of the training."
             " Keep config.yaml in the folder above the checkpoint's."
         )
-    data: dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
-    depth, height, width = map(int, data["size"])
-    low, high = map(float, data["window"])
+    content = read_yaml(config)
+    try:
+        depth, height, width = map(int, content["data"]["size"])
+        low, high = map(float, content["data"]["window"])
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(
+            f"{config} does not say with which grid and window the model was trained (data.size, data.window). Take the"
+            " config.yaml that `fit` wrote."
+        ) from error
     return (depth, height, width), (low, high)

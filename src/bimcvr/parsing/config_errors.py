@@ -7,9 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bimcvr.errors import UserError
+from bimcvr.presets import read_yaml
 from bimcvr.suggest import did_you_mean
 
 FIT_KEYS = "`python -m bimcvr fit --print_config` lists every key."
@@ -57,10 +56,9 @@ def read_config(path: Path) -> dict[str, Any]:
         UserError: the file is absent, not YAML or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).replace('in "<unicode string>", ', "at ")
-        raise UserError(f"The configuration {path} cannot be read: {_shorten(reason)}.") from error
+        content = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"The configuration {error}") from error
     if not isinstance(content, dict):
         raise UserError(
             f"The configuration {path} is {'empty' if content is None else 'no mapping'}: it needs keys such as"

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
-from bimcvr.parsing.config_errors import explain
+from bimcvr.parsing.config_errors import config_files, explain, read_config
 
 # optional, and given by position all the same
 OPTIONAL_POSITIONAL = {"text": "the query: what is to be seen, like: large right pleural effusion"}
@@ -78,6 +78,9 @@ class VerbParser(ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parse a command line."""
         self._words = complete_switches(rename_options(args or (), self.renamed), self.switches)
+        for path in config_files(self._words):
+            if path.is_file():
+                read_config(path)  # what is no YAML is told in one message
         return super().parse_args(self._words, *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -61,7 +62,7 @@ def write_benchmark_outputs(
     write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
     tested = tested_split(rows, records, places, manifest)
     tables: list[Table] = [
-        table_1(_statistics(tested.manifest if tested else manifest), data),
+        table_1(_statistics(tested.manifest if tested else manifest, places.folder / "facts"), data),
         published_table(1, (), data),
     ]
     methods: list[RowResult] = []
@@ -154,7 +155,7 @@ def _row_of(run: Run, record: Record, chosen: bool, places: BenchmarkFolder, dat
     return {**line, **{f"config.{name}": value for name, value in plain.items()}}
 
 
-def _statistics(manifest: Manifest) -> Any:
+def _statistics(manifest: Manifest, facts: Path) -> Any:
     from bimcvr.curation.statistics.tables import geometry_of_rows, statistics_of
 
-    return statistics_of(manifest, geometry_of_rows(manifest))
+    return statistics_of(manifest, geometry_of_rows(manifest, facts))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bimcvr.errors import UserError
+from bimcvr.presets import read_yaml
 from bimcvr.suites.suite import Suite, SuiteRow
 
 RATE = "model.optimizer.init_args.lr"
@@ -112,11 +111,7 @@ def flat(nested: Any, name: str = "") -> dict[str, Any]:
 def _merged(row: SuiteRow) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for path in row.files:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-        merged = _over(merged, content or {})
+        merged = _over(merged, read_yaml(path) or {})
     return merged
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from bimcvr.errors import UserError
+from bimcvr.presets import read_yaml
 from bimcvr.suggest import did_you_mean
 from bimcvr.suites.published import published_rows
 
@@ -160,10 +160,7 @@ def read_suite(path: Path) -> Suite:
     """
     if not path.is_file():
         raise UserError(f"There is no suite at {path}. experiments/suites has those that come with bimcvr.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     try:
         suite = SuiteFile.model_validate(content)
     except ValidationError as error:

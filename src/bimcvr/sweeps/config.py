@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
-
 from bimcvr.errors import UserError
+from bimcvr.presets import read_yaml
 from bimcvr.sweeps.space import Dimension, read_dimension
 
 METHODS = ("grid", "random", "bayes")
@@ -69,10 +68,7 @@ def read_sweep(path: Path) -> Sweep:
     """
     if not path.is_file():
         raise UserError(f"There is no sweep file at {path}.")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} is empty or no mapping. A sweep needs method, metric, parameters and command.")
     try:

@@ -4,10 +4,12 @@ The sweep's folder holds `study.db`, `trials.csv`, and `trials/NNN` with each tr
 the same command resumes: what was running is marked failed and run again, from its last epoch.
 """
 
+import contextlib
 import json
 import shlex
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,11 +69,37 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> Sw
     if sweep.early_terminate:
         _CONSOLE.print("early_terminate is W&B's: here every trial runs to its end.")
     with only_one(folder / ".lock", f"Another process runs the sweep in {folder}. Wait for it, or give another --out."):
-        study = _open(sweep, folder)
-        _requeue_interrupted(study)
-        _run(sweep, folder, study, points, count, seed)
-        ended = _ended_trials(study)
-        return SweepResult(ended, study.best_trial if any(trial.value is not None for trial in ended) else None)
+        with _telling_database_errors(folder / "study.db"):
+            study = _open(sweep, folder)
+            _requeue_interrupted(study)
+            _run(sweep, folder, study, points, count, seed)
+            ended = _ended_trials(study)
+            return SweepResult(ended, study.best_trial if any(trial.value is not None for trial in ended) else None)
+
+
+@contextlib.contextmanager
+def _telling_database_errors(path: Path) -> Iterator[None]:
+    """Replace errors of the trials' database by one message that names its file."""
+    import sqlite3
+
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
+        cause = next((own for own in _causes(error) if isinstance(own, sqlite3.Error)), error)
+        raise UserError(
+            f"The trials' database {path} cannot be used ({' '.join(str(cause).split())[:200]}): the disk is full, a"
+            " right is missing, or the file is damaged. Mend that and run the same command again, or give another"
+            " --out."
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _run(sweep: Sweep, folder: Path, study: Any, points: list[dict[str, Any]] | None, count: int, seed: int) -> None:

@@ -15,7 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from bimcvr.atomic_files import replacing, write_json, write_text
+from bimcvr.atomic_files import replacing, require_room, write_json, write_text
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.checkpoint import plain_numbers, read_checkpoint
@@ -32,6 +32,7 @@ from bimcvr.run_folder import (
     newest_checkpoint,
     refuse_without_checkpoint,
     remove_empty_run,
+    run_in_use,
 )
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.terminated import EndOnSigterm
@@ -66,6 +67,12 @@ def train(arguments: list[str], kind: "type[RetrieverCLI] | None" = None) -> int
     except UserError:
         remove_empty_run()
         raise
+    except OSError as error:
+        # Lightning's loggers leave a run's files open, whose errors name none
+        if error.errno is not None and error.filename is None:
+            error.filename = str(run_in_use())
+        remove_empty_run()
+        raise
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
             logger.experiment.finish()  # else a second verb in this process would log into the first one's run
@@ -91,6 +98,8 @@ def command_line(arguments: list[str], kind: type[CLI]) -> CLI:
     _quieten()
     arguments = complete_switches(rename_options(arguments, {"--checkpoint": "--ckpt_path"}), kind.switches())
     arguments, found = _with_own_config(arguments)
+    for path in config_files(arguments):
+        read_config(path)  # what is no YAML is told in one message
     if found is None:
         return _run(arguments, kind)
     trust = [*split_trust(value_of("--trust", arguments) or ""), *names_in(arguments)]
@@ -177,6 +186,9 @@ class RetrieverCLI(LightningCLI):
         self._check_window()
         if self.subcommand == "fit":
             check_optimizer(self.model.optimizer)
+            trained = sum(part.numel() * part.element_size() for part in self.model.parameters() if part.requires_grad)
+            # best, last and the one that is being written; the optimiser's states come on top
+            require_room(self.run, 3 * trained, "the run's checkpoints")
         config = self._get(self.config_init, "trainer")
         plugins = _as_list(config.plugins)
         # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
@@ -248,8 +260,9 @@ class _SafeCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames; Lightning's writer goes through /tmp, which may be another disk."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        with replacing(Path(path)) as temporary:
-            torch.save(plain_numbers(checkpoint), temporary)
+        # through a stream: its errors tell a full disk
+        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
+            torch.save(plain_numbers(checkpoint), stream)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         return read_checkpoint(Path(path), mmap=False)

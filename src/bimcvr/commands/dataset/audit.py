@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from bimcvr.atomic_files import require_writable
 from bimcvr.data.manifest import Manifest
 
 
@@ -41,6 +42,7 @@ def audit(
     table = read_manifest(manifest, root)
     folder, facts_folder = out or table.path.parent / "audit", facts or table.path.parent / "facts"
     split_rows(table, split)  # report an impossible split before hours of reading
+    require_writable(folder, "--out")
     result = audit_manifest(table, facts_folder, jobs)
     audited = result.audited()
     ceilings = noise_ceilings(audited, split)

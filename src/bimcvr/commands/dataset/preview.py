@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bimcvr.atomic_files import replacing
+from bimcvr.atomic_files import replacing, require_writable
 from bimcvr.data.slice_pictures import middle_slices
 from bimcvr.errors import UserError
 
@@ -35,6 +35,7 @@ def preview(
         root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
     """
     data = _data_of(config, {"manifest": str(manifest)} | ({"root": str(root)} if root else {}))
+    require_writable(out.parent, "--out")
     data.prepare_data()
     data.setup("fit")
     dataset = data.train_dataset()

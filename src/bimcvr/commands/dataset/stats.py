@@ -4,7 +4,12 @@ from pathlib import Path
 
 
 def stats(
-    manifest: Path, out: Path | None = None, root: Path | None = None, review: Path | None = None, jobs: int = -1
+    manifest: Path,
+    out: Path | None = None,
+    root: Path | None = None,
+    review: Path | None = None,
+    jobs: int = -1,
+    facts: Path | None = None,
 ) -> int:
     """Describe a dataset: Table 1, sample images, words, labels and their balance, splits, agreement of reviewers.
 
@@ -18,8 +23,9 @@ def stats(
         root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
         review: the review queue, a CSV file that reviewers fill in; for their agreement.
         jobs: parallel processes; -1 for one per CPU core. They measure the volumes that were not measured before.
+        facts: the folder of measurements of the volumes; `facts` beside the manifest by default.
     """
-    from bimcvr.atomic_files import write_text
+    from bimcvr.atomic_files import require_writable, write_text
     from bimcvr.curation.review.agreement import agreement
     from bimcvr.curation.review.queue import read_reviews
     from bimcvr.curation.statistics.figures import draw_labels, draw_samples, draw_words
@@ -36,7 +42,8 @@ def stats(
         )
     agreed = agreement(read_reviews(review)) if review is not None else []
     folder = out or table.path.parent / "statistics"
-    geometry = geometry_of_rows(table, jobs)
+    require_writable(folder, "--out")
+    geometry = geometry_of_rows(table, facts, jobs)
     numbers = statistics_of(table, geometry)
     draw_samples(table, folder / "figure2.png", {row for row, size in enumerate(geometry) if size is None})
     draw_words(numbers, folder / "figure3.png")

@@ -63,7 +63,7 @@ def evaluate(
         resamples: bootstrap resamples, and rounds of the randomisation tests.
         seed: the seed of random numbers, here of both.
     """
-    from bimcvr.atomic_files import write_json
+    from bimcvr.atomic_files import require_writable, write_json
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
     from bimcvr.evaluation.inputs import check_same_texts, file_hashes, gallery_of_split
@@ -80,6 +80,9 @@ def evaluate(
     if resamples < 1 or min(ks or [1]) < 1:
         raise UserError(f"--resamples {resamples} and --ks {list(ks or RECALL_AT)}: both count from 1.")
     table = read_manifest(manifest, root)
+    for option, path in (("--out", out), ("--html", html)):
+        if path is not None:
+            require_writable(path.parent, option)
     gallery = gallery_of_split(table, split, strategy, split_seed, fractions, ks or [])
     files, recall_at, resampling = embeddings.split(","), ks or RECALL_AT, Resampling(seed, resamples)
     runs = _load(files, gallery, text_embeddings, study_ids)

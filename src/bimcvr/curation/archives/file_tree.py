@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from bimcvr.curation.study import SetAside
+from bimcvr.errors import system_problem
 
 VOLUMES = (".nii.gz", ".nii")
 _IDS = re.compile(r"(sub-[A-Za-z0-9]+)_(ses-[A-Za-z0-9]+)")
@@ -18,12 +19,13 @@ def files_below(root: Path, leave_out: Path | None = None) -> tuple[list[Path], 
         leave_out: a folder below it that is not searched.
 
     Returns:
-        The files, and the symbolic links that lead out of the folder or are broken. Linked folders are not searched.
+        The files, and what was set aside: folders that may not be read, symbolic links that lead out of the folder or
+        are broken. Linked folders are not searched.
     """
     files: list[Path] = []
     set_aside: list[SetAside] = []
     top = root.resolve()
-    for folder, folders, names in os.walk(root):
+    for folder, folders, names in os.walk(root, onerror=lambda error: set_aside.append(_denied(error, root))):
         current = Path(folder)
         for name in sorted(folders):
             if (current / name).is_symlink() and not _leads_inside(current / name, top):
@@ -68,6 +70,12 @@ def ids_of(name: str) -> tuple[str, str]:
 
 def _leads_inside(link: Path, top: Path) -> bool:
     return link.exists() and link.resolve().is_relative_to(top)
+
+
+def _denied(error: OSError, root: Path) -> SetAside:
+    if Path(error.filename) == root:
+        raise error
+    return SetAside(os.path.relpath(error.filename, root), "no_access", system_problem(error))
 
 
 def _outside(link: Path, root: Path) -> SetAside:

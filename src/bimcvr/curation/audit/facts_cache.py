@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.atomic_files import write_json
+from bimcvr.atomic_files import require_writable, write_json
 from bimcvr.curation.audit.volume_facts import FACTS_VERSION, VolumeFacts, measure_volume
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.manifest import Manifest
@@ -40,6 +40,7 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
             measured[row] = known
     missing = {row: entry for row, entry in entries.items() if row not in measured}
     if missing:
+        require_writable(folder, "--facts")
         with progress_bar("measuring volumes") as progress:
             task = progress.add_task("", total=len(missing))
             for row, facts in _measure_rows(manifest, missing, jobs):

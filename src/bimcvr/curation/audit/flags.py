@@ -10,6 +10,7 @@ VOLUME_FLAGS = ("too_small", "missing_voxels", "slice_spacing", "field_of_view",
 
 REFUSALS = {
     "missing_file": "there is no such file or folder",
+    "no_access": "the system does not let it be read",
     "empty_file": "the file is empty",
     "truncated": "the file ends too soon",
     "damaged": "the file's content does not match its own checksum",

@@ -12,6 +12,7 @@ import yaml
 
 from bimcvr.curation.text.tokens import Word, fold, sentences
 from bimcvr.errors import UserError
+from bimcvr.presets import read_yaml
 
 _LISTS = ("en", "es", "patterns", "unlike")
 _FIELDS = {"label", "parent", "umls", "radlex", *_LISTS}
@@ -158,20 +159,16 @@ def read_library(path: str | Path | None = None) -> KeywordLibrary:
         raise UserError(
             f"There is no keyword library at {path}. Give a YAML file like bimcvr/curation/labels/findings.yaml."
         )
-    return _parse_library(Path(path).read_text(encoding="utf-8"), str(path))
+    return _library_of(read_yaml(Path(path)), str(path))
 
 
 @functools.cache
 def _shipped_library() -> KeywordLibrary:
     file = resources.files("bimcvr.curation.labels") / "findings.yaml"
-    return _parse_library(file.read_text(encoding="utf-8"), "findings.yaml")
+    return _library_of(yaml.safe_load(file.read_text(encoding="utf-8")), "findings.yaml")
 
 
-def _parse_library(text: str, name: str) -> KeywordLibrary:
-    try:
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is not YAML: {error}") from error
+def _library_of(entries: Any, name: str) -> KeywordLibrary:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise UserError(f"{name} is not a list of findings (`- label: …`).")
     keywords: dict[str, Keyword] = {}

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bimcvr.atomic_files import replacing
+from bimcvr.atomic_files import replacing, require_whole_gzip
 from bimcvr.errors import UserError
+
+_NIFTI_HEADER = 352
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,4 @@ class Denoise:
         smooth = SimpleITK.Clamp(self.make().Execute(image), SimpleITK.sitkFloat32, -32768, 32767)
         with replacing(target) as temporary:
             SimpleITK.WriteImage(SimpleITK.Cast(SimpleITK.Round(smooth), SimpleITK.sitkInt16), str(temporary), True)
+            require_whole_gzip(temporary, _NIFTI_HEADER + volume.hu.nbytes)

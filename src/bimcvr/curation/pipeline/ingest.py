@@ -14,10 +14,10 @@ from typing import Any
 from bimcvr.atomic_files import sha256_of, write_json
 from bimcvr.curation.audit.facts_cache import measure_cached
 from bimcvr.curation.pipeline.denoise import Denoise
-from bimcvr.curation.study import SourceStudy
+from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
 from bimcvr.data.plain_names import has_plain_names, is_plain, link_plainly
-from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
 from bimcvr.parallel import one_thread
 
 
@@ -84,10 +84,11 @@ class IngestedStudy:
         return IngestedStudy(**record | {"study": SourceStudy(**study)})
 
 
-def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy:
+def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy | SetAside:
     """Do for one study what has not been done yet.
 
-    A volume that cannot be used raises nothing: the result's `refused` and `message` say why.
+    A volume that cannot be used raises nothing: the result's `refused` and `message` say why. One that may not be read
+    is set aside.
 
     Args:
         study: the study, whose volume is on disk.
@@ -95,9 +96,13 @@ def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy:
     """
     study = _with_plain_names(study, settings)
     source = study.volume
-    checksum_file = _checksum_file(source, settings)
-    stored = _read_json(checksum_file)
-    original = stored.get("source_sha256") or checksum(source)
+    try:
+        with refusing_denied(source):
+            checksum_file = _checksum_file(source, settings)
+            stored = _read_json(checksum_file)
+            original = stored.get("source_sha256") or checksum(source)
+    except RefusedVolume as refused:
+        return SetAside(study.study_id, refused.reason, str(refused))
     volume, sha256, refusal = source, original, None
     try:
         facts = measure_cached(source, original, settings.facts)

@@ -123,7 +123,7 @@ def _ingest_all(
     """Ingest the studies among some entries, in parallel; the result has the order of the entries."""
     studies = [entry for entry in entries if isinstance(entry, SourceStudy)]
     progress.update(task, total=(progress.tasks[task].total or 0) + len(studies))
-    ingested: list[IngestedStudy] = []
+    ingested: list[Item] = []
     for item in in_parallel(ingest_study, ((study, settings) for study in studies), jobs if len(studies) > 1 else 1):
         ingested.append(item)
         progress.advance(task)

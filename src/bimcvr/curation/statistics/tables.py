@@ -1,5 +1,6 @@
 """Statistics of a dataset: the paper's Table 1 with its totals, labels and their balance over the splits, words."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,13 +89,16 @@ class Statistics:
     words: tuple[tuple[str, int], ...]
 
 
-def geometry_of_rows(manifest: Manifest, jobs: int = -1) -> list[tuple[int, int, int] | None]:
+def geometry_of_rows(
+    manifest: Manifest, facts: Path | None = None, jobs: int = -1
+) -> list[tuple[int, int, int] | None]:
     """Return width, height and slices of each row's volume, or None if it cannot be read.
 
     They come from the manifest's geometry columns where these are filled in, and otherwise from the volumes' facts.
 
     Args:
         manifest: the dataset.
+        facts: the folder of measurements of the volumes; `facts` beside the manifest by default.
         jobs: processes to use for volumes that were not measured before; -1 for one a core.
     """
     names = ("width", "height", "slices")
@@ -102,8 +106,9 @@ def geometry_of_rows(manifest: Manifest, jobs: int = -1) -> list[tuple[int, int,
     missing = [row for row, cells in enumerate(geometry) if not all(cells)]
     if missing:
         part = Manifest(manifest.table.iloc[missing].reset_index(drop=True), manifest.path, manifest.root)
-        for position, facts in measure_all(part, manifest.path.parent / "facts", jobs).items():
-            columns = geometry_columns(facts)
+        folder = facts or manifest.path.parent / "facts"
+        for position, measured in measure_all(part, folder, jobs).items():
+            columns = geometry_columns(measured)
             geometry[missing[position]] = (columns["width"], columns["height"], columns["slices"])
     return [
         (int(float(width)), int(float(height)), int(float(slices))) if width else None
@@ -307,6 +312,8 @@ def _content_words(report: str) -> list[str]:
 
 
 def _bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
-    return path.stat().st_size if path.is_file() else 0
+    with contextlib.suppress(PermissionError):
+        if path.is_dir():
+            return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+        return path.stat().st_size if path.is_file() else 0
+    return 0

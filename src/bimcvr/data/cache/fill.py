@@ -1,12 +1,13 @@
 """Fill the cache in parallel; it can be stopped and started again, and refused volumes are listed with reasons."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from bimcvr.atomic_files import replacing
+from bimcvr.atomic_files import replacing, require_room, require_writable
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest
 from bimcvr.parallel import in_parallel, one_thread, progress_bar
@@ -35,10 +36,17 @@ def fill_cache(
 
     Returns:
         The cache file of each row that has one, and for each refused row `reason: message`.
+
+    Raises:
+        UserError: the cache's folder cannot be written to, or its disk has no room for them.
     """
     entries, refused = cache_entries(manifest, rows, cache)
     missing = {row: entry for row, entry in entries.items() if not entry.exists()}
     if missing:
+        require_writable(cache.folder, "--cache (in a run and its YAML file: data.cache)")
+        require_room(
+            cache.folder, len(missing) * 2 * math.prod(cache.size), f"the {len(missing)} volumes that are missing there"
+        )
         with progress_bar("caching volumes", hidden=quiet) as progress:
             task = progress.add_task("", total=len(missing))
             for row, reason in _put_all(manifest, missing, cache, jobs):

@@ -17,6 +17,7 @@ import numpy as np
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.plain_names import plainly_named
+from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
 from bimcvr.data.reading.volume import data_files
 from bimcvr.errors import UserError
 
@@ -78,7 +79,7 @@ class VolumeCache:
         """
         from bimcvr.data.reading.resample import read_resized
 
-        with plainly_named(source) as readable:
+        with refusing_denied(source), plainly_named(source) as readable:
             volume = read_resized(readable, self.size)
         voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
         record = {
@@ -126,7 +127,8 @@ def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> t
         cache: the cache.
 
     Returns:
-        The cache file of each row whose source exists, and for each other row `missing_file: message`.
+        The cache file of each row whose source exists, and for each other row `missing_file: message` or
+        `no_access: message`.
     """
     entries: dict[int, Path] = {}
     missing: dict[int, str] = {}
@@ -134,6 +136,8 @@ def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> t
     for row in rows.tolist():
         try:
             entries[row] = cache.entry(manifest.volume_path(row), checksums[row])
+        except RefusedVolume as refusal:
+            missing[row] = f"{refusal.reason}: {refusal}"
         except UserError as error:
             missing[row] = f"missing_file: {error}"
     return entries, missing
@@ -149,7 +153,13 @@ def source_identity(source: Path) -> str:
 
     Raises:
         UserError: there is no such file or folder.
+        RefusedVolume: it may not be read.
     """
+    with refusing_denied(source):
+        return _identity_of(source)
+
+
+def _identity_of(source: Path) -> str:
     if source.is_dir():
         files = sorted(path for path in source.iterdir() if path.is_file())
         if not files:

@@ -1,9 +1,13 @@
 """The error for a volume that cannot be used: a short reason to count by, and a message for the user."""
 
+import contextlib
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 from bimcvr.errors import UserError
 
+_OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 FETCH_AGAIN = "Download it again from its source, or exclude the row."
 
 
@@ -28,6 +32,27 @@ class RefusedVolume(UserError):
     def __str__(self) -> str:
         _, path, wrong, remedy = self.args
         return f"{path} {wrong} {remedy}"
+
+
+@contextlib.contextmanager
+def refusing_denied(path: Path) -> Iterator[None]:
+    """Refuse one volume whose file the system does not let be read: a missing right, a broken link or disk.
+
+    A full disk, missing memory or too many open files concern every volume and pass through.
+
+    Args:
+        path: the file or DICOM folder.
+
+    Raises:
+        RefusedVolume: with the reason `no_access`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_ONE_FILE:
+            raise
+        remedy = "Ask its owner for the right to read it, or exclude the row."
+        raise RefusedVolume("no_access", path, f"cannot be read ({error.strerror}).", remedy) from error
 
 
 def no_spacing(path: Path, spacing: tuple[float, ...]) -> RefusedVolume:

@@ -20,7 +20,7 @@ from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
 from bimcvr.data.reading.file_checks import SUFFIXES, check_file
 from bimcvr.data.reading.grid import Grid
 from bimcvr.data.reading.nifti import read_nifti
-from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, refusing_denied
 from bimcvr.data.reading.voxels import ArrayVoxels, DecodedVoxels, StreamedVoxels
 
 __all__ = [
@@ -105,7 +105,8 @@ def read_image(path: Path) -> NativeImage:
         RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
     try:
-        return _checked_image(Path(path))
+        with refusing_denied(path):
+            return _checked_image(Path(path))
     except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error, RecursionError) as error:
         # errors that malformed headers cause; header values may identify the patient, so the message leaves them out
         raise RefusedVolume(

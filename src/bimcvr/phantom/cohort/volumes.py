@@ -45,7 +45,7 @@ def make_volumes(wanted: "dict[Path, Scan]", jobs: int) -> None:
 
     from bimcvr.parallel import in_parallel
 
-    missing = [(path, scan) for path, scan in wanted.items() if not path.is_file()]
+    missing = [(path, scan) for path, scan in wanted.items() if not path.is_file() or not path.stat().st_size]
     if missing:
         done = in_parallel(_make, missing, jobs, ordered=False, batch_size=8)
         for _ in track(done, description="Phantom volumes", total=len(missing)):

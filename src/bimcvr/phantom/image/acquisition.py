@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.atomic_files import replacing
+from bimcvr.atomic_files import replacing, require_whole_gzip
 from bimcvr.phantom.image import chest_lesions, lung_lesions
 from bimcvr.phantom.image.anatomy import paint_chest
 from bimcvr.phantom.image.body import adapt, draw_body
 from bimcvr.phantom.image.canvas import Canvas, Grid, make_grid
 from bimcvr.phantom.reports.findings import PlantedFinding, Rng
+
+_NIFTI_HEADER = 352
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def write_volume(volume: PhantomVolume, path: Path) -> None:
     image.SetDirection(np.diag([-1.0 if flip else 1.0 for flip in flips]).ravel().tolist())
     with replacing(path) as temporary:
         sitk.WriteImage(image, str(temporary), True, 1)
+        require_whole_gzip(temporary, _NIFTI_HEADER + volume.hu.nbytes)
 
 
 def _smooth(values: np.ndarray, axis: int, weight: float) -> np.ndarray:

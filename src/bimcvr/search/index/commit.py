@@ -15,18 +15,21 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bimcvr.atomic_files import only_one, replacing
+from bimcvr.atomic_files import NO_LOCKS, only_one, replacing
 from bimcvr.errors import UserError
 
 FORMAT = 1
 NAME = "index.json"
 TABLE = "rows"
 STREAMS = ("image", "text")
+# how Rust's errors end
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 @dataclass(frozen=True)
@@ -101,22 +104,43 @@ def read_commit(folder: Path) -> Commit | None:
         ) from error
 
 
-def hold_for_writing(folder: Path) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def hold_for_writing(folder: Path) -> Iterator[None]:
     """Hold the writer's lock of an index folder.
 
     Args:
         folder: the index folder.
 
-    Returns:
-        A context that holds the lock.
+    Raises:
+        UserError: another process is writing, or the file system has no locks.
+        OSError: in the block, a write failed, LanceDB's included; it names a path.
+    """
+    in_use = f"Another process is writing to the index {folder}. Wait until it has finished, or stop it."
+    with only_one(folder / "writer.lock", in_use), naming_system_errors(folder):
+        yield
+
+
+@contextlib.contextmanager
+def naming_system_errors(folder: Path) -> Iterator[None]:
+    """Turn LanceDB's RuntimeError of a refusal by the system into its OSError, and name the folder where none is.
+
+    Args:
+        folder: the index folder.
 
     Raises:
-        UserError: another process is writing.
+        OSError: the system refused something in the block.
     """
-    return only_one(
-        folder / "writer.lock",
-        f"Another process is writing to the index {folder}. Wait until it has finished, or stop it.",
-    )
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(folder)
+        raise
+    except RuntimeError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from error
 
 
 def hold_for_reading(folder: Path) -> int | None:
@@ -126,7 +150,8 @@ def hold_for_reading(folder: Path) -> int | None:
         folder: the index folder.
 
     Returns:
-        A file handle, to be closed with `os.close`; None where the folder is read-only and has no lock file.
+        A file handle, to be closed with `os.close`; None where the folder is read-only and has no lock file, and where
+        the file system has no locks.
     """
     path = folder / "reader.lock"
     try:
@@ -137,7 +162,13 @@ def hold_for_reading(folder: Path) -> int | None:
             handle = os.open(path, os.O_RDONLY)
         except OSError:
             return None
-    fcntl.flock(handle, fcntl.LOCK_SH)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    except OSError as error:
+        os.close(handle)
+        if error.errno not in NO_LOCKS:
+            raise
+        return None
     return handle
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -45,15 +46,17 @@ class IndexWriter:
         self._lock.__enter__()
         try:
             self._open(dim, facts or {})
-        except BaseException:
-            self._lock.__exit__(None, None, None)
+        except BaseException as error:
+            self._lock.__exit__(type(error), error, error.__traceback__)
             raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._lock.__exit__(None, None, None)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.__exit__(kind, error, trace)
 
     def __len__(self) -> int:
         return self.commit.count

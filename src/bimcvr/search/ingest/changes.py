@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -87,7 +88,7 @@ def _reuse_preview(old: Index, manifest: Manifest, row: int, embedded: EmbeddedS
     study_id, path = manifest.cell("study_id", row), manifest.volume_path(row)
     if (
         embedded.preview is None
-        and not path.exists()
+        and not os.path.exists(path)  # a folder that may not be entered counts as missing
         and study_id in old
         and old.row(study_id).source == str(path.resolve())
     ):

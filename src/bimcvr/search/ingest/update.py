@@ -208,4 +208,4 @@ def _has_no_embedding(reason: str) -> bool:
 
 def _is_damaged(reason: str) -> bool:
     """Return whether a volume was read and refused; one that is missing may be on a disk that is not mounted."""
-    return not reason.startswith(("no_embedding:", "missing_file:"))
+    return not reason.startswith(("no_embedding:", "missing_file:", "no_access:"))

@@ -1,6 +1,7 @@
 """Sources of an index's vectors: a checkpoint, or a file of embeddings."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from bimcvr.contracts import Prompts
 from bimcvr.data.cache.fill import default_folder, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_identity
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
@@ -178,7 +179,7 @@ class EmbeddingsSource:
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
         """Look the vectors up; a row whose volume cannot be read has no thumbnails."""
         paths = {row: manifest.volume_path(row) for row in rows}
-        previews, _ = _draw_all(manifest, [row for row, path in paths.items() if path.exists()], self._jobs)
+        previews, _ = _draw_all(manifest, [row for row, path in paths.items() if os.path.exists(path)], self._jobs)
         studies = manifest.column("study_id")
         positions = {row: self._position[studies[row]] for row in rows}
         image, text = self._embeddings.image.numpy(), self._embeddings.text.numpy()
@@ -211,7 +212,7 @@ def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[
 
 def _draw(path: Path) -> VolumePreview | str:
     try:
-        with one_thread():
+        with one_thread(), refusing_denied(path):
             return draw_preview(path)
     except RefusedVolume as refusal:
         return f"{refusal.reason}: {refusal}"
