@@ -109,6 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_with_launcher()
     _make_streams_safe()
     words = resolve_presets(list(sys.argv[1:] if arguments is None else arguments))
+    foreign = next((word for word in words if not word.isprintable() and _is_no_text(word)), None)
+    if foreign is not None:
+        print(
+            f"bimcvr: the word {foreign!a} has bytes that are not UTF-8. Type it in a UTF-8 terminal.", file=sys.stderr
+        )
+        return 2
     if not words or words[0] in ("-h", "--help", "help"):
         print(_help())
         return 0 if words else 2
@@ -151,6 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return STOPPED[by]
+
+
+def _is_no_text(word: str) -> bool:
+    """Return whether a word has bytes in no encoding that Python knows it by, and is not the name of a file either."""
+    return any("\udc80" <= letter <= "\udcff" for letter in word) and not os.path.exists(word.partition("=")[2] or word)
 
 
 def _told(error: Exception) -> str:

@@ -9,6 +9,8 @@ import pytest
 
 from bimcvr.cli import main
 from bimcvr.doctor.index import check_index
+from bimcvr.errors import UserError
+from bimcvr.search.index.reader import Index
 from helpers.index_factory import DIM, make_index, study
 
 
@@ -65,7 +67,9 @@ def test_vectors_that_are_not_unit_vectors_fail(index: Path, stream: str, factor
     spoil(index, stream, 5, factor)
     line = check_index(index)
     assert line.state == "failing"
-    assert f"the {stream} vector of study s5 has the length {length}" in line.found
+    assert f"{stream}-1.f32 are damaged (that of study s5 has the length {length}" in line.found
+    with Index.open(index) as opened, pytest.raises(UserError, match="study s5"):
+        opened.vectors("image" if stream == "image" else "report")
 
 
 def test_lost_vectors_and_prompts_fail(index: Path) -> None:
@@ -79,6 +83,30 @@ def test_lost_vectors_and_prompts_fail(index: Path) -> None:
         path.write_bytes(content)
     assert check_index(index).state == "ok"
     assert check_index(index / "nothing").state == "failing"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"slots": "12"}, {"dim": None}, {"columns": "study_id"}, {"columns": [1]}, {"facts": []}, {"prompts": "../p.npz"}],
+)
+def test_a_commit_of_other_kinds_of_values_is_refused(index: Path, changes: dict[str, object]) -> None:
+    alter(index, **changes)
+    with pytest.raises(UserError, match=r"index\.json is damaged"):
+        Index.open(index)
+
+
+def test_damaged_rows_and_words_are_told_by_search_and_doctor(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound = check_index(index)
+    assert sound.state == "ok"
+    for pattern in ("_indices", "data"):
+        folder = index / "rows.lance" / pattern
+        assert folder.is_dir()
+        for path in filter(Path.is_file, folder.rglob("*")):
+            path.write_bytes(b"\xff" * path.stat().st_size)
+        line = check_index(index)
+        assert line.state == "failing", pattern
+        assert main(["search", str(index), "--words", "atelectasis"]) == 1, pattern
+        assert "cannot be read" in capsys.readouterr().err
 
 
 def test_without_a_word_the_index_here_is_looked_at(

@@ -91,9 +91,7 @@ def check_checkpoint(path: Path, trust: Sequence[str] = ()) -> CheckResult:
         path: the file.
         trust: classes, modules or packages that it may name beside those of `bimcvr.parsing.trust`.
     """
-    import torch
-
-    from bimcvr.models.checkpoint import read_checkpoint
+    from bimcvr.models.checkpoint import read_checkpoint, refuse_not_finite
     from bimcvr.models.embedder import load_retriever
 
     if not path.is_file():
@@ -102,18 +100,10 @@ def check_checkpoint(path: Path, trust: Sequence[str] = ()) -> CheckResult:
         state = read_checkpoint(path)["state_dict"]
     except UserError as error:
         return CheckResult("failing", "checkpoint", f"{path} cannot be read", str(error))
-    spoilt = [
-        name
-        for name, value in state.items()
-        if name != "first_sd" and value.is_floating_point() and not torch.isfinite(value).all()
-    ]
-    if spoilt:
-        return CheckResult(
-            "failing",
-            "checkpoint",
-            f"{path}: {len(spoilt)} tensors are not finite, the first {spoilt[0]}",
-            "Its training diverged: train again with a lower rate or trainer.gradient_clip_val 1.0.",
-        )
+    try:
+        refuse_not_finite(path, state)
+    except UserError as error:
+        return CheckResult("failing", "checkpoint", str(error), "Train again, or give the checkpoint of another run.")
     try:
         with without_network(), warnings.catch_warnings(action="ignore"):
             model = load_retriever(path, trust)

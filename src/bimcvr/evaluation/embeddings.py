@@ -1,7 +1,5 @@
 """Embeddings on disk: the format in which any model's output is evaluated."""
 
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +10,11 @@ from torch import Tensor
 
 from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Probes, Prompts
+from bimcvr.data.numpy_files import UnreadableArrays, read_npy, read_npz
 from bimcvr.data.text_table import read_text_table
 from bimcvr.errors import UserError
 from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
-# what numpy raises on files that are cut off, damaged, encrypted or full of pickles
-_UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 
 
@@ -90,18 +87,12 @@ def load_embeddings(path: Path) -> Embeddings:
     if not path.is_file():
         raise UserError(f"There are no embeddings at {path}. `python -m bimcvr test` and `predict` write them.")
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            raise UserError(
-                f"{path} is a single array, not an .npz file. Name it .npy, with --text_embeddings and"
-                " --study_ids beside it."
-            )
-        with content:
-            arrays = {name: np.asarray(content[name]) for name in content.files}
-    except _UNREADABLE as error:
+        arrays = read_npz(path)
+    except UnreadableArrays as error:
         raise UserError(
-            f"{path} is not an .npz file of plain arrays ({type(error).__name__}: {error}). Write it with numpy.savez, "
-            "names as fixed-width text (dtype str), nothing as objects: pickles are refused."
+            f"{path} is not an .npz file of plain arrays ({error}). Write it with numpy.savez, names as fixed-width"
+            " text (dtype str), nothing as objects: pickles are refused. A single array is named .npy, with"
+            " --text_embeddings and --study_ids beside it."
         ) from error
     for name in ("study_id", "image", "text"):
         if name not in arrays:
@@ -211,14 +202,11 @@ def _scorable(table: np.ndarray, name: str, where: str, row_name: Callable[[int]
 
 def _array(path: Path, content: str) -> np.ndarray:
     try:
-        array = np.load(path, allow_pickle=False)
-    except _UNREADABLE as error:
-        raise UserError(f"{path} is not an .npy file of {content} ({type(error).__name__}: {error}).") from error
-    if not isinstance(array, np.ndarray):
+        return read_npy(path)
+    except UnreadableArrays as error:
         raise UserError(
-            f"{path} is an .npz archive, not an .npy file of {content}. Save the one array with numpy.save."
-        )
-    return array
+            f"{path} is not an .npy file of {content} ({error}). Save the one array with numpy.save."
+        ) from error
 
 
 def _names(array: np.ndarray, what: str) -> list[str]:

@@ -37,7 +37,13 @@ class Embedder:
 
         self.checkpoint = checkpoint
         self.size, self.window = _grid_of(checkpoint)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            torch.empty(1, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(
+                f"--device {device}: there is no such device here. Give cpu, or cuda with a GPU."
+            ) from error
         self.retriever = _load(checkpoint, trust).to(self.device)
         self.affirm: tuple[str, ...] = tuple(self.retriever.prompts)
         self.deny: tuple[str, ...] = tuple(self.retriever.denials)
@@ -116,10 +122,12 @@ def load_retriever(checkpoint: Path, trust: Sequence[str] = ()) -> "Retriever":
         UserError: it cannot be read, or names a class that is not trusted.
         Exception: whatever the arguments or shapes of another version make the classes raise.
     """
-    from bimcvr.models.checkpoint import read_checkpoint
+    from bimcvr.models.checkpoint import read_checkpoint, refuse_not_finite
     from bimcvr.models.retriever import Retriever
 
-    with warnings.catch_warnings(), only_trusted(checkpoint, read_checkpoint(checkpoint), trust):
+    content = read_checkpoint(checkpoint)
+    refuse_not_finite(checkpoint, content["state_dict"])
+    with warnings.catch_warnings(), only_trusted(checkpoint, content, trust):
         warnings.filterwarnings("ignore", message=".*is an instance of `nn.Module` and is already saved.*")
         return Retriever.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
 

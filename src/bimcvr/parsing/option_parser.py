@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
+from bimcvr.errors import printable
 from bimcvr.parsing.config_errors import config_files, explain, read_config
 
 # optional, and given by position all the same
@@ -89,7 +90,7 @@ class VerbParser(ArgumentParser):
             super().error(message, ex)  # a trial inside a union of types: not the last word
         known = [action.dest for action in self._actions]
         listing = f"`bimcvr {self.verb} --help` lists every option."
-        self.exit(2, f"\nbimcvr {self.verb}: {explain(message, known, self._words, listing)}\n")
+        self.exit(2, f"\nbimcvr {self.verb}: {printable(explain(message, known, self._words, listing))}\n")
         raise AssertionError  # never reached: exit ends the process
 
 

@@ -18,7 +18,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from bimcvr.atomic_files import replacing, require_room, write_json, write_text
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.models.checkpoint import plain_numbers, read_checkpoint
+from bimcvr.models.checkpoint import plain_numbers, read_checkpoint, refuse_not_finite
 from bimcvr.models.optim import check_optimizer
 from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
@@ -37,7 +37,7 @@ from bimcvr.run_folder import (
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.terminated import EndOnSigterm
 from bimcvr.training.trainer_options import refuse_unsupported
-from bimcvr.training.wandb_examples import WandbExamples
+from bimcvr.training.wandb_examples import WandbExamples, run_id
 
 _HELP = {
     "config": CONFIG_HELP,
@@ -234,7 +234,10 @@ class RetrieverCLI(LightningCLI):
             return [csv]
         if configured in (None, True):
             name = f"{self.run.parent.name}-{self.run.name}"
-            return [csv, WandbLogger(project="bimcvr", name=name, id=name, save_dir=self.run, resume="allow")]
+            return [
+                csv,
+                WandbLogger(project="bimcvr", name=name[:128], id=run_id(name), save_dir=self.run, resume="allow"),
+            ]
         return [csv, *_as_list(configured)]
 
 
@@ -265,7 +268,9 @@ class _SafeCheckpointIO(TorchCheckpointIO):
             torch.save(plain_numbers(checkpoint), stream)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        return read_checkpoint(Path(path), mmap=False)
+        content = read_checkpoint(Path(path), mmap=False)
+        refuse_not_finite(Path(path), content["state_dict"])
+        return content
 
 
 class _Parser(LightningArgumentParser):

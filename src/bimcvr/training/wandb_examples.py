@@ -3,7 +3,9 @@
 Only the first process logs; all processes take part in gathering the embeddings. Without a W&B logger nothing happens.
 """
 
+import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,8 @@ QUERIES = 5
 """Queries per direction."""
 HITS = 5
 """Hits per query; 2 directions × 5 × 5 rows, since W&B stores every version of a table in full."""
+LONGEST_ID = 100
+"""W&B takes 128 characters, and an artifact's name adds some to its run's."""
 HEIGHT = 160
 """Height of a picture in pixels."""
 COLUMNS = ("direction", "query", "query labels", "expected rank", "place", "found", "found labels", "cosine", "right")
@@ -143,6 +147,18 @@ def retrieved_examples(image: Tensor, text: Tensor, gallery: Gallery, seed: int)
                 )
                 examples.append(Example(query, hit, row))
     return examples
+
+
+def run_id(name: str) -> str:
+    """Return a run's name as W&B takes it for a run's id and an artifact's name: short, of few characters, one a name.
+
+    Args:
+        name: the experiment's and run folder's names, in any letters.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
+    if plain == name and len(name) <= LONGEST_ID:
+        return name
+    return f"{plain[: LONGEST_ID - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _log_checkpoint(trainer: Trainer) -> None:

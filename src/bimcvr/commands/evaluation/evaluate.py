@@ -84,12 +84,12 @@ def evaluate(
         if path is not None:
             require_writable(path.parent, option)
     gallery = gallery_of_split(table, split, strategy, split_seed, fractions, ks or [])
-    files, recall_at, resampling = embeddings.split(","), ks or RECALL_AT, Resampling(seed, resamples)
+    files, recall_at, resampling = _files(embeddings), ks or RECALL_AT, Resampling(seed, resamples)
     runs = _load(files, gallery, text_embeddings, study_ids)
     check_same_texts(runs, files, gallery)
     result = build_result(runs, gallery, recall_at, resampling, right_answers)
     if compare:
-        others = [other.split(",") for other in ([compare] if isinstance(compare, str) else compare)]
+        others = [_files(other) for other in ([compare] if isinstance(compare, str) else compare)]
         loaded = [(names, _load(names, gallery)) for names in others]
         result["compared_with"] = compare_with_others(runs, loaded, gallery, recall_at, resampling, right_answers)
     if audited:
@@ -129,3 +129,8 @@ def _load(
     for file, count in ignored.items():
         print(f"{file}: {count} studies are not in the split '{gallery.description['split']}' and are ignored.")
     return runs
+
+
+def _files(names: str) -> list[str]:
+    """Return the files that an option names with commas between; one whose own name has commas stays whole."""
+    return [names] if Path(names).is_file() else names.split(",")

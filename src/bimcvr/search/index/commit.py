@@ -97,11 +97,27 @@ def read_commit(folder: Path) -> Commit | None:
                 f"{path} has format {written}; this version of bimcvr reads format {FORMAT}. Make a new index in"
                 " another folder."
             )
+        _check_kinds(content)
         return Commit(**{**content, "columns": tuple(content["columns"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is damaged or not part of an index ({type(error).__name__}). Make a new index in another folder."
         ) from error
+
+
+def _check_kinds(content: dict[str, Any]) -> None:
+    """Refuse a value that is not of the kind that `Commit.write` writes."""
+    for name in ("table_version", "generation", "slots", "count", "dim"):
+        if type(content[name]) is not int or content[name] < 0:
+            raise ValueError(name)
+    for name, kind in (("columns", list), ("prompts", str), ("complete", bool), ("facts", dict), ("calibration", dict)):
+        if not isinstance(content[name], kind):
+            raise TypeError(name)
+    if (
+        not all(isinstance(column, str) for column in content["columns"])
+        or Path(content["prompts"]).name != (content["prompts"])
+    ):
+        raise ValueError("columns or prompts")
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The LanceDB calls behind an index: opening, writing and reading its table of studies."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,26 @@ def open_table(folder: Path, version: int | None = None) -> Any:
             "folder."
         ) from error
     return table
+
+
+@contextlib.contextmanager
+def telling_damage(folder: Path) -> Iterator[None]:
+    """Replace what LanceDB raises on damaged or unreadable files by one message that names the index.
+
+    Args:
+        folder: the index folder.
+
+    Raises:
+        UserError: a file of the table is damaged, absent or may not be read.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"The table of the index {folder} cannot be read ({type(error).__name__}: {reason}): a file of it is"
+            " damaged, absent or may not be read. Make a new index in another folder."
+        ) from error
 
 
 def index_words(table: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Prompts
+from bimcvr.data.numpy_files import UnreadableArrays, read_npz
 from bimcvr.errors import UserError
 
 
@@ -42,14 +43,19 @@ def load_prompts(path: Path) -> Prompts:
         UserError: the file is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            return Prompts(
-                content["sentence"].tolist(),
-                content["label"].tolist(),
-                content["denies"].tolist(),
-                torch.from_numpy(content["vector"]),
-            )
-    except (OSError, ValueError, KeyError) as error:
+        content = read_npz(path)
+        sentence, label, denies, vector = (content[name] for name in ("sentence", "label", "denies", "vector"))
+        count = len(vector)
+        if not (
+            sentence.shape == label.shape == denies.shape == (count,)
+            and (sentence.dtype.kind, label.dtype.kind, denies.dtype.kind) == ("U", "U", "b")
+            and vector.dtype == np.float32
+            and vector.ndim == 2
+            and np.isfinite(vector).all()
+        ):
+            raise UnreadableArrays("its arrays do not fit together")
+    except (UnreadableArrays, KeyError, TypeError) as error:
         raise UserError(
-            f"The prompts {path} of the index are missing or damaged. Make a new index in another folder."
+            f"The prompts {path} of the index are missing or damaged ({error}). Make a new index in another folder."
         ) from error
+    return Prompts(sentence.tolist(), label.tolist(), denies.tolist(), torch.from_numpy(vector))

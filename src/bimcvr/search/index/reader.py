@@ -18,11 +18,15 @@ from bimcvr.errors import UserError
 from bimcvr.search.index.commit import NAME, Commit, hold_for_reading, read_commit
 from bimcvr.search.index.exact_search import Vectors
 from bimcvr.search.index.filters import parse_where
-from bimcvr.search.index.lance_table import open_table, read_columns, word_scores
+from bimcvr.search.index.lance_table import open_table, read_columns, telling_damage, word_scores
 from bimcvr.search.index.prompt_vectors import load_prompts
 from bimcvr.search.index.schema import GEOMETRY, LABELS, PLANES, SLOT, SOURCE, stored_name, thumbnail_column
 
 Stream = Literal["image", "report"]
+
+_LENGTH = 1e-3
+"""How far a stored vector's length may be from 1."""
+_BLOCK = 16384
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,12 @@ class Index:
     def __init__(self, folder: Path, commit: Commit, lock: int | None) -> None:
         self.folder, self.commit, self._lock = folder, commit, lock
         self._table = open_table(folder, commit.table_version)
+        with telling_damage(folder):
+            self._read_rows(commit)
+        self._positions = {name: position for position, name in enumerate(self.study_ids)}
+        self._columns: dict[str, tuple[list[str], np.ndarray]] = {}
+
+    def _read_rows(self, commit: Commit) -> None:
         names = ["study_id", SLOT, LABELS, *(["patient_id"] if "patient_id" in commit.columns else [])]
         table = read_columns(self._table, names, with_row_id=True)
         slots = table.column(SLOT).to_numpy()
@@ -85,8 +95,8 @@ class Index:
         self.labels: list[tuple[str, ...]] = [tuple(sorted(split_list(texts[LABELS][i]))) for i in order]
         patients = texts.get("patient_id") or [""] * len(order)
         self.patients: list[str] = [patients[i] or texts["study_id"][i] for i in order]
-        self._positions = {name: position for position, name in enumerate(self.study_ids)}
-        self._columns: dict[str, tuple[list[str], np.ndarray]] = {}
+        if len(self.study_ids) != commit.count or len(np.unique(slots)) < len(slots):
+            raise ValueError(f"index.json says {commit.count} studies, the rows are {len(np.unique(slots))}")
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
@@ -236,7 +246,8 @@ class Index:
 
     def count_with_thumbnails(self) -> int:
         """Return how many studies have thumbnails."""
-        column: Any = read_columns(self._table, [GEOMETRY]).column(GEOMETRY)
+        with telling_damage(self.folder):
+            column: Any = read_columns(self._table, [GEOMETRY]).column(GEOMETRY)
         return sum(bool(cell) for cell in column.to_pylist())
 
     def mask(self, where: str | Sequence[str]) -> np.ndarray | None:
@@ -271,7 +282,8 @@ class Index:
 
     def counts(self, column: str) -> dict[str, int]:
         """Return how many studies have each distinct value of a column, the most frequent first."""
-        cells = read_columns(self._table, [LABELS if column == "labels" else stored_name(column)]).column(0)
+        with telling_damage(self.folder):
+            cells = read_columns(self._table, [LABELS if column == "labels" else stored_name(column)]).column(0)
         counted: Counter[str] = Counter()
         for item in cells.value_counts().to_pylist():
             counted[item["values"] or ""] += item["counts"]
@@ -287,7 +299,8 @@ class Index:
         Returns:
             Position and BM25 score, best first, ties by study id.
         """
-        table = word_scores(self._table, words, SLOT)
+        with telling_damage(self.folder):
+            table = word_scores(self._table, words, SLOT)
         positions = np.searchsorted(self._slots, table.column(SLOT).to_numpy())
         scores = table.column("_score").to_numpy().astype(np.float64)
         if allowed is not None:
@@ -298,7 +311,8 @@ class Index:
 
     def has_word(self, word: str) -> bool:
         """Return whether any report contains a word, in any of its inflections."""
-        return bool(word_scores(self._table, word, SLOT, 1).num_rows)
+        with telling_damage(self.folder):
+            return bool(word_scores(self._table, word, SLOT, 1).num_rows)
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -317,20 +331,40 @@ class Index:
             values = np.memmap(path, dtype="<f4", mode="c", shape=shape)
         except (OSError, ValueError) as error:
             raise UserError(
-                f"The vectors {path} are missing or truncated. Make a new index in another folder."
+                f"The vectors {path} are missing, truncated or may not be read. Make a new index in another folder."
             ) from error
+        fault = self._vector_fault(values)
+        if fault:
+            raise UserError(
+                f"The vectors {path} are damaged ({fault}): its answers would be wrong. Make a new index in another"
+                " folder."
+            )
         return Vectors(values, self._slots, self.order)
+
+    def _vector_fault(self, values: np.ndarray) -> str:
+        """Return what is wrong with the vectors that belong to a study, read block by block; empty if nothing is."""
+        if len(self._slots) and (self._slots[0] < 0 or self._slots[-1] >= len(values)):
+            return f"a row's vector is the {self._slots[-1]}th of {len(values)}"
+        for start in range(0, len(self._slots), _BLOCK):
+            block = values[self._slots[start : start + _BLOCK]]
+            length = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+            bad = np.flatnonzero(~(np.abs(length - 1) <= _LENGTH))  # so asked, NaN is bad
+            if len(bad):
+                return f"that of study {self.study_ids[start + bad[0]]} has the length {length[bad[0]]:.3g}, not 1"
+        return ""
 
     def _take(self, positions: Sequence[int], columns: Sequence[str]) -> list[dict[str, Any]]:
         if not len(positions):
             return []
         ids = [int(self._row_ids[position]) for position in positions]
-        rows: list[dict[str, Any]] = self._table.take_row_ids(ids).select(list(columns)).to_arrow().to_pylist()
+        with telling_damage(self.folder):
+            rows: list[dict[str, Any]] = self._table.take_row_ids(ids).select(list(columns)).to_arrow().to_pylist()
         return rows
 
     def _study(self, row: dict[str, Any]) -> IndexedStudy:
         cells = {name: row[stored_name(name)] or "" for name in self.commit.columns}
-        geometry = json.loads(row[GEOMETRY]) if row[GEOMETRY] else {}
+        with telling_damage(self.folder):
+            geometry = json.loads(row[GEOMETRY]) if row[GEOMETRY] else {}
         return IndexedStudy(
             cells["study_id"], cells, tuple(sorted(split_list(row[LABELS] or ""))), row[SOURCE] or "", geometry
         )
@@ -339,7 +373,8 @@ class Index:
         """Return a column's distinct cells, and (N,) int64 codes: which of them each study has."""
         if column not in self._columns:
             name = LABELS if column == "labels" else stored_name(column)
-            table = read_columns(self._table, [SLOT, name])
+            with telling_damage(self.folder):
+                table = read_columns(self._table, [SLOT, name])
             cells = np.array([cell or "" for cell in table.column(name).to_pylist()], dtype=object)
             code_of = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
             in_order = cells[np.argsort(table.column(SLOT).to_numpy())]
