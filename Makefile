@@ -27,7 +27,7 @@ demo: install ## the main job on a phantom cohort: make it, train, test, search 
 
 test: install ## lint, types and all tests
 	$(MAKE) lint types
-	OMP_NUM_THREADS=1 PYTHONUTF8=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-fast: install ## the tests that take seconds
 	$(BIN)/python -m pytest -m 'not slow'
@@ -50,6 +50,7 @@ wheel: install ## build a wheel, install it in an empty environment, use it outs
 	cp constraints.txt dist && bash tests/packaging/smoke.sh dist
 
 perf: install ## speed and memory against peers, measured in one run
+	$(BIN)/python perf/reading.py
 	$(BIN)/python perf/preprocess.py
 	$(BIN)/python perf/ranks.py
 	$(BIN)/python perf/bootstrap.py

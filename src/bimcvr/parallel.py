@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 Result = TypeVar("Result")
+
+
+class WorkerKilled(UserError):
+    """A worker process was killed, by a lack of memory for instance."""
 
 
 def in_parallel(
@@ -34,7 +38,7 @@ def in_parallel(
         batch_size: calls that a worker gets at a time.
 
     Raises:
-        UserError: a worker was killed.
+        WorkerKilled: a worker was killed.
     """
     from joblib import Parallel, delayed
 
@@ -49,11 +53,47 @@ def in_parallel(
     try:
         yield from results
     except BrokenExecutor as error:
-        raise UserError(
+        raise WorkerKilled(
             "A worker process was killed, as the system does when the memory is full. What was finished is kept: run"
             " the same command again. If it happens again, use fewer processes (--jobs, or the environment variable"
             " LOKY_MAX_CPU_COUNT), or a machine with more memory."
         ) from error
+
+
+def run_tasks(
+    function: Callable[..., Any], tasks: Mapping[int, tuple[Any, ...]], jobs: int, few: int = 8
+) -> Iterator[tuple[int, Any]]:
+    """Call a function for each task, in several processes; a task that kills its process does not end the others.
+
+    Once a worker was killed, the tasks that are left run one at a time in a process of their own, so that a task that
+    kills it again is known.
+
+    Args:
+        function: of module level; gets the task's arguments.
+        tasks: key of each task → its arguments.
+        jobs: processes to use; -1 for one a core.
+        few: tasks that are done by the calling process.
+
+    Yields:
+        The key and the result of each task as it ends; the result is a `WorkerKilled` where there is none.
+    """
+    left = dict(tasks)
+    calls = ((function, key, arguments) for key, arguments in tasks.items())
+    try:
+        for key, result in in_parallel(_keyed, calls, jobs if len(tasks) > few else 1, ordered=False):
+            del left[key]
+            yield key, result
+    except WorkerKilled:
+        for key, arguments in left.items():
+            try:
+                # a single process would be the calling one
+                yield from in_parallel(_keyed, [(function, key, arguments)], jobs=2)
+            except WorkerKilled as killed:
+                yield key, killed
+
+
+def _keyed(function: Callable[..., Any], key: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
+    return key, function(*arguments)
 
 
 def start_worker(parent: int) -> None:

@@ -97,12 +97,28 @@ def _turned(hu: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, Spacing]:
     return np.ascontiguousarray(np.rot90(hu, axes=(1, 2))), spacing
 
 
+def _twice(hu: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, Spacing]:
+    noise = np.random.default_rng(3).integers(-20, 21, hu.shape, dtype=np.int16)
+    return np.concatenate([hu, hu + noise]), spacing
+
+
+def _in_some_slices(change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., tuple[np.ndarray, Spacing]]:
+    def spoil(hu: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, Spacing]:
+        out = hu.astype(np.int32)
+        first, last = len(hu) // 3, len(hu) // 2
+        out[first:last] = change(out[first:last])
+        return out.astype(np.int16), spacing
+
+    return spoil
+
+
 # the voxels are changed and the header is not
 WRONG_VOXELS: dict[str, tuple[str, Callable[[np.ndarray, Spacing], tuple[np.ndarray, Spacing]]]] = {
     "rescaled twice": ("not_hu", lambda hu, mm: (hu - 1024, mm)),
     "rescaled twice, clipped": ("not_hu", lambda hu, mm: (np.maximum(hu - 1024, -1024), mm)),
     "0-based": ("not_hu", lambda hu, mm: (np.maximum(hu + 1024, 0), mm)),
     "offset 8192": ("not_hu", lambda hu, mm: (hu + 8192, mm)),
+    "inverted": ("not_hu", lambda hu, mm: (-hu, mm)),
     "8-bit": ("not_hu", lambda hu, mm: (np.clip((hu + 1000) / 2000 * 255, 0, 255).astype(np.uint8), mm)),
     "scaled to 0 and 1": ("not_hu", lambda hu, mm: (np.clip((hu + 1000) / 2000, 0, 1).astype(np.float32), mm)),
     "soft-tissue window": ("not_hu", lambda hu, mm: (np.clip(hu, -160, 240), mm)),
@@ -115,6 +131,17 @@ WRONG_VOXELS: dict[str, tuple[str, Callable[[np.ndarray, Spacing], tuple[np.ndar
     "quarter of a turn": ("orientation", _turned),
     "front as top": ("orientation", lambda hu, mm: (hu.transpose(1, 0, 2), (mm[1], mm[0], mm[2]))),
     "side as top": ("orientation", lambda hu, mm: (hu.transpose(2, 1, 0), (mm[2], mm[1], mm[0]))),
+    "twice in one volume": ("mixed_slices", _twice),
+    "some slices from another series": ("mixed_slices", _in_some_slices(lambda hu: hu[:, ::-1])),
+    "some slices too high": ("mixed_slices", _in_some_slices(lambda hu: hu + 1024)),
+    "some slices too low": ("mixed_slices", _in_some_slices(lambda hu: hu - 1024)),
+    "some slices inverted": ("mixed_slices", _in_some_slices(lambda hu: -hu)),
+    "some slices scaled": ("mixed_slices", _in_some_slices(lambda hu: hu // 2)),
+    "every other slice too high": (
+        "mixed_slices",
+        lambda hu, mm: (hu + 400 * (np.arange(len(hu)) % 2)[:, None, None].astype(np.int16), mm),
+    ),
+    "slices repeated": ("mixed_slices", lambda hu, mm: (np.concatenate([hu[:30], hu[25:]]), mm)),
 }
 
 

@@ -12,6 +12,7 @@ from defective import chest, write
 from bimcvr.curation.audit import facts_cache
 from bimcvr.curation.audit.audit import audit_manifest, geometry_columns
 from bimcvr.data.manifest import Manifest, read_manifest, write_manifest
+from bimcvr.data.reading.grid import GridRules
 
 REPORT = "There is a nodule of {} mm in the left upper lobe, and no effusion."
 
@@ -81,9 +82,9 @@ def test_a_second_audit_reads_no_volume(manifest: Manifest, monkeypatch: pytest.
     first = audit_manifest(manifest, jobs=1)
     read: list[Path] = []
 
-    def no_reading(path: Path) -> Any:
+    def no_reading(path: Path, rules: GridRules) -> Any:
         read.append(path)
-        return original(path)
+        return original(path, rules)
 
     original = facts_cache.measure_volume
     monkeypatch.setattr(facts_cache, "measure_volume", no_reading)
@@ -106,10 +107,10 @@ def test_a_second_audit_reads_no_volume(manifest: Manifest, monkeypatch: pytest.
 def test_one_broken_volume_does_not_end_the_audit(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     original = facts_cache.measure_volume
 
-    def broken(path: Path) -> Any:
+    def broken(path: Path, rules: GridRules) -> Any:
         if path.name == "b.nii.gz":
             raise MemoryError("no room")
-        return original(path)
+        return original(path, rules)
 
     monkeypatch.setattr(facts_cache, "measure_volume", broken)
     result = audit_manifest(manifest, jobs=1)

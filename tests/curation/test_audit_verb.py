@@ -190,7 +190,7 @@ def test_a_split_that_is_not_there_is_told_before_any_volume_is_read(
 ) -> None:
     table = read_manifest(cohort).table.assign(split="train")
     write_manifest(table, cohort)
-    monkeypatch.setattr(facts_cache, "measure_volume", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(facts_cache, "measure_volume", lambda path, rules: pytest.fail("read"))
     assert main(["audit", str(cohort), "--split", "test", "--jobs", "1"]) == 1
     assert "split 'test'" in capsys.readouterr().err
     assert not (cohort.parent / "audit").exists()
@@ -228,7 +228,7 @@ def test_a_killed_audit_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest
     assert 3 <= kept < count
     read: list[Path] = []
     original = facts_cache.measure_volume
-    monkeypatch.setattr(facts_cache, "measure_volume", lambda path: read.append(path) or original(path))
+    monkeypatch.setattr(facts_cache, "measure_volume", lambda path, rules: read.append(path) or original(path, rules))
     assert main(words[3:]) == 0
     assert len(read) == count - kept
     undisturbed = audit_manifest(read_manifest(tmp_path / "manifest.csv"), tmp_path / "fresh", jobs=1)

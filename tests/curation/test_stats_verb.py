@@ -106,7 +106,7 @@ def test_after_an_audit_only_what_has_no_geometry_is_read(cohort: Path, monkeypa
     main(["audit", str(cohort), "--jobs", "1"])
     read: list[Path] = []
     original = facts_cache.measure_volume
-    monkeypatch.setattr(facts_cache, "measure_volume", lambda path: read.append(path) or original(path))
+    monkeypatch.setattr(facts_cache, "measure_volume", lambda path, rules: read.append(path) or original(path, rules))
     assert main(["stats", str(cohort.parent / "audit/manifest.csv"), "--jobs", "1"]) == 0
     assert [path.name for path in read] == ["gone.nii.gz"]
 

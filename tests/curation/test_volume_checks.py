@@ -59,7 +59,9 @@ def test_another_part_of_the_body_is_no_chest(part: str, seed: int, tmp_path: Pa
 
 def test_a_chest_seen_down_to_the_pelvis_is_a_chest(tmp_path: Path) -> None:
     hu, spacing = chest(1)
-    trunk = np.concatenate([np.repeat(hu[:1], 90, axis=0), hu])
+    legs = np.repeat(hu[:1], 90, axis=0)
+    noise = np.random.default_rng(1).integers(-20, 21, legs.shape, dtype=np.int16)
+    trunk = np.concatenate([legs + noise, hu])
     assert flags_of(write(tmp_path / "v.nii", trunk, spacing)) == {}
 
 

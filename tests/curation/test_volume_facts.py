@@ -68,7 +68,7 @@ def test_a_declared_padding_value_is_heeded_where_it_cannot_be_tissue(declared: 
     raw[:, 5:12, 5:12] = 0 if declared is None else declared
     grid = Grid((4, 20, 20), SPACING, np.eye(3))
     stack = DicomStack((), grid, None, 0.0, 0.0, None if declared is None else float(declared), False, ())
-    native = NativeImage(DecodedVoxels(None), (4, 20, 20), SPACING, axes_of(np.eye(3)), stack)
+    native = NativeImage(Path("series"), DecodedVoxels(None), (4, 20, 20), SPACING, axes_of(np.eye(3)), stack)
     tally = volume_facts._Tally(native)
     assert sum(len(slab) for slab in tally.watch(iter([raw[:3], raw[3:]]))) == 4
     assert tally.missing == (4 * 7 * 7 if heeded else 0)

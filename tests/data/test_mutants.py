@@ -6,6 +6,7 @@ that is read must have the voxels and the spacing that nibabel, pynrrd, pydicom 
 """
 
 import gzip
+import locale
 import re
 import warnings
 import zlib
@@ -175,6 +176,7 @@ def test_mutants_inside_a_gzip_stream(tmp_path: Path) -> None:
 @pytest.fixture
 def series(tmp_path: Path) -> dict[str, bytes]:
     """The files of a DICOM series, signed, explicit little endian."""
+    before = locale.setlocale(locale.LC_CTYPE)
     template = tmp_path / "template"
     template.mkdir()
     writer = sitk.ImageFileWriter()
@@ -196,6 +198,8 @@ def series(tmp_path: Path) -> dict[str, bytes]:
         writer.SetFileName(str(path))
         writer.Execute(one)
         contents[path.name] = path.read_bytes()
+    # writing rescaled DICOM leaves the process in the locale C, in which later tests cannot read UTF-8
+    locale.setlocale(locale.LC_CTYPE, before)
     return contents
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.data.reading.refused import RefusedVolume, escaped
 from bimcvr.data.reading.volume import data_files
 
 
@@ -22,16 +22,6 @@ def is_plain(path: Path | str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def escaped(name: Path | str) -> str:
-    r"""Return a name with `\xf3` for each byte that is in no encoding, so that it can be printed and written."""
-    text = os.fspath(name)
-    try:
-        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:
-        # a surrogate that does not stand for a byte, as JSON files can have
-        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def has_plain_names(volume: Path) -> bool:

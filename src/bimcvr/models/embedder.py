@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bimcvr.atomic_files import sha256_of
+from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import only_trusted
 from bimcvr.presets import read_yaml
@@ -36,7 +37,7 @@ class Embedder:
         import torch
 
         self.checkpoint = checkpoint
-        self.size, self.window = _grid_of(checkpoint)
+        self.size, self.window, self.rules = _grid_of(checkpoint)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             torch.empty(1, device=self.device)
@@ -107,7 +108,7 @@ class Embedder:
         """
         from bimcvr.data.reading.resample import read_resized
 
-        vector: np.ndarray = self.embed_volumes([read_resized(path, self.size).hu])[0]
+        vector: np.ndarray = self.embed_volumes([read_resized(path, self.size, self.rules).hu])[0]
         return vector
 
 
@@ -144,7 +145,7 @@ def _load(checkpoint: Path, trust: Sequence[str]) -> "Retriever":
         ) from error
 
 
-def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float]]:
+def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float], GridRules]:
     if not checkpoint.is_file():
         raise UserError(f"There is no checkpoint at {checkpoint}. Give the checkpoints/best.ckpt of a run.")
     config = config_beside(str(checkpoint))
@@ -162,4 +163,6 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
             f"{config} does not say with which grid and window the model was trained (data.size, data.window). Take the"
             " config.yaml that `fit` wrote."
         ) from error
-    return (depth, height, width), (low, high)
+    # runs of before these settings have the defaults
+    rules = {name: content["data"][name] for name in GridRules._fields if name in content["data"]}
+    return (depth, height, width), (low, high), GridRules(**rules)

@@ -15,6 +15,8 @@ def audit(
     split: Literal["train", "val", "test", "all"] = "all",
     jobs: int = -1,
     facts: Path | None = None,
+    nifti_form: Literal["auto", "sform", "qform"] = "auto",
+    max_voxels: int = 2**31,
 ) -> int:
     """Check every row of a manifest and report what is wrong with it.
 
@@ -29,6 +31,9 @@ def audit(
         split: the split whose rows are used, here for the noise ceiling alone; everything else is about all rows.
         jobs: parallel processes; -1 for one per CPU core.
         facts: the folder of measurements of the volumes; `facts` beside the manifest by default.
+        nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
+            qform disagree; sform or qform takes that one.
+        max_voxels: larger volumes are refused.
 
     Returns:
         0, or 3 when volumes could not be read.
@@ -38,12 +43,13 @@ def audit(
     from bimcvr.curation.audit.output.summary import noise_ceilings, summary_text
     from bimcvr.data.evaluation_rows import split_rows
     from bimcvr.data.manifest import read_manifest, write_manifest
+    from bimcvr.data.reading.grid import GridRules
 
     table = read_manifest(manifest, root)
     folder, facts_folder = out or table.path.parent / "audit", facts or table.path.parent / "facts"
     split_rows(table, split)  # report an impossible split before hours of reading
     require_writable(folder, "--out")
-    result = audit_manifest(table, facts_folder, jobs)
+    result = audit_manifest(table, facts_folder, jobs, GridRules(nifti_form, max_voxels))
     audited = result.audited()
     ceilings = noise_ceilings(audited, split)
     write_manifest(result.findings_table(), folder / "findings.csv")

@@ -5,6 +5,7 @@ from pathlib import Path
 from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache, write_refused
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.manifest import read_manifest
+from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.errors import UserError
 
 
@@ -15,6 +16,8 @@ def cache(
     cache: Path | None = None,
     jobs: int = -1,
     verify: bool = False,
+    nifti_form: NiftiForm = "auto",
+    max_voxels: int = MAX_VOXELS,
 ) -> int:
     """Resize every volume of a manifest to the model's grid and keep it on disk, so that training only reads.
 
@@ -28,9 +31,12 @@ def cache(
         cache: the folder of volumes resized to the model's grid; `cache` beside the manifest by default.
         jobs: parallel processes; -1 for one per CPU core.
         verify: also read every cached volume and compare it with its checksum.
+        nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
+            qform disagree; sform or qform takes that one.
+        max_voxels: larger volumes are refused.
     """
     table = read_manifest(manifest, root)
-    volume_cache = VolumeCache(cache or default_folder(table), size)
+    volume_cache = VolumeCache(cache or default_folder(table), size, GridRules(nifti_form, max_voxels))
     entries, refused = fill_cache(table, table.accepted(), volume_cache, jobs)
     if verify:
         refused |= _damaged(entries, volume_cache)

@@ -21,7 +21,8 @@ from bimcvr.curation.pipeline.shards import Share, Source, ingest_shards
 from bimcvr.curation.pipeline.step_log import write_changed, write_csv
 from bimcvr.curation.pipeline.steps import Steps, TranslateStep, run_steps
 from bimcvr.curation.study import SetAside
-from bimcvr.data.plain_names import escaped
+from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
+from bimcvr.data.reading.refused import escaped
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 
@@ -44,6 +45,8 @@ def curate(
     shard: str | None = None,
     jobs: int = -1,
     scheduler: str | None = None,
+    nifti_form: NiftiForm = "auto",
+    max_voxels: int = MAX_VOXELS,
 ) -> int:
     """Turn an archive into a checked manifest. A step that is not named is off.
 
@@ -67,6 +70,9 @@ def curate(
         shard: `i/n` for the i-th of n jobs; when all are done, the same command without it joins their results.
         jobs: parallel processes; -1 for one per CPU core.
         scheduler: the address of a Dask scheduler (tcp://…) whose workers do the work; they need the same disk.
+        nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
+            qform disagree; sform or qform takes that one.
+        max_voxels: larger volumes are refused.
 
     Returns:
         0, or 3 if items were set aside.
@@ -79,7 +85,7 @@ def curate(
             "curate needs a source and an out folder: set them in the file given as --config, or with --source and"
             " --out."
         )
-    settings = IngestSettings(Path(out), size, denoise)
+    settings = IngestSettings(Path(out), size, denoise, GridRules(nifti_form, max_voxels))
     if denoise:
         denoise.make()  # report a wrong name before hours of work
     steps = Steps(anonymise, translate, checks, extract_labels, review, assign_splits)
@@ -172,7 +178,9 @@ def _print_summary(rows: list[CurationRow], source: Source, settings: IngestSett
     if deleted and settings.size:
         print(
             f"{deleted} volumes are deleted; only their copies in {settings.out / 'cache'} on the grid"
-            f" {list(settings.size)} are left. Keep that folder, and train with this data.size."
+            f" {list(settings.size)} are left. Keep that folder, and train with this data.size"
+            + f" and data.nifti_form {settings.rules.nifti_form}" * (settings.rules.nifti_form != "auto")
+            + "."
         )
 
 

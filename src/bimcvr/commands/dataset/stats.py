@@ -1,6 +1,7 @@
 """The command `stats`: statistics and figures of a dataset, for a paper and as an HTML page."""
 
 from pathlib import Path
+from typing import Literal
 
 
 def stats(
@@ -10,6 +11,8 @@ def stats(
     review: Path | None = None,
     jobs: int = -1,
     facts: Path | None = None,
+    nifti_form: Literal["auto", "sform", "qform"] = "auto",
+    max_voxels: int = 2**31,
 ) -> int:
     """Describe a dataset: Table 1, sample images, words, labels and their balance, splits, agreement of reviewers.
 
@@ -24,6 +27,9 @@ def stats(
         review: the review queue, a CSV file that reviewers fill in; for their agreement.
         jobs: parallel processes; -1 for one per CPU core. They measure the volumes that were not measured before.
         facts: the folder of measurements of the volumes; `facts` beside the manifest by default.
+        nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
+            qform disagree; sform or qform takes that one.
+        max_voxels: larger volumes are refused.
     """
     from bimcvr.atomic_files import require_writable, write_text
     from bimcvr.curation.review.agreement import agreement
@@ -32,6 +38,7 @@ def stats(
     from bimcvr.curation.statistics.page import write_statistics_page
     from bimcvr.curation.statistics.tables import as_latex, as_markdown, geometry_of_rows, statistics_of
     from bimcvr.data.manifest import read_manifest
+    from bimcvr.data.reading.grid import GridRules
     from bimcvr.errors import UserError
 
     table = read_manifest(manifest, root)
@@ -41,11 +48,13 @@ def stats(
             " --review."
         )
     agreed = agreement(read_reviews(review)) if review is not None else []
+    rules = GridRules(nifti_form, max_voxels)
     folder = out or table.path.parent / "statistics"
     require_writable(folder, "--out")
-    geometry = geometry_of_rows(table, facts, jobs)
+    geometry = geometry_of_rows(table, facts, jobs, rules)
     numbers = statistics_of(table, geometry)
-    draw_samples(table, folder / "figure2.png", {row for row, size in enumerate(geometry) if size is None})
+    unread = {row for row, size in enumerate(geometry) if size is None}
+    draw_samples(table, folder / "figure2.png", unread, rules=rules)
     draw_words(numbers, folder / "figure3.png")
     if numbers.labels:
         draw_labels(numbers, folder / "labels.png")

@@ -30,6 +30,8 @@ def index(
     jobs: int = -1,
     device: str | None = None,
     trust: str = "",
+    nifti_form: Literal["auto", "sform", "qform"] | None = None,
+    max_voxels: int = 2**31,
 ) -> int:
     """Create or update a searchable index of a manifest's studies.
 
@@ -55,6 +57,9 @@ def index(
         jobs: parallel processes; -1 for one per CPU core. They read volumes.
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
         trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
+        nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
+            qform disagree; sform or qform takes that one; by default as the checkpoint was trained.
+        max_voxels: larger volumes are refused.
 
     Returns:
         The exit code: 3 if volumes could not be read.
@@ -78,7 +83,7 @@ def index(
         if report.not_found:
             raise UserError(f"Not in the index {out}: {', '.join(report.not_found)}.")
         return 0
-    source = _source(checkpoint, embeddings, cache, jobs, device, split_trust(trust))
+    source = _source(checkpoint, embeddings, cache, jobs, device, split_trust(trust), nifti_form, max_voxels)
     report = update_index(out, source, RowSelection(manifest, root, split), removed, prune, batch)
     _print_update(report)
     if report.not_found:
@@ -117,11 +122,14 @@ def _source(
     jobs: int,
     device: str | None,
     trust: list[str],
+    nifti_form: Literal["auto", "sform", "qform"] | None,
+    max_voxels: int,
 ) -> "VectorSource":
+    from bimcvr.data.reading.grid import GridRules
     from bimcvr.search.ingest.vector_sources import CheckpointSource, EmbeddingsSource
 
     if checkpoint is not None and embeddings is None:
-        return CheckpointSource(checkpoint, cache, jobs, device, trust)
+        return CheckpointSource(checkpoint, cache, jobs, device, trust, nifti_form, max_voxels)
     if embeddings is not None and checkpoint is None:
-        return EmbeddingsSource(embeddings, jobs)
+        return EmbeddingsSource(embeddings, jobs, GridRules(nifti_form or "auto", max_voxels))
     raise UserError("index needs either --checkpoint (of a trained model) or --embeddings (an .npz file).")

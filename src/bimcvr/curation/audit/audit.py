@@ -14,6 +14,7 @@ from bimcvr.curation.audit.report_checks import check_reports
 from bimcvr.curation.audit.volume_checks import check_volume
 from bimcvr.curation.audit.volume_facts import VolumeFacts
 from bimcvr.data.manifest import REPORT_FLAGS, Manifest, split_list
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume
 
 
@@ -25,11 +26,13 @@ class AuditResult:
         manifest: the manifest as it was read.
         findings: the flags with their evidence, in the order of the rows.
         measured: for each row, the facts of its volume or the reader's refusal.
+        rules: which grids were accepted.
     """
 
     manifest: Manifest
     findings: list[Finding]
     measured: dict[int, Measured]
+    rules: GridRules
 
     def counts(self) -> dict[str, int]:
         """Return the number of rows with each flag, the most frequent flag first."""
@@ -112,15 +115,18 @@ class AuditResult:
         return table
 
 
-def audit_manifest(manifest: Manifest, folder: Path | None = None, jobs: int = -1) -> AuditResult:
+def audit_manifest(
+    manifest: Manifest, folder: Path | None = None, jobs: int = -1, rules: GridRules = DEFAULT_RULES
+) -> AuditResult:
     """Run every check on every row, also on rejected rows.
 
     Args:
         manifest: the dataset.
         folder: where the facts of volumes are stored; `facts` beside the manifest by default.
         jobs: processes to use; -1 for one a core.
+        rules: which grids are accepted.
     """
-    measured = measure_all(manifest, folder or manifest.path.parent / "facts", jobs)
+    measured = measure_all(manifest, folder or manifest.path.parent / "facts", jobs, rules)
     ids = manifest.column("study_id")
     findings: list[Finding] = []
     for row, facts in measured.items():
@@ -132,7 +138,7 @@ def audit_manifest(manifest: Manifest, folder: Path | None = None, jobs: int = -
     findings += check_cohort(
         manifest, {row: facts for row, facts in measured.items() if isinstance(facts, VolumeFacts)}
     )
-    return AuditResult(manifest, _in_order(findings, ids), measured)
+    return AuditResult(manifest, _in_order(findings, ids), measured, rules)
 
 
 def geometry_columns(measured: Measured | None) -> dict[str, str]:

@@ -23,6 +23,7 @@ class ChestFacts:
         lung_share: largest share of lung in the body's cross-section, over the slices.
         lung_extent: mm along z over which lung is at least a tenth of the cross-section.
         lung_ends: share of lung in the body's cross-section in the lowest and in the topmost slices.
+        lung_dip: how far the area of lung falls and rises again along z, as a share of its maximum.
         lung_ml: volume of the aerated lung in mL.
         lung_hu: its mean density in HU; 0 if there is none.
         cut: for z, y and x, the share of the volume's end face that the body covers, on the emptier of the two ends.
@@ -39,6 +40,7 @@ class ChestFacts:
     lung_share: float
     lung_extent: float
     lung_ends: tuple[float, float]
+    lung_dip: float
     lung_ml: float
     lung_hu: float
     cut: tuple[float, float, float]
@@ -73,6 +75,7 @@ def measure_chest(hu: np.ndarray, spacing: tuple[float, float, float]) -> ChestF
         lung_share=round(float(ndimage.median_filter(shares, 3).max()), 4),
         lung_extent=round(float(has_lung.sum()) * spacing[0], 1),
         lung_ends=(round(float(np.median(shares[:3])), 4), round(float(np.median(shares[-3:])), 4)),
+        lung_dip=round(_dip(ndimage.median_filter(areas, 3)), 4),
         lung_ml=round(float(areas.sum()) * voxel, 1),
         lung_hu=round(float(hu[lung].mean()), 1) if lung.any() else 0.0,
         cut=_cut_faces(body),
@@ -161,6 +164,12 @@ def _base_to_apex(lung: np.ndarray, has_lung: np.ndarray) -> float:
     few = max(2, len(slices) // 6)
     low, high = (sum(_box(lung[number]) for number in ends) for ends in (slices[:few], slices[-few:]))
     return float(low / max(high, 1))
+
+
+def _dip(areas: np.ndarray) -> float:
+    """Return how far a profile falls between two rises, as a share of its maximum."""
+    before, after = np.maximum.accumulate(areas), np.maximum.accumulate(areas[::-1])[::-1]
+    return float((np.minimum(before, after) - areas).max() / max(1, areas.max()))
 
 
 def _box(mask: np.ndarray) -> int:

@@ -9,15 +9,17 @@ from bimcvr.atomic_files import require_writable, write_json
 from bimcvr.curation.audit.volume_facts import FACTS_VERSION, VolumeFacts, measure_volume
 from bimcvr.data.cache.volume_cache import source_identity
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.plain_names import plainly_named
-from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, killed_reader
 from bimcvr.errors import UserError
-from bimcvr.parallel import in_parallel, one_thread, progress_bar
+from bimcvr.parallel import WorkerKilled, one_thread, progress_bar, run_tasks
 
 Measured = VolumeFacts | RefusedVolume
 
 
-def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, Measured]:
+def measure_all(
+    manifest: Manifest, folder: Path, jobs: int = -1, rules: GridRules = DEFAULT_RULES
+) -> dict[int, Measured]:
     """Measure the volumes of a manifest that were not measured before.
 
     It can be killed at any time and started again without losing finished work. A volume whose file has changed is
@@ -27,12 +29,15 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
         manifest: the dataset.
         folder: where facts are stored, one JSON file for each volume; several manifests can share it.
         jobs: processes to use; -1 for one a core.
+        rules: which grids are accepted.
 
     Returns:
         For each row, the facts of its volume or the reader's refusal.
     """
     checksums = manifest.column("sha256")
-    entries = {row: facts_path(manifest.volume_path(row), checksums[row], folder) for row in range(len(manifest))}
+    entries = {
+        row: facts_path(manifest.volume_path(row), checksums[row], folder, rules) for row in range(len(manifest))
+    }
     measured: dict[int, Measured] = {}
     for row, entry in entries.items():
         known = _load(entry, manifest.volume_path(row)) if entry else None
@@ -43,30 +48,31 @@ def measure_all(manifest: Manifest, folder: Path, jobs: int = -1) -> dict[int, M
         require_writable(folder, "--facts")
         with progress_bar("measuring volumes") as progress:
             task = progress.add_task("", total=len(missing))
-            for row, facts in _measure_rows(manifest, missing, jobs):
+            for row, facts in _measure_rows(manifest, missing, jobs, rules):
                 measured[row] = facts
                 progress.advance(task)
     return dict(sorted(measured.items()))
 
 
-def measure_cached(source: Path, sha256: str, folder: Path) -> Measured:
+def measure_cached(source: Path, sha256: str, folder: Path, rules: GridRules) -> Measured:
     """Measure one volume, unless its facts are stored already.
 
     Args:
         source: a volume file or a DICOM folder.
         sha256: its checksum.
         folder: where facts are stored. Refusals are stored too, since the source may be deleted afterwards.
+        rules: which grids are accepted.
     """
-    entry = facts_path(source, sha256, folder)
+    entry = facts_path(source, sha256, folder, rules)
     known = _load(entry, source) if entry else None
-    measured = known if known is not None else _measure(0, source, entry)[1]
+    measured = known if known is not None else _measure(source, entry, rules)
     if known is None and entry and isinstance(measured, RefusedVolume):
         reason, _, problem, remedy = measured.args
         write_json(entry, {"refused": reason, "wrong": problem, "remedy": remedy})
     return measured
 
 
-def facts_path(source: Path, sha256: str, folder: Path) -> Path | None:
+def facts_path(source: Path, sha256: str, folder: Path, rules: GridRules) -> Path | None:
     """Return the file that stores the facts of a volume in its present state; None if there is no volume.
 
     A changed volume has another file. With another suffix it can store other results of the volume.
@@ -75,13 +81,14 @@ def facts_path(source: Path, sha256: str, folder: Path) -> Path | None:
         source: the volume.
         sha256: the checksum in the manifest; empty if it is unknown.
         folder: where facts are stored.
+        rules: which grids are accepted.
     """
     try:
         identity = sha256 or source_identity(source)
     except (UserError, OSError):
         # the volume is missing: the reader will say so
         return None
-    key = hashlib.sha256(f"{FACTS_VERSION}|{identity}".encode()).hexdigest()
+    key = hashlib.sha256(f"{FACTS_VERSION}{rules.identity}|{identity}".encode()).hexdigest()
     return folder / key[:2] / f"{key[2:34]}.json"
 
 
@@ -98,25 +105,28 @@ def _load(entry: Path, source: Path) -> Measured | None:
         return None
 
 
-def _measure_rows(manifest: Manifest, missing: dict[int, Path | None], jobs: int) -> Iterator[tuple[int, Measured]]:
-    calls = ((row, manifest.volume_path(row), entry) for row, entry in missing.items())
-    yield from in_parallel(_measure, calls, jobs if len(missing) > 8 else 1, ordered=False)
+def _measure_rows(
+    manifest: Manifest, missing: dict[int, Path | None], jobs: int, rules: GridRules
+) -> Iterator[tuple[int, Measured]]:
+    tasks = {row: (manifest.volume_path(row), entry, rules) for row, entry in missing.items()}
+    for row, measured in run_tasks(_measure, tasks, jobs):
+        yield row, killed_reader(tasks[row][0]) if isinstance(measured, WorkerKilled) else measured
 
 
-def _measure(row: int, source: Path, entry: Path | None) -> tuple[int, Measured]:
+def _measure(source: Path, entry: Path | None, rules: GridRules) -> Measured:
     measured: Measured
     try:
-        with one_thread(), plainly_named(source) as readable:
-            measured = measure_volume(readable)
+        with one_thread():
+            measured = measure_volume(source, rules)
         record = measured.to_json()
     except RefusedVolume as refusal:
         reason, _, problem, remedy = refusal.args
         measured, record = refusal, {"refused": reason, "wrong": problem, "remedy": remedy}
     except Exception as error:
         # one broken file must not end an audit; this result is not stored, since a later version may read the file
-        return row, RefusedVolume(
+        return RefusedVolume(
             "unreadable", source, f"cannot be measured ({type(error).__name__}: {error}).", FETCH_AGAIN
         )
     if entry:
         write_json(entry, record)
-    return row, measured
+    return measured

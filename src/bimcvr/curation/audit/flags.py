@@ -5,7 +5,16 @@ from typing import NamedTuple
 from bimcvr.curation.audit import report_checks, volume_checks
 
 COHORT_FLAGS = ("duplicate_volume", "patient_in_two_splits")
-VOLUME_FLAGS = ("too_small", "missing_voxels", "slice_spacing", "field_of_view", "orientation", "not_chest", "not_hu")
+VOLUME_FLAGS = (
+    "too_small",
+    "missing_voxels",
+    "slice_spacing",
+    "field_of_view",
+    "orientation",
+    "mixed_slices",
+    "not_chest",
+    "not_hu",
+)
 
 
 REFUSALS = {
@@ -136,6 +145,12 @@ _MEANINGS = {
         f"slices not axial, axes off by more than {_V.OBLIQUITY:.0f}°, or the body upside down, back to front or on its"
         " side",
     ),
+    "mixed_slices": FlagMeaning(
+        "volume",
+        "the slices do not belong together: parts of several series, copies, or values offset or scaled in some",
+        f"a change of {_V.JUMP:.0f} HU from a slice to the next, or {_V.CONTRAST:g} times those around it;"
+        f" {_V.COPIES} copied slices; or lungs at two heights",
+    ),
     "not_chest": FlagMeaning(
         "volume",
         "probably not a scan of the chest",
@@ -145,7 +160,7 @@ _MEANINGS = {
     "not_hu": FlagMeaning(
         "volume",
         "the values are not Hounsfield units",
-        "rescaled twice, 0-based, 8-bit, shifted or windowed, judged by the values of air and soft tissue",
+        "rescaled twice, 0-based, 8-bit, shifted, inverted or windowed, judged by the values of air and soft tissue",
     ),
     "duplicate_volume": FlagMeaning(
         "cohort",

@@ -42,6 +42,15 @@ TOO_DEEP = 1.1
 MIRRORED = 0.1
 # a field that the body fills on all four sides shows too little of it for a check
 WITHIN = 0.25
+# Slices that do not belong together: a change from one slice to the next of so many HU, or of so many times those
+# around it; copies of slices; the share by which the area of lung falls and rises again. Measured in fourteen real
+# series and 115 phantom chests with every disease: changes up to 123 HU (180 in the last of five slices of 16 × 16; 380
+# where the front is taken for the top), contrasts up to 1.9, no copies, dips up to 0.39. Two scans of a chest in one
+# volume: dips from 0.6; half of the slices 1024 HU too high or too low: changes from 410 HU; a block of another chest:
+# contrasts from 5.9; a block 200 HU too high: from 2.9.
+JUMP, CONTRAST, COPIES, LUNG_DIP = 300.0, 2.5, 3, 0.5
+# share above 500 HU: 0.05 at most in real volumes, 0.3 to 0.55 where the values are inverted
+BRIGHT = 0.15
 # Share of the voxels above −500 HU that are between −200 and 300; 0.78 to 0.95 in real volumes
 SOFT = 0.3
 
@@ -59,6 +68,29 @@ def check_volume(study_id: str, facts: VolumeFacts) -> list[Finding]:
     content = {"not_hu": unit} if unit else dict(_content(facts))
     evidence_of = content | dict(_grid(facts))
     return [Finding(study_id, flag, evidence) for flag, evidence in evidence_of.items()]
+
+
+def _broken_stack(facts: VolumeFacts) -> str:
+    """Return why the slices are not one series, whatever they show; empty if they may be."""
+    slices = facts.slices
+    if slices.repeated >= COPIES:
+        return f"{slices.repeated} slices are copies of others"
+    if slices.jump > JUMP:
+        return f"the values change by {slices.jump:.0f} HU from slice {slices.jump_at} of the file to the next"
+    return ""
+
+
+def _mixed_series(facts: VolumeFacts) -> str:
+    """Return why the slices of a chest are of several series; empty if they are not. Exchanged axes look alike."""
+    slices = facts.slices
+    if facts.chest.lung_dip > LUNG_DIP:
+        return "there are lungs at two heights: two series in one volume"
+    if slices.contrast > CONTRAST:
+        return (
+            f"slice {slices.contrast_at} of the file and the next differ {slices.contrast:.1f} times as much as those"
+            " around them: a block of another series, a scaled range, or missing slices"
+        )
+    return ""
 
 
 def _grid(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
@@ -105,6 +137,9 @@ def _content(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
         blank = f", {facts.blank_slices} blank slices" if facts.blank_slices else ""
         yield "missing_voxels", f"{100 * facts.missing:.1f} % of the voxels are missing{blank}"
         return
+    broken = _broken_stack(facts)
+    if broken:
+        yield "mixed_slices", broken
     chest = facts.chest
     across = max(chest.cut[1:])
     if chest.cut[0] < 0.05 and across > 0.25:
@@ -124,9 +159,11 @@ def _content(facts: VolumeFacts) -> Iterator[tuple[str, str]]:
             ),
         )
         return
-    pose = _pose(facts)
+    pose, mixed = _pose(facts), _mixed_series(facts)
     if pose:
         yield "orientation", pose
+    elif mixed and not broken:
+        yield "mixed_slices", mixed
 
 
 def _pose(facts: VolumeFacts) -> str:
@@ -157,6 +194,9 @@ def _not_hu(facts: VolumeFacts) -> str:
     span = f"values from {values.lowest} to {values.highest}"
     if values.lowest >= 0 and values.highest <= 255:
         return f"8-bit: {span}"
+    # inverted air is as high as 0-based tissue, but inverted bone is far below 0
+    if values.bright > BRIGHT and values.lowest < -100:
+        return f"inverted or offset, in all slices or some: {span}, {100 * values.bright:.0f} % of the voxels above 500"
     # any field larger than a body contains air; 0-based values put it where water should be
     if values.low < 0.01 and values.raised >= 0.05:
         return f"0-based, never rescaled: {span}, tissue near 1024 and no air at −1000"

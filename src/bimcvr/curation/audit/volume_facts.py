@@ -12,12 +12,14 @@ import numpy as np
 
 from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
 from bimcvr.curation.audit.nifti_orientation import orientation_conflict
+from bimcvr.curation.audit.slice_facts import SliceFacts, SliceTally
 from bimcvr.data.hu.intensity import AIR, HIGHEST, LOWEST
 from bimcvr.data.hu.reconstruction_circle import ReconstructionCircle
-from bimcvr.data.reading.volume import SLAB, NativeImage, geometry_of, read_image
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
+from bimcvr.data.reading.volume import NativeImage, geometry_of, read_image
 
 # incremented whenever the same file would have other facts
-FACTS_VERSION = 2
+FACTS_VERSION = 3
 # mm between the voxels that are used for the anatomy
 COARSE = 4.0
 # values below are padding, since no scanner produces them
@@ -35,6 +37,7 @@ class ValueFacts:
         padding: share below −1500.
         low: share from −1500 to −300: air, lung.
         soft: share from −200 to 300: fat to bone marrow.
+        bright: share above 500: bone, metal, dense contrast medium.
         raised: share from 824 to 1224, the range of soft tissue if 1024 was not subtracted.
         dense: share above −500: everything but air and lung.
         dense_median: the median of these values.
@@ -45,6 +48,7 @@ class ValueFacts:
     padding: float
     low: float
     soft: float
+    bright: float
     raised: float
     dense: float
     dense_median: int
@@ -65,6 +69,7 @@ class VolumeFacts:
         blank_slices: number of slices with a single value, which are missing in the series.
         orientation_conflict: how the header contradicts itself; empty if it does not.
         values: the distribution of the values.
+        slices: how the slices follow each other.
         chest: the measurements of the anatomy.
         content: a fingerprint of the voxels, independent of the header and the order of the axes.
     """
@@ -79,6 +84,7 @@ class VolumeFacts:
     blank_slices: int
     orientation_conflict: str
     values: ValueFacts
+    slices: SliceFacts
     chest: ChestFacts
     content: str
 
@@ -90,25 +96,31 @@ class VolumeFacts:
     def from_json(record: dict[str, Any]) -> "VolumeFacts":
         """Return the facts that `to_json` wrote."""
         chest = record["chest"] | {name: tuple(record["chest"][name]) for name in ("cut", "mirror", "lung_ends")}
-        nested = {"values": ValueFacts(**record["values"]), "chest": ChestFacts(**chest)}
+        nested = {
+            "values": ValueFacts(**record["values"]),
+            "slices": SliceFacts(**record["slices"]),
+            "chest": ChestFacts(**chest),
+        }
         return VolumeFacts(**(record | nested | {name: tuple(record[name]) for name in ("size", "spacing")}))
 
 
-def measure_volume(path: Path) -> VolumeFacts:
+def measure_volume(path: Path, rules: GridRules = DEFAULT_RULES) -> VolumeFacts:
     """Read a volume once and measure it.
 
     Args:
         path: a volume file, or a folder with the slices of one DICOM series.
+        rules: which grids are accepted.
 
     Raises:
         RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
-    native = read_image(path)
+    native = read_image(path, rules)
     cleaner = native.cleaner(HIGHEST)
-    tally = _Tally(native)
+    tally, slices = _Tally(native), SliceTally(native)
     steps = [max(1, min(int(COARSE / mm), size // 48)) for mm, size in zip(native.spacing, native.shape, strict=True)]
     samples = []
-    for start, slab in cleaner.clean(tally.watch(native.voxels.slabs(SLAB))):
+    for start, slab in cleaner.clean(tally.watch(native.slabs())):
+        slices.add(slab)
         samples.append(slab[-start % steps[0] :: steps[0], :: steps[1], :: steps[2]].copy())
     geometry = geometry_of(native, cleaner)
     coarse = native.axes.canonical(np.concatenate(samples))
@@ -123,8 +135,9 @@ def measure_volume(path: Path) -> VolumeFacts:
         padding_outside=round(geometry.padding_outside, 6),
         missing=round(tally.missing / math.prod(native.shape), 6),
         blank_slices=tally.blank,
-        orientation_conflict=orientation_conflict(path),
+        orientation_conflict=orientation_conflict(path) if rules.nifti_form == "auto" else "",
         values=tally.values(),
+        slices=slices.facts(),
         chest=measure_chest(coarse, (depth, height, width)),
         content=tally.fingerprint(),
     )
@@ -172,6 +185,7 @@ class _Tally:
             padding=share(-_ZERO, PADDING),
             low=share(PADDING, -300),
             soft=share(-200, 300),
+            bright=share(500, _ZERO),
             raised=share(824, 1224),
             dense=share(-500, _ZERO),
             dense_median=int(np.searchsorted(dense, dense[-1] / 2)) - 500,

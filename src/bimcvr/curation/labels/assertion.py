@@ -5,7 +5,6 @@ Rule-based, with triggers and their scopes, as in NegEx and ConText.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from bimcvr.curation.labels.keyword_library import KeywordMatch
@@ -75,13 +74,16 @@ def _of_answer(
     return result[i]
 
 
-@dataclass(frozen=True)
 class _Scopes:
-    """The scopes of a sentence's triggers."""
+    """The scopes of a sentence's triggers; what depends on a trigger alone is looked up once."""
 
-    sentence: Sequence[Word]
-    matches: Sequence[KeywordMatch]
-    triggers: Sequence[Trigger]
+    def __init__(self, sentence: Sequence[Word], matches: Sequence[KeywordMatch], triggers: Sequence[Trigger]) -> None:
+        self.sentence, self.matches, self.triggers = sentence, matches, triggers
+        self._named = {i for match in matches for i in range(match.first, match.last)}
+        self._headings = {match.first for match in matches if self._texts(match.last, match.last + 1) == [":"]}
+        self._answered = functools.cache(self._find_answered)
+        self._looks_ahead = functools.cache(self._find_looks_ahead)
+        self._end = functools.cache(self._find_end)
 
     def reaches(self, trigger: Trigger, side: str, match: KeywordMatch) -> bool:
         """Return whether a trigger that acts on `side` reaches a finding."""
@@ -90,7 +92,7 @@ class _Scopes:
         if side == "before" and trigger.first <= 1 and self._texts(trigger.last, trigger.last + 1) == [":"]:
             side = "after"  # `Absent: effusion`
         if side == "after":
-            return match.head >= trigger.last and self._runs(trigger, match.head)
+            return trigger.last <= match.head <= self._end(trigger)
         if side in ("before", "end"):
             return match.last <= trigger.first and self._runs_back(trigger, side, match.last)
         if side == "both":
@@ -99,7 +101,7 @@ class _Scopes:
             return 0 <= match.first - trigger.last <= 1
         return side == "last" and 0 <= trigger.first - match.last <= 1
 
-    def _answered(self, trigger: Trigger) -> int:
+    def _find_answered(self, trigger: Trigger) -> int:
         """Return the `:` or `(` before an answer to a heading (`Nodules: not seen`, `nodules (none)`), or -1."""
         mark = trigger.first - 1
         while mark >= 0 and self.sentence[mark].text in ANSWER_WORDS:
@@ -108,29 +110,26 @@ class _Scopes:
             return -1
         for i in range(trigger.last, len(self.sentence)):
             text = self.sentence[i].text
-            if text in (",", ")", ";", "?") or self._is_heading(i):
+            if text in (",", ")", ";", "?") or i in self._headings:  # the next heading of a list on one line
                 break
             if text not in ANSWER_WORDS:
                 return -1
         return mark
 
-    def _is_heading(self, first: int) -> bool:
-        """Return whether a finding with a `:` after it begins at a word: the next heading of a list on one line."""
-        return any(match.first == first and self._texts(match.last, match.last + 1) == [":"] for match in self.matches)
-
     def _asks(self, match: KeywordMatch, mark: int) -> bool:
         """Return whether a finding is in the heading before a `:` or `(`; a list of findings is one heading."""
-        between = self._texts(match.last, mark)
-        if match.last > mark or len(between) > _REACH or any(text in _STOPS for text in between):
+        if not 0 <= mark - match.last <= _REACH:
             return False
-        named = {i for other in self.matches for i in range(other.first, other.last)}
-        listed = all(i in named or self.sentence[i].text in _JOINS for i in range(mark))
+        between = self._texts(match.last, mark)
+        if any(text in _STOPS for text in between):
+            return False
+        listed = all(i in self._named or self.sentence[i].text in _JOINS for i in range(mark))
         return listed or not any(text == "," for text in between)
 
     def _texts(self, first: int, last: int) -> list[str]:
         return [word.text for word in self.sentence[first:last]]
 
-    def _looks_ahead(self, trigger: Trigger) -> bool:
+    def _find_looks_ahead(self, trigger: Trigger) -> bool:
         """Return whether a trigger that can act on both sides acts after itself.
 
         It does if it reaches nothing before it, or a finding after it without a comma between them.
@@ -140,13 +139,13 @@ class _Scopes:
         ahead = [match.head for match in self.matches if self.reaches(trigger, "after", match)]
         return bool(ahead) and not any(word.text == "," for word in self.sentence[trigger.last : min(ahead)])
 
-    def _runs(self, trigger: Trigger, stop: int) -> bool:
-        """Return whether a scope extends to the word at `stop`.
+    def _find_end(self, trigger: Trigger) -> int:
+        """Return the last word that a scope extends to.
 
-        It does if no clause ends before, no other trigger takes over, and there is no long stretch without a list.
+        A scope ends where a clause does, where another trigger takes over, and after a long stretch without a list.
         """
-        if any(trigger.last <= other.first < stop and self._ends(trigger, other) for other in self.triggers):
-            return False
+        following = (other for other in self.triggers if other.first >= trigger.last)
+        stop = next((other.first for other in following if self._ends(trigger, other)), len(self.sentence))
         since = trigger.last
         for i in range(trigger.last, stop):
             text = self.sentence[i].text
@@ -155,12 +154,12 @@ class _Scopes:
                 since = i
                 continue
             if text in _STOPS or (text == "," and trigger.kind == "uncertain"):
-                return False
-            if text in _JOINS or any(match.first <= i < match.last for match in self.matches):
+                return i
+            if text in _JOINS or i in self._named:
                 since = i
             if i - since > _REACH:
-                return False
-        return True
+                return i
+        return stop
 
     def _ends(self, trigger: Trigger, other: Trigger) -> bool:
         """Return whether a later trigger ends a scope; `no focal lesions suggestive of` stays a negation."""

@@ -99,7 +99,7 @@ def flag_rows(rows: list[CurationRow], settings: IngestSettings, jobs: int) -> l
     Returns:
         The facts of each row's volume.
     """
-    result = audit_manifest(_manifest(rows, settings.out), settings.facts, jobs)
+    result = audit_manifest(_manifest(rows, settings.out), settings.facts, jobs, settings.rules)
     for row, flags in zip(rows, result.flags(), strict=True):
         row.flags = tuple(dict.fromkeys([*flags, *row.flags]))
     return [result.measured.get(position) for position in range(len(rows))]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.atomic_files import replacing, require_whole_gzip
+from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
 
 _NIFTI_HEADER = 352
@@ -50,23 +51,22 @@ class Denoise:
                 raise UserError(f"denoise.parameters: {self.filter} does not accept {name} = {value!r}.") from error
         return image_filter
 
-    def write(self, source: Path, target: Path) -> None:
+    def write(self, source: Path, target: Path, rules: GridRules) -> None:
         """Read a volume in HU, filter it, and write it in canonical axes as int16 HU.
 
         Args:
             source: the archive's volume.
             target: the file to write.
+            rules: which grids are accepted.
 
         Raises:
             RefusedVolume: the source is not a regular volume in HU.
         """
         import SimpleITK
 
-        from bimcvr.data.plain_names import plainly_named
         from bimcvr.data.reading.volume import read_volume
 
-        with plainly_named(source) as readable:
-            volume = read_volume(readable)
+        volume = read_volume(source, rules)
         image = SimpleITK.GetImageFromArray(volume.hu.astype("float32"))
         image.SetSpacing(volume.spacing[::-1])
         # canonical axes are ITK's own: right to left, front to back, feet to head

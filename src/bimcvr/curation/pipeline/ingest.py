@@ -17,6 +17,7 @@ from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
 from bimcvr.data.plain_names import has_plain_names, is_plain, link_plainly
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
 from bimcvr.parallel import one_thread
 
@@ -29,16 +30,18 @@ class IngestSettings:
         out: the folder of the curated archive.
         size: the model's grid (D, H, W); None to cache no volumes.
         denoise: the filter; None for none.
+        rules: which grids of volumes are accepted.
     """
 
     out: Path
     size: Grid | None = None
     denoise: Denoise | None = None
+    rules: GridRules = DEFAULT_RULES
 
     @property
     def identity(self) -> str:
         """Text that changes whenever the stored results would."""
-        return f"{self.size}|{self.denoise.identity if self.denoise else ''}"
+        return f"{self.size}|{self.denoise.identity if self.denoise else ''}{self.rules.identity}"
 
     @property
     def facts(self) -> Path:
@@ -47,7 +50,11 @@ class IngestSettings:
 
     def cached_volume(self, ingested: "IngestedStudy") -> Path | None:
         """Return where a study's resampled volume is, or will be, stored; None without a cache."""
-        return VolumeCache(self.out / "cache", self.size).entry(Path(), ingested.sha256) if self.size else None
+        return self.cache(self.size).entry(Path(), ingested.sha256) if self.size else None
+
+    def cache(self, size: Grid) -> VolumeCache:
+        """Return the folder of resampled volumes."""
+        return VolumeCache(self.out / "cache", size, self.rules)
 
 
 @dataclass(frozen=True)
@@ -105,22 +112,26 @@ def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy 
         return SetAside(study.study_id, refused.reason, str(refused))
     volume, sha256, refusal = source, original, None
     try:
-        facts = measure_cached(source, original, settings.facts)
+        facts = measure_cached(source, original, settings.facts, settings.rules)
         refusal = facts if isinstance(facts, RefusedVolume) else None
         if settings.denoise and not refusal:
-            volume = settings.out / "denoised" / original[:2] / f"{_hash(original + settings.denoise.identity)}.nii.gz"
+            name = _hash(original + settings.denoise.identity + settings.rules.identity)
+            volume = settings.out / "denoised" / original[:2] / f"{name}.nii.gz"
             if not volume.exists():
-                settings.denoise.write(source, volume)
+                settings.denoise.write(source, volume, settings.rules)
             sha256 = stored.get("sha256") or checksum(volume)
         if settings.size and not refusal:
-            _cache_volume(VolumeCache(settings.out / "cache", settings.size), volume, sha256)
+            _cache_volume(settings.cache(settings.size), volume, sha256)
     except RefusedVolume as error:
         volume, sha256, refusal = source, original, error
     if not stored:
         write_json(checksum_file, {"source_sha256": original, "sha256": sha256})
     reason, message = (refusal.reason, str(refusal)) if refusal else ("", "")
-    relative = Path(os.path.relpath(volume, settings.out)).as_posix()
-    return IngestedStudy(study, relative, sha256, original, reason, message)
+    return IngestedStudy(study, _relative(volume, settings), sha256, original, reason, message)
+
+
+def _relative(volume: Path, settings: IngestSettings) -> str:
+    return Path(os.path.relpath(volume, settings.out)).as_posix()
 
 
 def _with_plain_names(study: SourceStudy, settings: IngestSettings) -> SourceStudy:
@@ -148,7 +159,8 @@ def _cache_volume(cache: VolumeCache, volume: Path, sha256: str) -> None:
 
 
 def _checksum_file(source: Path, settings: IngestSettings) -> Path:
-    key = _hash(f"{source_identity(source)}|{settings.denoise.identity if settings.denoise else ''}")
+    filtered = settings.denoise.identity + settings.rules.identity if settings.denoise else ""
+    key = _hash(f"{source_identity(source)}|{filtered}")
     return settings.out / "checksums" / key[:2] / f"{key[2:34]}.json"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bimcvr.atomic_files import write_text
 from bimcvr.curation.spreadsheet_cells import escape_cell
-from bimcvr.data.plain_names import escaped
+from bimcvr.data.reading.refused import escaped
 
 
 class StepLog:

@@ -31,7 +31,7 @@ from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.rotations import agrees_with_header
 from bimcvr.curation.sources.table_reader import parse_list, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
-from bimcvr.data.plain_names import escaped
+from bimcvr.data.reading.refused import escaped
 from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 

@@ -18,7 +18,7 @@ from bimcvr.curation.archives.zip_directory import UnreadableZip, ZipMember, zip
 from bimcvr.curation.sources.label_columns import read_label_columns
 from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
-from bimcvr.data.plain_names import escaped
+from bimcvr.data.reading.refused import escaped
 from bimcvr.data.text_table import present
 from bimcvr.errors import UserError
 

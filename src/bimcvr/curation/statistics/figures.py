@@ -9,6 +9,7 @@ import numpy as np
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest, split_list
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
 
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 _GRID = (128, 192, 192)
 
 
-def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), studies: int = 8) -> None:
+def draw_samples(
+    manifest: Manifest,
+    path: Path,
+    unread: Collection[int] = (),
+    studies: int = 8,
+    rules: GridRules = DEFAULT_RULES,
+) -> None:
     """Draw Fig. 2: middle slices of some volumes beside their labels, in radiological convention.
 
     The volumes are from different patients and chosen for different labels. Reports are not covered.
@@ -28,6 +35,7 @@ def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), s
         path: the PNG to write.
         unread: rows whose volume cannot be read.
         studies: the number of volumes.
+        rules: which grids are accepted.
     """
     figure, chosen = _figure(13, 1.62 * -(-studies // 2) + 0.5), choose_samples(manifest, studies, unread)
     panels = figure.subplots(-(-studies // 2), 8, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.1] * 2})
@@ -35,7 +43,7 @@ def draw_samples(manifest: Manifest, path: Path, unread: Collection[int] = (), s
     for panel in panels.ravel():
         panel.set_axis_off()
     for number, row in enumerate(chosen):
-        _draw_sample(panels[number // 2, 4 * (number % 2) : 4 * (number % 2) + 4], manifest, row)
+        _draw_sample(panels[number // 2, 4 * (number % 2) : 4 * (number % 2) + 4], manifest, row, rules)
     title = (
         _kind(manifest.is_phantom, manifest.has_patients)
         + "Samples: axial, coronal, sagittal; the patient's right is on the left"
@@ -170,7 +178,7 @@ def _kind(phantom: bool, has_patients: bool) -> str:
     return "PHANTOMS (synthetic data) and patients. " if has_patients else "PHANTOM: synthetic data, no patient's. "
 
 
-def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
+def _draw_sample(panels: Any, manifest: Manifest, row: int, rules: GridRules) -> None:
     from bimcvr.data.reading.resample import read_resized
 
     labels = ", ".join(sorted(split_list(manifest.cell("labels", row)))) or "no labels"
@@ -179,7 +187,7 @@ def _draw_sample(panels: Any, manifest: Manifest, row: int) -> None:
     caption = "\n".join([*textwrap.wrap(name, 24)[:3], "", *textwrap.wrap(labels, 28)[:9]])
     panels[3].text(0.03, 0.97, caption, fontsize=7, va="top", transform=panels[3].transAxes)
     try:
-        volume = read_resized(manifest.volume_path(row), _GRID)
+        volume = read_resized(manifest.volume_path(row), _GRID, rules)
     except RefusedVolume as refusal:
         panels[1].text(
             0.5, 0.5, f"cannot be read:\n{refusal.reason}", fontsize=8, ha="center", transform=panels[1].transAxes

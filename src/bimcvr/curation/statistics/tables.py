@@ -13,6 +13,7 @@ from bimcvr.curation.audit.facts_cache import measure_all
 from bimcvr.curation.review.agreement import Agreement
 from bimcvr.curation.text.lexicons import plain, words
 from bimcvr.data.manifest import SPLITS, Manifest, split_list
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.text.stop_words import REPORT_STOP_WORDS
 
 
@@ -90,7 +91,7 @@ class Statistics:
 
 
 def geometry_of_rows(
-    manifest: Manifest, facts: Path | None = None, jobs: int = -1
+    manifest: Manifest, facts: Path | None = None, jobs: int = -1, rules: GridRules = DEFAULT_RULES
 ) -> list[tuple[int, int, int] | None]:
     """Return width, height and slices of each row's volume, or None if it cannot be read.
 
@@ -100,6 +101,7 @@ def geometry_of_rows(
         manifest: the dataset.
         facts: the folder of measurements of the volumes; `facts` beside the manifest by default.
         jobs: processes to use for volumes that were not measured before; -1 for one a core.
+        rules: which grids are accepted.
     """
     names = ("width", "height", "slices")
     geometry = list(zip(*(manifest.column(name) for name in names), strict=True))
@@ -107,7 +109,7 @@ def geometry_of_rows(
     if missing:
         part = Manifest(manifest.table.iloc[missing].reset_index(drop=True), manifest.path, manifest.root)
         folder = facts or manifest.path.parent / "facts"
-        for position, measured in measure_all(part, folder, jobs).items():
+        for position, measured in measure_all(part, folder, jobs, rules).items():
             columns = geometry_columns(measured)
             geometry[missing[position]] = (columns["width"], columns["height"], columns["slices"])
     return [

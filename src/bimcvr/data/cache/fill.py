@@ -10,7 +10,8 @@ import pandas as pd
 from bimcvr.atomic_files import replacing, require_room, require_writable
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest
-from bimcvr.parallel import in_parallel, one_thread, progress_bar
+from bimcvr.data.reading.refused import RefusedVolume, killed_reader
+from bimcvr.parallel import WorkerKilled, one_thread, progress_bar, run_tasks
 
 
 def default_folder(manifest: Manifest) -> Path:
@@ -65,19 +66,19 @@ def describe_refused(manifest: Manifest, refused: dict[int, str], most: int = 20
 
 
 def _put_all(manifest: Manifest, missing: dict[int, Path], cache: VolumeCache, jobs: int) -> Iterator[tuple[int, str]]:
-    calls = ((row, manifest.volume_path(row), entry, cache) for row, entry in missing.items())
-    yield from in_parallel(_put, calls, jobs if len(missing) > 8 else 1, ordered=False)
+    tasks = {row: (manifest.volume_path(row), entry, cache) for row, entry in missing.items()}
+    for row, refusal in run_tasks(_put, tasks, jobs):
+        refused = killed_reader(tasks[row][0]) if isinstance(refusal, WorkerKilled) else refusal
+        yield row, f"{refused.reason}: {refused}" if refused else ""
 
 
-def _put(row: int, source: Path, entry: Path, cache: VolumeCache) -> tuple[int, str]:
-    from bimcvr.data.reading.volume import RefusedVolume
-
+def _put(source: Path, entry: Path, cache: VolumeCache) -> RefusedVolume | None:
     try:
         with one_thread():
             cache.put(source, entry)
     except RefusedVolume as refusal:
-        return row, f"{refusal.reason}: {refusal}"
-    return row, ""
+        return refusal
+    return None
 
 
 def write_refused(manifest: Manifest, refused: dict[int, str], path: Path) -> None:

@@ -16,13 +16,13 @@ import numpy as np
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.plain_names import plainly_named
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
 from bimcvr.data.reading.volume import data_files
 from bimcvr.errors import UserError
 
 # increase it whenever reading or resampling gives other voxels than before, or refuses what was accepted
-PIPELINE_VERSION = 3
+PIPELINE_VERSION = 4
 Grid = tuple[int, int, int]
 
 
@@ -40,18 +40,20 @@ class VolumeCache:
     Args:
         folder: where the files are; may be shared between runs and machines, and is made when first written to.
         size: the grid (D, H, W).
+        rules: which source grids are accepted.
 
     Raises:
         UserError: a side of the grid is not positive.
     """
 
-    def __init__(self, folder: Path, size: Grid) -> None:
+    def __init__(self, folder: Path, size: Grid, rules: GridRules = DEFAULT_RULES) -> None:
         if min(size) < 1:
             raise UserError(
                 f"The grid is {list(size)}: slices, rows and columns must each be 1 or more, as in [96, 224, 224]."
             )
         self.folder = folder
         self.size = size
+        self.rules = rules
 
     def entry(self, source: Path, sha256: str = "") -> Path:
         """Return the cache file of a source, which need not exist yet.
@@ -64,7 +66,7 @@ class VolumeCache:
             UserError: there is no such file or folder.
         """
         identity = sha256 or source_identity(source)
-        key = hashlib.sha256(f"{PIPELINE_VERSION}|{self.size}|{identity}".encode()).hexdigest()
+        key = hashlib.sha256(f"{PIPELINE_VERSION}|{self.size}{self.rules.identity}|{identity}".encode()).hexdigest()
         return self.folder / key[:2] / f"{key[2:34]}.ct"
 
     def put(self, source: Path, entry: Path) -> None:
@@ -79,8 +81,7 @@ class VolumeCache:
         """
         from bimcvr.data.reading.resample import read_resized
 
-        with refusing_denied(source), plainly_named(source) as readable:
-            volume = read_resized(readable, self.size)
+        volume = read_resized(source, self.size, self.rules)
         voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
         record = {
             "size": self.size,

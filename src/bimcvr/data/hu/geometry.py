@@ -59,8 +59,15 @@ class Axes(NamedTuple):
 
     def canonical(self, array: np.ndarray) -> np.ndarray:
         """Return a native array (any three axes) as a canonical (D, H, W) view of it."""
-        flips = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
-        return array.transpose(self.order)[flips]
+        return array.transpose(self.order)[self._flips()]
+
+    def native(self, array: np.ndarray) -> np.ndarray:
+        """Return a canonical array (D, H, W) as a view of it in native axes: the inverse of `canonical`."""
+        back = [self.order.index(axis) for axis in range(3)]
+        return array[self._flips()].transpose(back)
+
+    def _flips(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
 
 
 def axes_of(direction: np.ndarray) -> Axes:

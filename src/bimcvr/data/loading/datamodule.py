@@ -20,6 +20,7 @@ from bimcvr.data.loading.sampler import EpochSampler
 from bimcvr.data.loading.view_checks import check_views_and_sampler
 from bimcvr.data.loading.views import View, refuse_left_right_flip
 from bimcvr.data.manifest import read_manifest, write_manifest
+from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
@@ -52,6 +53,9 @@ class CTReportDataModule(LightningDataModule):
         eval_batch_size: the same in evaluation.
         num_workers: processes that load data.
         seed: of shuffling, views, text sampling and cutmix.
+        nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
+            qform disagree; sform or qform takes that one.
+        max_voxels: larger volumes are refused.
     """
 
     def __init__(
@@ -75,6 +79,8 @@ class CTReportDataModule(LightningDataModule):
         eval_batch_size: int = 8,
         num_workers: int = 0,
         seed: int = 0,
+        nifti_form: NiftiForm = "auto",
+        max_voxels: int = MAX_VOXELS,
     ) -> None:
         super().__init__()
         refuse_left_right_flip("data.view_1", view_1)
@@ -91,7 +97,8 @@ class CTReportDataModule(LightningDataModule):
         self.manifest = read_manifest(manifest, root)
         self._split_arguments = (strategy, split_seed, fractions, allow_patient_overlap)
         self.split = SplitAssignment([""] * len(self.manifest), "none", None)
-        self.cache = VolumeCache(Path(cache) if cache else default_folder(self.manifest), size)
+        folder = Path(cache) if cache else default_folder(self.manifest)
+        self.cache = VolumeCache(folder, size, GridRules(nifti_form, max_voxels))
         self._source_digest = self.manifest.digest
         self._entries: dict[int, Path] = {}
         self._refused: dict[int, str] = {}
@@ -213,6 +220,7 @@ class CTReportDataModule(LightningDataModule):
             "set_aside": len(self._refused),
             "grid": list(self.cache.size),
             "window_hu": list(self.window),
+            "nifti_form": self.cache.rules.nifti_form,
         }
         return replace(gallery, description={**gallery.description, **facts})
 

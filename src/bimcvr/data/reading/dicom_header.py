@@ -27,7 +27,8 @@ UNDEFINED_LENGTH = 0xFFFFFFFF
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_MOST_INFLATED = 1 << 28
+_MOST_INFLATED = (1 << 25) + (1 << 20)
+"""Bytes of a deflated data set: 4,096 × 4,096 pixels of 16 bits, and a header."""
 # elements that may follow the pixels: data set trailing padding, digital signatures
 _TRAILERS = (b"\xfc\xff\xfc\xff", b"\xfa\xff\xfa\xff", b"\xff\xfc\xff\xfc", b"\xff\xfa\xff\xfa")
 
@@ -37,10 +38,10 @@ class PixelElement(NamedTuple):
 
     Attributes:
         floating: whether the numbers are float or double.
-        offset: of the first byte, in the file, or in `inflated`.
+        offset: of the first byte, in the file, or in the data set of a deflated one.
         length: bytes that the header announces; `UNDEFINED_LENGTH` for encapsulated pixels; 0 where there are none.
         available: bytes from `offset` to the end.
-        inflated: the data set of a deflated file.
+        deflated: whether the file's data set is deflated.
         rest: the first bytes behind the pixels.
     """
 
@@ -48,13 +49,13 @@ class PixelElement(NamedTuple):
     offset: int
     length: int
     available: int
-    inflated: bytes | None
+    deflated: bool
     rest: bytes
 
     def read(self, file: Path) -> bytes:
         """Return the bytes of pixels whose length is defined."""
-        if self.inflated is not None:
-            return self.inflated[self.offset : self.offset + self.length]
+        if self.deflated:
+            return _inflate(file)[1][self.offset : self.offset + self.length]
         with file.open("rb") as stream:
             stream.seek(self.offset)
             return stream.read(self.length)
@@ -90,22 +91,24 @@ def read_header(file: Path, force: bool = False) -> tuple[Dataset, PixelElement]
         head = stream.read(2048)
         stream.seek(0)
         if _DEFLATED in head:
-            meta = read_file_meta_info(file)
-            inflated = _inflate(file, stream, meta)
+            meta, inflated = _inflate(file)
             buffer = io.BytesIO(inflated)
             data = read_dataset(buffer, False, True, stop_when=at_pixels)
-            header = FileDataset(buffer, data, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
-            return header, _element(buffer, len(inflated), stops, False, True, inflated)
+            header = FileDataset(file, data, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
+            return header, _element(buffer, len(inflated), stops, False, True, True)
         header = read_partial(stream, stop_when=at_pixels, force=force)
         implicit, little = header.original_encoding
-        return header, _element(stream, file.stat().st_size, stops, bool(implicit), little is not False, None)
+        return header, _element(stream, file.stat().st_size, stops, bool(implicit), little is not False, False)
 
 
-def _inflate(file: Path, stream: IO[bytes], meta: FileMetaDataset) -> bytes:
-    # preamble and mark, then the element that says how long the rest of the group is
-    stream.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
+def _inflate(file: Path) -> tuple[FileMetaDataset, bytes]:
+    """Return the meta information of a deflated file and its data set."""
+    meta = read_file_meta_info(file)
     decoder = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = decoder.decompress(stream.read(), _MOST_INFLATED + 1)
+    with file.open("rb") as stream:
+        # preamble and mark, then the element that says how long the rest of the group is
+        stream.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
+        inflated = decoder.decompress(stream.read(_MOST_INFLATED), _MOST_INFLATED + 1)
     if len(inflated) > _MOST_INFLATED:
         raise RefusedVolume(
             "too_large",
@@ -115,7 +118,7 @@ def _inflate(file: Path, stream: IO[bytes], meta: FileMetaDataset) -> bytes:
         )
     if not decoder.eof:
         raise RefusedVolume("truncated", file, "ends before its deflated data set does.", FETCH_AGAIN)
-    return inflated
+    return meta, inflated
 
 
 def _behind_items(stream: IO[bytes], start: int, size: int) -> bytes:
@@ -132,12 +135,12 @@ def _behind_items(stream: IO[bytes], start: int, size: int) -> bytes:
 
 
 def _element(
-    stream: IO[bytes], size: int, stops: list[int], implicit: bool, little: bool, inflated: bytes | None
+    stream: IO[bytes], size: int, stops: list[int], implicit: bool, little: bool, deflated: bool
 ) -> PixelElement:
     """Read the head of the pixel element that the stream stands before."""
     start = stream.tell()
     if not stops or start + 12 > size:
-        return PixelElement(False, start, 0, 0, inflated, b"")
+        return PixelElement(False, start, 0, 0, deflated, b"")
     head = stream.read(12)
     if implicit:
         offset, length = start + 8, struct.unpack("<4xI4x", head)[0]
@@ -150,4 +153,4 @@ def _element(
     else:
         stream.seek(min(offset + length, size))
         rest = stream.read(1024)
-    return PixelElement(stops[-1] != 0x7FE00010, offset, length, size - offset, inflated, rest)
+    return PixelElement(stops[-1] != 0x7FE00010, offset, length, size - offset, deflated, rest)

@@ -16,7 +16,7 @@ from pydicom.multival import MultiValue
 from bimcvr.data.reading.dicom_header import PixelElement, read_header
 from bimcvr.data.reading.dicom_pixels import DicomVoxels, Fault, code_stream_fault, pixel_fault, pixel_format
 from bimcvr.data.reading.file_checks import SUFFIXES, check_present
-from bimcvr.data.reading.grid import Grid
+from bimcvr.data.reading.grid import DEFAULT_RULES, Grid, GridRules
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.slice_positions import SlicePositions, check_positions
 
@@ -75,7 +75,7 @@ def is_dicom(path: Path) -> bool:
         return stream.read(132)[128:] == b"DICM"
 
 
-def find_stack(path: Path) -> DicomStack:
+def find_stack(path: Path, rules: GridRules = DEFAULT_RULES) -> DicomStack:
     """Find the one volume in a DICOM folder, and check that its slices form a regular grid in HU.
 
     Files that are not DICOM are skipped, unless they are named like the slices, and so are objects of other
@@ -85,6 +85,7 @@ def find_stack(path: Path) -> DicomStack:
 
     Args:
         path: a folder (its sub-folders are not searched), or one DICOM file.
+        rules: which grids are accepted.
 
     Raises:
         RefusedVolume: with the reason `no_dicom`, `unreadable`, `git_lfs_pointer`, `empty_file`, `not_ct`,
@@ -118,7 +119,8 @@ def find_stack(path: Path) -> DicomStack:
     found = _positions(path, stacks[0])
     for members in others:
         _refuse_lost_slices(path, members, stacks[0], found)
-    return _stack(path, stacks[0], found, tuple(f"skipped: {_describe(members)}" for members in others))
+    notes = tuple(f"skipped: {_describe(members)}" for members in others)
+    return _stack(path, stacks[0], found, notes, rules)
 
 
 def _refuse_lost_slices(path: Path, others: list[_Slice], stack: list[_Slice], found: SlicePositions) -> None:
@@ -277,9 +279,12 @@ def _fault(members: list[_Slice]) -> Fault | None:
     return None
 
 
-def _stack(path: Path, members: list[_Slice], found: SlicePositions, notes: tuple[str, ...]) -> DicomStack:
+def _stack(
+    path: Path, members: list[_Slice], found: SlicePositions, notes: tuple[str, ...], rules: GridRules
+) -> DicomStack:
     ordered = [members[index] for index in found.order]
     headers = [member.header for member in ordered]
+    grid = _grid(path, headers[0], len(ordered), found.gap, rules)
     formats = [pixel_format(header) for header in headers]
     ours = all(form.ours for form in formats)
     if not ours and len(set(formats)) > 1:
@@ -294,7 +299,7 @@ def _stack(path: Path, members: list[_Slice], found: SlicePositions, notes: tupl
     paddings = {_padding(header) for header in headers}
     return DicomStack(
         files=tuple(member.file for member in ordered),
-        grid=_grid(path, headers[0], len(ordered), found.gap),
+        grid=grid,
         voxels=DicomVoxels([(member.file, member.header, member.pixels) for member in ordered]) if ours else None,
         tilt=found.tilt,
         jitter=found.jitter,
@@ -304,12 +309,12 @@ def _stack(path: Path, members: list[_Slice], found: SlicePositions, notes: tupl
     )
 
 
-def _grid(path: Path, header: Dataset, slices: int, gap: float) -> Grid:
+def _grid(path: Path, header: Dataset, slices: int, gap: float, rules: GridRules) -> Grid:
     row, column = np.asarray(_numbers(header, "ImageOrientationPatient")).reshape(2, 3)
     direction = np.stack([row, column, np.cross(row, column)], axis=1)
     down, across = _numbers(header, "PixelSpacing") or (0.0, 0.0)
     size = (int(header.Columns), int(header.Rows), slices)
-    return Grid.checked(path, size, 1, lambda: (across, down, gap), lambda: direction)
+    return Grid.checked(path, size, 1, rules.max_voxels, lambda: (across, down, gap), lambda: direction)
 
 
 def _positions(path: Path, members: list[_Slice]) -> SlicePositions:

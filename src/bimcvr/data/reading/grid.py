@@ -3,12 +3,39 @@
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from bimcvr.data.reading.refused import RefusedVolume, no_spacing, sheared_grid
-from bimcvr.data.reading.voxels import MOST_VOXELS
+
+MAX_VOXELS = 2**31
+"""1,024 × 1,024 × 2,048: no scanner makes more, and a forged header must not decide how much memory is taken."""
+_LONGEST_SIDE = 8192
+"""A slab of slices is held in memory whole."""
+
+NiftiForm = Literal["auto", "sform", "qform"]
+
+
+class GridRules(NamedTuple):
+    """Which grids are accepted.
+
+    Attributes:
+        nifti_form: what decides how the voxels of a NIfTI file lie in the patient, where it has both: `auto` takes the
+            sform, and refuses a file whose forms disagree; `sform` and `qform` take that one without a comparison.
+        max_voxels: larger volumes are refused, whatever their format.
+    """
+
+    nifti_form: NiftiForm = "auto"
+    max_voxels: int = MAX_VOXELS
+
+    @property
+    def identity(self) -> str:
+        """Text for the keys of stored results: empty for the defaults."""
+        return "" if self == GridRules() else f"|{self.nifti_form}|{self.max_voxels}"
+
+
+DEFAULT_RULES = GridRules()
 
 
 class Grid(NamedTuple):
@@ -35,6 +62,7 @@ class Grid(NamedTuple):
         path: Path,
         size: Sequence[int],
         values: int,
+        max_voxels: int,
         spacing: Callable[[], Sequence[float] | None],
         direction: Callable[[], np.ndarray],
     ) -> "Grid":
@@ -44,13 +72,14 @@ class Grid(NamedTuple):
             path: the file, for messages.
             size: voxels along the file's axes x, y, z and further ones, which may only have length 1.
             values: numbers a voxel.
+            max_voxels: the most that are accepted.
             spacing: gives mm along the axes; None where the file has none.
             direction: gives the direction cosines, at least (3, 3), or refuses.
 
         Raises:
             RefusedVolume: `colour`, `not_a_volume`, `too_large`, `no_spacing`, `no_orientation` or `sheared_grid`.
         """
-        check_shape(path, size, values)
+        check_shape(path, size, values, max_voxels)
         across, back, up = checked_spacing(path, spacing())
         cosines = np.asarray(direction(), dtype=np.float64)[:3, :3]
         # a direction that is no unit vector is a header that was tampered with, not a grid
@@ -59,13 +88,14 @@ class Grid(NamedTuple):
         return cls((size[2], size[1], size[0]), (up, back, across), cosines)
 
 
-def check_shape(path: Path, size: Sequence[int], values: int) -> None:
+def check_shape(path: Path, size: Sequence[int], values: int, max_voxels: int) -> None:
     """Refuse what is no volume of scalars.
 
     Args:
         path: the file, for messages.
         size: voxels along x, y, z and further axes.
         values: numbers a voxel.
+        max_voxels: the most that are accepted.
 
     Raises:
         RefusedVolume: `colour`, `not_a_volume` or `too_large`.
@@ -84,11 +114,12 @@ def check_shape(path: Path, size: Sequence[int], values: int) -> None:
             f"is {' × '.join(map(str, size))} voxels, not three axes of at least two.",
             "Give one volume a file: single slices and time series are none.",
         )
-    if math.prod(size) > MOST_VOXELS:
+    if math.prod(size) > max_voxels or max(size) > _LONGEST_SIDE:
         raise RefusedVolume(
             "too_large",
             path,
-            f"claims {math.prod(size):,} voxels; the most that are read are {MOST_VOXELS:,}.",
+            f"claims {' × '.join(map(str, size))} voxels; the limits are {max_voxels:,} in all (max_voxels), and"
+            f" {_LONGEST_SIDE:,} along a side.",
             "Look into its header, and cut or resample the volume if it is sound.",
         )
 

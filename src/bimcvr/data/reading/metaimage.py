@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from bimcvr.data.reading.grid import Grid, no_orientation
+from bimcvr.data.reading.grid import Grid, GridRules, no_orientation
 from bimcvr.data.reading.header_fields import (
     LONGEST_HEADER,
     HeaderFields,
@@ -32,11 +32,12 @@ _UNITS = {"mm": 1.0, "?": 1.0, "um": 0.001, "cm": 10.0}
 _MATRICES = ("TransformMatrix", "Rotation", "Orientation")
 
 
-def read_metaimage(path: Path) -> tuple[Grid, np.ndarray]:
+def read_metaimage(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
     """Read a MetaImage.
 
     Args:
         path: the .mha or .mhd file.
+        rules: which grids are accepted.
 
     Returns:
         The grid, and the voxels (D, H, W) as stored, axes (z, y, x) of the file.
@@ -49,7 +50,12 @@ def read_metaimage(path: Path) -> tuple[Grid, np.ndarray]:
         rank = fields.integers("NDims", 1)[0]
         size = fields.integers("DimSize", rank)
         grid = Grid.checked(
-            path, size, _values_a_voxel(fields), lambda: _spacing(fields, rank), lambda: _axes(fields, rank)
+            path,
+            size,
+            _values_a_voxel(fields),
+            rules.max_voxels,
+            lambda: _spacing(fields, rank),
+            lambda: _axes(fields, rank),
         )
         order = ">" if _byte_order_msb(fields) else "<"
         dtype = np.dtype(order + str(fields.choice("ElementType", _TYPES)))

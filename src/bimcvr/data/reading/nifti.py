@@ -11,10 +11,10 @@ import numpy as np
 from nibabel.quaternions import quat2mat
 
 from bimcvr.data.hu.geometry import axes_of
-from bimcvr.data.reading.grid import Grid, no_orientation
+from bimcvr.data.reading.grid import Grid, GridRules, NiftiForm, no_orientation
 from bimcvr.data.reading.header_fields import malformed
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, sheared_grid
-from bimcvr.data.reading.voxels import StreamedVoxels
+from bimcvr.data.reading.voxels import StreamedVoxels, refuse_impossible
 
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """From NIfTI's RAS to LPS."""
@@ -53,15 +53,17 @@ class _Header(NamedTuple):
     affine: np.ndarray
 
 
-def read_nifti(path: Path) -> tuple[Grid, StreamedVoxels]:
+def read_nifti(path: Path, rules: GridRules) -> tuple[Grid, StreamedVoxels]:
     """Check the header of a NIfTI file and open its voxels.
 
     The sform decides how the voxels lie in the patient, the qform where there is no sform, as in nibabel. A file whose
     sform contradicts its voxel sizes by more than 1 %, or its qform about the sides, is refused: programs differ in
-    which of them they use (https://nifti.nimh.nih.gov/nifti-1, "3D image orientation").
+    which of them they use (https://nifti.nimh.nih.gov/nifti-1, "3D image orientation"). The rules can name the form
+    that is right; it is taken where the file has it, the other one where it does not.
 
     Args:
         path: a `.nii` or `.nii.gz` file; what is in it decides whether it is compressed.
+        rules: which grids are accepted.
 
     Returns:
         The grid, and the voxels in HU, which are decoded when they are asked for.
@@ -73,16 +75,20 @@ def read_nifti(path: Path) -> tuple[Grid, StreamedVoxels]:
     with path.open("rb") as stream:
         compressed = stream.read(2) == b"\x1f\x8b"
     header = _read_header(path, compressed)
+    by_sform = header.sform > 0 and (header.qform <= 0 or rules.nifti_form != "qform")
+    lengths = np.linalg.norm(header.affine[:, :3], axis=0)
     grid = Grid.checked(
-        path, header.shape, header.values, lambda: header.spacing.tolist(), lambda: _direction(path, header)
+        path,
+        header.shape,
+        header.values,
+        rules.max_voxels,
+        lambda: (lengths if by_sform and rules.nifti_form != "auto" else header.spacing).tolist(),
+        lambda: _direction(path, header, by_sform, rules.nifti_form),
     )
-    if header.sform > 0:
-        lengths = np.linalg.norm(header.affine[:, :3], axis=0)
+    if by_sform:
         grid = grid._replace(spacing=(float(lengths[2]), float(lengths[1]), float(lengths[0])))
     dtype = np.dtype(header.stored)
-    if not compressed and path.stat().st_size < header.offset + grid.voxels * dtype.itemsize:
-        length = header.offset + grid.voxels * dtype.itemsize
-        raise RefusedVolume("truncated", path, f"ends before the {length} bytes that its header promises.", FETCH_AGAIN)
+    refuse_impossible(path, path.stat().st_size, header.offset + grid.voxels * dtype.itemsize, compressed)
     return grid, StreamedVoxels(path, compressed, header.offset, grid.shape, dtype, *header.scaling)
 
 
@@ -137,11 +143,11 @@ def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ..
     )
 
 
-def _direction(path: Path, header: _Header) -> np.ndarray:
+def _direction(path: Path, header: _Header, by_sform: bool, form: NiftiForm) -> np.ndarray:
     """Return the direction cosines (3, 3) in LPS, column k where image axis k points."""
     if header.qform <= 0 and header.sform <= 0:
         raise no_orientation(path, "has a qform and an sform code of 0")
-    if header.sform <= 0:
+    if not by_sform:
         return np.asarray(_TO_LPS @ _rotation(path, *header.quaternion))
     columns = header.affine[:, :3]
     lengths = np.linalg.norm(columns, axis=0)
@@ -150,6 +156,8 @@ def _direction(path: Path, header: _Header) -> np.ndarray:
     cosines = columns / lengths
     if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
         raise sheared_grid(path)
+    if form != "auto":
+        return np.asarray(_TO_LPS @ cosines)
     if np.abs(lengths / header.spacing - 1).max() > _MOST_DOUBT:
         sform, pixdim = (" × ".join(f"{mm:.4g}" for mm in sizes) for sizes in (lengths, header.spacing))
         raise _contradiction(path, f"its sform says {sform} mm a voxel, its pixdim {pixdim}")
@@ -161,7 +169,8 @@ def _direction(path: Path, header: _Header) -> np.ndarray:
 
 
 def _contradiction(path: Path, what: str) -> RefusedVolume:
-    return RefusedVolume("contradictory_header", path, f"contradicts itself: {what}.", _RIGHT_AFFINE)
+    remedy = f"{_RIGHT_AFFINE} If one of them is known to be right in all files, set nifti_form to sform or qform."
+    return RefusedVolume("contradictory_header", path, f"contradicts itself: {what}.", remedy)
 
 
 def _rotation(path: Path, qfac: float, b: float, c: float, d: float) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from bimcvr.data.reading.grid import Grid, no_orientation
+from bimcvr.data.reading.grid import Grid, GridRules, no_orientation
 from bimcvr.data.reading.header_fields import (
     LONGEST_HEADER,
     HeaderFields,
@@ -59,11 +59,12 @@ _UNITS = {
 _VECTOR = re.compile(r"\(\s*([^()]*?)\s*\)|\bnone\b", re.IGNORECASE)
 
 
-def read_nrrd(path: Path) -> tuple[Grid, np.ndarray]:
+def read_nrrd(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
     """Read an NRRD.
 
     Args:
         path: the .nrrd or .nhdr file.
+        rules: which grids are accepted.
 
     Returns:
         The grid, and the voxels (D, H, W) as stored, axes (z, y, x) of the file.
@@ -78,7 +79,12 @@ def read_nrrd(path: Path) -> tuple[Grid, np.ndarray]:
         first = _first_spatial_axis(fields, size)
         values = size[0] if first else 1
         grid = Grid.checked(
-            path, size[first:], values, lambda: _spacing(fields, first), lambda: _direction(fields, first)
+            path,
+            size[first:],
+            values,
+            rules.max_voxels,
+            lambda: _spacing(fields, first),
+            lambda: _direction(fields, first),
         )
         _refuse_value_range(fields)
         dtype = _dtype(fields)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +27,31 @@ class RefusedVolume(UserError):
 
     def __init__(self, reason: str, path: Path | str, wrong: str, remedy: str) -> None:
         # all four go to the base class: workers send exceptions pickled, and are rebuilt from these arguments
-        super().__init__(reason, str(path), wrong, remedy)
+        super().__init__(reason, escaped(path), wrong, remedy)
         self.reason = reason
 
     def __str__(self) -> str:
         _, path, wrong, remedy = self.args
         return f"{path} {wrong} {remedy}"
+
+
+def escaped(name: Path | str) -> str:
+    r"""Return a name with `\xf3` for each byte that is in no encoding, so that it can be printed and written.
+
+    Python reads such bytes as surrogate characters, which cannot be encoded.
+    """
+    text = os.fspath(name)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        # a surrogate that does not stand for a byte, as JSON files can have
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def killed_reader(path: Path) -> RefusedVolume:
+    """Return the refusal of a volume whose reading killed the process."""
+    wrong = "killed the process that read it, for lack of memory perhaps."
+    return RefusedVolume("unreadable", path, wrong, "Read it alone on a machine with more memory, or exclude the row.")
 
 
 @contextlib.contextmanager

@@ -5,19 +5,23 @@ Each axis is filtered with a triangle whose support grows with the down-sampling
 Up-sampling is linear interpolation.
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bimcvr.data.hu.intensity import HIGHEST
-from bimcvr.data.reading.volume import SLAB, Volume, geometry_of, read_image
+from bimcvr.data.hu.intensity import HIGHEST, HUSlabs
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
+from bimcvr.data.reading.volume import SLAB, NativeImage, Volume, geometry_of, read_image, refusing
 
 # rows of the filter's matrix at a time: fewer need more calls, more include more zeros
 _ROWS = 8
+# bytes of slices on the new grid that are held in any case; otherwise no more than the voxels themselves take
+_HELD = 1 << 27
 
 
-def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
+def read_resized(path: Path, size: tuple[int, int, int], rules: GridRules = DEFAULT_RULES) -> Volume:
     """Read a volume and resize it to a grid that covers the same field of view.
 
     Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor
@@ -26,6 +30,7 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
         size: the new (D, H, W).
+        rules: which grids are accepted.
 
     Returns:
         The volume: HU rounded to int16, the spacing of the new grid in mm, and the `geometry` of the source.
@@ -33,24 +38,39 @@ def read_resized(path: Path, size: tuple[int, int, int]) -> Volume:
     Raises:
         RefusedVolume: the source is not a regular volume in HU; `reason` says why.
     """
-    native = read_image(path)
+    native = read_image(path, rules)
     cleaner = native.cleaner(HIGHEST)
     target = [0, 0, 0]
     for axis, length in zip(native.axes.order, size, strict=True):
         target[axis] = length
-    rows = _bands(native.shape[1], target[1])
-    columns = _bands(native.shape[2], target[2])
-    planes = np.empty((native.shape[0], target[1], target[2]), dtype=np.float32)
-    for start, slab in cleaner.clean(native.voxels.slabs(SLAB)):
-        planes[start : start + len(slab)] = _resize_columns(_resize_rows(slab, rows, target[1]), columns, target[2])
-    slices = triangle_weights(native.shape[0], target[0]).astype(np.float32)
-    resized = (slices @ planes.reshape(len(planes), -1)).reshape(target)
-    hu = native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
+    with refusing(path):
+        resized = _resize(native, cleaner, target)
+        hu = native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
     geometry = geometry_of(native, cleaner)
     depth, height, width = (
         mm * old / new for mm, old, new in zip(geometry.native_spacing, geometry.native_size, size, strict=True)
     )
     return Volume(np.ascontiguousarray(hu), (depth, height, width), geometry)
+
+
+def _resize(native: NativeImage, cleaner: HUSlabs, target: list[int]) -> np.ndarray:
+    """Return float32 HU of a grid along the native axes."""
+    depth, height, width = target
+    rows, columns = _bands(native.shape[1], height), _bands(native.shape[2], width)
+    weights = triangle_weights(native.shape[0], depth).astype(np.float32)
+    resized = np.zeros((depth, height * width), dtype=np.float32)
+    # slices that grow on the new grid are summed up in parts
+    most = max(SLAB, max(_HELD, 4 * math.prod(native.shape)) // (4 * height * width))
+    planes = np.empty((min(native.shape[0], most), height * width), dtype=np.float32)
+    first = 0
+    for start, slab in cleaner.clean(native.slabs()):
+        if start + len(slab) - first > len(planes):
+            resized += weights[:, first:start] @ planes[: start - first]
+            first = start
+        plane = _resize_columns(_resize_rows(slab, rows, height), columns, width)
+        planes[start - first : start - first + len(slab)] = plane.reshape(len(slab), -1)
+    resized += weights[:, first:] @ planes[: native.shape[0] - first]
+    return resized.reshape(target)
 
 
 class _Band(NamedTuple):

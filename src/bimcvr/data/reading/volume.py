@@ -4,7 +4,11 @@ What SimpleITK would accept with a warning, or fill in by itself, is checked in 
 a named reason; voxels are decoded by code that verifies checksums and lengths, where the format allows it.
 """
 
-import struct
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +22,9 @@ from bimcvr.data.reading import metaimage, nrrd
 from bimcvr.data.reading.dicom_pixels import DicomVoxels
 from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
 from bimcvr.data.reading.file_checks import SUFFIXES, check_file
-from bimcvr.data.reading.grid import Grid
+from bimcvr.data.reading.grid import DEFAULT_RULES, Grid, GridRules
 from bimcvr.data.reading.nifti import read_nifti
-from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, refusing_denied
+from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, escaped, refusing_denied
 from bimcvr.data.reading.voxels import ArrayVoxels, DecodedVoxels, StreamedVoxels
 
 __all__ = [
@@ -34,7 +38,7 @@ __all__ = [
     "read_volume",
 ]
 
-SLAB = 8
+SLAB, _SLAB_VOXELS = 8, 1 << 25
 _INT16_MAX = 32767.0
 
 Voxels = ArrayVoxels | DecodedVoxels | DicomVoxels | StreamedVoxels
@@ -59,6 +63,7 @@ class NativeImage(NamedTuple):
     """A checked image in the file's own axes, its voxels not yet read or only just decoded.
 
     Attributes:
+        path: the source.
         voxels: in HU, to be read once, slab by slab.
         shape: number of voxels along the file's axes (z, y, x).
         spacing: mm along the same axes.
@@ -66,66 +71,103 @@ class NativeImage(NamedTuple):
         stack: what the DICOM headers say; None for other formats.
     """
 
+    path: Path
     voxels: Voxels
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     axes: Axes
     stack: DicomStack | None
 
+    def slabs(self) -> Iterator[np.ndarray]:
+        """Yield the voxels in HU, any numeric type, in slabs along the first axis, in order.
+
+        Raises:
+            RefusedVolume: they cannot be decoded.
+        """
+        with refusing(self.path):
+            yield from self.voxels.slabs(max(1, min(SLAB, _SLAB_VOXELS // math.prod(self.shape[1:]))))
+
     def cleaner(self, highest: float) -> HUSlabs:
         """Return the object that turns the voxels into clean HU, clipped above `highest` HU."""
         return HUSlabs(self.shape, self.axes, self.stack.padding if self.stack else None, highest)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, rules: GridRules = DEFAULT_RULES) -> Volume:
     """Read a volume at full resolution.
 
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
+        rules: which grids are accepted.
 
     Raises:
         RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
-    native = read_image(path)
+    native = read_image(path, rules)
     cleaner = native.cleaner(_INT16_MAX)
-    hu = np.empty(native.shape, dtype=np.int16)
-    for start, slab in cleaner.clean(native.voxels.slabs(SLAB)):
-        hu[start : start + len(slab)] = np.rint(slab)
+    with refusing(path):
+        hu = np.empty([native.shape[axis] for axis in native.axes.order], dtype=np.int16)
+        target = native.axes.native(hu)
+        for start, slab in cleaner.clean(native.slabs()):
+            target[start : start + len(slab)] = np.rint(slab)
     geometry = geometry_of(native, cleaner)
-    return Volume(np.ascontiguousarray(native.axes.canonical(hu)), geometry.native_spacing, geometry)
+    return Volume(hu, geometry.native_spacing, geometry)
 
 
-def read_image(path: Path) -> NativeImage:
+def read_image(path: Path, rules: GridRules = DEFAULT_RULES) -> NativeImage:
     """Check the headers of a source and open it; its axes stay as they are.
 
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
+        rules: which grids are accepted.
 
     Raises:
         RefusedVolume: it is not a regular volume in HU; `reason` says why.
     """
+    path = Path(path)
+    with refusing(path):
+        return _checked_image(path, rules)
+
+
+@contextlib.contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong inside the block into a refusal: one volume must not end a batch.
+
+    Messages of errors quote header values, which may identify the patient, so the refusal leaves them out.
+
+    Args:
+        path: the source.
+
+    Raises:
+        RefusedVolume: anything else than an interrupt was raised.
+    """
     try:
         with refusing_denied(path):
-            return _checked_image(Path(path))
-    except (ValueError, TypeError, OverflowError, AttributeError, LookupError, struct.error, RecursionError) as error:
-        # errors that malformed headers cause; header values may identify the patient, so the message leaves them out
+            yield
+    except RefusedVolume:
+        raise
+    except MemoryError as error:
         raise RefusedVolume(
-            "unreadable", path, f"has a malformed header ({type(error).__name__}).", FETCH_AGAIN
+            "too_large", path, "does not fit into this machine's memory.", "Run it alone, or on a larger machine."
         ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a full disk, too many open files: it concerns every volume
+        wrong = f"has a malformed header or voxels that cannot be decoded ({type(error).__name__})."
+        raise RefusedVolume("unreadable", path, wrong, FETCH_AGAIN) from error
 
 
-def _checked_image(path: Path) -> NativeImage:
+def _checked_image(path: Path, rules: GridRules) -> NativeImage:
     if path.is_dir() or (path.is_file() and not path.name.lower().endswith(SUFFIXES) and is_dicom(path)):
-        stack = find_stack(path)
+        stack = find_stack(path, rules)
         decoded = stack.voxels or DecodedVoxels(_decode_stack(path, stack))
-        return _native_of(decoded, stack.grid, stack)
+        return _native_of(path, decoded, stack.grid, stack)
     check_file(path)
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
-        grid, voxels = read_nifti(path)
-        return _native_of(voxels, grid, None)
-    grid, array = (nrrd.read_nrrd if name.endswith((".nrrd", ".nhdr")) else metaimage.read_metaimage)(path)
-    return _native_of(ArrayVoxels(array), grid, None)
+        grid, voxels = read_nifti(path, rules)
+        return _native_of(path, voxels, grid, None)
+    grid, array = (nrrd.read_nrrd if name.endswith((".nrrd", ".nhdr")) else metaimage.read_metaimage)(path, rules)
+    return _native_of(path, ArrayVoxels(array), grid, None)
 
 
 def data_files(path: Path) -> list[Path]:
@@ -161,22 +203,35 @@ def geometry_of(native: NativeImage, cleaner: HUSlabs) -> Geometry:
     )
 
 
-def _native_of(voxels: Voxels, grid: Grid, stack: DicomStack | None) -> NativeImage:
-    return NativeImage(voxels, grid.shape, grid.spacing, axes_of(grid.direction), stack)
+def _native_of(path: Path, voxels: Voxels, grid: Grid, stack: DicomStack | None) -> NativeImage:
+    return NativeImage(path, voxels, grid.shape, grid.spacing, axes_of(grid.direction), stack)
 
 
 def _decode_stack(path: Path, stack: DicomStack) -> Any:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(file) for file in stack.files])
     if stack.rescale_varies:
         # otherwise the first slice decides the type of all: a fractional slope of a later one would be cut to integers
         reader.SetOutputPixelType(sitk.sitkFloat32)
-    try:
-        image = reader.Execute()
-    except RuntimeError as error:
-        raise _undecodable(path, error) from error
-    return image
+    with _plain_names(stack.files) as names:
+        reader.SetFileNames(names)
+        try:
+            return reader.Execute()
+        except RuntimeError as error:
+            raise _undecodable(path, error) from error
+
+
+@contextlib.contextmanager
+def _plain_names(files: Sequence[Path]) -> Iterator[list[str]]:
+    """Yield names under which SimpleITK can open files: it ends the process on one that is not UTF-8."""
+    if all(escaped(file) == str(file) for file in files):
+        yield [str(file) for file in files]
+        return
+    with tempfile.TemporaryDirectory(prefix="bimcvr-") as folder:
+        names = [os.path.join(folder, f"{number}.dcm") for number in range(len(files))]
+        for file, name in zip(files, names, strict=True):
+            os.symlink(file.absolute(), name)
+        yield names
 
 
 def _undecodable(path: Path, error: RuntimeError) -> RefusedVolume:

@@ -5,6 +5,7 @@ short stream does not fill uninitialised.
 """
 
 import bz2
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
@@ -17,9 +18,13 @@ from isal.igzip_lib import IsalError
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 Encoding = Literal["raw", "zlib", "gzip", "bzip2"]
-MOST_VOXELS = 2**31
-"""1,024 × 1,024 × 2,048: no scanner makes more, and a forged header must not decide how much memory is taken."""
 _CHUNK = 1 << 20
+_MOST_DECODED = 1 << 24
+"""Bytes decoded at a time: a chunk of a forged stream would become a gigabyte."""
+_MOST_PADDING = 1 << 20
+"""Zeros that may follow the voxels of a compressed file."""
+_MOST_DEFLATED = 1100
+"""Deflate stores at most 1,032 bytes in one."""
 _WINDOW_BITS = {"zlib": 15, "gzip": 31}
 
 
@@ -88,10 +93,10 @@ class StreamedVoxels(NamedTuple):
                     slab = buffer[: self.shape[0] - start]
                     _read_exactly(stream, slab.view(np.uint8).data.cast("B"))
                     yield slab if raw else slab * np.float32(self.slope) + np.float32(self.intercept)
-                # a gzip stream is compared with its checksum at its end only; zeros may follow the voxels
-                for rest in iter(lambda: stream.read(1 << 16), b""):
-                    if rest.strip(b"\0"):
-                        raise trailing_data(self.path)
+                # a gzip stream is compared with its checksum at its end only; some zeros may follow the voxels
+                padding = stream.read(_MOST_PADDING)
+                if padding.strip(b"\0") or stream.read(1):
+                    raise trailing_data(self.path)
         except EOFError as error:
             raise RefusedVolume("truncated", self.path, "ends before its last voxel.", FETCH_AGAIN) from error
         # isal declares the class as an instance
@@ -127,19 +132,39 @@ def read_voxels(path: Path, stream: IO[bytes], encoding: Encoding, dtype: np.dty
         RefusedVolume: `truncated` where there are fewer, `trailing_data` where there is more, `damaged` where the
             stream does not decompress or its checksum differs.
     """
-    buffer = np.empty(count * dtype.itemsize, dtype=np.uint8)
+    promised = count * dtype.itemsize
+    if encoding != "bzip2":
+        held = os.fstat(stream.fileno()).st_size - stream.tell()
+        refuse_impossible(path, held, promised, encoding != "raw")
+    buffer = np.empty(promised, dtype=np.uint8)
     target = buffer.data.cast("B")
     filled = _copy(stream, target) if encoding == "raw" else _decompress(path, stream, encoding, target)
-    if filled < len(target):
-        raise RefusedVolume(
-            "truncated",
-            path,
-            f"holds {filled:,} bytes of voxels; its header promises {len(target):,}.",
-            FETCH_AGAIN,
-        )
+    if filled < promised:
+        raise _too_short(path, promised)
     if encoding == "raw" and stream.read(1):
         raise trailing_data(path)
     return buffer.view(dtype)
+
+
+def refuse_impossible(path: Path, held: int, promised: int, compressed: bool) -> None:
+    """Refuse, before anything is allocated, a header that promises more voxels than its file can hold.
+
+    Args:
+        path: the file.
+        held: bytes in it.
+        promised: bytes of voxels by its header.
+        compressed: whether they are deflated, at most a thousandfold.
+
+    Raises:
+        RefusedVolume: `truncated`.
+    """
+    if held * (_MOST_DEFLATED if compressed else 1) < promised:
+        raise _too_short(path, promised)
+
+
+def _too_short(path: Path, promised: int) -> RefusedVolume:
+    wrong = f"ends before the {promised:,} bytes of voxels that its header promises."
+    return RefusedVolume("truncated", path, wrong, FETCH_AGAIN)
 
 
 def trailing_data(path: Path) -> RefusedVolume:
@@ -165,14 +190,16 @@ def _copy(stream: IO[bytes], target: memoryview) -> int:
 def _decompress(path: Path, stream: IO[bytes], encoding: Encoding, target: memoryview) -> int:
     """Fill the target from a compressed stream and verify its end; return how much was filled."""
     filled = 0
+    full = False
     decoder = _decoder(encoding)
     try:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             data = chunk
-            while data or not getattr(decoder, "needs_input", True):
+            while data or full or not getattr(decoder, "needs_input", True):
                 # one byte more than fits: a stream that goes on is told from one that ends
                 room = len(target) - filled + 1
-                decoded = decoder.decompress(data, room)
+                decoded = decoder.decompress(data, min(room, _MOST_DECODED))
+                full = len(decoded) == _MOST_DECODED
                 if len(decoded) >= room:
                     raise RefusedVolume(
                         "damaged", path, f"inflates to more than the {len(target):,} bytes of its grid.", FETCH_AGAIN

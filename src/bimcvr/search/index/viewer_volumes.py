@@ -14,6 +14,7 @@ from isal import igzip
 
 from bimcvr.atomic_files import replacing
 from bimcvr.data.cache.volume_cache import source_identity
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.volume import Volume, read_volume
 
 # increase it whenever reading or writing produces a different file than before
@@ -34,12 +35,13 @@ class ViewerVolumes:
         self.folder = folder
         self._making = threading.Lock()
 
-    def get(self, study_id: str, source: Path) -> Path:
+    def get(self, study_id: str, source: Path, rules: GridRules = DEFAULT_RULES) -> Path:
         """Return the file of a study's volume; if there is none it is written, one at a time to limit memory.
 
         Args:
             study_id: the study.
             source: its volume file or DICOM folder; if that has changed, the older file is deleted.
+            rules: which grids are accepted.
 
         Returns:
             The path of the NIfTI file.
@@ -49,10 +51,10 @@ class ViewerVolumes:
             RefusedVolume: it is not a regular volume in HU.
         """
         folder = self.folder / _hash(study_id)
-        entry = folder / f"{_hash(f'{_VERSION}|{source_identity(source)}')}.nii.gz"
+        entry = folder / f"{_hash(f'{_VERSION}{rules.identity}|{source_identity(source)}')}.nii.gz"
         with self._making:
             if not entry.exists():
-                volume = read_volume(source)
+                volume = read_volume(source, rules)
                 shutil.rmtree(folder, ignore_errors=True)
                 write_nifti(volume, entry)
         return entry

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.resample import read_resized
 from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, jpeg, middle_slices
 from bimcvr.search.index.schema import PLANES
@@ -24,11 +25,12 @@ class VolumePreview(NamedTuple):
     geometry: dict[str, Any]
 
 
-def draw_preview(path: Path) -> VolumePreview:
+def draw_preview(path: Path, rules: GridRules = DEFAULT_RULES) -> VolumePreview:
     """Read a volume and draw its middle slices, 192 pixels along the longer side.
 
     Args:
         path: the volume file or DICOM folder.
+        rules: which grids are accepted.
 
     Returns:
         Thumbnails and geometry.
@@ -36,7 +38,7 @@ def draw_preview(path: Path) -> VolumePreview:
     Raises:
         RefusedVolume: it is not a regular volume in HU.
     """
-    volume = read_resized(path, _GRID)
+    volume = read_resized(path, _GRID, rules)
     slices = middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing)
     thumbnails = {plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}
     return VolumePreview(thumbnails, asdict(volume.geometry))

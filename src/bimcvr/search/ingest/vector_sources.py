@@ -12,11 +12,12 @@ from bimcvr.contracts import Prompts
 from bimcvr.data.cache.fill import default_folder, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_identity
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
+from bimcvr.data.reading.grid import DEFAULT_RULES, MAX_VOXELS, GridRules, NiftiForm
+from bimcvr.data.reading.refused import RefusedVolume, killed_reader, refusing_denied
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
-from bimcvr.parallel import in_parallel, one_thread
+from bimcvr.parallel import WorkerKilled, one_thread, run_tasks
 from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
 
@@ -71,15 +72,25 @@ class CheckpointSource:
         jobs: processes that read volumes.
         device: where the model runs.
         trust: classes, modules or packages whose code the checkpoint may run beside those of `bimcvr.parsing.trust`.
+        nifti_form: what decides how a NIfTI file's voxels lie; as the checkpoint was trained by default.
+        max_voxels: larger volumes are refused.
     """
 
     def __init__(
-        self, checkpoint: Path, cache: Path | None, jobs: int, device: str | None, trust: Sequence[str] = ()
+        self,
+        checkpoint: Path,
+        cache: Path | None,
+        jobs: int,
+        device: str | None,
+        trust: Sequence[str] = (),
+        nifti_form: NiftiForm | None = None,
+        max_voxels: int = MAX_VOXELS,
     ) -> None:
         from bimcvr.models.embedder import Embedder
 
         self.model = Embedder(checkpoint, device, trust)
         self.dim, self._cache, self._jobs = self.model.dim, cache, jobs
+        self._rules = GridRules(nifti_form or self.model.rules.nifti_form, max_voxels)
 
     def facts(self) -> dict[str, Any]:
         """Return which model it is."""
@@ -91,6 +102,7 @@ class CheckpointSource:
             **model.names(),
             "grid": list(model.size),
             "window_hu": list(model.window),
+            "nifti_form": self._rules.nifti_form,
         }
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
@@ -104,7 +116,7 @@ class CheckpointSource:
             return {}, {}
         cache = self._folder(manifest)
         entries, refused = fill_cache(manifest, np.asarray(rows, dtype=np.int64), cache, self._jobs, quiet=True)
-        previews, unreadable = _draw_all(manifest, entries, self._jobs)
+        previews, unreadable = _draw_all(manifest, entries, self._jobs, self._rules)
         refused |= unreadable
         readable = [row for row in rows if row in entries and row not in refused]
         if not readable:
@@ -130,7 +142,7 @@ class CheckpointSource:
         return self.model.embed_texts
 
     def _folder(self, manifest: Manifest) -> VolumeCache:
-        return VolumeCache(self._cache or default_folder(manifest), self.model.size)
+        return VolumeCache(self._cache or default_folder(manifest), self.model.size, self._rules)
 
 
 class EmbeddingsSource:
@@ -139,10 +151,11 @@ class EmbeddingsSource:
     Args:
         path: the file.
         jobs: processes that read volumes for their thumbnails.
+        rules: which grids are accepted.
     """
 
-    def __init__(self, path: Path, jobs: int) -> None:
-        self.path, self._jobs = path, jobs
+    def __init__(self, path: Path, jobs: int, rules: GridRules = DEFAULT_RULES) -> None:
+        self.path, self._jobs, self._rules = path, jobs, rules
         self._embeddings = load_embeddings(path)
         self.dim = int(self._embeddings.image.shape[1])
         self._position = {study: position for position, study in enumerate(self._embeddings.study_id)}
@@ -155,7 +168,11 @@ class EmbeddingsSource:
         digest = hashlib.sha256("\0".join(self._embeddings.study_id).encode())
         for vectors in (self._embeddings.image, self._embeddings.text):
             digest.update(vectors.numpy().tobytes())
-        return {"identity": f"{EMBEDDINGS} {digest.hexdigest()}", "embeddings": str(self.path.resolve())}
+        return {
+            "identity": f"{EMBEDDINGS} {digest.hexdigest()}",
+            "embeddings": str(self.path.resolve()),
+            "nifti_form": self._rules.nifti_form,
+        }
 
     def volume_identities(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, str], dict[int, str]]:
         """Return a hash of each row's two vectors and its volume, or its vectors alone where the volume is missing."""
@@ -179,7 +196,8 @@ class EmbeddingsSource:
     def embed(self, manifest: Manifest, rows: Sequence[int]) -> tuple[dict[int, EmbeddedStudy], dict[int, str]]:
         """Look the vectors up; a row whose volume cannot be read has no thumbnails."""
         paths = {row: manifest.volume_path(row) for row in rows}
-        previews, _ = _draw_all(manifest, [row for row, path in paths.items() if os.path.exists(path)], self._jobs)
+        present = [row for row, path in paths.items() if os.path.exists(path)]
+        previews, _ = _draw_all(manifest, present, self._jobs, self._rules)
         studies = manifest.column("study_id")
         positions = {row: self._position[studies[row]] for row in rows}
         image, text = self._embeddings.image.numpy(), self._embeddings.text.numpy()
@@ -202,17 +220,23 @@ class EmbeddingsSource:
         return None
 
 
-def _draw_all(manifest: Manifest, rows: Iterable[int], jobs: int) -> tuple[dict[int, VolumePreview], dict[int, str]]:
-    rows = list(rows)
-    calls = ((manifest.volume_path(row),) for row in rows)
-    results = dict(zip(rows, in_parallel(_draw, calls, jobs if len(rows) > 8 else 1), strict=True))
-    previews = {row: result for row, result in results.items() if not isinstance(result, str)}
-    return previews, {row: result for row, result in results.items() if isinstance(result, str)}
+def _draw_all(
+    manifest: Manifest, rows: Iterable[int], jobs: int, rules: GridRules
+) -> tuple[dict[int, VolumePreview], dict[int, str]]:
+    tasks = {row: (manifest.volume_path(row), rules) for row in rows}
+    previews, refused = {}, {}
+    for row, result in run_tasks(_draw, tasks, jobs):
+        refusal = killed_reader(tasks[row][0]) if isinstance(result, WorkerKilled) else result
+        if isinstance(refusal, RefusedVolume):
+            refused[row] = f"{refusal.reason}: {refusal}"
+        else:
+            previews[row] = result
+    return previews, refused
 
 
-def _draw(path: Path) -> VolumePreview | str:
+def _draw(path: Path, rules: GridRules) -> VolumePreview | RefusedVolume:
     try:
         with one_thread(), refusing_denied(path):
-            return draw_preview(path)
+            return draw_preview(path, rules)
     except RefusedVolume as refusal:
-        return f"{refusal.reason}: {refusal}"
+        return refusal

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 
 from bimcvr import __version__
+from bimcvr.data.reading.grid import GridRules
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.search.index.filters import parse_where, split_where
@@ -48,6 +49,7 @@ class IndexSnapshot:
     ) -> None:
         self.stamp, self._names, self._volumes = stamp, names, volumes
         self.index = Index.open(folder)
+        self._rules = GridRules(self.index.facts.get("nifti_form", "auto"))
         weakref.finalize(self, self.index.close)
         self.searcher = Searcher(self.index, model)
         self._case_names = [names.name_of(study) for study in self.index.study_ids]
@@ -250,7 +252,7 @@ class IndexSnapshot:
             raise CaseNotFound(_SOURCE_MISSING)
         # the original errors may name files and series
         try:
-            path = self._volumes.get(study_id, Path(study.source))
+            path = self._volumes.get(study_id, Path(study.source), self._rules)
         except RefusedVolume as refusal:
             raise CaseNotFound(f"The source volume of this case can no longer be read ({refusal.reason}).") from refusal
         except UserError as error:

@@ -183,11 +183,11 @@ def _picture(result: AuditResult, row: int, folder: Path) -> tuple[str, str]:
     if isinstance(measured, RefusedVolume):
         return "", "the volume cannot be read"
     source = result.manifest.volume_path(row)
-    entry = facts_path(source, result.manifest.cell("sha256", row), folder)
+    entry = facts_path(source, result.manifest.cell("sha256", row), folder, result.rules)
     stored = entry.with_suffix(".jpg") if entry else None
     try:
         if stored is None or not stored.exists():
-            jpeg = thumbnail_jpeg(source)
+            jpeg = thumbnail_jpeg(source, rules=result.rules)
             if stored is not None:
                 with replacing(stored) as temporary:
                     temporary.write_bytes(jpeg)

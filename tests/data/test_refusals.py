@@ -1,0 +1,215 @@
+"""Whatever goes wrong in one volume is that volume's refusal, and memory is bounded by what its file holds."""
+
+import bz2
+import gzip
+import io
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless
+
+from bimcvr.curation.pipeline.ingest import IngestSettings, ingest_study
+from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
+from bimcvr.data.manifest import read_manifest
+from bimcvr.data.reading import volume as reader
+from bimcvr.data.reading.grid import GridRules
+from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.data.reading.resample import read_resized
+from bimcvr.data.reading.volume import read_volume
+from bimcvr.data.reading.voxels import StreamedVoxels
+from bimcvr.parallel import WorkerKilled, run_tasks
+
+SPACING = (2.5, 0.8, 0.7)
+
+
+def nifti(
+    shape: tuple[int, int, int], qform: tuple[float, float, float] = (0, 0, 0), codes: tuple[int, int] = (0, 1)
+) -> bytes:
+    """The header of an int16 NIfTI-1 in RAS."""
+    header = bytearray(352)
+    struct.pack_into("<i", header, 0, 348)
+    struct.pack_into("<8h", header, 40, 3, *shape[::-1], 1, 1, 1, 1)
+    struct.pack_into("<2h", header, 70, 4, 16)
+    struct.pack_into("<8f", header, 76, 1, *SPACING[::-1], 0, 0, 0, 0)
+    struct.pack_into("<f", header, 108, 352)
+    struct.pack_into("<2h", header, 252, *codes)
+    struct.pack_into("<3f", header, 256, *qform)
+    rows = np.diag([*SPACING[::-1], 1.0])[:3]
+    struct.pack_into("<12f", header, 280, *rows.ravel())
+    header[344:348] = b"n+1\0"
+    return bytes(header)
+
+
+ERRORS = [
+    zlib.error("-5"), NotImplementedError("VR"), RecursionError(), ZeroDivisionError(), MemoryError(),
+    PermissionError(13, "Permission denied"), OSError(5, "Input/output error"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("while_decoding", [False, True])
+def test_any_error_is_a_refusal_without_the_error_s_words(
+    error: Exception, while_decoding: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "v.nii"
+    path.write_bytes(nifti((4, 5, 6)) + bytes(240))
+
+    def fail(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(*((StreamedVoxels, "slabs") if while_decoding else (reader, "read_nifti")), fail)
+    for read in (read_volume, lambda source: read_resized(source, (2, 2, 2))):
+        with pytest.raises(RefusedVolume, match=r"v\.nii ") as refused:
+            read(path)
+        reason = {MemoryError: "too_large", PermissionError: "no_access", OSError: "no_access"}
+        assert refused.value.reason == reason.get(type(error), "unreadable")
+        assert "VR" not in str(refused.value)
+        assert not isinstance(error, OSError) or str(error.strerror) in str(refused.value)
+
+
+def test_a_source_that_cannot_be_opened_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.nii").write_bytes(nifti((4, 5, 6)) + bytes(240))
+    (tmp_path / "m.csv").write_text("study_id,volume,report\na,a.nii,x\nb,b.nii,y\n")
+    manifest = read_manifest(tmp_path / "m.csv")
+    opened = Path.open
+
+    def closed(path: Path, *arguments: Any, **named: Any) -> Any:
+        if path.name == "a.nii":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", closed)
+    entries, refused = cache_entries(manifest, np.arange(2), VolumeCache(tmp_path / "cache", (2, 2, 2)))
+    assert list(entries) == [1]
+    assert refused[0].startswith("no_access: ")
+    assert "Permission denied" in refused[0]
+    ingested = ingest_study(SourceStudy("a", tmp_path / "a.nii", "x"), IngestSettings(tmp_path / "out"))
+    assert isinstance(ingested, SetAside)
+    assert ingested.reason == "no_access"
+
+
+def test_a_task_that_kills_its_process_does_not_end_the_others() -> None:
+    tasks = {key: ("__import__('os')._exit(9)" if key == 5 else f"{key} * {key}",) for key in range(10)}
+    results = dict(run_tasks(eval, tasks, jobs=2))
+    assert isinstance(results.pop(5), WorkerKilled)
+    assert results == {key: key * key for key in range(10) if key != 5}
+
+
+def test_the_form_that_is_named_decides(tmp_path: Path) -> None:
+    path = tmp_path / "v.nii"
+    voxels = np.arange(120, dtype="<i2")
+    # half a turn about the patient's axis: left and right, front and back
+    path.write_bytes(nifti((4, 5, 6), (0, 0, 1), (1, 1)) + voxels.tobytes())
+    with pytest.raises(RefusedVolume, match="nifti_form to sform or qform"):
+        read_volume(path)
+    by_sform = read_volume(path, GridRules("sform"))
+    by_qform = read_volume(path, GridRules("qform"))
+    assert (by_sform.geometry.orientation, by_qform.geometry.orientation) == ("RAS", "LPS")
+    assert (by_sform.hu == by_qform.hu[:, ::-1, ::-1]).all()
+    assert by_qform.hu.ravel().tolist() == voxels.tolist()
+    # where the file has one form only, it is that one
+    path.write_bytes(nifti((4, 5, 6)) + voxels.tobytes())
+    assert read_volume(path, GridRules("qform")).geometry.orientation == "RAS"
+    keys = {VolumeCache(tmp_path, (2, 2, 2), GridRules(form)).entry(path) for form in ("auto", "sform", "qform")}
+    assert len(keys) == 3
+    with pytest.raises(RefusedVolume, match="max_voxels") as refused:
+        read_volume(path, GridRules(max_voxels=119))
+    assert refused.value.reason == "too_large"
+
+
+def test_compressed_slices_with_names_in_no_encoding(tmp_path: Path) -> None:
+    from test_plain_names import VOXELS, raw_path, write_slices
+
+    folder = write_slices(tmp_path / "series")
+    expected = read_volume(folder).hu
+    for number, file in enumerate(sorted(folder.iterdir())):
+        data = dcmread(file)
+        data.PixelRepresentation, data.RescaleIntercept = 0, -2048
+        stream = io.BytesIO()
+        Image.fromarray((VOXELS[number] + 1024).astype(np.uint16)).save(stream, "JPEG2000", no_jp2=True)
+        data.PixelData = encapsulate([stream.getvalue()])
+        data["PixelData"].VR = "OB"
+        data.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        data.save_as(raw_path(folder, b"se\xf1al%d.dcm" % number))
+        file.unlink()
+    assert (read_volume(folder).hu == expected).all()
+
+
+MEASURE = """
+import json, pathlib, resource, sys
+import nibabel, pydicom, SimpleITK
+from bimcvr.data.reading.resample import read_resized
+from bimcvr.data.reading.volume import RefusedVolume, read_volume
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+base = peak()
+for path in sys.argv[1:]:
+    for read in (read_volume, lambda source: read_resized(source, (16, 128, 128))):
+        try:
+            outcome = read(pathlib.Path(path)).geometry.native_size
+        except RefusedVolume as refusal:
+            outcome = refusal.reason
+        print(json.dumps([outcome, peak() - base]))
+"""
+MHA = (
+    "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = True\n"
+    "TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = 0 0 0\nElementSpacing = 1 1 2\nDimSize = {}\n"
+    "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+)
+NRRD = (
+    "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: {}\n"
+    "space directions: (1,0,0) (0,1,0) (0,0,2)\nendian: little\nencoding: {}\n\n"
+)
+
+
+def test_memory_is_bounded_by_the_voxels_that_a_file_holds(tmp_path: Path) -> None:
+    zeros = bytes(60_000_000)
+    sizes = (1000, 1000, 2000)
+    outcomes = {
+        "forged.nii.gz": (gzip.compress(nii := nifti(sizes)), "truncated"),
+        "short.nii.gz": (gzip.compress(nii + np.random.default_rng(0).bytes(4_000_000), 1), "truncated"),
+        "padded.nii.gz": (gzip.compress(nifti((4, 5, 6)) + bytes(240) + zeros, 1), "trailing_data"),
+        "forged.nii": (nii + bytes(1_000_000), "truncated"),
+        "forged.mha": (MHA.format("2000 1000 1000").encode() + zlib.compress(zeros[:1_000_000]), "truncated"),
+        "bomb.mha": (MHA.format("9 9 9").encode() + zlib.compress(zeros, 1), "damaged"),
+        "forged.nrrd": (NRRD.format("2000 1000 1000", "bzip2").encode() + bz2.compress(zeros[:1_000_000]), "truncated"),
+        "bomb.nrrd": (NRRD.format("9 9 9", "bzip2").encode() + bz2.compress(zeros), "damaged"),
+        "side.nrrd": (NRRD.format("2 2 10000000", "gzip").encode() + gzip.compress(zeros, 1), "too_large"),
+        "long.nii": (nifti((4000, 16, 16)) + bytes(4000 * 16 * 16 * 2), [4000, 16, 16]),
+    }
+    for name, (content, _) in outcomes.items():
+        (tmp_path / name).write_bytes(content)
+    child = subprocess.run(
+        [sys.executable, "-c", MEASURE, *(str(tmp_path / name) for name in outcomes)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    measured = [json.loads(line) for line in child.stdout.splitlines()]
+    assert [outcome for outcome, _ in measured[::2]] == [expected for _, expected in outcomes.values()]
+    assert [outcome for outcome, _ in measured[1::2]] == [expected for _, expected in outcomes.values()]
+    # a refused file takes less than 300 MB with what Python and its libraries take; the peak only grows
+    assert measured[-3][1] < 150e6
+    assert measured[-1][1] < 3 * 4000 * 16 * 16 * 2 + 200e6
+
+
+def test_every_order_of_axes_is_written_into_place(tmp_path: Path) -> None:
+    hu = np.random.default_rng(2).integers(-1000, 1000, (5, 6, 7)).astype(np.int16)
+    image = sitk.GetImageFromArray(hu)
+    image.SetSpacing((0.7, 0.8, 2.5))
+    for code in ("LPS", "RAI", "SLA", "PIR"):
+        sitk.WriteImage(sitk.DICOMOrient(image, code), str(tmp_path / "v.nrrd"))
+        read = read_volume(tmp_path / "v.nrrd")
+        assert read.hu.flags.c_contiguous
+        assert (read.hu == hu).all()
+        assert read.spacing == pytest.approx((2.5, 0.8, 0.7))
