@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bimcvr.cli import main
+from bimcvr.sweeps.trial import describe_end
 from helpers.cli import TINY, environment
 
 QUICK = Path(__file__).parent / "quick_fit.py"
@@ -162,6 +163,19 @@ def test_failures_are_told_and_the_rest_goes_on(tmp_path: Path, capsys: pytest.C
     assert [row["state"] for row in table(tmp_path / "s")] == ["done", "failed", "done"]
     assert table(tmp_path / "s")[1]["why"] == "exit code 1"
     assert "best: trial 2" in capsys.readouterr().out
+
+
+def test_a_sweep_without_a_trial_that_succeeds_has_failed(tmp_path: Path) -> None:
+    """The exit code of a stopped trial is how it is listed, whether the shell's or the signal's own."""
+    parameters = {"lr": {"values": [0.9]}, "kind": {"value": "a"}, "fails_above": {"value": 0.5}}
+    file = sweep_file(tmp_path, method="grid", parameters=parameters)
+    assert main(["sweep", str(file), "--local", "true", "--out", str(tmp_path / "s")]) == 1
+    assert [describe_end(code) for code in (143, -15, 130, 2)] == [
+        "stopped by SIGTERM",
+        "stopped by SIGTERM",
+        "stopped by SIGINT",
+        "exit code 2",
+    ]
 
 
 def test_a_sweep_whose_every_trial_fails_stops_with_the_log_s_end(

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from pytorch_lightning import Trainer
+from wandb.errors import UsageError
 
 from bimcvr.cli import main
 from bimcvr.errors import UserError
 from bimcvr.training.dry_run import DryRunCLI
 from bimcvr.training.lightning_cli import command_line
+from bimcvr.training.lightning_errors import run_errors
 from bimcvr.training.trainer_options import CALLBACKS, refuse_unsupported
 from helpers.cli import ROOT, newest_run
 
@@ -147,3 +150,22 @@ def test_double_precision_takes_the_float32_vectors_of_a_frozen_encoder(tiny_con
     frozen = ["--model.text_encoder=bimcvr.models.MiniLM", "--trainer.precision=64-true", "--trainer.max_epochs=1"]
     for space in ("12", "null"):
         assert main(["fit", *tiny_config, *frozen, "--model.embed_dim", space]) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "data.num_workers"),
+        (RuntimeError("Expected to have finished reduction in the prior iteration"), "ddp_find_unused_parameters_true"),
+        (torch.OutOfMemoryError("CUDA out of memory."), "data.batch_size"),
+        (UsageError("api_key not configured"), "wandb login"),
+    ],
+)
+def test_errors_of_machine_and_server_are_one_message(error: Exception, named: str) -> None:
+    with pytest.raises(UserError, match=named), run_errors():
+        raise error
+
+
+def test_mistakes_of_code_stay_tracebacks() -> None:
+    with pytest.raises(RuntimeError, match="mat1"), run_errors():
+        torch.zeros(2, 3) @ torch.zeros(2, 3)

@@ -70,6 +70,7 @@ def serve(
     from bimcvr.search.server.middleware import LOOPBACK
     from bimcvr.search.server.options import ServerOptions
     from bimcvr.search.server.service import SearchService
+    from bimcvr.search.server.slow_clients import TimedConnection
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     with Index.open(index) as opened:
@@ -82,7 +83,7 @@ def serve(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http="h11",
+            http=TimedConnection,
             access_log=False,
             log_level="warning",
             server_header=False,

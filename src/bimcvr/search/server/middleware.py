@@ -10,8 +10,9 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from bimcvr.search.server.slow_clients import Receive, in_time
+
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -92,11 +93,11 @@ class SecurityMiddleware:
         limit = self.upload_bytes if scope["path"] in self.uploads else MOST_JSON
         if refusal := self._refusal(scope, limit):
             return await _send_error(with_headers, *refusal)
-        received = 0
+        received, receive_in_time = 0, in_time(receive)
 
         async def counted() -> MutableMapping[str, Any]:
             nonlocal received
-            message = await receive()
+            message = await receive_in_time()
             received += len(message.get("body", b""))
             if received > limit:
                 raise HTTPException(*_too_large(limit), {"connection": "close"})

@@ -17,9 +17,10 @@ from starlette.requests import ClientDisconnect
 from bimcvr.search.index.viewer_volumes import write_nifti
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.limits import ConcurrencyLimits
-from bimcvr.search.server.middleware import Receive, Scope, Send
+from bimcvr.search.server.middleware import Scope, Send
 from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.service import SearchService
+from bimcvr.search.server.slow_clients import Receive
 from bimcvr.search.server.uploads import open_upload, suffix_of, upload_folder
 
 UPLOAD_PATHS = frozenset({"/api/search/volume", "/api/convert"})
