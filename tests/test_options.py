@@ -95,14 +95,14 @@ def test_a_switch_may_stand_alone(words: list[str], completed: list[str]) -> Non
 
 
 def test_a_second_name_is_replaced_as_a_whole_word_only() -> None:
-    words = ["fit", "--checkpoint", "last", "--checkpoint=best", "--checkpoint.save_top_k", "2", "checkpoint"]
+    words = ["fit", "--checkpoint", "last", "--checkpoint=best", "--checkpoint.mode", "max", "checkpoint"]
     assert rename_options(words, {"--checkpoint": "--ckpt_path"}) == [
         "fit",
         "--ckpt_path",
         "last",
         "--ckpt_path=best",
-        "--checkpoint.save_top_k",
-        "2",
+        "--checkpoint.mode",
+        "max",
         "checkpoint",
     ]
 

@@ -1,6 +1,7 @@
 """The folder of a run, which holds its config, checkpoints, logs, embeddings and result."""
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from bimcvr.errors import UserError
 
 _FOLDER = "BIMCVR_RUN_FOLDER"
+# the second part is the run's number in its experiment; folders of before have local time and no number
+_NAME = re.compile(r"(\d{8}-\d{6})Z-(\d+)-\d+")
 # which process this is, as torchrun, srun and Lightning tell it
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 
@@ -15,11 +18,12 @@ _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK")
 def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, seed: int) -> tuple[Path, str | None]:
     """Decide in which folder a verb works, and with which checkpoint.
 
-    A new `fit` gets `runs/<experiment>/<time>-<seed>`. `last` and `best` mean the newest run of the experiment and
-    seed; `fit` with `last` starts anew where there is none, so that one command starts and resumes. A checkpoint given
-    by path belongs to the run folder that holds it; where an evaluation cannot write there, its results go into a new
-    folder. A verb without a checkpoint gets a new folder: only when the model
-    is built it is known whether it needs one or is zero-shot.
+    A new `fit` gets `runs/<experiment>/<UTC time>-<number>-<seed>`. `last` and `best` mean the newest run of the
+    experiment and seed, whose number is the highest: clocks and time zones decide nothing. `fit` with `last` starts
+    anew where the newest run has none, so that one command starts and resumes. A checkpoint given by path belongs to
+    the run folder that holds it, and `fit` goes on in no other; where an evaluation cannot write there, its results go
+    into a new folder. A verb without a checkpoint gets a new folder: only
+    when the model is built it is known whether it needs one or is zero-shot.
 
     Args:
         verb: fit, validate, test or predict.
@@ -29,7 +33,7 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
         seed: the run's seed.
 
     Raises:
-        UserError: there is no such checkpoint.
+        UserError: there is no such checkpoint, or `fit` would go on from one that lies in no run folder.
     """
     inherited = os.environ.get(_FOLDER)
     if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
@@ -96,19 +100,28 @@ def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:
     Raises:
         UserError: there is none.
     """
-    checkpoints = sorted(experiment.glob(f"*-{seed}/checkpoints/{name}.ckpt"), key=lambda path: path.parent.parent.name)
-    if not checkpoints:
+    run = newest_run(experiment, seed, f"checkpoints/{name}.ckpt")
+    if run is None:
         raise UserError(
             f"There is no run of seed {seed} with checkpoints/{name}.ckpt in {experiment}. Train one with fit, or "
             "give the file as --checkpoint."
         )
-    return checkpoints[-1]
+    return run / f"checkpoints/{name}.ckpt"
+
+
+def newest_run(experiment: Path, seed: int | str, holding: str) -> Path | None:
+    """Return the newest run folder of an experiment and seed that holds a file, None where there is none."""
+    found = [folder for folder in experiment.glob(f"*-{seed}") if (folder / holding).is_file()]
+    return max(found, key=_order, default=None)
 
 
 def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tuple[Path, str | None]:
-    if ckpt_path in ("last", "best"):
-        if verb == "fit" and ckpt_path == "last" and not any(experiment.glob(f"*-{seed}/checkpoints/last.ckpt")):
+    if verb == "fit" and ckpt_path == "last":
+        begun = newest_run(experiment, seed, "config.yaml")
+        if begun is None or not (begun / "checkpoints/last.ckpt").is_file():
             return _new(experiment, seed), None
+        return begun, str(begun / "checkpoints/last.ckpt")
+    if ckpt_path in ("last", "best"):
         checkpoint = newest_checkpoint(ckpt_path, experiment, seed)
         return checkpoint.parent.parent, str(checkpoint)
     if ckpt_path:
@@ -117,23 +130,31 @@ def _choose(verb: str, ckpt_path: str | None, experiment: Path, seed: int) -> tu
                 f"There is no checkpoint at {ckpt_path}. Give a file, or `best` or `last` for the newest run."
             )
         folder = Path(ckpt_path).parent.parent
+        belongs = (folder / "config.yaml").is_file()
+        if verb == "fit" and not belongs:
+            raise UserError(
+                f"{ckpt_path} lies in no run folder, so there is no run that `fit` could go on with. --init_from"
+                f" {ckpt_path} starts a new run with its weights."
+            )
         # the run of a colleague, or on a read-only disk: the results of an evaluation go into a new one
-        usable = (folder / "config.yaml").is_file() and (verb == "fit" or os.access(folder, os.W_OK))
+        usable = belongs and (verb == "fit" or os.access(folder, os.W_OK))
         return (folder if usable else _new(experiment, seed)), ckpt_path
     return _new(experiment, seed), None
 
 
 def _new(experiment: Path, seed: int) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = 1 + max((_order(folder)[0] for folder in experiment.glob("*")), default=0)
+    folder = experiment / f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}Z-{number:04d}-{seed}"
     if not is_first_process():
-        return (
-            experiment / f"{stamp}-{seed}"
-        )  # started by srun or torchrun beside the first, which makes the folder that is used
-    for attempt in range(100):
-        folder = experiment / f"{stamp}{f'.{attempt}' if attempt else ''}-{seed}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise UserError(f"No new run folder can be made in {experiment}: 100 runs began in this second.")
+        return folder  # started by srun or torchrun beside the first, which makes the folder that is used
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:  # another process began a run at this moment
+        return _new(experiment, seed)
+    return folder
+
+
+def _order(folder: Path) -> tuple[int, str]:
+    """Return what sorts run folders by age: the number that each new run takes, then the name."""
+    name = _NAME.fullmatch(folder.name)
+    return int(name.group(2)) if name else 0, folder.name

@@ -23,10 +23,6 @@ ONE_STEP = [
     "1",
     "--trainer.limit_val_batches",
     "0",
-    "--checkpoint.monitor",
-    "null",
-    "--checkpoint.save_top_k",
-    "0",
     "--trainer.precision",
     "64-true",
     "--model.optimizer",
@@ -113,13 +109,7 @@ def epochs_done(runs: Path) -> int:
 def best(run: Path) -> tuple[int, list[float]]:
     """The epoch that `best.ckpt` holds, and the best scores that both checkpoints note."""
     kept = [torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True) for name in ("best", "last")]
-    scores = [
-        of["best_model_score"]
-        for state in kept
-        for of in state["callbacks"].values()
-        if of.get("monitor") == "val/score"
-    ]
-    return kept[0]["epoch"], [float(score) for score in scores]
+    return kept[0]["epoch"], [of["run"]["score"] for of in kept]
 
 
 def last_figures(run: Path) -> pd.DataFrame:

@@ -28,6 +28,7 @@ def demo(
         seed: the seed of random numbers, of cohort and training.
     """
     from bimcvr.cli import main
+    from bimcvr.run_folder import newest_checkpoint
 
     require_extra("search")  # before minutes go into training
     if not config:
@@ -50,7 +51,7 @@ def demo(
         code = main(words)
         if code:
             return code
-    run = max((runs / f"demo-{which}").glob(f"*-{seed}"))
+    run = newest_checkpoint("best", runs / f"demo-{which}", seed).parent.parent
     manifest = ["--manifest", str(run / "manifest.csv"), "--root", str(cohort)]
     print(f'\n=== 4/4 index the test split, search: "{QUERY}" ===', flush=True)
     # the run's manifest has the split; the volumes that training cached lie beside the cohort's

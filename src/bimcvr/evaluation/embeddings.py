@@ -12,6 +12,7 @@ from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Probes, Prompts
 from bimcvr.data.numpy_files import UnreadableArrays, read_npy, read_npz
 from bimcvr.data.text_table import read_text_table
+from bimcvr.data.trained_rows import TrainedRows
 from bimcvr.errors import UserError
 from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
@@ -28,6 +29,8 @@ class Embeddings:
         text: (N, E) float32, of the whole reports.
         prompts: For keyword and zero-shot metrics.
         probes: For counterfactual probes.
+        trained: the rows that the model was trained on, where that is known.
+        seen: (N,) uint8, what the model has seen of each study (`bimcvr.data.trained_rows`), as far as it is known.
     """
 
     study_id: list[str]
@@ -35,11 +38,17 @@ class Embeddings:
     text: Tensor
     prompts: Prompts | None = None
     probes: Probes | None = None
+    trained: TrainedRows | None = None
+    seen: np.ndarray | None = None
 
     def only(self, rows: list[int]) -> "Embeddings":
-        """Return the embeddings of some rows, in the given order; prompts and probes stay as they are."""
+        """Return the embeddings of some rows, in the given order; what is not about rows stays as it is."""
         return replace(
-            self, study_id=[self.study_id[row] for row in rows], image=self.image[rows], text=self.text[rows]
+            self,
+            study_id=[self.study_id[row] for row in rows],
+            image=self.image[rows],
+            text=self.text[rows],
+            seen=None if self.seen is None else self.seen[rows],
         )
 
 
@@ -70,6 +79,9 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
             "probe_kind": _texts(probes.kind),
             "probe_embedding": probes.vector.numpy(),
         }
+    if embeddings.trained is not None and embeddings.seen is not None:
+        arrays |= {f"trained_{name}": hashes for name, hashes in embeddings.trained.arrays().items()}
+        arrays["seen"] = embeddings.seen
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -103,7 +115,14 @@ def load_embeddings(path: Path) -> Embeddings:
         _names(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path)
     )
     width = embeddings.image.shape[1]
-    return replace(embeddings, prompts=_prompts(arrays, width, path), probes=_probes(arrays, width, path))
+    trained, seen = _trained(arrays, path)
+    return replace(
+        embeddings,
+        prompts=_prompts(arrays, width, path),
+        probes=_probes(arrays, width, path),
+        trained=trained,
+        seen=seen,
+    )
 
 
 def load_arrays(image: Path, text: Path, ids: Path) -> Embeddings:
@@ -163,6 +182,22 @@ def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts |
         )
     sentence, label = (_names(arrays[name], f"{path}: '{name}'") for name in ("prompt", "prompt_label"))
     return Prompts(sentence, label, [_TRUTH[value] for value in answers], vector)
+
+
+def _trained(arrays: dict[str, np.ndarray], path: Path) -> tuple[TrainedRows | None, np.ndarray | None]:
+    if "seen" not in arrays:
+        return None, None
+    seen, studies = arrays["seen"], arrays["study_id"]
+    hashes = {name.removeprefix("trained_"): table for name, table in arrays.items() if name.startswith("trained_")}
+    try:
+        if seen.shape != studies.shape or seen.dtype != np.uint8 or any(table.ndim != 1 for table in hashes.values()):
+            raise ValueError
+        return TrainedRows.from_arrays(hashes), seen
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: 'seen' and the arrays 'trained_…', which say what the model was trained on, are not as `predict`"
+            " writes them. Write the file anew."
+        ) from error
 
 
 def _probes(arrays: dict[str, np.ndarray], width: int, path: Path) -> Probes | None:

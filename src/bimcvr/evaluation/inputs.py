@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from bimcvr.atomic_files import sha256_of
 from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.splits import Fractions, Strategy
+from bimcvr.data.trained_rows import describe_seen, refuse_seen
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings, load_arrays, load_embeddings
 
@@ -122,6 +125,36 @@ def check_same_texts(runs: Sequence[Embeddings], files: Sequence[str], gallery: 
                     f"{first} and {second} hold different {what}: {'; '.join(odd[:3] + ['…'] * (len(odd) > 3))} not in"
                     " both. Embed the same texts in every run, or score the runs apart."
                 )
+
+
+def check_unseen(runs: Sequence[Embeddings], manifest: Manifest, gallery: Gallery, allowed: bool) -> dict[str, int]:
+    """Refuse rows that the embeddings' models were trained on, as far as their files tell.
+
+    Args:
+        runs: The embeddings of one method, with the gallery's rows in its order.
+        manifest: The dataset.
+        gallery: The rows to score.
+        allowed: Score them all the same.
+
+    Returns:
+        How many rows were trained on, and how many more are of patients that were trained on.
+
+    Raises:
+        UserError: There are such rows, and they are not allowed.
+    """
+    seen = np.zeros(len(gallery.rows), dtype=np.uint8)
+    for run in runs:
+        if run.trained is not None and run.seen is not None:
+            seen = np.maximum(seen, np.maximum(run.seen, run.trained.seen(manifest, gallery.rows, {})))
+    if not allowed:
+        refuse_seen(
+            seen,
+            gallery.study_id,
+            f"The split '{gallery.description['split']}' of {manifest.path} is not the one of the model's training",
+            "Choose the split of its run (the run's manifest.csv has it), or add --allow_trained_rows, and the result"
+            " will say so.",
+        )
+    return describe_seen(seen)
 
 
 def file_hashes(files: Sequence[str]) -> dict[str, str]:

@@ -43,8 +43,13 @@ def with_interval(name: str, value: float, interval: list[float] | None) -> str:
 
 
 def kind_of_data(result: dict[str, Any]) -> str:
-    """Say whether a result is about phantoms or patients."""
-    return "PHANTOM (synthetic data)" if result["about"]["synthetic"] else "data"
+    """Say whether a result is about phantoms or patients, and how much of it the model was trained on."""
+    kind = "PHANTOM (synthetic data)" if result["about"]["synthetic"] else "data"
+    trained = result["about"].get("trained_on")
+    if not trained:
+        return kind
+    counts = ((trained["rows"], "ROWS TRAINED ON"), (trained["patients_rows"], "ROWS OF PATIENTS TRAINED ON"))
+    return ", ".join([kind, *(f"{count} OF {result['n_queries']} {what}" for count, what in counts if count)])
 
 
 def _head(result: dict[str, Any]) -> list[str]:

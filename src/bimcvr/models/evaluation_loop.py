@@ -102,10 +102,10 @@ class EvaluationLoop:
             return model.pool_views(pooled, pooled).float()
 
     def _collect(self, image: Tensor, text: Tensor, with_probes: bool) -> Embeddings:
-        # in this order: a text that occurs twice keeps the vector of its first batch
         prompts = self._embed_prompts()
         probes = self._embed_probes() if with_probes else None
-        return Embeddings(self.gallery.study_id, image.cpu(), text.cpu(), prompts, probes)
+        trained, seen = self._datamodule.known_rows, self._datamodule.seen(self.gallery.rows)
+        return Embeddings(self.gallery.study_id, image.cpu(), text.cpu(), prompts, probes, trained, seen)
 
     def _embed_prompts(self) -> Prompts | None:
         model = self._model

@@ -74,3 +74,20 @@ def check_optimizer(make: Callable[[Any], torch.optim.Optimizer]) -> None:
             f"model.optimizer cannot train this model ({' '.join(str(error).split())}). Take one for groups of dense"
             " parameters, such as torch.optim.AdamW, SGD or RMSprop, and a learning rate above 0."
         ) from error
+
+
+def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return the settings of each group of parameters, the learning rate before any step included."""
+    return [{name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups]
+
+
+def apply_settings(settings: list[dict[str, Any]], schedule: LambdaLR) -> None:
+    """Give an optimiser settings in place of those that a checkpoint brought, at the schedule's present step.
+
+    Args:
+        settings: as `settings_of` returned them.
+        schedule: that of the optimiser.
+    """
+    schedule.base_lrs = [group["initial_lr"] for group in settings]
+    for new, group, share in zip(settings, schedule.optimizer.param_groups, schedule.lr_lambdas, strict=True):
+        group.update({**new, "lr": new["initial_lr"] * share(schedule.last_epoch)})

@@ -11,6 +11,7 @@ from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.nn.functional import normalize
+from torch.optim.lr_scheduler import LambdaLR
 
 from bimcvr.contracts import Batch, Features, Gallery, RetrievalLoss, TextEncoder, ViewFusion, VolumeEncoder
 from bimcvr.errors import UserError
@@ -19,7 +20,7 @@ from bimcvr.models.checkpoint_parts import check_same_parts
 from bimcvr.models.evaluation_loop import EvaluationLoop
 from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_targets import TrainingTargets
-from bimcvr.models.optim import optimizer_and_schedule
+from bimcvr.models.optim import apply_settings, optimizer_and_schedule, settings_of
 from bimcvr.models.part_checks import check_dim, check_features, check_losses, check_text_features, check_tokens
 from bimcvr.models.start_check import check_parts
 from bimcvr.models.text.whitening import Whitening
@@ -97,6 +98,13 @@ class Retriever(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        if not 0 <= warmup <= 1:
+            raise UserError(
+                f"model.warmup is {warmup}: it is a share of all steps, from 0 to 1. For 500 of 10000 steps give 0.05."
+            )
+        for name, number in (("embed_dim", embed_dim), ("slice_hits", slice_hits)):
+            if number is not None and number < 1:
+                raise UserError(f"model.{name} is {number}: it must be 1 or more, or null.")
         self.volume_encoder = volume_encoder
         self.text_encoder = text_encoder
         self.fusion: ViewFusion = fusion or ChannelGate()
@@ -204,6 +212,7 @@ class Retriever(LightningModule):
     def on_fit_start(self) -> None:
         """Look up the training rows' labels, and fit the whitening unless a checkpoint has its statistics."""
         datamodule = cast(Any, self.trainer).datamodule
+        self._refuse_no_negatives(datamodule.batch_size)
         check_parts(self, datamodule.cache.size, trains=True)
         self._targets = TrainingTargets(datamodule.gallery("train"), self.device)
         if self.objective.keywords and datamodule.cutmix:
@@ -222,6 +231,11 @@ class Retriever(LightningModule):
                 self.whitening.fit(
                     torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)])
                 )
+
+    def on_train_start(self) -> None:
+        """Let the optimiser's settings of this configuration hold in a resumed run, not those of the checkpoint."""
+        if self.trainer.ckpt_path:
+            apply_settings(self._settings, cast(LambdaLR, self.lr_schedulers()))
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout from seed, epoch and rank alone, so that a resumed run equals an uninterrupted one."""
@@ -243,6 +257,7 @@ class Retriever(LightningModule):
         optimizer, schedule = optimizer_and_schedule(
             self, self.optimizer, steps, self.warmup, frozenset({"objective.log_scale"})
         )
+        self._settings = settings_of(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_validation_start(self) -> None:
@@ -317,6 +332,14 @@ class Retriever(LightningModule):
     def _check_for_evaluation(self) -> None:
         with self.eval_precision():
             check_parts(self, cast(Any, self.trainer).datamodule.cache.size, trains=False)
+
+    def _refuse_no_negatives(self, batch_size: int) -> None:
+        gathers = getattr(self.objective, "gather_negatives", True)
+        if isinstance(self.objective, Objective) and batch_size * (self.trainer.world_size if gathers else 1) < 2:
+            raise UserError(
+                "A batch of one study has no negatives, so the similarity loss is 0 and trains nothing: set"
+                " data.batch_size to 2 or more."
+            )
 
     def _running(self) -> EvaluationLoop:
         return cast(EvaluationLoop, self._evaluation)  # every evaluation epoch starts one

@@ -9,6 +9,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-d
 
 from bimcvr.errors import printable
 from bimcvr.parsing.config_errors import config_files, explain, read_config
+from bimcvr.parsing.home import expand_home
 
 # optional, and given by position all the same
 OPTIONAL_POSITIONAL = {"text": "the query: what is to be seen, like: large right pleural effusion"}
@@ -62,7 +63,8 @@ def call_with_options(function: Callable[..., int], verb: str, words: Sequence[s
     options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(words)))
     if "config" not in inspect.signature(function).parameters:
         options.pop("config", None)
-    return function(**options) or 0
+    paths = options.keys() - OPTIONAL_POSITIONAL.keys()  # a query may begin with anything
+    return function(**options | {name: expand_home(options[name]) for name in paths}) or 0
 
 
 class VerbParser(ArgumentParser):

@@ -15,6 +15,7 @@ from typing import Any
 from bimcvr.atomic_files import write_json
 from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.processes.lifeline import children_end_with_this_process, end_with
+from bimcvr.run_folder import newest_run
 
 DONE, FAILED, ABSENT = "done", "failed", "not run: weights absent"
 PRELOAD = (
@@ -135,12 +136,6 @@ def _test_alone(words: tuple[str, ...], experiment: Path, seed: int, threads: in
     }
 
 
-def newest_run(experiment: Path, seed: int, holding: str) -> Path | None:
-    """Return the newest run folder of a seed that holds a file, None where there is none."""
-    found = sorted(experiment.glob(f"*-{seed}/{holding}"))
-    return experiment / found[-1].relative_to(experiment).parts[0] if found else None
-
-
 def _call(train: Any, verb: str, words: tuple[str, ...], checkpoint: str | None) -> None:
     arguments = [verb, *words, *(["--checkpoint", checkpoint] if checkpoint else [])]
     # by these Lightning starts further processes where a run has several devices, and errors name the file
@@ -180,9 +175,8 @@ def _earlier_seconds(run: Path) -> float:
 def _val_score(checkpoint: Path) -> float | None:
     import torch
 
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    scores = [of["best_model_score"] for of in state["callbacks"].values() if of.get("monitor") == "val/score"]
-    return float(scores[0]) if scores and scores[0] is not None else None
+    kept = torch.load(checkpoint, map_location="cpu", weights_only=True)["run"]
+    return kept["score"] if kept["monitor"] == "val/score" else None
 
 
 def _pairs_seen(run: Path) -> int:

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -10,7 +11,6 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.plugins.io import TorchCheckpointIO
@@ -22,6 +22,7 @@ from bimcvr.models.checkpoint import plain_numbers, read_checkpoint, refuse_not_
 from bimcvr.models.optim import check_optimizer
 from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
+from bimcvr.parsing.home import expand_home
 from bimcvr.parsing.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
 from bimcvr.parsing.trust import names_in, only_trusted, remember_own, split_trust
 from bimcvr.phantom.oracle import phantom_ceiling
@@ -34,7 +35,11 @@ from bimcvr.run_folder import (
     remove_empty_run,
     run_in_use,
 )
+from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, progress_of
+from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
+from bimcvr.training.resume import nothing_left, refuse_other_folder, refuse_other_rows, refuse_other_settings
+from bimcvr.training.split_guard import SplitGuard
 from bimcvr.training.terminated import EndOnSigterm
 from bimcvr.training.trainer_options import refuse_unsupported
 from bimcvr.training.wandb_examples import WandbExamples, run_id
@@ -110,17 +115,22 @@ def command_line(arguments: list[str], kind: type[CLI]) -> CLI:
 def _run(arguments: list[str], kind: type[CLI]) -> CLI:
     _Parser.created.clear()
     _Parser.words = arguments
-    return kind(
-        Retriever,
-        CTReportDataModule,
-        save_config_callback=_SaveConfig,
-        save_config_kwargs={"save_to_log_dir": False},
-        trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10},
-        seed_everything_default=0,
-        parser_class=_Parser,
-        auto_configure_optimizers=False,
-        args=arguments,
-    )
+    try:
+        return kind(
+            Retriever,
+            CTReportDataModule,
+            save_config_callback=_SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10},
+            seed_everything_default=0,
+            parser_class=_Parser,
+            auto_configure_optimizers=False,
+            args=arguments,
+        )
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):  # a part of several possible types refuses its arguments
+            raise error.__cause__ from error
+        raise
 
 
 class RetrieverCLI(LightningCLI):
@@ -129,7 +139,7 @@ class RetrieverCLI(LightningCLI):
     @classmethod
     def switches(cls) -> frozenset[str]:
         """Return the options that are true or false, without Lightning's own: each may stand alone."""
-        own = frozenset({"--log_examples"})
+        own = frozenset({"--log_examples", "--allow_trained_rows"})
         return own | switches_of(CTReportDataModule, "data.") | switches_of(Retriever, "model.")
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -150,33 +160,55 @@ class RetrieverCLI(LightningCLI):
             default="",
             help="classes, modules or packages of others whose code a checkpoint may run, with commas between",
         )
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_argument(
+            "--allow_trained_rows",
+            type=bool,
+            default=False,
+            help="evaluate rows that the model was trained on; the result then says how many there are",
+        )
+        parser.add_argument(
+            "--init_from",
+            type=str | None,
+            default=None,
+            help="a checkpoint whose weights a new `fit` begins with; its run stays as it is",
+        )
+        parser.add_lightning_class_args(RunCheckpoints, "checkpoint")
         for action in parser._actions:
             action.help = _HELP.get(action.dest, action.help)
-        parser.set_defaults(
-            {
-                "checkpoint.monitor": "val/score",
-                "checkpoint.mode": "max",
-                "checkpoint.filename": "best",
-                "checkpoint.enable_version_counter": False,
-            }
-        )
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
 
     def _parse_ckpt_path(self) -> None:
         # Lightning lets the checkpoint's hyper-parameters beat the flags. Here the config and the flags decide.
         pass
 
+    def _set_seed(self) -> None:
+        config = self.config[self.subcommand]
+        seed = config.seed_everything
+        if isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise UserError(
+                f"seed_everything is {str(seed).lower()}: a run has a seed, by which it can be made again. Give a"
+                " number from 0 to 4294967295."
+            )
+        super()._set_seed()
+
     def before_instantiate_classes(self) -> None:
         """Decide the run folder."""
         verb = str(self.subcommand)
-        config = self.config[verb]
+        config = expand_home(self.config[verb])
+        if verb != "fit" and value_of("--init_from", _Parser.words) is not None:
+            raise UserError(f"--init_from is the start of a new `fit`; {verb} takes its weights by --checkpoint.")
         _refuse_other_folders(config)
         refuse_unsupported(config.trainer)
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )
-        config.checkpoint.dirpath = str(self.run / "checkpoints")
+        self.complete = False
+        if verb == "fit" and config.ckpt_path:
+            given = {name: config[name] for name in ("runs", "experiment") if value_of(f"--{name}", _Parser.words)}
+            refuse_other_folder(self.run, **given)
+            settings = yaml.safe_load(self._parser("fit").dump(config, skip_none=False))
+            refuse_other_settings(self.run, settings)
+            self.complete = nothing_left(self.run, progress_of(Path(config.ckpt_path)), settings)
         if verb == "test":
             config.verbose = False  # the command prints the result as a table
 
@@ -189,22 +221,36 @@ class RetrieverCLI(LightningCLI):
             trained = sum(part.numel() * part.element_size() for part in self.model.parameters() if part.requires_grad)
             # best, last and the one that is being written; the optimiser's states come on top
             require_room(self.run, 3 * trained, "the run's checkpoints")
+            if self.config["fit"].ckpt_path:
+                self.datamodule.divide()
+                refuse_other_rows(self.run, self.datamodule.manifest, self.datamodule.split.names)
+            elif start := self._get(self.config_init, "init_from"):
+                load_initial_weights(Path(start), self.model, self.datamodule)
         config = self._get(self.config_init, "trainer")
-        plugins = _as_list(config.plugins)
-        # Lightning's save_last writes only when a best checkpoint is written: a resume would lose the epochs since
-        last = ModelCheckpoint(self.run / "checkpoints", filename="last", enable_version_counter=False)
-        callbacks = _as_list(config.callbacks)
+        callbacks = [
+            *_as_list(config.callbacks),
+            SplitGuard(self._get(self.config_init, "allow_trained_rows")),
+            WandbExamples(self._get(self.config_init, "log_examples")),
+            EndOnSigterm(),
+        ]
         with settings_refused():
-            trainer = super().instantiate_trainer(
-                callbacks=[*callbacks, WandbExamples(self._get(self.config_init, "log_examples")), EndOnSigterm()],
+            return super().instantiate_trainer(
+                callbacks=callbacks,
                 default_root_dir=str(self.run),
                 logger=self._loggers(config.logger),
-                plugins=[*plugins, _SafeCheckpointIO()],
+                plugins=[*_as_list(config.plugins), _SafeCheckpointIO()],
                 **kwargs,
             )
-        # behind the one that keeps the best, whose state it stores for a resume
-        trainer.callbacks.append(last)  # type: ignore[attr-defined]
-        return trainer
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if not self.complete:  # else nothing would be trained, and the record of what was trained rewritten
+            super()._run_subcommand(subcommand)
+
+    def remark(self) -> str:
+        """Return what a `fit` did not do or did not leave behind, empty where nothing is missing."""
+        if self.complete:
+            return f"The run {self.run} is complete: there was nothing left to train, and nothing was changed."
+        return missing_checkpoints(self.trainer)
 
     def _check_window(self) -> None:
         window = tuple(self.datamodule.window)
@@ -286,9 +332,13 @@ class _Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)  # one attempt within a union of types: another may succeed
-        raise UserError(
-            explain(message, {action.dest for parser in self.created for action in parser._actions}, self.words)
-        ) from ex
+        told = explain(message, {action.dest for parser in self.created for action in parser._actions}, self.words)
+        if other := re.search(r"no key '(checkpoint\.\w+)'", told):  # a setting of Lightning's ModelCheckpoint
+            told = (
+                f"{other.group(1)} cannot be set: a run always keeps checkpoints/best.ckpt, chosen by"
+                " checkpoint.monitor and checkpoint.mode, and last.ckpt, the last epoch's end. Leave it out."
+            )
+        raise UserError(told) from ex
 
 
 def _with_own_config(arguments: list[str]) -> tuple[list[str], Path | None]:
@@ -316,10 +366,6 @@ def _with_own_config(arguments: list[str]) -> tuple[list[str], Path | None]:
 def _refuse_other_folders(config: Any) -> None:
     """Refuse options that would move a run's files from where `best` and `last` are looked for."""
     refused = {
-        "checkpoint.dirpath": any(
-            word.split("=")[0] == "--checkpoint.dirpath" for word in _Parser.words
-        ),  # saved configs hold it
-        "checkpoint.filename": config.checkpoint.filename != "best",
         "trainer.default_root_dir": config.trainer.default_root_dir is not None,
         "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False,
     }

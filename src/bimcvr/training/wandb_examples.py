@@ -14,7 +14,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
@@ -25,6 +24,7 @@ from bimcvr.data.slice_pictures import grey, middle_slices, strip
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.models.retriever import Retriever
+from bimcvr.training.checkpoints import RunCheckpoints
 
 QUERIES = 5
 """Queries per direction."""
@@ -164,17 +164,16 @@ def run_id(name: str) -> str:
 def _log_checkpoint(trainer: Trainer) -> None:
     import wandb
 
-    chosen = next(
-        (item for item in trainer.checkpoint_callbacks if isinstance(item, ModelCheckpoint) and item.monitor), None
-    )
-    if chosen is None or not Path(chosen.best_model_path).is_file():
+    chosen = next(item for item in trainer.checkpoint_callbacks if isinstance(item, RunCheckpoints))
+    if not chosen.best.is_file():
         return
-    score = None if chosen.best_model_score is None else float(chosen.best_model_score)
     for logger in _loggers(trainer):
         run = logger.experiment
         with _artifacts_beside_run(run):
-            artifact = wandb.Artifact(f"{run.id}-checkpoint", type="model", metadata={str(chosen.monitor): score})
-            artifact.add_file(chosen.best_model_path, name="best.ckpt")
+            artifact = wandb.Artifact(
+                f"{run.id}-checkpoint", type="model", metadata={chosen.monitor: chosen.best_score}
+            )
+            artifact.add_file(str(chosen.best), name="best.ckpt")
             run.log_artifact(artifact, aliases=["best"])
 
 

@@ -31,6 +31,7 @@ def evaluate(
     right_answers: Literal["report", "diagonal"] = "report",
     resamples: int = 10_000,
     seed: int = 0,
+    allow_trained_rows: bool = False,
 ) -> int:
     """Score embeddings of any model: exact ranks in both directions, intervals over patients, keywords, probes.
 
@@ -62,11 +63,13 @@ def evaluate(
             alone (diagonal, as in many papers).
         resamples: bootstrap resamples, and rounds of the randomisation tests.
         seed: the seed of random numbers, here of both.
+        allow_trained_rows: evaluate rows that the model was trained on; the result then says how many there are. They
+            are refused otherwise, unless `split` is train.
     """
     from bimcvr.atomic_files import require_writable, write_json
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
-    from bimcvr.evaluation.inputs import check_same_texts, file_hashes, gallery_of_split
+    from bimcvr.evaluation.inputs import check_same_texts, check_unseen, file_hashes, gallery_of_split
     from bimcvr.evaluation.raw_vs_audited import raw_against_audited
     from bimcvr.evaluation.result import Resampling, build_result
     from bimcvr.evaluation.text_table import format_result
@@ -87,16 +90,20 @@ def evaluate(
     files, recall_at, resampling = _files(embeddings), ks or RECALL_AT, Resampling(seed, resamples)
     runs = _load(files, gallery, text_embeddings, study_ids)
     check_same_texts(runs, files, gallery)
+    seen = check_unseen(runs, table, gallery, allow_trained_rows or split == "train")
     result = build_result(runs, gallery, recall_at, resampling, right_answers)
     if compare:
         others = [_files(other) for other in ([compare] if isinstance(compare, str) else compare)]
         loaded = [(names, _load(names, gallery)) for names in others]
+        for _, other_runs in loaded:
+            check_unseen(other_runs, table, gallery, allow_trained_rows or split == "train")
         result["compared_with"] = compare_with_others(runs, loaded, gallery, recall_at, resampling, right_answers)
     if audited:
         result["audited"] = raw_against_audited(runs, gallery, recall_at, resampling, right_answers)
     inputs = [*files, *(str(path) for path in (text_embeddings, study_ids) if path is not None)]
     result["about"] = {
         **gallery.description,
+        **({"trained_on": seen} if any(seen.values()) else {}),
         "embeddings": file_hashes(inputs),
         "seed": seed,
         "git_commit": git_commit(),

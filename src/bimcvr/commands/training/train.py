@@ -55,6 +55,11 @@ class _PrintingCLI(RetrieverCLI):
             print(f"run folder: {self.run}")
         return trainer
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        super()._run_subcommand(subcommand)
+        if subcommand == "fit" and is_first_process() and (remark := self.remark()):
+            print(remark)
+
     def after_test(self) -> None:
         super().after_test()
         if self.trainer.is_global_zero:

@@ -118,6 +118,17 @@ class VolumeCache:
         depth, height, width = record["spacing"]
         return CachedVolume(hu, (depth, height, width), record["geometry"])
 
+    def identity(self, entry: Path) -> str:
+        """Return what identifies the voxels of a cached volume on this grid, without reading them.
+
+        Args:
+            entry: the cache file, from `entry()`.
+        """
+        with entry.open("rb") as stream:
+            stream.seek(2 * int(np.prod(self.size)))
+            record = json.loads(stream.read())
+        return f"{self.size} {record['spacing']} {record['crc32']}"
+
 
 def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> tuple[dict[int, Path], dict[int, str]]:
     """Return the cache file of each row.

@@ -1,5 +1,6 @@
 """The Lightning data module: from a manifest to loaders, with split, cache, views and text sampling."""
 
+import functools
 import os
 from dataclasses import replace
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
@@ -23,6 +25,7 @@ from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
+from bimcvr.data.trained_rows import TrainedRows, describe_seen
 from bimcvr.errors import UserError
 from bimcvr.parallel import start_worker, use_one_thread
 
@@ -85,6 +88,15 @@ class CTReportDataModule(LightningDataModule):
         super().__init__()
         refuse_left_right_flip("data.view_1", view_1)
         refuse_left_right_flip("data.view_2", view_2)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise UserError(f"data.{name} is {value}: it must be {least} or more.")
+        if not 0 <= cutmix <= 1:
+            raise UserError(f"data.cutmix is {cutmix}: it is the share of the batches that are mixed, from 0 to 1.")
         if not window[0] < window[1]:
             raise UserError(
                 f"data.window is {list(window)}: the first HU must be below the second, as in [-1000, 1000]."
@@ -104,6 +116,7 @@ class CTReportDataModule(LightningDataModule):
         self._refused: dict[int, str] = {}
         self._epochs_done = 0
         self._filled = False
+        self.known_rows: TrainedRows | None = None
 
     def prepare_data(self) -> None:
         """Fill the cache; Lightning calls this in one process of each machine."""
@@ -148,12 +161,26 @@ class CTReportDataModule(LightningDataModule):
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many epochs are done, for the checkpoint."""
-        return {"epochs_done": self.trainer.current_epoch + 1 if self.trainer else 0}
+        """Return how many epochs are done and which rows were trained on, for the checkpoint."""
+        trained = self._own_rows.joined(self.known_rows)
+        return {
+            "epochs_done": self.trainer.current_epoch + 1 if self.trainer else 0,
+            "trained_rows": {name: torch.from_numpy(hashes) for name, hashes in trained.arrays().items()},
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue after the epochs that are done: Lightning tells the sampler too late, when workers already fetch."""
         self._epochs_done = int(state_dict["epochs_done"])
+        self.load_trained_rows(state_dict)
+
+    def load_trained_rows(self, state_dict: dict[str, Any]) -> None:
+        """Learn from a checkpoint's state which rows its model was trained on, if it has them."""
+        if hashes := state_dict.get("trained_rows"):
+            self.known_rows = TrainedRows.from_arrays({name: value.numpy() for name, value in hashes.items()})
+
+    def seen(self, rows: np.ndarray) -> np.ndarray | None:
+        """Say of rows (N,) what the model has seen of them (`bimcvr.data.trained_rows`); None without a checkpoint."""
+        return None if self.known_rows is None else self.known_rows.seen(self.manifest, rows, self._volumes(rows))
 
     def save_split(self, folder: Path, verb: str) -> None:
         """Write the manifest with its split and its refused rows into the folder of a run.
@@ -215,13 +242,16 @@ class CTReportDataModule(LightningDataModule):
         """
         gallery = evaluation_gallery(self.manifest, self._rows(split), self.split, split)
         # rows refused in this run have changed the table; the identity of the manifest stays that of its file
-        facts = {
+        facts: dict[str, object] = {
             "manifest_hash": self._source_digest,
             "set_aside": len(self._refused),
             "grid": list(self.cache.size),
             "window_hu": list(self.window),
             "nifti_form": self.cache.rules.nifti_form,
         }
+        seen = self.seen(gallery.rows)
+        if seen is not None and seen.any():
+            facts["trained_on"] = describe_seen(seen)
         return replace(gallery, description={**gallery.description, **facts})
 
     def probes(self, split: SplitName) -> list[Probe]:
@@ -234,6 +264,14 @@ class CTReportDataModule(LightningDataModule):
 
     def _rows(self, split: SplitName) -> np.ndarray:
         return self._usable() if split == "all" else self.split.rows(split)
+
+    @functools.cached_property
+    def _own_rows(self) -> TrainedRows:
+        return TrainedRows.of(self.manifest, self.split.names, self._volumes(self.split.rows("train")))
+
+    def _volumes(self, rows: np.ndarray) -> dict[int, str]:
+        """Return the identity of the voxels of cached rows."""
+        return {row: self.cache.identity(self._entries[row]) for row in rows.tolist() if row in self._entries}
 
     def _usable(self) -> np.ndarray:
         return np.asarray([row for row in self.manifest.accepted() if row in self._entries], dtype=np.int64)

@@ -8,7 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bimcvr.contracts import RetrievalLoss
+from bimcvr.errors import UserError
 from bimcvr.models.losses.gather import gather, rank
+
+_LOWEST = 0.01  # of a learned temperature
 
 
 def view_consistency(z1: Tensor, z2: Tensor, normalise: bool = False) -> Tensor:
@@ -143,6 +146,20 @@ class Objective(RetrievalLoss):
         gather_negatives: bool = True,
     ) -> None:
         super().__init__()
+        lowest, highest = (_LOWEST, 1.0) if learn_temperature else (0.0, math.inf)
+        if not lowest <= temperature <= highest or temperature in (0.0, math.inf):
+            raise UserError(
+                f"model.objective.temperature is {temperature}: it must be above 0, and between {_LOWEST} and 1 where"
+                " learn_temperature is true. The paper's is 1."
+            )
+        for name, weight in (
+            ("consistency", consistency),
+            ("alpha", alpha),
+            ("discrimination", discrimination),
+            ("keywords", keywords),
+        ):
+            if not 0 <= weight < math.inf:
+                raise UserError(f"model.objective.{name} is {weight}: a weight is 0 or more.")
         self.consistency, self.normalise_views, self.alpha = consistency, normalise_views, alpha
         self.symmetric, self.discrimination, self.gather_negatives = symmetric, discrimination, gather_negatives
         self.keywords, self.double_reports = keywords, double_reports
@@ -156,7 +173,7 @@ class Objective(RetrievalLoss):
     def after_step(self) -> None:
         """Keep a learned temperature between 0.01 and 1."""
         if self.log_scale.requires_grad:
-            self.log_scale.data.clamp_(0, math.log(100))
+            self.log_scale.data.clamp_(0, -math.log(_LOWEST))
 
     def logged(self) -> dict[str, Tensor]:
         """Return the temperature."""

@@ -14,16 +14,14 @@ from bimcvr.contracts import TextEncoder
 from bimcvr.data.text.sentences import split_sentences
 from bimcvr.models.pretrained.frozen import Frozen
 
-_BATCH = 64
-
 
 class FrozenTextEncoder(TextEncoder):
     """A text encoder whose weights never change: a list of B strings → (B, E) float32, on its device.
 
     The tower is hidden from `parameters`, `buffers`, `modules` and `state_dict`, so that no optimiser,
     checkpoint or DDP sees it; it is always in eval mode and in float32, under autocast too, and follows the
-    module from device to device. Features are computed once for each string (or sentence) and cached in memory:
-    within a process a string has one vector, whatever else its batch contains.
+    module from device to device. Features are computed once for each string (or sentence), each by itself, and cached
+    in memory: a string has one vector, in every process and whatever else its batch contains.
 
     Args:
         tower: the module that holds the weights.
@@ -68,13 +66,10 @@ class FrozenTextEncoder(TextEncoder):
         keys = [_key(text) for text in texts]
         vectors_of = {key: self._cache[key] for key in keys if key in self._cache}
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors_of}
-        order = sorted(missing, key=lambda key: len(missing[key]))  # similar lengths: little padding
-        for start in range(0, len(order), _BATCH):
-            batch = order[start : start + _BATCH]
+        for key, text in missing.items():
+            # alone: beside others a text's vector differs in its last bits, and a resumed run would not end as another
             with torch.autocast(self.device.type, enabled=False):
-                vectors = self.encode([missing[key] for key in batch]).float().cpu()
-            # clones, since a row of a batch would keep the whole batch in memory
-            vectors_of.update((key, vector.clone()) for key, vector in zip(batch, vectors, strict=True))
+                vectors_of[key] = self.encode([text]).float().cpu()[0].clone()
         for key in dict.fromkeys(keys):
             self._cache[key] = vectors_of[key]
             self._cache.move_to_end(key)
