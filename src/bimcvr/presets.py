@@ -22,13 +22,15 @@ def read_yaml(path: Path) -> Any:
         What it holds.
 
     Raises:
-        UserError: it cannot be read, is not UTF-8 or no YAML, has a value such as the date 2024-02-31, or is nested too
-            deeply.
+        UserError: it cannot be read, is not UTF-8 or no YAML, has a value such as the date 2024-02-31, has a key
+            twice in one block, or is nested too deeply.
     """
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        repeated = _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader))
         too_large = _is_too_large(content)
     except OSError as error:
         raise UserError(system_problem(error)) from error
@@ -39,12 +41,36 @@ def read_yaml(path: Path) -> Any:
     except (yaml.YAMLError, ValueError, OverflowError, TypeError, AttributeError, LookupError) as error:
         reason = " ".join(str(error).replace('in "<unicode string>", ', "at ").split())[:500]
         raise UserError(f"{path} cannot be read as YAML: {reason}.") from error
+    if repeated:
+        raise UserError(
+            f"{path} has the key '{repeated[0]}' twice in one block, the second time in line {repeated[1]}: only the"
+            " last would count. Join the two."
+        )
     if too_large:
         raise UserError(
             f"{path} is no configuration: its anchors and aliases (& and *) stand for more than {_MOST_NODES:,} values,"
             f" or it is nested deeper than {_DEEPEST} levels."
         )
     return content
+
+
+def _repeated_key(root: Any) -> tuple[str, int] | None:
+    """Return a key that a mapping has twice, and the line of its second place; None where there is none."""
+    left, known = [root], set[int]()
+    while left:
+        node = left.pop()
+        if id(node) in known or not isinstance(getattr(node, "value", None), list):
+            continue
+        known.add(id(node))  # an alias is the node that it stands for
+        keys = set[str]()
+        for item in node.value:
+            left += item if isinstance(item, tuple) else [item]
+            name = item[0].value if isinstance(item, tuple) and isinstance(item[0].value, str) else None
+            if name in keys:
+                return str(name), item[0].start_mark.line + 1
+            if name is not None:
+                keys.add(name)
+    return None
 
 
 def _is_too_large(content: Any) -> bool:

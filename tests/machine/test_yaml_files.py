@@ -20,6 +20,7 @@ DAMAGED = {
     "endless": b"a: &a [*a]",
     "null": b"a: \0",
     "key": b"? [a]\n: b",
+    "twice": b"data: {size: [8, 8, 8]}\nmodel: {}\ndata: {cache: here}",
     "tag": b"a: !!python/object/apply:os.system [ls]",
 }
 
