@@ -177,3 +177,16 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for hold in (hold_for_writing(folder), only_one(tmp_path / "lock", "in use")):
         with pytest.raises(UserError, match="has no locks"), hold:
             pass
+
+
+def test_a_folder_of_an_archive_that_may_not_be_entered_is_set_aside(tmp_path: Path) -> None:
+    from bimcvr.curation.archives.file_tree import files_below
+
+    for name in ("open", "closed"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "v.nii.gz").touch()
+    with mode(tmp_path / "closed", 0):
+        files, set_aside = files_below(tmp_path)
+    assert files == [tmp_path / "open/v.nii.gz"]
+    assert [(item.name, item.reason) for item in set_aside] == [("closed", "no_access")]
+    assert files_below(tmp_path / "absent") == ([], [])

@@ -35,6 +35,8 @@ def preview(
         root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
     """
     data = _data_of(config, {"manifest": str(manifest)} | ({"root": str(root)} if root else {}))
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out}: the picture is a PNG. Give a name that ends in .png.")
     require_writable(out.parent, "--out")
     data.prepare_data()
     data.setup("fit")

@@ -25,7 +25,16 @@ def files_below(root: Path, leave_out: Path | None = None) -> tuple[list[Path], 
     files: list[Path] = []
     set_aside: list[SetAside] = []
     top = root.resolve()
-    for folder, folders, names in os.walk(root, onerror=lambda error: set_aside.append(_denied(error, root))):
+
+    def note(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return  # a folder that is not there has no files
+        if Path(error.filename) == root:
+            raise error
+        place = os.path.relpath(error.filename, root)
+        set_aside.append(SetAside(place, "no_access", system_problem(error)))
+
+    for folder, folders, names in os.walk(root, onerror=note):
         current = Path(folder)
         for name in sorted(folders):
             if (current / name).is_symlink() and not _leads_inside(current / name, top):
@@ -70,12 +79,6 @@ def ids_of(name: str) -> tuple[str, str]:
 
 def _leads_inside(link: Path, top: Path) -> bool:
     return link.exists() and link.resolve().is_relative_to(top)
-
-
-def _denied(error: OSError, root: Path) -> SetAside:
-    if Path(error.filename) == root:
-        raise error
-    return SetAside(os.path.relpath(error.filename, root), "no_access", system_problem(error))
 
 
 def _outside(link: Path, root: Path) -> SetAside:
