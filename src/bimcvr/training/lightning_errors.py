@@ -16,7 +16,7 @@ _RUNTIME_ERRORS = {
         "A process that loads data was killed, as the system does when the memory is full. Continue with --checkpoint"
         " last, with a smaller data.num_workers or a machine with more memory."
     ),
-    "Expected to have finished reduction": (
+    "parameters that were not used in producing the loss": (
         "A part of the model has parameters that the loss does not depend on, so that the processes wait for their"
         " gradients: freeze them (requires_grad_(False)), or set trainer.strategy to ddp_find_unused_parameters_true."
     ),
