@@ -6,7 +6,7 @@ import shutil
 import time
 from pathlib import Path
 
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, system_problem
 
 _FOLDER = "BIMCVR_RUN_FOLDER"
 # the second part is the run's number in its experiment; folders of before have local time and no number
@@ -33,7 +33,8 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
         seed: the run's seed.
 
     Raises:
-        UserError: there is no such checkpoint, or `fit` would go on from one that lies in no run folder.
+        UserError: there is no such checkpoint, `fit` would go on from one that lies in no run folder, or no folder
+            can be made.
     """
     inherited = os.environ.get(_FOLDER)
     if inherited and os.environ.get("LOCAL_RANK", "0") != "0":
@@ -151,6 +152,8 @@ def _new(experiment: Path, seed: int) -> Path:
         folder.mkdir(parents=True)
     except FileExistsError:  # another process began a run at this moment
         return _new(experiment, seed)
+    except OSError as error:
+        raise UserError(f"{system_problem(error)} The options --runs and --experiment name another folder.") from error
     return folder
 
 

@@ -12,6 +12,7 @@ import pytest
 from bimcvr.atomic_files import only_one, replacing, require_room, require_whole_gzip, require_writable
 from bimcvr.cli import main
 from bimcvr.errors import UserError, system_problem
+from bimcvr.run_folder import choose_run
 from bimcvr.search.index.commit import hold_for_writing
 from bimcvr.search.index.reader import Index
 from helpers.index_factory import make_index, study
@@ -83,6 +84,22 @@ def test_an_output_folder_without_the_right_to_write_is_named(
     assert message.startswith(f"bimcvr {verb}: {out}")
     assert "permission denied: it may not be written" in message
     assert not list(out.iterdir())
+
+
+def test_the_option_that_names_another_folder_is_one_of_the_verb_s(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = str(cohort / "manifest.csv")
+    rest = "may not be written. Ask its owner for the right, or name another path."
+    with mode(cohort, 0o555):
+        assert main(["cache", manifest, "--size", "[6, 8, 8]"]) == 1
+        assert told(capsys).endswith(f"{rest} The option --cache names another folder.")
+        assert main(["preview", manifest, "--out", str(tmp_path / "p.png")]) == 1
+        assert told(capsys).endswith(f"{rest} The option data.cache of the configuration names another folder.")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    with mode(runs, 0o555), pytest.raises(UserError, match="options --runs and --experiment name another folder"):
+        choose_run("fit", None, runs, "e", 0)
 
 
 def test_an_unreadable_manifest_is_named(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:

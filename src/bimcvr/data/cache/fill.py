@@ -25,6 +25,7 @@ def fill_cache(
     cache: VolumeCache,
     jobs: int = -1,
     quiet: bool = False,
+    option: str = "--cache",
 ) -> tuple[dict[int, Path], dict[int, str]]:
     """Read, resize and keep the volumes of some rows that are not in the cache yet.
 
@@ -34,6 +35,7 @@ def fill_cache(
         cache: where to keep the volumes.
         jobs: processes to use; -1 for one a core.
         quiet: show no progress bar.
+        option: the option that names the cache's folder, for a message.
 
     Returns:
         The cache file of each row that has one, and for each refused row `reason: message`.
@@ -44,7 +46,7 @@ def fill_cache(
     entries, refused = cache_entries(manifest, rows, cache)
     missing = {row: entry for row, entry in entries.items() if not entry.exists()}
     if missing:
-        require_writable(cache.folder, "--cache (in a run and its YAML file: data.cache)")
+        require_writable(cache.folder, option)
         require_room(
             cache.folder, len(missing) * 2 * math.prod(cache.size), f"the {len(missing)} volumes that are missing there"
         )

@@ -280,7 +280,9 @@ class CTReportDataModule(LightningDataModule):
         if self._filled:  # the process that prepared the data need not identify every source file again, which is slow
             return
         self._filled = True
-        self._entries, self._refused = fill_cache(self.manifest, self.manifest.accepted(), self.cache, jobs)
+        self._entries, self._refused = fill_cache(
+            self.manifest, self.manifest.accepted(), self.cache, jobs, option="data.cache of the configuration"
+        )
 
     def _set_refused_aside(self) -> None:
         if not self._refused:
