@@ -47,8 +47,8 @@ def in_parallel(
         n_jobs=jobs,
         return_as="generator" if ordered else "generator_unordered",
         batch_size=batch_size,
-        initializer=start_worker,
-        initargs=(os.getpid(),),
+        initializer=_start_here,
+        initargs=(os.getpid(), os.getcwd()),  # others than those of workers that are waiting: new ones are started
     )(calls)
     try:
         yield from results
@@ -94,6 +94,11 @@ def run_tasks(
 
 def _keyed(function: Callable[..., Any], key: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
     return key, function(*arguments)
+
+
+def _start_here(parent: int, folder: str) -> None:
+    os.chdir(folder)  # relative paths mean the same as in the process that hands out the work
+    start_worker(parent)
 
 
 def start_worker(parent: int) -> None:

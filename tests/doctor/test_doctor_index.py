@@ -11,6 +11,7 @@ from bimcvr.cli import main
 from bimcvr.doctor.index import check_index
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index
+from bimcvr.search.index.writer import IndexWriter
 from helpers.index_factory import DIM, make_index, study
 
 
@@ -72,6 +73,38 @@ def test_vectors_that_are_not_unit_vectors_fail(index: Path, stream: str, factor
         opened.vectors("image" if stream == "image" else "report")
 
 
+@pytest.mark.parametrize("stream", ["image", "text"])
+def test_a_vector_whose_sign_was_turned_fails(index: Path, stream: str) -> None:
+    spoil(index, stream, 5, -1.0)
+    line = check_index(index)
+    assert (line.state, f"{stream}-1.f32 are damaged (their checksum" in line.found) == ("failing", True)
+    with IndexWriter(index, DIM) as writer:
+        writer.remove(["s3"])
+        with pytest.raises(UserError, match="checksum"):  # a rewrite would give the damaged vectors a new checksum
+            writer.reclaim()
+
+
+def test_checksums_follow_every_change_and_may_be_absent(index: Path) -> None:
+    with IndexWriter(index, DIM) as writer:
+        writer.put([study("s3", 1), study("s20")])
+        assert check_index(index).state == "warning"  # not finished
+        writer.remove(["s4"])
+        writer.reclaim()
+        writer.put([study("s21")])
+    with Index.open(index) as opened:
+        assert sorted(opened.commit.checksums) == ["image", "text"]
+        opened.commit.check_vectors(index)
+    alter(index, checksums={}, complete=True)  # of an older version
+    assert check_index(index).state == "ok"
+    with IndexWriter(index, DIM) as writer:
+        writer.put([study("s22")])
+        assert writer.commit.checksums == {}
+        writer.remove(["s22"])
+        writer.finish({}, {}, None)
+        assert sorted(writer.commit.checksums) == ["image", "text"]  # the vectors were rewritten
+    assert check_index(index).state == "ok"
+
+
 def test_lost_vectors_and_prompts_fail(index: Path) -> None:
     for pattern in ("image-*.f32", "text-*.f32", "prompts-*.npz"):
         path = next(index.glob(pattern))
@@ -87,7 +120,17 @@ def test_lost_vectors_and_prompts_fail(index: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"slots": "12"}, {"dim": None}, {"columns": "study_id"}, {"columns": [1]}, {"facts": []}, {"prompts": "../p.npz"}],
+    [
+        {"checksums": {"image": "1"}},
+        {"checksums": [1]},
+        {"checksums": {"../x": 1}},
+        {"slots": "12"},
+        {"dim": None},
+        {"columns": "study_id"},
+        {"columns": [1]},
+        {"facts": []},
+        {"prompts": "../p.npz"},
+    ],
 )
 def test_a_commit_of_other_kinds_of_values_is_refused(index: Path, changes: dict[str, object]) -> None:
     alter(index, **changes)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bimcvr.cli import VERBS, main
-from helpers.cli import TINY
+from helpers.cli import ROOT, TINY
 from helpers.index_factory import make_index, study
 from helpers.wrong_options import wrong_options
 
@@ -55,11 +55,16 @@ def outcome(words: list[str]) -> int | str:
         return f"{type(error).__name__}: {error}"
 
 
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def test_no_wrong_value_ends_in_a_traceback(
     tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "deep/below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep/below")
+    repository = _names(ROOT)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     (tmp_path / "tiny.yaml").write_text(TINY)
@@ -98,3 +103,4 @@ def test_no_wrong_value_ends_in_a_traceback(
         if tried >= wanted and time.process_time() - began > _SECONDS * (not wanted):
             break
     assert tried > 5
+    assert _names(ROOT) <= repository

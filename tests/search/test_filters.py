@@ -53,6 +53,13 @@ def test_a_sequence_holds_one_condition_an_item() -> None:
     assert parse_where(["labels = a and b"], COLUMNS) == [Condition("labels", "=", "a and b")]
 
 
+def test_a_column_name_may_have_an_operator_in_it() -> None:
+    columns = ["a", "a=b", "=", "dose>=2"]
+    texts = {"a=b = 3": "a=b", "a=b": "a", "= != 3": "=", "dose>=2 = 3": "dose>=2", "dose>=2=3": "dose>=2"}
+    assert {text: parse_where(text, columns)[0].column for text in texts} == texts
+    assert parse_where("a=b", columns) == [Condition("a", "=", "b")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

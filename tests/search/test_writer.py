@@ -240,17 +240,26 @@ def test_a_vector_that_cannot_be_scored_changes_nothing(tmp_path: Path, bad: np.
     assert in_step(folder) == {"s1": 0}
 
 
-def test_columns_that_come_later_are_empty_before(tmp_path: Path) -> None:
+ODD = ("a`b", "*", "a=b", "x.y", "x\u2024y", "_score", "_distance", "_rowoffset", "vector", "query", "Age", "x" * 300)
+
+
+def test_columns_that_come_later_are_empty_before_and_may_have_any_name(tmp_path: Path) -> None:
     folder = make_index(tmp_path / "index", [study("s1")])
     with IndexWriter(folder, DIM) as writer:
-        writer.put([study("s2", **{"Patient's.Age at exam": "61", "a b": "c"})])
+        writer.put([study("s2", **{"Patient's.Age at exam": "61", "a b": "c"}, **{name: f"1{name}" for name in ODD})])
         with pytest.raises(UserError, match="bimcvr_slot"):
             writer.put([study("s3", bimcvr_slot="1")])
+        # merged, and then rewritten
+        writer.put([study("s2", **{"Patient's.Age at exam": "62", "a b": "c"}, **{name: f"2{name}" for name in ODD})])
         writer.finish({}, {}, None)
     with Index.open(folder) as index:
-        assert [row.cells["Patient's.Age at exam"] for row in index.rows([0, 1])] == ["", "61"]
+        assert [row.cells["Patient's.Age at exam"] for row in index.rows([0, 1])] == ["", "62"]
         assert index.mask("Patient's.Age at exam > 60").tolist() == [False, True]
         assert index.mask("a b = c").tolist() == [False, True]
+        for name in ODD:
+            assert index.row("s2").cells[name] == f"2{name}"
+            assert index.mask([f"{name} = 2{name}"]).tolist() == [False, True], name
+            assert index.counts(name) == {"": 1, f"2{name}": 1}
 
 
 class _Stop(BaseException):

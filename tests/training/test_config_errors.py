@@ -54,6 +54,13 @@ WRONG = {
         ["There are depth, width"],
         ["Did you mean"],
     ),
+    "another seed of the data": (
+        "data: {seed: 3}",
+        [],
+        ["mine.yaml", "data.seed is 3", "run's seed is 0"],
+        ["tiny.yaml"],
+    ),
+    "another seed of the data as a flag": ("", ["--data", "{seed: 3}"], ["--data: data.seed is 3"], ["yaml"]),
     "broken YAML": ("a: 1\n b: [", [], ["mine.yaml cannot be read", "line 2"], ["unicode string", "tiny.yaml"]),
     "an empty file": ("\n", [], ["mine.yaml is empty"], ["tiny.yaml"]),
     "a list": ("- a", [], ["mine.yaml is no mapping"], ["tiny.yaml"]),

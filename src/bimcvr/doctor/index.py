@@ -53,6 +53,7 @@ def _read_all(opened: "Index") -> None:
     for vectors in (opened.image, opened.text):
         if vectors.values.shape[1] != opened.commit.dim:
             raise UserError(f"its vectors are not of the width {opened.commit.dim} that index.json says")
+    opened.commit.check_vectors(opened.folder)
     if opened.prompts is not None and opened.prompts.vector.shape[1] != opened.commit.dim:
         raise UserError("the vectors of the keywords' prompts are of another width")
     for start in range(0, len(opened), _ROWS):

@@ -39,6 +39,7 @@ from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, pro
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.resume import nothing_left, refuse_other_folder, refuse_other_rows, refuse_other_settings
+from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
 from bimcvr.training.terminated import EndOnSigterm
 from bimcvr.training.trainer_options import refuse_unsupported
@@ -189,6 +190,7 @@ class RetrieverCLI(LightningCLI):
                 f"seed_everything is {str(seed).lower()}: a run has a seed, by which it can be made again. Give a"
                 " number from 0 to 4294967295."
             )
+        refuse_other_seed(_Parser.words, seed)
         super()._set_seed()
 
     def before_instantiate_classes(self) -> None:

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ FORMAT = 1
 NAME = "index.json"
 TABLE = "rows"
 STREAMS = ("image", "text")
+_BLOCK = 2**20
 # how Rust's errors end
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
@@ -47,6 +49,7 @@ class Commit:
         complete: whether the run that wrote it finished.
         facts: model, text encoder, checkpoint, manifest, split, created, commit of the code.
         calibration: the scores that queries made of this index's own data reach.
+        checksums: stream → CRC-32 of the valid slots of its vector file; empty where an older version has made them.
     """
 
     table_version: int
@@ -59,10 +62,28 @@ class Commit:
     complete: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
+    checksums: dict[str, int] = field(default_factory=dict)
 
     def vector_file(self, folder: Path, stream: str) -> Path:
         """Return the vector file of a stream (`image` or `text`)."""
         return folder / f"{stream}-{self.generation}.f32"
+
+    def check_vectors(self, folder: Path) -> None:
+        """Compare the vector files with their checksums; 100,000 vectors of width 512 take 0.2 s a file.
+
+        Raises:
+            UserError: a file has changed since it was written.
+        """
+        for stream, checksum in self.checksums.items():
+            path, found, left = self.vector_file(folder, stream), 0, self.slots * self.dim * 4
+            with path.open("rb") as file:
+                while left > 0 and (block := file.read(min(left, _BLOCK))):
+                    found, left = zlib.crc32(block, found), left - len(block)
+            if found != checksum:
+                raise UserError(
+                    f"The vectors {path} are damaged (their checksum is not the one in {NAME}): its answers would be"
+                    " wrong. Make a new index in another folder."
+                )
 
     def write(self, folder: Path) -> None:
         """Commit: write beside the old commit, force to disk, rename over it."""
@@ -113,6 +134,11 @@ def _check_kinds(content: dict[str, Any]) -> None:
     for name, kind in (("columns", list), ("prompts", str), ("complete", bool), ("facts", dict), ("calibration", dict)):
         if not isinstance(content[name], kind):
             raise TypeError(name)
+    checksums = content.get("checksums", {})
+    if not isinstance(checksums, dict) or not set(checksums) <= set(STREAMS):
+        raise ValueError("checksums")
+    if not all(type(value) is int for value in checksums.values()):
+        raise TypeError("checksums")
     if (
         not all(isinstance(column, str) for column in content["columns"])
         or Path(content["prompts"]).name != (content["prompts"])

@@ -111,9 +111,12 @@ def split_where(text: str) -> list[str]:
 
 
 def _condition(text: str, columns: Sequence[str]) -> Condition:
-    match = _OPERATOR.search(text)
+    text = text.strip()
+    # a column's name may have an operator in it
+    named = [name for name in columns if text.startswith(name) and _OPERATOR.match(text[len(name) :].lstrip())]
+    match = _OPERATOR.search(text, len(max(named, key=len, default="")))
     if match is None:
-        raise UserError(f"'{text.strip()}' is not a condition. {_HOW}")
+        raise UserError(f"'{text}' is not a condition. {_HOW}")
     column, value = text[: match.start()].strip(), text[match.end() :].strip()
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]

@@ -1,7 +1,8 @@
 """The columns of the LanceDB table, and how a study becomes a row of it."""
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,10 @@ _PREFIX = "bimcvr_"
 SLOT, CELLS_HASH, VOLUME_HASH, SOURCE, LABELS, GEOMETRY = (
     _PREFIX + name for name in ("slot", "cells_hash", "volume_hash", "source", "labels", "geometry")
 )
-# stands for a full stop, which column names of the table cannot contain
+# replaces the full stop, which column names of the table cannot contain
 _DOT = "\u2024"
+# names that Lance reads as something else: its own columns, all columns, and what it quotes names with
+_SPECIAL = re.compile(rf"_row.*|_score|_distance|_relevance_score|\*|.*[`{_DOT}].*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,20 @@ class StudyRecord:
     volume_hash: str = ""
 
 
+def check_columns(columns: Iterable[str]) -> None:
+    """Refuse columns that an index cannot have.
+
+    Args:
+        columns: of the manifest.
+
+    Raises:
+        UserError: a column has a name that the index uses itself.
+    """
+    for name in columns:
+        if name.startswith(_PREFIX):
+            raise UserError(f"The manifest's column '{name}' has a name that the index uses itself. Rename it.")
+
+
 def schema_of(columns: Sequence[str]) -> Any:
     """Return the arrow schema of the table.
 
@@ -59,9 +76,7 @@ def schema_of(columns: Sequence[str]) -> Any:
     """
     import pyarrow as pa
 
-    for name in columns:
-        if name.startswith(_PREFIX) or name in ("_rowid", "_rowaddr", "_score", "_distance", "_relevance_score"):
-            raise UserError(f"The manifest's column '{name}' has a name that the index uses itself. Rename it.")
+    check_columns(columns)
     fields = [pa.field(stored_name(name), pa.string()) for name in columns]
     fields += [pa.field(SLOT, pa.int64())]
     fields += [pa.field(name, pa.string()) for name in (CELLS_HASH, VOLUME_HASH, SOURCE, LABELS, GEOMETRY)]
@@ -98,6 +113,8 @@ def arrow_rows(studies: Sequence[StudyRecord], first_slot: int, columns: Sequenc
 
 def stored_name(column: str) -> str:
     """Return the name that a manifest column has in the table."""
+    if _SPECIAL.fullmatch(column):
+        return f"{_PREFIX}column_{column.encode().hex()}"
     return column.replace(".", _DOT)
 
 

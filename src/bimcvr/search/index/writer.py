@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -81,8 +82,12 @@ class IndexWriter:
             raise ValueError("a study_id appears more than once")
         self._add_columns(studies)
         commit = self.commit
-        for stream in STREAMS:
-            self._append(stream, np.stack([_stored_vector(getattr(study, stream), commit.dim) for study in studies]))
+        checksums = {
+            stream: self._append(
+                stream, np.stack([_stored_vector(getattr(study, stream), commit.dim) for study in studies])
+            )
+            for stream in STREAMS
+        }
         rows = arrow_rows(studies, commit.slots, commit.columns)
         if any(name in self._known for name in ids):
             self._table.merge_insert("study_id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
@@ -90,7 +95,8 @@ class IndexWriter:
             self._table.add(rows)
         for position, study in enumerate(studies):
             self._known[ids[position]] = (commit.slots + position, study.cells_hash, study.volume_hash)
-        self._commit(slots=commit.slots + len(studies), complete=False)
+        known = {stream: checksum for stream, checksum in checksums.items() if checksum is not None}
+        self._commit(slots=commit.slots + len(studies), checksums=known, complete=False)
 
     def remove(self, study_ids: Sequence[str]) -> list[str]:
         """Delete studies and commit.
@@ -218,15 +224,18 @@ class IndexWriter:
             self._table.add_columns([pa.field(stored_name(name), pa.string()) for name in new])
             self.commit = replace(self.commit, columns=(*self.commit.columns, *new))
 
-    def _append(self, stream: str, vectors: np.ndarray) -> None:
-        path = self.commit.vector_file(self.folder, stream)
+    def _append(self, stream: str, vectors: np.ndarray) -> int | None:
+        """Append vectors to a file, and return its new checksum; None where that of the old vectors is unknown."""
+        path, content = self.commit.vector_file(self.folder, stream), vectors.astype("<f4").tobytes()
         with path.open("r+b") as handle:
             # cut off what a killed run wrote but did not commit
             handle.truncate(self.commit.slots * self.commit.dim * 4)
             handle.seek(0, os.SEEK_END)
-            handle.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
+            handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
+        before = self.commit.checksums.get(stream) if self.commit.slots else 0
+        return None if before is None else zlib.crc32(content, before)
 
     def _commit(self, **changes: Any) -> None:
         self.commit = replace(self.commit, table_version=self._table.version, count=len(self._known), **changes)
@@ -237,6 +246,8 @@ class IndexWriter:
         current = sorted(self._known.items(), key=lambda item: item[1][0])
         slots = np.array([slot for _, (slot, _, _) in current], dtype=np.int64)
         new = replace(self.commit, generation=self.commit.generation + 1, slots=len(current))
+        self.commit.check_vectors(self.folder)  # else the new checksums would be those of damaged vectors
+        checksums = dict.fromkeys(STREAMS, 0)
         for stream in STREAMS:
             old = np.memmap(
                 self.commit.vector_file(self.folder, stream),
@@ -246,12 +257,14 @@ class IndexWriter:
             )
             with new.vector_file(self.folder, stream).open("wb") as handle:
                 for start in range(0, len(slots), _ROWS):
-                    handle.write(np.ascontiguousarray(old[slots[start : start + _ROWS]]).tobytes())
+                    block = old[slots[start : start + _ROWS]].tobytes()
+                    checksums[stream] = zlib.crc32(block, checksums[stream])
+                    handle.write(block)
                 handle.flush()
                 os.fsync(handle.fileno())
         rewrite_rows(self._table, SLOT, slots)
         self._known = {name: (position, cells, volume) for position, (name, (_, cells, volume)) in enumerate(current)}
-        self._commit(generation=new.generation, slots=new.slots)
+        self._commit(generation=new.generation, slots=new.slots, checksums=checksums)
 
 
 def _refuse_foreign(folder: Path) -> None:

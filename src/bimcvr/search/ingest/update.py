@@ -13,6 +13,7 @@ from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
 from bimcvr.search.index.commit import Commit, read_commit
 from bimcvr.search.index.reader import Index
+from bimcvr.search.index.schema import check_columns
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.ingest.changes import Changes, write_changes
 from bimcvr.search.ingest.vector_sources import EMBEDDINGS, VectorSource
@@ -93,6 +94,7 @@ def update_index(
             from another file of embeddings would stay in it.
     """
     manifest = read_manifest(selection.manifest, selection.root)
+    check_columns(manifest.table.columns)
     ids = manifest.column("study_id")
     rows = [row for row in split_rows(manifest, selection.split)[0].tolist() if ids[row] not in set(remove)]
     facts = {**source.facts(), "split": selection.split}
