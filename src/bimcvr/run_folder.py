@@ -62,6 +62,11 @@ def remove_empty_run() -> None:
         shutil.rmtree(folder)
 
 
+def leave_run() -> None:
+    """Forget the run folder, so that nothing that this process starts later takes it for its own."""
+    os.environ.pop(_FOLDER, None)
+
+
 def refuse_without_checkpoint(verb: str, ckpt_path: str | None, zero_shot: bool) -> None:
     """Refuse to evaluate weights that were never trained, and to train a model that has none to train.
 

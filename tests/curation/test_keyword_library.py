@@ -103,7 +103,7 @@ def test_two_findings_share_a_noun() -> None:
         ("- {label: nodule, en: nodule}", "not a list of phrases"),
         ("- {label: nodule, en: [no]}", "not a list of phrases"),
         ("- {label: nodule, es: ['...']}", "not a list of phrases"),
-        ("- [", "not YAML"),
+        ("- [", "cannot be read as YAML"),
     ],
 )
 def test_a_faulty_library_is_refused(tmp_path: Path, text: str, error: str) -> None:

@@ -59,6 +59,7 @@ def test_a_signal_ends_a_fit_with_its_code(
 ) -> None:
     monkeypatch.setattr("bimcvr.processes.signals.threading.Timer", Mock())  # it would end the tests
     callback = ["--trainer.callbacks+=helpers.toy_modules.SignalAfterEpoch", f"--trainer.callbacks.number={number}"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a job in the background starts with ignores Ctrl-C
     before = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
     assert main(["fit", *tiny_config, "--trainer.max_epochs=9", *callback]) == code
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == before

@@ -112,6 +112,7 @@ def test_a_job_is_requeued_and_goes_on_in_its_folder(
         time.sleep(0.1)
     assert job.poll() is None, job.stderr and job.stderr.read().decode()
     os.kill(job.pid, signal.SIGUSR1)  # to the batch shell alone
+    deadline = time.monotonic() + 180
     while not (tmp_path / "asked").is_file() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"

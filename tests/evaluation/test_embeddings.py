@@ -169,7 +169,7 @@ def test_a_damaged_archive_and_a_file_under_the_wrong_name(tmp_path: Path) -> No
     np.save(tmp_path / "i.npy", arrays["image"])
     np.save(tmp_path / "ids.npy", arrays["study_id"])
     np.savez(tmp_path / "t.npz", **arrays)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"t\.npz is an \.npz archive"):
+    with pytest.raises(UserError, match=r"t\.npz is not an \.npy file of numbers \(an \.npz archive\)"):
         load_arrays(tmp_path / "i.npy", tmp_path / "t.npz", tmp_path / "ids.npy")
 
 

@@ -27,12 +27,14 @@ def test_training_texts_are_read_without_gradients() -> None:
     text = WatchedText()
     model = Retriever(PlainConv(), text, embed_dim=4, whiten_text=True)
     gallery = SimpleNamespace(rows=[0, 1, 2], group=[0, 1, 2], same_text=[0, 1, 2], labels=[frozenset()] * 3)
-    model._trainer = SimpleNamespace(
-        datamodule=SimpleNamespace(  # type: ignore[assignment]
+    model._trainer = SimpleNamespace(  # type: ignore[assignment]
+        world_size=1,
+        datamodule=SimpleNamespace(
             gallery=lambda _: gallery,
             cutmix=0.0,
+            batch_size=2,
             train_dataset=lambda: SimpleNamespace(reports=lambda: ["a", "b", "c"]),
-        )
+        ),
     )
     model.on_fit_start()
     assert text.seen == [False]

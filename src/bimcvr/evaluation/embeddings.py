@@ -103,7 +103,7 @@ def load_embeddings(path: Path) -> Embeddings:
     except UnreadableArrays as error:
         raise UserError(
             f"{path} is not an .npz file of plain arrays ({error}). Write it with numpy.savez, names as fixed-width"
-            " text (dtype str), nothing as objects: pickles are refused. A single array is named .npy, with"
+            " text (dtype str), nothing as objects: pickles are refused. A single array? Name it .npy, with"
             " --text_embeddings and --study_ids beside it."
         ) from error
     for name in ("study_id", "image", "text"):

@@ -1,5 +1,6 @@
 """A checkpoint's content: written so that it can be read without running code, and read that way alone."""
 
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
         if isinstance(error, OSError) and error.filename is not None:
             raise UserError(system_problem(error)) from error
         raise UserError(
-            f"{path} cannot be read as a checkpoint of `fit` ({type(error).__name__}: {_first_line(error)}): it is"
+            f"{path} cannot be read as a checkpoint of `fit` ({_reason(error)}): it is"
             " damaged, or another kind of file. Give the checkpoints/best.ckpt of a run, or take last.ckpt beside it."
         ) from error
 
@@ -76,8 +77,11 @@ def refuse_not_finite(path: Path, state: dict[str, torch.Tensor]) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")[:120]
+def _reason(error: Exception) -> str:
+    kind = type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):  # torch's text advises to read the file without protection
+        return kind
+    return f"{kind}: {next(iter(str(error).splitlines()), '')[:120]}"
 
 
 def _check_sums(path: Path) -> None:

@@ -150,8 +150,9 @@ def limited(batches: int, limit: float | None) -> int:
     """
     if limit is None:
         return batches
-    used = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-    if used < 1 or (isinstance(limit, float) and limit > 1):
+    count = limit > 1 or isinstance(limit, int)
+    used = min(batches, int(limit)) if count else int(batches * limit)
+    if used < 1 or (count and limit != int(limit)):
         raise UserError(
             f"trainer.limit_train_batches is {limit}, of {batches} batches an epoch: give a share that is at least one"
             " batch, at most 1.0, or a number of batches."

@@ -1,24 +1,19 @@
 """LightningCLI over Retriever and CTReportDataModule: what fit, validate, test and predict share."""
 
 import json
-import logging
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-import torch
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from bimcvr.atomic_files import replacing, require_room, write_json, write_text
+from bimcvr.atomic_files import require_room, write_json, write_text
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.models.checkpoint import plain_numbers, read_checkpoint, refuse_not_finite
 from bimcvr.models.optim import check_optimizer
 from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
@@ -29,15 +24,19 @@ from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.run_folder import (
     choose_run,
     config_beside,
+    is_first_process,
+    leave_run,
     needs_checkpoint,
     newest_checkpoint,
     refuse_without_checkpoint,
     remove_empty_run,
     run_in_use,
 )
+from bimcvr.training.checkpoint_io import SafeCheckpointIO
 from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, progress_of
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
+from bimcvr.training.quiet import quieten
 from bimcvr.training.resume import nothing_left, refuse_other_folder, refuse_other_rows, refuse_other_settings
 from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
@@ -79,6 +78,8 @@ def train(arguments: list[str], kind: "type[RetrieverCLI] | None" = None) -> int
             error.filename = str(run_in_use())
         remove_empty_run()
         raise
+    finally:
+        leave_run()
     for logger in cli.trainer.loggers:
         if isinstance(logger, WandbLogger) and cli.trainer.is_global_zero:
             logger.experiment.finish()  # else a second verb in this process would log into the first one's run
@@ -101,7 +102,7 @@ def command_line(arguments: list[str], kind: type[CLI]) -> CLI:
     # a sweep's agent gets its runs from the server alone
     os.environ.setdefault("WANDB_MODE", "online" if "WANDB_SWEEP_ID" in os.environ else "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
-    _quieten()
+    quieten()
     arguments = complete_switches(rename_options(arguments, {"--checkpoint": "--ckpt_path"}), kind.switches())
     arguments, found = _with_own_config(arguments)
     for path in config_files(arguments):
@@ -221,8 +222,9 @@ class RetrieverCLI(LightningCLI):
         if self.subcommand == "fit":
             check_optimizer(self.model.optimizer)
             trained = sum(part.numel() * part.element_size() for part in self.model.parameters() if part.requires_grad)
-            # best, last and the one that is being written; the optimiser's states come on top
-            require_room(self.run, 3 * trained, "the run's checkpoints")
+            if is_first_process():
+                # best, last and the one that is being written; the optimiser's states come on top
+                require_room(self.run, 3 * trained, "the run's checkpoints")
             if self.config["fit"].ckpt_path:
                 self.datamodule.divide()
                 refuse_other_rows(self.run, self.datamodule.manifest, self.datamodule.split.names)
@@ -240,7 +242,7 @@ class RetrieverCLI(LightningCLI):
                 callbacks=callbacks,
                 default_root_dir=str(self.run),
                 logger=self._loggers(config.logger),
-                plugins=[*_as_list(config.plugins), _SafeCheckpointIO()],
+                plugins=[*_as_list(config.plugins), SafeCheckpointIO()],
                 **kwargs,
             )
 
@@ -307,20 +309,6 @@ class _SaveConfig(SaveConfigCallback):
                 logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
 
 
-class _SafeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames; Lightning's writer goes through /tmp, which may be another disk."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        # through a stream: its errors tell a full disk
-        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
-            torch.save(plain_numbers(checkpoint), stream)
-
-    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        content = read_checkpoint(Path(path), mmap=False)
-        refuse_not_finite(Path(path), content["state_dict"])
-        return content
-
-
 class _Parser(LightningArgumentParser):
     """Reports a wrong configuration in one paragraph."""
 
@@ -380,20 +368,3 @@ def _refuse_other_folders(config: Any) -> None:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _quieten() -> None:
-    # advice of Lightning that does not apply here
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
-    )
-    for text in (
-        ".*is an instance of `nn.Module` and is already saved.*",
-        ".*does not have many workers.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-        ".*number of training batches.*smaller than the logging.*",
-        ".*Checkpoint directory.*exists and is not empty.*",
-        ".*args parameter is intended to run from within Python.*",
-        ".*is not supported by the model summary.*",
-    ):
-        warnings.filterwarnings("ignore", message=text)
