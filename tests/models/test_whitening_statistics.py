@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +24,8 @@ class WatchedText(nn.Module):
         return torch.randn(len(texts), 4)
 
 
-def test_training_texts_are_read_without_gradients() -> None:
+def test_training_texts_are_read_without_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bimcvr.models.retriever.check_parts", lambda *_, **__: None)  # it needs a whole trainer
     text = WatchedText()
     model = Retriever(PlainConv(), text, embed_dim=4, whiten_text=True)
     gallery = SimpleNamespace(rows=[0, 1, 2], group=[0, 1, 2], same_text=[0, 1, 2], labels=[frozenset()] * 3)
@@ -32,6 +34,7 @@ def test_training_texts_are_read_without_gradients() -> None:
         datamodule=SimpleNamespace(
             gallery=lambda _: gallery,
             cutmix=0.0,
+            cache=SimpleNamespace(size=(2, 2, 2)),
             batch_size=2,
             train_dataset=lambda: SimpleNamespace(reports=lambda: ["a", "b", "c"]),
         ),
