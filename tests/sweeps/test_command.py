@@ -40,12 +40,13 @@ def started_by_wandb(
             started.append(command)
 
     monkeypatch.setattr(wandb_agent, "AgentProcess", Process)
-    for name in ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
+    for name in ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
         monkeypatch.setenv(name, str(folder))
     agent = wandb_agent.Agent(api=None, queue=queue.Queue(), sweep_id="s")
     agent._sweep_command = list(command)
     told = {name: {"value": value} for name, value in values.items()}
     response = agent._process_command({"type": "run", "run_id": "r", "program": "train.py", "args": told})
+    monkeypatch.delenv("WANDB_SWEEP_ID")  # a `fit` in this process would ask the server
     assert "exception" not in response, response
     return started[0]
 

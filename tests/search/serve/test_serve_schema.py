@@ -30,7 +30,7 @@ CHECKS = (not_a_server_error, response_schema_conformance, content_type_conforma
 @pytest.fixture(scope="module")
 def schema(made: Made) -> Iterator[Any]:
     service = made.service()
-    yield schemathesis.openapi.from_asgi("/api/openapi.json", app_of(service, hosts=("testserver",)))
+    yield schemathesis.openapi.from_asgi("/api/openapi.json", app_of(service, hosts=("testserver", "localhost")))
     service.close()
 
 
