@@ -84,6 +84,31 @@ def test_the_manifest_of_a_run_is_what_it_was_trained_on(run: Path, other: list[
     assert not (run / "manifest_test.csv").exists(), "it would describe rows that were not tested last"
 
 
+def _record(run: Path) -> dict[Path, bytes]:
+    """The files of a run, all but its logs."""
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and "logs" not in path.parts}
+
+
+def test_what_a_resume_or_a_test_refuses_leaves_the_record(
+    run: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(tiny_cohort)
+    table["split"] = table["split"].replace({"train": "test", "test": "train"})
+    table.to_csv(tmp_path / "turned.csv", index=False)
+    files = _record(run)
+    config, checkpoints = ["--config", str(run / "config.yaml"), "--runs", str(run.parents[1])], run / "checkpoints"
+    resume = ["fit", *config, "--ckpt_path", str(checkpoints / "last.ckpt"), "--trainer.max_epochs", "3"]
+    turned = ["--data.manifest", str(tmp_path / "turned.csv"), "--data.root", str(tiny_cohort.parent)]
+    for words, told in (
+        ([*resume, "--data.batch_size", "1"], "no negatives"),
+        (["test", "--ckpt_path", str(checkpoints / "best.ckpt"), *turned], "trained on"),
+        (["validate", "--ckpt_path", str(checkpoints / "best.ckpt"), "--data.manifest", "gone.csv"], "gone.csv"),
+    ):
+        assert main(words) == 1
+        assert told in capsys.readouterr().err
+    assert _record(run) == files
+
+
 def test_best_is_found_without_a_config(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +145,8 @@ def test_a_checkpoint_that_is_not_told_or_not_there(
         (["--data.manifest", "gone.csv"], "no manifest at gone.csv"),
         (["--data.strategy", "exact", "--data.fractions", "[1, 0, 0]"], "split 'val'"),
         (["--data.size", "[0, 16, 16]"], "1 or more"),
+        (["--data.batch_size", "1"], "no negatives"),
+        (["--checkpoint.monitor", "val/loss"], "which is not logged"),
     ],
 )
 def test_what_is_refused_before_training_leaves_no_folder(

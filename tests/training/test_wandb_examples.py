@@ -111,7 +111,7 @@ def test_images_and_reports_only_where_asked_for_and_with_one_warning(
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
-    asked = ["--trainer.logger", "true", "--log_examples", "true"]
+    asked = ["--trainer.logger", "true", "--log_examples", "true", "--experiment", "größe = 1 " * 14]
     with pytest.warns(UserWarning, match="patient data") as warned:
         assert main(["fit", *tiny_config, *asked]) == 0
     assert sum("patient data" in str(one.message) for one in warned) == 1

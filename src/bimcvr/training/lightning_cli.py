@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import yaml
-from pytorch_lightning import LightningModule, Trainer
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning import Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
-from bimcvr.atomic_files import require_room, write_json, write_text
+from bimcvr.atomic_files import require_room, write_json
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 from bimcvr.models.optim import check_optimizer
@@ -19,7 +19,7 @@ from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
 from bimcvr.parsing.home import expand_home
 from bimcvr.parsing.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
-from bimcvr.parsing.trust import names_in, only_trusted, remember_own, split_trust
+from bimcvr.parsing.trust import names_in, only_trusted, split_trust
 from bimcvr.phantom.oracle import phantom_ceiling
 from bimcvr.run_folder import (
     choose_run,
@@ -38,6 +38,7 @@ from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.quiet import quieten
 from bimcvr.training.resume import nothing_left, refuse_other_folder, refuse_other_rows, refuse_other_settings
+from bimcvr.training.run_record import RunRecord
 from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
 from bimcvr.training.terminated import EndOnSigterm
@@ -121,7 +122,7 @@ def _run(arguments: list[str], kind: type[CLI]) -> CLI:
         return kind(
             Retriever,
             CTReportDataModule,
-            save_config_callback=_SaveConfig,
+            save_config_callback=RunRecord,
             save_config_kwargs={"save_to_log_dir": False},
             trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 10},
             seed_everything_default=0,
@@ -289,24 +290,6 @@ class RetrieverCLI(LightningCLI):
                 WandbLogger(project="bimcvr", name=name[:128], id=run_id(name), save_dir=self.run, resume="allow"),
             ]
         return [csv, *_as_list(configured)]
-
-
-class _SaveConfig(SaveConfigCallback):
-    """Writes the resolved config and the split into the run folder, and the config to W&B."""
-
-    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        run = Path(trainer.default_root_dir)
-        text = self.parser.dump(self.config, skip_none=False)
-        verb = trainer.state.fn.value if trainer.state.fn else stage
-        untrained = isinstance(pl_module, Retriever) and pl_module.zero_shot()
-        write_text(run / ("config.yaml" if verb == "fit" or untrained else f"config_{verb}.yaml"), text)
-        if verb == "fit":
-            remember_own(yaml.safe_load(text))
-        if verb != "predict":
-            trainer.datamodule.save_split(run, verb)  # type: ignore[attr-defined]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
 
 
 class _Parser(LightningArgumentParser):
