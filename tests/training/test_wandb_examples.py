@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,10 @@ def table_of(offline: Path, split: str) -> dict[str, list]:
 
 def test_an_offline_folder_holds_run_file_table_and_artifact(fitted: Path) -> None:
     offline = next(fitted.glob("wandb/offline-run-*"))
-    record = next(offline.glob("*.wandb")).read_bytes()
+    path, deadline = next(offline.glob("*.wandb")), time.monotonic() + 30
+    while b"val/score" not in path.read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.2)  # W&B's own process writes it
+    record = path.read_bytes()
     assert b"val/score" in record
     assert b"data.manifest" in record or b"manifest" in record
     table = table_of(offline, "val")
