@@ -1,1 +1,1 @@
-"""How processes end: by a signal, and with the process that started them."""
+"""How processes end: by a signal, and with the process that started them; where workers have their sockets."""

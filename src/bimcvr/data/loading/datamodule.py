@@ -28,6 +28,7 @@ from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.data.trained_rows import TrainedRows, describe_seen
 from bimcvr.errors import UserError
 from bimcvr.parallel import start_worker, use_one_thread
+from bimcvr.processes.socket_folder import keep_socket_paths_short
 
 SplitName = Literal["train", "val", "test", "all"]
 
@@ -95,6 +96,8 @@ class CTReportDataModule(LightningDataModule):
         ):
             if value < least:
                 raise UserError(f"data.{name} is {value}: it must be {least} or more.")
+        if num_workers:
+            keep_socket_paths_short()
         if not 0 <= cutmix <= 1:
             raise UserError(f"data.cutmix is {cutmix}: it is the share of the batches that are mixed, from 0 to 1.")
         if not window[0] < window[1]:
