@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bimcvr.atomic_files import replacing
 from bimcvr.extras import require_extra
+from bimcvr.stdout import say
 
 QUERY = "large right pleural effusion"
 CONFIG = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml"))
@@ -47,13 +48,13 @@ def demo(
         ("2/4 train", ["fit", *options, "--checkpoint", "last"]),
         ("3/4 test", ["test", *options, "--checkpoint", "best"]),
     ):
-        print(f"\n=== {title} ===", flush=True)
+        say(f"\n=== {title} ===", flush=True)
         code = main(words)
         if code:
             return code
     run = newest_checkpoint("best", runs / f"demo-{which}", seed).parent.parent
     manifest = ["--manifest", str(run / "manifest.csv"), "--root", str(cohort)]
-    print(f'\n=== 4/4 index the test split, search: "{QUERY}" ===', flush=True)
+    say(f'\n=== 4/4 index the test split, search: "{QUERY}" ===', flush=True)
     # the run's manifest has the split; the volumes that training cached lie beside the cohort's
     code = main(
         [
@@ -73,8 +74,8 @@ def demo(
         return code
     _search(index, out / f"demo-{which}.png")
     words = ["evaluate", str(run / "embeddings.npz"), *manifest, "--html", str(out / f"result-{which}.html")]
-    print(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)}")
-    print(
+    say(f"\na page on the result, its failures with pictures: python -m bimcvr {' '.join(words)}")
+    say(
         f"{(time.perf_counter() - began) / 60:.1f} minutes in all. The search page on this index:\n\n  python -m bimcvr"
         f" serve {index}"
     )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bimcvr.doctor.check_result import CheckResult
+from bimcvr.errors import printable
+from bimcvr.stdout import say_json
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failing": "bold red"}
 
@@ -55,7 +57,7 @@ def doctor(
     if json:
         from json import dumps
 
-        print(dumps([line._asdict() for line in lines], indent=2))
+        say_json(dumps([line._asdict() for line in lines], indent=2))
     else:
         _print(lines)
     return 1 if any(line.state == "failing" for line in lines) else 0
@@ -84,5 +86,6 @@ def _print(lines: list[CheckResult]) -> None:
     for head, width in (("", 7), ("what", 30), ("found", None), ("what to do", None)):
         table.add_column(head, max_width=width, overflow="fold")
     for line in lines:
-        table.add_row(Text(line.state, _COLOURS[line.state]), Text(line.what), Text(line.found), Text(line.remedy))
+        cells = (Text(printable(cell)) for cell in (line.what, line.found, line.remedy))
+        table.add_row(Text(line.state, _COLOURS[line.state]), *cells)
     Console().print(table)

@@ -12,7 +12,7 @@ from bimcvr.data.counterfactual.changes import changed_reports
 from bimcvr.data.counterfactual.language_rules import FINDING_SYNONYMS
 from bimcvr.data.manifest import ELSEWHERE_FLAGS, Manifest, normalised_text, report_groups, split_list
 from bimcvr.data.splits import Fractions, SplitAssignment, Strategy, assign_splits
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, printable
 
 
 def split_rows(
@@ -103,9 +103,10 @@ def counterfactual_probes(manifest: Manifest, rows: np.ndarray) -> list[Probe]:
     languages = {row: re.split("[-_]", cells[row].strip().lower())[0] for row in rows}
     others = Counter(name for name in languages.values() if name not in ("", "en", "es"))
     if others:
+        names = printable(", ".join(sorted(others)))
         warnings.warn(
             f"{others.total()} reports are in languages without rules for counterfactual changes"
-            f" ({', '.join(sorted(others))}); the probes leave them out. Set the column `language` to en or es, or"
+            f" ({names}); the probes leave them out. Set the column `language` to en or es, or"
             " leave it empty to have the language guessed.",
             stacklevel=2,
         )

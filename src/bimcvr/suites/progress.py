@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.status import Status
 
+from bimcvr.errors import printable
 from bimcvr.suites.runs import Run
 
 
@@ -49,8 +50,9 @@ class SuiteProgress:
         if record["status"] == "done":
             self.seconds.setdefault(run.row, []).append(seconds)
         reason = f": {record['reason']}" if "reason" in record else ""
+        ended = f"{run}: {record['status']}{reason} ({seconds:.0f} s)"
         self.console.print(
-            f"{run}: {record['status']}{reason} ({seconds:.0f} s); {len(self.left) - 1} runs left{self._remaining()}",
+            printable(f"{ended}; {len(self.left) - 1} runs left{self._remaining()}"),
             markup=False,
             highlight=False,
         )

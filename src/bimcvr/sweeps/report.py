@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bimcvr.atomic_files import write_text
+from bimcvr.errors import printable
 from bimcvr.sweeps.config import Sweep
 
 if TYPE_CHECKING:
@@ -68,4 +69,4 @@ def _short_names(names: list[str]) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from bimcvr.atomic_files import require_writable
 from bimcvr.data.manifest import Manifest
+from bimcvr.stdout import say
 
 
 def audit(
@@ -55,8 +56,8 @@ def audit(
     write_manifest(result.findings_table(), folder / "findings.csv")
     write_manifest(audited.table.assign(volume=_paths_from(folder, table)), folder / "manifest.csv")
     write_audit_page(folder / "audit.html", result, ceilings, facts_folder)
-    print(summary_text(result, ceilings))
-    print(f"\n{folder}: findings.csv, manifest.csv, audit.html")
+    say(summary_text(result, ceilings))
+    say(f"\n{folder}: findings.csv, manifest.csv, audit.html")
     return 3 if result.unread() else 0
 
 

@@ -7,6 +7,7 @@ from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.errors import UserError
+from bimcvr.stdout import say
 
 
 def cache(
@@ -41,13 +42,13 @@ def cache(
     if verify:
         refused |= _damaged(entries, volume_cache)
     write_refused(table, refused, volume_cache.folder / "refused.csv")
-    print(
+    say(
         f"{len(entries) - len(refused.keys() & entries.keys())} of {len(table.accepted())} volumes are in"
         f" {volume_cache.folder} at {size}."
     )
     if refused:
-        print(f"{len(refused)} were refused, listed in {volume_cache.folder / 'refused.csv'}:")
-        print(describe_refused(table, refused))
+        say(f"{len(refused)} were refused, listed in {volume_cache.folder / 'refused.csv'}:")
+        say(describe_refused(table, refused))
     return 3 if refused else 0
 
 

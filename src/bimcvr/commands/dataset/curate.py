@@ -25,6 +25,7 @@ from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.reading.refused import escaped
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
+from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.curation.audit.facts_cache import Measured
@@ -96,7 +97,7 @@ def curate(
         faults = records.faults(source.faults())
         count = ingest_shards(source, settings, records, share, jobs)
         if share:
-            print(
+            say(
                 f"Job {shard} has ingested its share. When all jobs are done, run the same command without --shard to"
                 " write the manifest."
             )
@@ -156,9 +157,9 @@ def _write(
         settings.out / "manifest.csv", manifest_table(rows, measured, columns).to_csv(index=False, lineterminator="\n")
     )
     if lines:
-        print(f"{len(lines)} items were set aside, listed in {path}:")
+        say(f"{len(lines)} items were set aside, listed in {path}:")
         for reason, count in Counter(line[1] for line in lines).most_common():
-            print(f"  {reason}: {count}")
+            say(f"  {reason}: {count}")
     return 3 if lines else 0
 
 
@@ -166,17 +167,17 @@ def _print_summary(rows: list[CurationRow], source: Source, settings: IngestSett
     status = Counter(row.status for row in rows)
     flags = Counter(flag for row in rows for flag in row.flags)
     states = ", ".join(f"{status[name]} {name}" for name in ("ok", "review", "rejected"))
-    print(f"{settings.out / 'manifest.csv'}: {len(rows)} rows, {states}")
-    print("flags: " + (", ".join(f"{name} {count}" for name, count in flags.most_common()) or "none"))
+    say(f"{settings.out / 'manifest.csv'}: {len(rows)} rows, {states}")
+    say("flags: " + (", ".join(f"{name} {count}" for name, count in flags.most_common()) or "none"))
     passed = getattr(source, "passed_over", None)
     if passed:
-        print(
+        say(
             "files that are not part of the archive's layout: "
             + ", ".join(f"{count} {escaped(kind)}" for kind, count in passed.most_common(8))
         )
     deleted = sum(not (settings.out / row.ingested.volume).exists() for row in rows)
     if deleted and settings.size:
-        print(
+        say(
             f"{deleted} volumes are deleted; only their copies in {settings.out / 'cache'} on the grid"
             f" {list(settings.size)} are left. Keep that folder, and train with this data.size"
             + f" and data.nifti_form {settings.rules.nifti_form}" * (settings.rules.nifti_form != "auto")
@@ -190,7 +191,7 @@ def _print_cost(studies: int, start: float) -> None:
     own, worker = (
         resource.getrusage(who).ru_maxrss / 2**20 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
-    print(
+    say(
         f"{studies} studies processed in {seconds:.1f} s, {studies / seconds:.1f} studies/s; peak memory"
         f" {own:.2f} GiB" + (f", of the largest worker {worker:.2f} GiB" if worker > own / 10 else "")
     )

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bimcvr.stdout import say
+
 if TYPE_CHECKING:
     from bimcvr.data.manifest import Manifest
 
@@ -56,13 +58,13 @@ def phantom(
     make_volumes(dict(zip((out / name for name in table["volume"]), scans, strict=True)), jobs)
     write_manifest(table, out / "manifest.csv")
     manifest = read_manifest(out / "manifest.csv")
-    print(f"{out / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, all synthetic.")
+    say(f"{out / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, all synthetic.")
     _print_ceiling(manifest)
     if archive != "none":
         from bimcvr.phantom.archive.write import LAYOUTS, write_archives
 
         count, faulty = write_archives(out, studies, seed, archive, jobs)
-        print(
+        say(
             f"{' and '.join(str(out / layout) for layout in LAYOUTS)}: {count} volumes, {faulty} of them with a planted"
             " fault; their ledgers list them."
         )
@@ -70,7 +72,7 @@ def phantom(
         from bimcvr.phantom.cohort.sheet import draw_sheet
 
         draw_sheet(manifest, out / "preview.png")
-        print(f"Picture sheet: {out / 'preview.png'}")
+        say(f"Picture sheet: {out / 'preview.png'}")
     return 0
 
 
@@ -80,11 +82,11 @@ def _print_ceiling(manifest: "Manifest") -> None:
 
     rows = assign_splits(manifest, "patient_hash").rows("test")
     if len(rows) < 2:
-        print("Ceiling: the test split (by patient_hash) has fewer than two volumes; make more patients.")
+        say("Ceiling: the test split (by patient_hash) has fewer than two volumes; make more patients.")
         return
-    print(
+    say(
         f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings "
         "as the reports state them"
     )
     for direction, figures in report_ceiling(manifest, rows).items():
-        print(f"  {direction:14} " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))
+        say(f"  {direction:14} " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))

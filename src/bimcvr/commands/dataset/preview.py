@@ -9,6 +9,7 @@ import numpy as np
 from bimcvr.atomic_files import replacing, require_writable
 from bimcvr.data.slice_pictures import middle_slices
 from bimcvr.errors import UserError
+from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.data.loading.datamodule import CTReportDataModule
@@ -46,7 +47,7 @@ def preview(
     rows = [(ids[dataset.rows[i]], dataset[int(i)]["volume"], dataset[(0, int(i))]["views"]) for i in positions]
     spacing = [dataset.spacing(int(i)) for i in positions]
     _draw(rows, spacing, out, data.manifest.is_phantom)
-    print(f"{len(rows)} studies of the split train, grid {data.cache.size}, window {list(data.window)} HU: {out}")
+    say(f"{len(rows)} studies of the split train, grid {data.cache.size}, window {list(data.window)} HU: {out}")
     return 0
 
 

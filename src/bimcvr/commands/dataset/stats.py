@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from bimcvr.stdout import say
+
 
 def stats(
     manifest: Path,
@@ -62,8 +64,8 @@ def stats(
     text = as_markdown(numbers, agreed)
     write_text(folder / "statistics.md", text)
     write_statistics_page(folder / "statistics.html", table, numbers, agreed)
-    print(text.split("\n## Labels")[0])
-    print(
+    say(text.split("\n## Labels")[0])
+    say(
         f"{folder}: statistics.html, statistics.md, table1.tex, figure2.png,"
         f" figure3.png{', labels.png' * bool(numbers.labels)}"
     )

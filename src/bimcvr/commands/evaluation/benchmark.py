@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bimcvr.stdout import say
+
 if TYPE_CHECKING:
     from bimcvr.suites.suite import Suite
 
@@ -71,11 +73,11 @@ def benchmark(
     ]
     records = run_all(rows, places, jobs if jobs > 0 else _jobs())
     tables = write_benchmark_outputs(chosen, rows, records, places, cohort, resamples)
-    print("\n".join(as_markdown(table) for table in tables if "differences" not in table.name))
+    say("\n".join(as_markdown(table) for table in tables if "differences" not in table.name))
     without_result = [f"{run}: {record['status']}" for run, record in records.items() if record["status"] != DONE]
     if without_result:
-        print(f"{len(without_result)} runs have no result:\n" + "\n".join(without_result))
-    print(f"{folder}: report.html, rows.csv, tables, figures")
+        say(f"{len(without_result)} runs have no result:\n" + "\n".join(without_result))
+    say(f"{folder}: report.html, rows.csv, tables, figures")
     return 3 if any(record["status"] == FAILED for record in records.values()) else 0
 
 

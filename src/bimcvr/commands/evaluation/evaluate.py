@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bimcvr.data.splits import Strategy
 from bimcvr.errors import UserError
+from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.contracts import Gallery
@@ -116,14 +117,14 @@ def evaluate(
         result["ceiling"] = ceiling
     if out is not None:
         write_json(out, result)
-    print(format_result(result))
+    say(format_result(result))
     if out is not None:
-        print(f"\nresult: {out}")
+        say(f"\nresult: {out}")
     if html is not None:
         from bimcvr.evaluation.html_page import write_page
 
         write_page(html, result, runs[0], gallery, table, resampling)
-        print(f"page: {html}")
+        say(f"page: {html}")
     return 0
 
 
@@ -134,7 +135,7 @@ def _load(
 
     runs, ignored = load_runs(files, gallery, text, ids)
     for file, count in ignored.items():
-        print(f"{file}: {count} studies are not in the split '{gallery.description['split']}' and are ignored.")
+        say(f"{file}: {count} studies are not in the split '{gallery.description['split']}' and are ignored.")
     return runs
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from bimcvr.data.splits import Strategy
+from bimcvr.stdout import say
 
 
 def probes(
@@ -50,5 +51,5 @@ def probes(
     with replacing(out) as temporary:
         pd.DataFrame(texts).to_csv(temporary, index=False, lineterminator="\n")
     count = sum(text["array"] == "prompt" for text in texts)
-    print(f"{out}: {count} prompts, {len(texts) - count} changed reports of {len(rows)} studies.")
+    say(f"{out}: {count} prompts, {len(texts) - count} changed reports of {len(rows)} studies.")
     return 0

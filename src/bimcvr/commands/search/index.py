@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import split_trust
+from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.search.ingest.update import UpdateReport
@@ -78,7 +79,7 @@ def index(
                 "index needs --manifest, and --checkpoint or --embeddings; or --remove alone, for an existing index."
             )
         report = remove_studies(out, removed)
-        print(f"{out}: {report.removed} studies removed, {report.studies} left.")
+        say(f"{out}: {report.removed} studies removed, {report.studies} left.")
         _print_not_erased(report)
         if report.not_found:
             raise UserError(f"Not in the index {out}: {', '.join(report.not_found)}.")
@@ -94,17 +95,17 @@ def index(
 
 
 def _print_update(report: "UpdateReport") -> None:
-    print(
+    say(
         f"{report.folder}: {report.studies} studies; {report.updated} added or updated, {report.removed} removed,"
         f" {report.unchanged} unchanged."
     )
     _print_not_erased(report)
     if report.outside:
-        print(f"{report.outside} studies of the index are not among these rows and stay; --prune true removes them.")
+        say(f"{report.outside} studies of the index are not among these rows and stay; --prune true removes them.")
     if report.without_embedding:
-        print(f"{report.without_embedding} rows have no embedding and are left out.")
+        say(f"{report.without_embedding} rows have no embedding and are left out.")
     if report.refused:
-        print(
+        say(
             f"{report.refused} volumes could not be read and were skipped, listed in {report.folder / 'refused.csv'}:\n"
             f"{report.refused_text}"
         )
@@ -112,7 +113,7 @@ def _print_update(report: "UpdateReport") -> None:
 
 def _print_not_erased(report: "UpdateReport") -> None:
     if not report.erased:
-        print(_NOT_ERASED)
+        say(_NOT_ERASED)
 
 
 def _source(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import split_trust
+from bimcvr.stdout import say, say_json
 
 if TYPE_CHECKING:
     from bimcvr.search.query.parsed_query import ParsedQuery
@@ -96,7 +97,7 @@ def search(
 
             write_page(html, results, opened)
         if json:
-            print(dumps(results.as_json(), indent=2, ensure_ascii=False))
+            say_json(dumps(results.as_json(), indent=2, ensure_ascii=False))
         else:
             from rich.console import Console
 
@@ -104,7 +105,7 @@ def search(
 
             Console(highlight=False).print(format_results(results))
             if html is not None:
-                print(f"page: {html}")
+                say(f"page: {html}")
     return 0
 
 

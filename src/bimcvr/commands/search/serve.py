@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 from bimcvr.parsing.trust import split_trust
+from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.search.server.service import SearchService
@@ -94,7 +95,7 @@ def serve(
         )
     )
     with _listen(host, port) as listening:
-        print(_headline(service, host, listening.getsockname()[1], bool(token)), flush=True)
+        say(_headline(service, host, listening.getsockname()[1], bool(token)), flush=True)
         try:
             server.run(sockets=[listening])
         finally:
@@ -136,7 +137,7 @@ def _check_safety(host: str, token: str, names: Sequence[str]) -> None:
     if token and len(token) < _SHORTEST_TOKEN:
         raise UserError(
             f"{TOKEN} has {len(token)} characters: a token that cannot be guessed has at least {_SHORTEST_TOKEN}. Make"
-            " one with: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            " one with: python -c 'import secrets; say(secrets.token_urlsafe(32))'"
         )
     if token and not (token.isascii() and token.isprintable() and " " not in token):
         raise UserError(f"{TOKEN} may only contain printable ASCII characters without spaces: it is sent in a header.")

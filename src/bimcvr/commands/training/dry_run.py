@@ -1,5 +1,7 @@
 """The verb `dry-run`: what a `fit` would take, before anything is spent."""
 
+from bimcvr.stdout import say
+
 
 def dry_run(arguments: list[str]) -> int:
     """Print parameters, memory, disk and time of a `fit` with the same options.
@@ -12,5 +14,5 @@ def dry_run(arguments: list[str]) -> int:
     from bimcvr.training.dry_run import DryRunCLI
     from bimcvr.training.lightning_cli import command_line
 
-    print(command_line(["fit", *arguments[1:]], DryRunCLI).report())
+    say(command_line(["fit", *arguments[1:]], DryRunCLI).report())
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bimcvr.errors import UserError
+from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.sweeps.config import Sweep
@@ -52,10 +53,10 @@ def _run_here(wanted: "Sweep", folder: Path, trials: int | None, seed: int) -> i
 
     result = run_locally(wanted, folder, trials, seed)
     Console().print(trials_table(wanted, result.trials))
-    print(f"\nall trials: {folder / 'trials.csv'}")
+    say(f"\nall trials: {folder / 'trials.csv'}")
     if result.best is not None:
         about = result.best.user_attrs
-        print(f"best: trial {about['place']}, {wanted.metric} {result.best.value:.4g}\n{about['command']}")
+        say(f"best: trial {about['place']}, {wanted.metric} {result.best.value:.4g}\n{about['command']}")
     if result.best is None:
         return 1
     return 3 if result.failed else 0

@@ -8,6 +8,7 @@ from pytorch_lightning import Trainer
 from bimcvr.evaluation.text_table import format_result
 from bimcvr.models.run_outputs import embeddings_path
 from bimcvr.run_folder import is_first_process
+from bimcvr.stdout import say
 from bimcvr.training.lightning_cli import RetrieverCLI, train
 
 
@@ -47,25 +48,25 @@ class _PrintingCLI(RetrieverCLI):
         super().before_instantiate_classes()
         if resumes and not config.ckpt_path and is_first_process():
             seed, experiment = config.seed_everything, self.run.parent
-            print(f"No checkpoint of seed {seed} in {experiment} yet: starting from the beginning.")
+            say(f"No checkpoint of seed {seed} in {experiment} yet: starting from the beginning.")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(**kwargs)
         if is_first_process():
-            print(f"run folder: {self.run}")
+            say(f"run folder: {self.run}")
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:
         super()._run_subcommand(subcommand)
         if subcommand == "fit" and is_first_process() and (remark := self.remark()):
-            print(remark)
+            say(remark)
 
     def after_test(self) -> None:
         super().after_test()
         if self.trainer.is_global_zero:
             result = json.loads(self.result_path.read_text(encoding="utf-8"))
-            print(f"\n{format_result(result)}\n\nresult: {self.result_path}")
+            say(f"\n{format_result(result)}\n\nresult: {self.result_path}")
 
     def after_predict(self) -> None:
         if self.trainer.is_global_zero:
-            print(f"embeddings: {embeddings_path(self.trainer)}")
+            say(f"embeddings: {embeddings_path(self.trainer)}")

@@ -12,6 +12,7 @@ from bimcvr.data.manifest import Manifest, split_list
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.data.slice_pictures import CHEST_WINDOW, middle_slices
+from bimcvr.errors import printable
 
 if TYPE_CHECKING:
     from bimcvr.curation.statistics.tables import Statistics
@@ -160,7 +161,7 @@ def draw_labels(numbers: "Statistics", path: Path, most: int = 30) -> None:
         axis.plot(
             [100 * label.share_by_split[split] for label in labels], heights, "o", ms=4, color=colour, label=split
         )
-    axis.set_yticks(heights, [f"{label.label} ({label.volumes})" for label in labels], fontsize=8)
+    axis.set_yticks(heights, [f"{printable(label.label)} ({label.volumes})" for label in labels], fontsize=8)
     axis.set_xlabel("share of the volumes, %", fontsize=8)
     axis.set_ylim(-0.7, len(labels) - 0.3)
     axis.spines[["top", "right"]].set_visible(False)

@@ -11,6 +11,7 @@ from bimcvr.atomic_files import replacing, require_room, require_writable
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.refused import RefusedVolume, killed_reader
+from bimcvr.errors import printable
 from bimcvr.parallel import WorkerKilled, one_thread, progress_bar, run_tasks
 
 
@@ -64,7 +65,8 @@ def describe_refused(manifest: Manifest, refused: dict[int, str], most: int = 20
     """Return the first `most` refused rows as text, one a line: study_id and reason."""
     study_ids = manifest.column("study_id")
     lines = [f"  {study_ids[row]}: {reason}" for row, reason in sorted(refused.items())[:most]]
-    return "\n".join(lines + ([f"  … and {len(refused) - most} more"] if len(refused) > most else []))
+    more = [f"  … and {len(refused) - most} more"] if len(refused) > most else []
+    return printable("\n".join(lines + more))
 
 
 def _put_all(manifest: Manifest, missing: dict[int, Path], cache: VolumeCache, jobs: int) -> Iterator[tuple[int, str]]:

@@ -268,6 +268,10 @@ class IndexWriter:
 
 
 def _refuse_foreign(folder: Path) -> None:
+    if any(ord(one) < 32 or ord(one) == 127 for one in str(folder.absolute())):
+        raise UserError(
+            f"The path {folder} has a control character, which LanceDB does not take. Choose another --out."
+        )
     if read_commit(folder) is None and folder.is_dir():
         for path in folder.iterdir():
             if path.name not in _INDEX_FILES and path.suffix != ".f32" and not path.name.startswith(".writing-"):

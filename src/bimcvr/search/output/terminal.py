@@ -6,6 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from bimcvr.errors import printable
 from bimcvr.search.query.results import Hit, SearchResults
 
 _STYLES = {
@@ -43,9 +44,9 @@ def format_results(results: SearchResults) -> Group:
         f"query encoded in {1000 * results.encode_seconds:.0f} ms, ranked in {1000 * results.search_seconds:.1f} ms"
     )
     return Group(
-        Text(f"{results.mode}: {query} → {scope}"),
+        Text(printable(f"{results.mode}: {query} → {scope}")),
         table,
-        *(Text(f"note: {note}") for note in results.notes),
+        *(Text(printable(f"note: {note}")) for note in results.notes),
         Text(seconds),
     )
 
