@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bimcvr.atomic_files import replacing
+from bimcvr.commands.stdout import say
 from bimcvr.extras import require_extra
-from bimcvr.stdout import say
 
 QUERY = "large right pleural effusion"
 CONFIG = (Path("experiments/phantom/base.yaml"), Path("experiments/phantom/quick.yaml"))

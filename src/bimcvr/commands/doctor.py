@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from bimcvr.commands.stdout import say_json
 from bimcvr.doctor.check_result import CheckResult
 from bimcvr.errors import printable
-from bimcvr.stdout import say_json
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failing": "bold red"}
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from bimcvr.atomic_files import require_writable
+from bimcvr.commands.stdout import say
 from bimcvr.data.manifest import Manifest
-from bimcvr.stdout import say
 
 
 def audit(

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from bimcvr.commands.stdout import say
 from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache, write_refused
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.errors import UserError
-from bimcvr.stdout import say
 
 
 def cache(

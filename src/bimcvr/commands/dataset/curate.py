@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bimcvr.commands.stdout import say
 from bimcvr.curation.anonymise.anonymiser import Anonymiser
 from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep, manifest_table
@@ -25,7 +26,6 @@ from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.reading.refused import escaped
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
-from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.curation.audit.facts_cache import Measured

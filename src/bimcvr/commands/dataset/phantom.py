@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bimcvr.stdout import say
+from bimcvr.commands.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.data.manifest import Manifest

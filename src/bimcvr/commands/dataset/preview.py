@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bimcvr.atomic_files import replacing, require_writable
+from bimcvr.commands.stdout import say
 from bimcvr.data.slice_pictures import middle_slices
 from bimcvr.errors import UserError
-from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.data.loading.datamodule import CTReportDataModule

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from bimcvr.stdout import say
+from bimcvr.commands.stdout import say
 
 
 def stats(

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bimcvr.stdout import say
+from bimcvr.commands.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.suites.suite import Suite

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bimcvr.commands.stdout import say
 from bimcvr.data.splits import Strategy
 from bimcvr.errors import UserError
-from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.contracts import Gallery

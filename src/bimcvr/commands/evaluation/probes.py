@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from bimcvr.commands.stdout import say
 from bimcvr.data.splits import Strategy
-from bimcvr.stdout import say
 
 
 def probes(

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bimcvr.commands.stdout import say
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import split_trust
-from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.search.ingest.update import UpdateReport

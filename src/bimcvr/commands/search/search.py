@@ -5,9 +5,9 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bimcvr.commands.stdout import say, say_json
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import split_trust
-from bimcvr.stdout import say, say_json
 
 if TYPE_CHECKING:
     from bimcvr.search.query.parsed_query import ParsedQuery

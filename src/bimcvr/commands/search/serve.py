@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bimcvr.commands.stdout import say
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 from bimcvr.parsing.trust import split_trust
-from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.search.server.service import SearchService

@@ -1,6 +1,6 @@
 """The verb `dry-run`: what a `fit` would take, before anything is spent."""
 
-from bimcvr.stdout import say
+from bimcvr.commands.stdout import say
 
 
 def dry_run(arguments: list[str]) -> int:

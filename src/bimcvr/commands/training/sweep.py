@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bimcvr.commands.stdout import say
 from bimcvr.errors import UserError
-from bimcvr.stdout import say
 
 if TYPE_CHECKING:
     from bimcvr.sweeps.config import Sweep

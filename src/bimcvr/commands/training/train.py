@@ -5,10 +5,10 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
+from bimcvr.commands.stdout import say
 from bimcvr.evaluation.text_table import format_result
 from bimcvr.models.run_outputs import embeddings_path
 from bimcvr.run_folder import is_first_process
-from bimcvr.stdout import say
 from bimcvr.training.lightning_cli import RetrieverCLI, train
 
 
