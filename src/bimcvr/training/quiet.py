@@ -7,7 +7,13 @@ import warnings
 def quieten() -> None:
     """Silence advice that does not apply to this project's runs."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
+        lambda record: (
+            not any(
+                text in record.getMessage()
+                # checkpoints are read by `SafeCheckpointIO`, which runs no code in them whatever Lightning's default is
+                for text in ("litlogger", "`weights_only` was not set")
+            )
+        )
     )
     for text in (
         ".*is an instance of `nn.Module` and is already saved.*",
