@@ -46,7 +46,7 @@ def test_generated_requests_are_answered(made: Made, schema: Any, mode: Generati
         except Unsatisfiable:
             assert mode is GenerationMode.NEGATIVE, "only an operation without parameters has no invalid request"
     assert sum(tried.values()) > 50
-    assert len(tried) > 1
+    assert len(tried) > 1 or mode is GenerationMode.NEGATIVE, "what the schema allows is not always refused"
     assert left_behind(made.index) == []
     assert before == sorted(path for path in made.index.rglob("*") if "volumes" not in path.parts)
 
