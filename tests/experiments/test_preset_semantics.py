@@ -138,8 +138,9 @@ def test_l_mse_alone_moves_the_encoder_and_without_weight_nothing_of_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", ["bimcv_r", "phantom"])
-@pytest.mark.parametrize(("preset_name", "counts"), [("strong", True), ("paper", False)])
+@pytest.mark.parametrize(
+    ("folder", "preset_name", "counts"), [("bimcv_r", "strong", True), ("phantom", "paper", False)]
+)
 def test_in_strong_the_second_view_counts_and_in_paper_it_does_not(
     folder: str, preset_name: str, counts: bool, cohort: Path, tmp_path: Path
 ) -> None:

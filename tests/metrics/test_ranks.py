@@ -86,9 +86,9 @@ def random_case(random: torch.Generator) -> Case:
     return image, text, torch.randint(0, n, (n,), generator=random)
 
 
-def test_ten_thousand_cases_equal_fractions() -> None:
+def test_five_thousand_cases_equal_fractions() -> None:
     random = torch.Generator().manual_seed(2026)
-    for _ in range(10_000):
+    for _ in range(5_000):
         image, text, group = random_case(random)
         tile = int(torch.randint(1, 8, (), generator=random))
         for ranks, (query, gallery) in zip(
