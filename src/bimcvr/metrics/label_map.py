@@ -55,16 +55,16 @@ def label_relevance_metrics(
     has_label = _label_table(labels)
     patient = patient_numbers(patients)
     smallest = len(image) - int(torch.bincount(patient).max())
+    everything = gallery_totals(has_label, None)
     directions = {
-        "text_to_image": (texts, images, None),
-        "image_to_text": (images, texts, None),
-        "image_to_image": (images, images, patient),
+        "text_to_image": (texts, images, None, everything),
+        "image_to_text": (images, texts, None, everything),
+        "image_to_image": (images, images, patient, gallery_totals(has_label, patient)),
     }
     values: MetricValues = {}
     draws: dict[str, dict[str, Tensor]] = {}
-    for direction, (query, gallery, excluded) in directions.items():
+    for direction, (query, gallery, excluded, totals) in directions.items():
         size = len(image) if excluded is None else smallest
-        totals = gallery_totals(has_label, excluded)
         fitting = [k for k in ks if k <= size]
         rows, metrics, chance = _score_direction(query, gallery, has_label, excluded, totals, fitting)
         if not metrics:
