@@ -61,6 +61,7 @@ def test_a_documented_command_runs(
     command = re.sub(r"\b(manifest|other)\.csv", str(tiny_cohort), command)
     command = command.replace("scan.nii.gz", str(tiny_cohort.parent / "s25.nii.gz"))
     command = command.replace("sub-0001_ses-1_run-1", "s25").replace("[96, 224, 224]", "[12, 16, 16]")
+    command = command.replace("[32, 64, 128]", "[2, 4]")
     words = [word.strip() for word in shlex.split(command)[3:]]
     monkeypatch.chdir(tmp_path)
     if words[0] == "dry-run":

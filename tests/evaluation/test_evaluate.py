@@ -92,7 +92,7 @@ def test_extra_studies_are_counted_and_missing_ones_named(
     table = pd.read_csv(manifest)
     table[10:].to_csv(tmp_path / "part.csv", index=False)
     assert main(["evaluate", str(npz), "--manifest", str(tmp_path / "part.csv"), *FEW]) == 0
-    assert "10 studies are not in the split 'test' and are ignored" in capsys.readouterr().out
+    assert "10 studies are not among the scored rows of the split 'test'" in capsys.readouterr().out
     whole = load_embeddings(npz)
     save_embeddings(tmp_path / "part.npz", whole.only(list(range(3, len(whole.study_id)))))
     assert main(["evaluate", str(tmp_path / "part.npz"), "--manifest", str(manifest), *FEW]) == 1

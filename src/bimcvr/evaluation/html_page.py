@@ -14,7 +14,7 @@ from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
 from bimcvr.evaluation.html_worst_cases import worst_queries
 from bimcvr.evaluation.result import Resampling
-from bimcvr.evaluation.text_table import cell
+from bimcvr.evaluation.text_table import cell, gallery_choice
 from bimcvr.html.render import render
 from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, RULES, right_answers
@@ -92,7 +92,8 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
     about, ties = result["about"], result["queries_with_ties"]
     facts = {
         "Split": f"{about['split']}, by {about['split_strategy']}: {about.get('split_shares', '')}".removesuffix(": "),
-        "Queries = gallery": f"{result['n_queries']} studies of {result['n_patients']} patients, in both directions",
+        "Queries = gallery": f"{result['n_queries']} studies of {result['n_patients']} patients{gallery_choice(about)},"
+        " in both directions",
         "Right answers": f"{result['rule']}; {result['queries_with_several_right_answers']} queries have several",
         "Queries with ties": ", ".join(f"{ties[direction]} {title}" for direction, title in DIRECTION_TITLES.items()),
         "Intervals": result["interval"],

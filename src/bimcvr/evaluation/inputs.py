@@ -16,6 +16,7 @@ from bimcvr.data.splits import Fractions, Strategy
 from bimcvr.data.trained_rows import describe_seen, refuse_seen
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings, load_arrays, load_embeddings
+from bimcvr.evaluation.galleries import GalleryChoice, chosen_gallery
 
 
 class LoadedRuns(NamedTuple):
@@ -23,7 +24,7 @@ class LoadedRuns(NamedTuple):
 
     Attributes:
         runs: The embeddings of each file, with the gallery's rows in its order.
-        ignored: By file, how many of its studies are not in the split.
+        ignored: By file, how many of its studies are not scored.
     """
 
     runs: list[Embeddings]
@@ -37,6 +38,7 @@ def gallery_of_split(
     seed: int,
     fractions: Fractions,
     ks: Sequence[int],
+    choice: GalleryChoice = "all",
 ) -> Gallery:
     """Return the rows to score.
 
@@ -47,11 +49,13 @@ def gallery_of_split(
         seed: Of the division.
         fractions: The wanted shares of train, val and test.
         ks: The K of R@K that the user asked for.
+        choice: Which of the split's rows.
 
     Raises:
         UserError: There is no row to score, or a K exceeds the gallery.
     """
-    gallery = evaluation_gallery(manifest, *split_rows(manifest, split, strategy, seed, fractions), split)
+    rows, assignment = split_rows(manifest, split, strategy, seed, fractions)
+    gallery = chosen_gallery(evaluation_gallery(manifest, rows, assignment, split), choice)
     size = len(gallery.rows)
     if not size:
         raise UserError(

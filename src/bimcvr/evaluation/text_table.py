@@ -23,6 +23,7 @@ def format_result(result: dict[str, Any]) -> str:
             *[f"note: {note}" for note in result["notes"]],
             *_compared_lines(result),
             *_audited_lines(result),
+            *_pool_lines(result),
         ]
     )
 
@@ -52,13 +53,21 @@ def kind_of_data(result: dict[str, Any]) -> str:
     return ", ".join([kind, *(f"{count} OF {result['n_queries']} {what}" for count, what in counts if count)])
 
 
+def gallery_choice(about: dict[str, Any]) -> str:
+    """Say which of the split's rows are scored; empty where all are."""
+    if "gallery" not in about:
+        return ""
+    rows = {"one_per_patient": "the first row of each patient", "one_per_report": "the first row of each report"}
+    return f" ({rows[about['gallery']]}; {about['rows_left_out_of_gallery']} rows left out)"
+
+
 def _head(result: dict[str, Any]) -> list[str]:
     about = result["about"]
     head = [
         (
             f"{kind_of_data(result)}: split {about['split']} by {about['split_strategy']}; {result['n_queries']}"
-            f" queries = gallery, {result['n_patients']} patients, manifest {about['manifest_hash']}, seed"
-            f" {about['seed']}"
+            f" queries = gallery{gallery_choice(about)}, {result['n_patients']} patients, manifest"
+            f" {about['manifest_hash']}, seed {about['seed']}"
         ),
     ]
     if "volume_encoder" in about:
@@ -194,6 +203,19 @@ def _audited_lines(result: dict[str, Any]) -> list[str]:
             parts.append(f"{title} " + ", ".join(f"{name} {cell(name, metrics[name])}" for name in names_shown))
         lines.append(f"noise ceiling, {names[key]}: {'; '.join(parts)}")
     return lines
+
+
+def _pool_lines(result: dict[str, Any]) -> list[str]:
+    lines = []
+    for pool in result.get("pools", []):
+        for direction, title in DIRECTION_TITLES.items():
+            text = ", ".join(
+                f"{name} {with_interval(name, value, pool['intervals'][direction][name])} (chance"
+                f" {cell(name, pool['chance'][name])})"
+                for name, value in pool["metrics"][direction].items()
+            )
+            lines.append(f"pools of {pool['size']}, {pool['draws']} draws, {title}: {text}")
+    return ["", *lines] if lines else []
 
 
 def _recalls(metrics: dict[str, float]) -> list[str]:

@@ -30,6 +30,8 @@ def evaluate(
     fractions: tuple[float, float, float] = (0.7, 0.1, 0.2),
     ks: Sequence[int] | None = None,
     right_answers: Literal["report", "diagonal"] = "report",
+    gallery: Literal["all", "one_per_patient", "one_per_report"] = "all",
+    pools: Sequence[int] = (),
     resamples: int = 10_000,
     seed: int = 0,
     allow_trained_rows: bool = False,
@@ -62,6 +64,10 @@ def evaluate(
             as they fit.
         right_answers: which rows are right answers: all rows of the query's report (report), or the query's own row
             alone (diagonal, as in many papers).
+        gallery: which rows of the split are scored, as queries and as gallery: all, the first of each patient
+            (one_per_patient), or the first of each report, without its duplicates (one_per_report).
+        pools: also score within pools of so many studies, as several papers do ('[32, 64, 128]'): 100 random divisions
+            of the rows.
         resamples: bootstrap resamples, and rounds of the randomisation tests.
         seed: the seed of random numbers, here of both.
         allow_trained_rows: evaluate rows that the model was trained on; the result then says how many there are. They
@@ -71,6 +77,7 @@ def evaluate(
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
     from bimcvr.evaluation.inputs import check_same_texts, check_unseen, file_hashes, gallery_of_split
+    from bimcvr.evaluation.pools import pooled_retrieval
     from bimcvr.evaluation.raw_vs_audited import raw_against_audited
     from bimcvr.evaluation.result import Resampling, build_result
     from bimcvr.evaluation.text_table import format_result
@@ -87,23 +94,26 @@ def evaluate(
     for option, path in (("--out", out), ("--html", html)):
         if path is not None:
             require_writable(path.parent, option)
-    gallery = gallery_of_split(table, split, strategy, split_seed, fractions, ks or [])
+    scored = gallery_of_split(table, split, strategy, split_seed, fractions, ks or [], gallery)
     files, recall_at, resampling = _files(embeddings), ks or RECALL_AT, Resampling(seed, resamples)
-    runs = _load(files, gallery, text_embeddings, study_ids)
-    check_same_texts(runs, files, gallery)
-    seen = check_unseen(runs, table, gallery, allow_trained_rows or split == "train")
-    result = build_result(runs, gallery, recall_at, resampling, right_answers)
+    runs = _load(files, scored, text_embeddings, study_ids)
+    check_same_texts(runs, files, scored)
+    seen = check_unseen(runs, table, scored, allow_trained_rows or split == "train")
+    pooled = [pooled_retrieval(runs, scored, size, resampling, right_answers) for size in pools]
+    result = build_result(runs, scored, recall_at, resampling, right_answers)
     if compare:
         others = [_files(other) for other in ([compare] if isinstance(compare, str) else compare)]
-        loaded = [(names, _load(names, gallery)) for names in others]
+        loaded = [(names, _load(names, scored)) for names in others]
         for _, other_runs in loaded:
-            check_unseen(other_runs, table, gallery, allow_trained_rows or split == "train")
-        result["compared_with"] = compare_with_others(runs, loaded, gallery, recall_at, resampling, right_answers)
+            check_unseen(other_runs, table, scored, allow_trained_rows or split == "train")
+        result["compared_with"] = compare_with_others(runs, loaded, scored, recall_at, resampling, right_answers)
     if audited:
-        result["audited"] = raw_against_audited(runs, gallery, recall_at, resampling, right_answers)
+        result["audited"] = raw_against_audited(runs, scored, recall_at, resampling, right_answers)
+    if pools:
+        result["pools"] = pooled
     inputs = [*files, *(str(path) for path in (text_embeddings, study_ids) if path is not None)]
     result["about"] = {
-        **gallery.description,
+        **scored.description,
         **({"trained_on": seen} if any(seen.values()) else {}),
         "embeddings": file_hashes(inputs),
         "seed": seed,
@@ -113,7 +123,7 @@ def evaluate(
         "peak_memory_mb": peak_memory_mb(),
     }
     # the oracle's right answers are all rows of a report
-    if right_answers == "report" and (ceiling := phantom_ceiling(table, gallery.rows)):
+    if right_answers == "report" and (ceiling := phantom_ceiling(table, scored.rows)):
         result["ceiling"] = ceiling
     if out is not None:
         write_json(out, result)
@@ -123,7 +133,7 @@ def evaluate(
     if html is not None:
         from bimcvr.evaluation.html_page import write_page
 
-        write_page(html, result, runs[0], gallery, table, resampling)
+        write_page(html, result, runs[0], scored, table, resampling)
         say(f"page: {html}")
     return 0
 
@@ -135,7 +145,7 @@ def _load(
 
     runs, ignored = load_runs(files, gallery, text, ids)
     for file, count in ignored.items():
-        say(f"{file}: {count} studies are not in the split '{gallery.description['split']}' and are ignored.")
+        say(f"{file}: {count} studies are not among the scored rows of the split '{gallery.description['split']}'.")
     return runs
 
 

@@ -113,7 +113,7 @@ def rank_scores(score: Tensor, query_group: Tensor, gallery_group: Tensor) -> Ra
     Args:
         score: (Q, N) finite, higher is better.
         query_group: (Q,) int64; an item of the same number is a right answer.
-        gallery_group: (N,) int64.
+        gallery_group: (N,) int64; or (Q, N), where each query has a gallery of its own.
 
     Raises:
         ValueError: A query has no right answer, or a score is not finite.
@@ -122,7 +122,7 @@ def rank_scores(score: Tensor, query_group: Tensor, gallery_group: Tensor) -> Ra
         >>> rank_scores(torch.tensor([[2.0, 2.0, 3.0]]), torch.tensor([0]), torch.tensor([0, 1, 2])).expected
         tensor([2.5000], dtype=torch.float64)
     """
-    right = query_group[:, None] == gallery_group[None]
+    right = query_group[:, None] == gallery_group
     if not bool(right.any(1).all()) or not bool(score.isfinite().all()):
         raise ValueError("a query has no right answer in the gallery, or a score is not finite")
     score = score.double()
