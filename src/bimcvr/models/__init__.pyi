@@ -7,6 +7,7 @@ from .text.finetuned import TunedText as TunedText
 from .text.minilm import MiniLM as MiniLM
 from .text.open_clip import OpenClipText as OpenClipText
 from .text.sentence_transformer import SentenceEncoder as SentenceEncoder
+from .volume.cached_features import CachedFeatures as CachedFeatures
 from .volume.resnet3d import ResNet3D as ResNet3D
 from .volume.slice_backbones import OpenClipImage as OpenClipImage
 from .volume.slice_backbones import ResNet2D as ResNet2D
@@ -21,6 +22,7 @@ from .volume.view_fusion import TokenAttention as TokenAttention
 from .volume.vit3d import ViT3D as ViT3D
 
 __all__ = [
+    "CachedFeatures",
     "ChannelGate",
     "CompileVolumeEncoder",
     "Embedder",

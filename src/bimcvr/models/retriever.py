@@ -22,7 +22,7 @@ from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_targets import TrainingTargets
 from bimcvr.models.optim import apply_settings, optimizer_and_schedule, settings_of
 from bimcvr.models.part_checks import check_dim, check_features, check_losses, check_text_features, check_tokens
-from bimcvr.models.start_check import check_parts
+from bimcvr.models.start_check import check_parts, refuse_views_of_kept_features
 from bimcvr.models.text.whitening import Whitening
 from bimcvr.models.training_monitor import (
     check_gradients,
@@ -213,6 +213,7 @@ class Retriever(LightningModule):
         """Look up the training rows' labels, and fit the whitening unless a checkpoint has its statistics."""
         datamodule = cast(Any, self.trainer).datamodule
         self._refuse_no_negatives(datamodule.batch_size)
+        refuse_views_of_kept_features(self)
         check_parts(self, datamodule.cache.size, trains=True)
         self._targets = TrainingTargets(datamodule.gallery("train"), self.device)
         if self.objective.keywords and datamodule.cutmix:

@@ -1,7 +1,7 @@
 """Runs each part of a model once before anything is trained or evaluated, so that a wrong one is named at once."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from bimcvr.models.part_checks import (
     describe,
     named,
 )
+from bimcvr.models.volume.cached_features import CachedFeatures
 
 if TYPE_CHECKING:
     from bimcvr.models.retriever import Retriever
@@ -79,6 +80,22 @@ def _check(model: "Retriever", volumes: Tensor, trains: bool) -> None:
             " nothing would be trained. Compute it from them, without `detach` or `item`."
         )
     check_logged(objective, objective.logged())
+
+
+def refuse_views_of_kept_features(model: "Retriever") -> None:
+    """Refuse training views where features are kept by volume.
+
+    Raises:
+        UserError: the data module makes views, and the volume encoder is a `CachedFeatures`.
+    """
+    data = cast(Any, model.trainer).datamodule
+    changed = [f"data.view_{number}" for number, view in enumerate(data.views, start=1) if view is not None]
+    changed += ["data.cutmix"] * bool(data.cutmix)
+    if changed and any(isinstance(part, CachedFeatures) for part in model.volume_encoder.modules()):
+        raise UserError(
+            f"CachedFeatures keeps the features of each volume, but {' and '.join(changed)} would make new volumes"
+            " every epoch. Leave these options out, or train without CachedFeatures."
+        )
 
 
 def _run(part: nn.Module, option: str, *inputs: Any) -> Any:
