@@ -62,6 +62,7 @@ ALLOWED = {
     "curation.text": {"data.*"},
     "curation.archives": {"curation"},
     "curation.sources": {"curation", "curation.archives", "data", "data.reading"},
+    "curation.sources.bimcv": {"curation", "curation.archives", "curation.sources", "data", "data.reading"},
     "curation.anonymise": {"curation.text", "data.text"},
     "curation.labels": {"curation.text"},
     "curation.translation": {"curation.anonymise", "curation.text", "data.text"},

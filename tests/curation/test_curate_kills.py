@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bimcvr.commands.dataset.curate import curate
-from bimcvr.curation.sources.bimcv_r import BimcvR
+from bimcvr.curation.sources.bimcv.bimcv_r import BimcvR
 from helpers.cli import environment
 
 KILLS = 10

@@ -8,7 +8,7 @@ import pytest
 from bimcvr.cli import main
 from bimcvr.commands.dataset.curate import curate
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep
-from bimcvr.curation.sources.bimcv_r import BimcvR
+from bimcvr.curation.sources.bimcv.bimcv_r import BimcvR
 from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.errors import UserError
 from curation.conftest import write_table

@@ -23,6 +23,7 @@ ROOMS = {
     "search": ("search", "commands/search"),
     "sweep": ("sweeps",),
     "curate": ("curation", "commands/dataset/curate.py"),
+    "xlsx": ("curation/sources/workbook.py",),
 }
 # needed without an import in `src`: open_clip imports torchvision; jsonargparse has an extra
 IMPLICIT = {"torchvision", "signatures"}

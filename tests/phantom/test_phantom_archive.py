@@ -9,9 +9,9 @@ import pytest
 import SimpleITK as sitk
 
 from bimcvr.commands.dataset.phantom import phantom
-from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
-from bimcvr.curation.sources.bimcv_r import BimcvR
-from bimcvr.curation.sources.rotations import ORDER, rotated
+from bimcvr.curation.sources.bimcv.bimcv_covid import BimcvCovid19
+from bimcvr.curation.sources.bimcv.bimcv_r import BimcvR
+from bimcvr.curation.sources.bimcv.rotations import ORDER, rotated
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.manifest import REPORT_FLAGS
 from bimcvr.data.reading.volume import RefusedVolume, read_volume

@@ -15,11 +15,14 @@ from .pipeline.decisions import SplitStep as SplitStep
 from .pipeline.denoise import Denoise as Denoise
 from .pipeline.shards import Source as Source
 from .pipeline.steps import TranslateStep as TranslateStep
-from .sources.bimcv_covid import BimcvCovid19 as BimcvCovid19
-from .sources.bimcv_r import BimcvR as BimcvR
+from .sources.amos_mm import AmosMM as AmosMM
+from .sources.bimcv.bimcv_covid import BimcvCovid19 as BimcvCovid19
+from .sources.bimcv.bimcv_r import BimcvR as BimcvR
 from .sources.csv_table import CsvTable as CsvTable
 from .sources.ct_rate import CtRate as CtRate
 from .sources.dicom_folder import DicomFolder as DicomFolder
+from .sources.inspect_ctpa import Inspect as Inspect
+from .sources.merlin import Merlin as Merlin
 from .sources.single_shard import SingleShardSource as SingleShardSource
 from .study import SetAside as SetAside
 from .study import SourceStudy as SourceStudy
@@ -30,6 +33,7 @@ from .translation.translator import TranslationError as TranslationError
 from .translation.translator import Translator as Translator
 
 __all__ = [
+    "AmosMM",
     "Anonymised",
     "Anonymiser",
     "ArchiveLimits",
@@ -42,10 +46,12 @@ __all__ = [
     "Denoise",
     "DicomFolder",
     "Finding",
+    "Inspect",
     "KeywordLibrary",
     "LabelExtractor",
     "MarianTranslator",
     "Mention",
+    "Merlin",
     "OpenAITranslator",
     "SetAside",
     "SingleShardSource",

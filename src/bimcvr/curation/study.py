@@ -10,7 +10,7 @@ from bimcvr.data.text.entities import decode_entities
 class SourceStudy:
     """One volume of an archive with the report that the archive assigns to it.
 
-    HTML entities in the report and its translation are decoded, so that no later step sees them.
+    HTML entities in its texts are decoded, so that no later step sees them.
 
     Attributes:
         study_id: the unique name of the row: two volumes of one examination are `ses-1_run-1` and `ses-1_run-2`.
@@ -23,6 +23,7 @@ class SourceStudy:
         labels: the archive's own labels.
         translation: the archive's own English text, where it has one beside the original.
         columns: further columns of the manifest (age, sex, scanner, kernel …); never names or ids of people.
+        regions: what the archive's second table of texts says about parts of the body, as (region, text).
     """
 
     study_id: str
@@ -35,10 +36,13 @@ class SourceStudy:
     labels: tuple[str, ...] = ()
     translation: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+    regions: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("report", "translation"):
             object.__setattr__(self, name, decode_entities(getattr(self, name)))
+        regions = tuple((region, decode_entities(text)) for region, text in self.regions)
+        object.__setattr__(self, "regions", regions)
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,7 @@ def _table_of(path: Path) -> pd.DataFrame:
             f"{path} cannot be read as a UTF-8 CSV file: it seems to be {content.guessed_encoding}. Save it as UTF-8."
         )
     if content.bad_rows:
-        line, problem = content.bad_rows[0]
+        line, problem, _ = content.bad_rows[0]
         raise UserError(f"{path}, line {line} {problem}.")
     columns = [name or f"Unnamed: {position}" for position, name in enumerate(content.columns)]
     repeated = [name for name in columns if columns.count(name) > 1]

@@ -25,10 +25,17 @@ class UnreadableTable(ValueError):
 
 
 class BadRow(NamedTuple):
-    """A row that cannot be read: its line, and the end of a sentence that begins with file and line."""
+    """A row that cannot be read.
+
+    Attributes:
+        line: its line.
+        problem: the end of a sentence that begins with file and line.
+        reason: a short name to count by.
+    """
 
     line: int
     problem: str
+    reason: str = "unreadable_row"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Probes, Prompts
 from bimcvr.data.numpy_files import UnreadableArrays, read_npy, read_npz
-from bimcvr.data.text_table import read_text_table
+from bimcvr.data.text_table import BadRow, read_text_table
 from bimcvr.data.trained_rows import TrainedRows
 from bimcvr.errors import UserError
 from bimcvr.metrics.ranking.unit_vectors import UnitVectors
@@ -278,10 +278,10 @@ def _ids(path: Path) -> list[str]:
     if table.columns.count("study_id") != 1:
         raise UserError(f"{path} needs one column 'study_id'; it has {', '.join(table.columns)}.")
     position = table.columns.index("study_id")
-    cut = [(line, "has no study_id") for line, cells in table.rows if len(cells) <= position]
-    for line, problem in [*table.bad_rows, *cut]:
+    cut = [BadRow(line, "has no study_id") for line, cells in table.rows if len(cells) <= position]
+    for row in [*table.bad_rows, *cut]:
         # a row that is left out would shift all rows of the arrays after it
-        raise UserError(f"{path}, line {line} {problem}.")
+        raise UserError(f"{path}, line {row.line} {row.problem}.")
     return [cells[position].strip() for _, cells in table.rows]
 
 

@@ -2,11 +2,15 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
+
+from bimcvr.cli import main
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -61,3 +65,48 @@ def bimcv_covid19(tmp_path: Path, volume: Callable[[Path], Path]) -> Path:
         b"\x89PNG"
     )
     return root
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What a run of `curate` left."""
+
+    code: int
+    out: Path
+
+    @property
+    def rows(self) -> dict[str, dict[str, str]]:
+        """The manifest's rows by study."""
+        table = pd.read_csv(self.out / "manifest.csv", dtype=str, keep_default_na=False)
+        return {row["study_id"]: row for row in table.to_dict("records")}
+
+    @property
+    def aside(self) -> dict[str, str]:
+        """Name and reason of what was set aside."""
+        table = pd.read_csv(self.out / "set_aside.csv", dtype=str, keep_default_na=False)
+        assert all(text.endswith(".") for text in table["message"])
+        return dict(zip(table["name"], table["reason"], strict=True))
+
+
+@pytest.fixture
+def curate(tmp_path: Path) -> Callable[..., Curated]:
+    """Runs the verb: `curate("AmosMM", root, "--source.table", "x.json")`."""
+
+    def run(source: str, root: Path, *words: str) -> Curated:
+        out = tmp_path / "out"
+        named = ["--source", f"bimcvr.curation.{source}", "--source.root", str(root), "--out", str(out)]
+        return Curated(main(["curate", *named, "--jobs", "1", *words]), out)
+
+    return run
+
+
+@pytest.fixture
+def curate_shipped(tmp_path: Path) -> Callable[[str, Path], Curated]:
+    """Runs a file of `experiments/curate` on a folder, with a tiny cache: `curate_shipped("merlin", root)`."""
+
+    def run(name: str, root: Path) -> Curated:
+        out = tmp_path / "shipped"
+        words = ["--config", f"experiments/curate/{name}.yaml", "--source.root", str(root), "--out", str(out)]
+        return Curated(main(["curate", *words, "--size", "[3, 4, 5]", "--jobs", "1"]), out)
+
+    return run

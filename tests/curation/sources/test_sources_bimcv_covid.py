@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bimcvr.curation.sources.bimcv_covid import BimcvCovid19
+from bimcvr.curation.sources.bimcv.bimcv_covid import BimcvCovid19
 from bimcvr.curation.study import SetAside, SourceStudy
 
 ASIDE = Counter(

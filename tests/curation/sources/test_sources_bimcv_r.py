@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bimcvr.curation.archives.unpack import Keep
-from bimcvr.curation.sources.bimcv_r import BimcvR
+from bimcvr.curation.sources.bimcv.bimcv_r import BimcvR
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.errors import UserError
 

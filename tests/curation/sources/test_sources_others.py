@@ -88,7 +88,12 @@ def test_ct_rate(ct_rate: Path) -> None:
         "differs",
     )
     assert (third.report, third.columns, third.labels) == ("Nodule.", {"archive_split": "val"}, ())
-    assert aside == {"valid_8_a_1.nii.gz": "no_row", "valid_9_a_1.nii.gz": "missing_file"}
+    assert aside == {
+        "no_chest_train.txt": "missing_list",
+        "no_chest_valid.txt": "missing_list",
+        "valid_8_a_1.nii.gz": "no_row",
+        "valid_9_a_1.nii.gz": "missing_file",
+    }
     assert "Mr X" not in repr(studies)
 
 

@@ -16,6 +16,7 @@ from bimcvr.curation.labels.extractor import LabelExtractor
 from bimcvr.curation.pipeline.decisions import Checks, SplitStep, manifest_table
 from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.pipeline.ingest import IngestedStudy, IngestSettings
+from bimcvr.curation.pipeline.region_texts import write_regions
 from bimcvr.curation.pipeline.row import CurationRow, start_rows
 from bimcvr.curation.pipeline.shard_records import Item, ShardRecords
 from bimcvr.curation.pipeline.shards import Share, Source, ingest_shards
@@ -106,6 +107,7 @@ def curate(
         rows, set_aside = _unique([*faults, *records.items()])
         measured = run_steps(rows, steps, settings, jobs)
     code = _write(rows, measured, set_aside, settings, columns or {})
+    write_regions(rows, settings.out / "regions.csv")
     _print_summary(rows, source, settings)
     _print_cost(count, start)
     return code

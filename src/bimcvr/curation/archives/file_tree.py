@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from bimcvr.curation.study import SetAside
@@ -60,6 +61,22 @@ def is_inside(path: Path, root: Path) -> bool:
 def is_volume(name: str) -> bool:
     """Return whether a file is a NIfTI volume, by its name."""
     return name.lower().endswith(VOLUMES)
+
+
+def volumes_by_name(files: Iterable[Path], root: Path) -> tuple[dict[str, Path], list[SetAside]]:
+    """Return the volumes among some files by their names without suffix; a second one of a name is set aside.
+
+    Args:
+        files: files in a fixed order; other files than volumes are passed over.
+        root: the folder that they lie in.
+    """
+    volumes: dict[str, Path] = {}
+    set_aside = []
+    for file in files:
+        if is_volume(file.name) and volumes.setdefault(stem_of(file.name), file) != file:
+            message = f"{file} has the same name as {volumes[stem_of(file.name)]}. Remove one."
+            set_aside.append(SetAside(file.relative_to(root).as_posix(), "ambiguous_name", message))
+    return volumes, set_aside
 
 
 def stem_of(name: str) -> str:

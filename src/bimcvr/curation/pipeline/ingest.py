@@ -87,6 +87,8 @@ class IngestedStudy:
         study = record["study"] | {
             "volume": Path(record["study"]["volume"]),
             "labels": tuple(record["study"]["labels"]),
+            # records of earlier versions have none
+            "regions": tuple((region, text) for region, text in record["study"].get("regions", ())),
         }
         return IngestedStudy(**record | {"study": SourceStudy(**study)})
 

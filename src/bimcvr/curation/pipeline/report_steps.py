@@ -1,5 +1,6 @@
 """The steps that work on reports: anonymise, translate, label."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,7 +23,7 @@ Value = TypeVar("Value")
 
 
 def anonymise_rows(rows: list[CurationRow], anonymiser: Anonymiser, log: StepLog, jobs: int) -> None:
-    """Replace personal data in reports and translations by tags.
+    """Replace personal data in reports, translations and texts of regions by tags.
 
     Args:
         rows: changed in place.
@@ -30,12 +31,16 @@ def anonymise_rows(rows: list[CurationRow], anonymiser: Anonymiser, log: StepLog
         log: receives the number of tags of each type.
         jobs: processes to use; -1 for one a core.
     """
-    anonymised = _map_distinct(anonymiser, (text for row in rows for text in (row.original, row.translation)), jobs)
+    texts = (text for row in rows for text in (row.original, row.translation, *(text for _, text in row.regions)))
+    anonymised = _map_distinct(anonymiser, texts, jobs)
     for row in rows:
         original, translation = anonymised[row.original], anonymised[row.translation]
         row.original, row.tag_counts, row.translation = original.text, original.counts, translation.text
         row.report = row.review_text = original.text
-        for name, counts in (("report", original.counts), ("translation", translation.counts)):
+        row.regions = tuple((region, anonymised[text].text) for region, text in row.regions)
+        of_regions = sum((Counter(anonymised[text].counts) for _, text in row.ingested.study.regions), Counter())
+        changes = (("report", original.counts), ("translation", translation.counts), ("regions", of_regions))
+        for name, counts in changes:
             for kind, count in counts.items():
                 log.add(row.study_id, f"{name}: {kind}", str(count))
 

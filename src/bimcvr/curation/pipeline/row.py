@@ -17,6 +17,7 @@ class CurationRow:
         language: the language of `report`.
         translation: the archive's own English text; empty if it has none.
         tag_counts: the number of tags of each type that replaced personal data in the original.
+        regions: (region, text) of the archive's second table of texts, anonymised if that step is on.
         review_text: the text that reviewers are asked about.
         translation_problems: why the translation needs a reviewer's approval.
         labels: the findings.
@@ -32,6 +33,7 @@ class CurationRow:
     language: str
     translation: str
     tag_counts: dict[str, int]
+    regions: tuple[tuple[str, str], ...] = ()
     review_text: str = ""
     translation_problems: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -50,6 +52,8 @@ def start_rows(ingested: Sequence[IngestedStudy]) -> list[CurationRow]:
     """Return a row for each study, with its report as the archive has it."""
     studies = (item.study for item in ingested)
     return [
-        CurationRow(item, study.report, study.report, study.language, study.translation, {}, review_text=study.report)
+        CurationRow(
+            item, study.report, study.report, study.language, study.translation, {}, study.regions, study.report
+        )
         for item, study in zip(ingested, studies, strict=True)
     ]

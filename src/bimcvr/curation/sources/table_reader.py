@@ -1,4 +1,4 @@
-"""Reading an archive's CSV and TSV tables as text, in any of their encodings; nothing in a cell is executed.
+"""Reading an archive's CSV, TSV and .xlsx tables as text, in any of their encodings; nothing in a cell is executed.
 
 Lines that are no valid rows (wrong number of cells, broken quoting, a null byte, a spreadsheet formula) are set aside.
 """
@@ -7,13 +7,14 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bimcvr.curation.sources.workbook import read_workbook
 from bimcvr.curation.spreadsheet_cells import is_formula
 from bimcvr.curation.study import SetAside
-from bimcvr.data.text_table import TextTable, UnreadableTable, is_missing, read_text_table
+from bimcvr.data.text_table import TextTable, UnreadableTable, is_missing, present, read_text_table
 from bimcvr.errors import UserError
 
 _LONGEST_LIST = 1 << 16
@@ -38,7 +39,7 @@ class SourceTable:
 
 
 def read_table(path: Path, required: Sequence[str] = ()) -> SourceTable:
-    """Read a table that is separated by commas, semicolons or tabs, as its header or a line `sep=` shows.
+    """Read an .xlsx workbook, or a table that is separated by commas, semicolons or tabs, as its header shows.
 
     UTF-8 with or without a byte-order mark and UTF-16 with one are recognised; anything else is read as Windows-1252,
     the encoding of older Spanish tables, and an entry of `set_aside` says so. Columns of the same name are one column
@@ -50,9 +51,11 @@ def read_table(path: Path, required: Sequence[str] = ()) -> SourceTable:
 
     Raises:
         UserError: the table can be read, but one of the `required` columns is missing.
+        MissingExtra: the table is a workbook, and the extra `xlsx` is not installed.
     """
     try:
-        content = read_text_table(path, required)
+        is_workbook = path.suffix.lower() == ".xlsx"
+        content = read_workbook(path, required) if is_workbook else read_text_table(path, required)
     except UnreadableTable as error:
         message = f"{path} {error}. Download it again, or save it again as CSV."
         return SourceTable(path, (), (), (SetAside(path.name, "unreadable_table", message),))
@@ -60,7 +63,7 @@ def read_table(path: Path, required: Sequence[str] = ()) -> SourceTable:
     if missing:
         names = ", ".join(name for name in content.columns if name)
         raise UserError(f"{path} has no column {', '.join(missing)}; it has {names}. Rename a column or add it.")
-    faults = [(line, "unreadable_row", f"{problem}.") for line, problem in content.bad_rows]
+    faults = [(line, reason, f"{problem}.") for line, problem, reason in content.bad_rows]
     rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in content.rows:
         fault = _row_fault(content.columns, cells)
@@ -95,6 +98,32 @@ def _table_notes(path: Path, content: TextTable) -> Iterator[SetAside]:
                 f"{path} has {count} columns '{name}'. Rows in which they agree were taken. Remove or rename all but"
                 " one.",
             )
+
+
+def rows_by_key(tables: Iterable[SourceTable], key: str) -> tuple[dict[str, dict[str, str]], list[SetAside]]:
+    """Return the rows of some tables by the cell of a column, the first of each.
+
+    Args:
+        tables: tables with that column.
+        key: the column; it is not among the cells of a row.
+
+    Returns:
+        The cells by column of each key, and the rows that have no key, or that of an earlier row.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    places: dict[str, str] = {}
+    set_aside = []
+    for table in tables:
+        for line, cells in table.rows:
+            place, name = f"{table.path.name}: line {line}", present(cells[key])
+            if not name:
+                set_aside.append(SetAside(place, "no_key", f"{place} has no {key}. Fill it in."))
+            elif name in rows:
+                message = f"{place}: {key} {name} is already in {places[name]}. Keep one."
+                set_aside.append(SetAside(place, "duplicate_row", message))
+            else:
+                rows[name], places[name] = {column: cell for column, cell in cells.items() if column != key}, place
+    return rows, set_aside
 
 
 def parse_list(cell: str) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bimcvr.curation.sources.bimcv.rotations import PATTERN, read_rotations
 from bimcvr.curation.sources.dicom_metadata import age_in_years
-from bimcvr.curation.sources.rotations import PATTERN, read_rotations
 from bimcvr.curation.sources.table_reader import parse_list, read_table
 from bimcvr.curation.study import SetAside
 from bimcvr.data.text_table import present

@@ -15,7 +15,7 @@ from bimcvr.curation.archives.file_tree import files_below, ids_of, is_volume, s
 from bimcvr.curation.archives.unpack import Keep, delete_ingested, unpack
 from bimcvr.curation.archives.unread import unread_archives
 from bimcvr.curation.archives.zip_directory import UnreadableZip, ZipMember, zip_members
-from bimcvr.curation.sources.label_columns import read_label_columns
+from bimcvr.curation.sources.bimcv.label_columns import read_label_columns
 from bimcvr.curation.sources.table_reader import SourceTable, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.reading.refused import escaped

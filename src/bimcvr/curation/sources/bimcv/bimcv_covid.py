@@ -24,11 +24,11 @@ from bimcvr.curation.archives.unpack import (
     sha1_sums,
     unpack,
 )
-from bimcvr.curation.sources.bimcv_covid_parts import is_part, parts_of
-from bimcvr.curation.sources.bimcv_covid_tables import CovidTables, read_tables
+from bimcvr.curation.sources.bimcv.bimcv_covid_parts import is_part, parts_of
+from bimcvr.curation.sources.bimcv.bimcv_covid_tables import CovidTables, read_tables
+from bimcvr.curation.sources.bimcv.label_columns import read_label_columns
+from bimcvr.curation.sources.bimcv.rotations import agrees_with_header
 from bimcvr.curation.sources.dicom_metadata import columns_of_json
-from bimcvr.curation.sources.label_columns import read_label_columns
-from bimcvr.curation.sources.rotations import agrees_with_header
 from bimcvr.curation.sources.table_reader import parse_list, read_table
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.reading.refused import escaped
