@@ -36,7 +36,7 @@ ALLOWED = {
     "data.loading": {"data", "data.cache", "data.hu", "data.reading", "data.text"},
     "metrics.ranking": set(),
     "metrics": {"metrics.ranking"},
-    "evaluation": {"metrics", "metrics.*", "data", "data.reading"},
+    "evaluation": {"metrics", "metrics.*", "data", "data.hu", "data.reading"},
     "phantom.reports": set(),
     "phantom.image": {"phantom.reports"},
     "phantom": {"phantom.reports", "data", "metrics", "metrics.*"},

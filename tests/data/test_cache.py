@@ -16,6 +16,7 @@ import pytest
 
 from bimcvr.data.cache.fill import fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.resample import read_resized
 from bimcvr.errors import UserError
@@ -31,7 +32,7 @@ def cohort(tiny_cohort: Path, tmp_path: Path) -> Path:
 
 
 def test_it_returns_what_the_resampler_made(cohort: Path, tmp_path: Path) -> None:
-    cache = VolumeCache(tmp_path / "cache", SIZE)
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(SIZE))
     source = cohort.parent / "s1.nii.gz"
     entry = cache.entry(source)
     cache.put(source, entry)
@@ -41,10 +42,10 @@ def test_it_returns_what_the_resampler_made(cohort: Path, tmp_path: Path) -> Non
 
 
 def test_a_changed_source_or_grid_is_another_entry(cohort: Path, tmp_path: Path) -> None:
-    cache = VolumeCache(tmp_path / "cache", SIZE)
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(SIZE))
     source = cohort.parent / "s1.nii.gz"
     first = cache.entry(source)
-    assert VolumeCache(tmp_path / "cache", (6, 8, 9)).entry(source) != first
+    assert VolumeCache(tmp_path / "cache", ModelGrid((6, 8, 9))).entry(source) != first
     stat = source.stat()
     content = bytearray(source.read_bytes())
     content[-1] ^= 1
@@ -58,7 +59,7 @@ def test_a_dicom_folders_entry_follows_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "series"
     folder.mkdir()
     (folder / "a").write_bytes(b"1")
-    cache = VolumeCache(tmp_path / "cache", SIZE)
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(SIZE))
     first = cache.entry(folder)
     (folder / "b").write_bytes(b"2")
     assert cache.entry(folder) != first
@@ -81,7 +82,7 @@ def test_a_dicom_folders_entry_follows_its_files(tmp_path: Path) -> None:
 def test_a_headers_entry_follows_the_file_that_holds_its_voxels(
     name: str, header: str, data: str, tmp_path: Path
 ) -> None:
-    cache = VolumeCache(tmp_path / "cache", SIZE)
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(SIZE))
     for other in ("a0.raw", "a1.raw", "a2.raw", "a.raw"):
         (tmp_path / other).write_bytes(bytes(128))
     (tmp_path / name).write_text(header.format(data), newline="")
@@ -93,7 +94,7 @@ def test_a_headers_entry_follows_the_file_that_holds_its_voxels(
 
 
 def test_files_alike_in_size_time_and_ends_have_entries_of_their_own(tmp_path: Path) -> None:
-    cache = VolumeCache(tmp_path / "cache", SIZE)
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(SIZE))
     ends, middle = bytes(65536), bytes(65536 * 2)
     sources = {"a/v.nii": middle, "a/w.nii": middle, "b/v.nii": middle[1:] + b"1"}
     for name, body in sources.items():
@@ -123,7 +124,7 @@ def test_one_malformed_study_does_not_keep_the_others_from_the_cache(cohort: Pat
 
 
 def test_damage_is_told(cohort: Path, tmp_path: Path) -> None:
-    cache = VolumeCache(tmp_path / "cache", SIZE)
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(SIZE))
     source = cohort.parent / "s1.nii.gz"
     entry = cache.entry(source)
     cache.put(source, entry)
@@ -155,7 +156,7 @@ def test_the_verb_fills_resumes_and_lists_what_it_refused(cohort: Path) -> None:
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_only_whole_entries(cohort: Path) -> None:
     words = [sys.executable, "-m", "bimcvr", "cache", str(cohort), "--size", "[64, 256, 256]", "--jobs", "1"]
-    cache = VolumeCache(cohort.parent / "cache", (64, 256, 256))
+    cache = VolumeCache(cohort.parent / "cache", ModelGrid((64, 256, 256)))
 
     def kept() -> list[Path]:
         return [path for path in cache.folder.rglob("*.ct") if not path.name.startswith(".writing-")]

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from bimcvr.data.cache.volume_cache import VolumeCache
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.plain_names import escaped, has_plain_names, is_plain, link_plainly, plainly_named
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.data.reading.volume import read_volume
@@ -78,7 +79,7 @@ def test_slices(tmp_path: Path) -> None:
     assert expected[0, 0, 0] == VOXELS[0, 0, 0] - 1024
     first.rename(raw_path(dicom_folder, b"se\xf1al.dcm"))
     assert not has_plain_names(dicom_folder)
-    cache = VolumeCache(tmp_path / "cache", expected.shape)  # type: ignore[arg-type]
+    cache = VolumeCache(tmp_path / "cache", ModelGrid(expected.shape))  # type: ignore[arg-type]
     entry = cache.entry(dicom_folder)
     cache.put(dicom_folder, entry)
     assert (cache.read(entry).hu == expected).all()

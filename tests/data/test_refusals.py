@@ -22,6 +22,7 @@ from pydicom.uid import JPEG2000Lossless
 from bimcvr.curation.pipeline.ingest import IngestSettings, ingest_study
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading import volume as reader
 from bimcvr.data.reading.grid import GridRules
@@ -92,7 +93,7 @@ def test_a_source_that_cannot_be_opened_is_set_aside(tmp_path: Path, monkeypatch
         return opened(path, *arguments, **named)
 
     monkeypatch.setattr(Path, "open", closed)
-    entries, refused = cache_entries(manifest, np.arange(2), VolumeCache(tmp_path / "cache", (2, 2, 2)))
+    entries, refused = cache_entries(manifest, np.arange(2), VolumeCache(tmp_path / "cache", ModelGrid((2, 2, 2))))
     assert list(entries) == [1]
     assert refused[0].startswith("no_access: ")
     assert "Permission denied" in refused[0]
@@ -123,7 +124,9 @@ def test_the_form_that_is_named_decides(tmp_path: Path) -> None:
     # where the file has one form only, it is that one
     path.write_bytes(nifti((4, 5, 6)) + voxels.tobytes())
     assert read_volume(path, GridRules("qform")).geometry.orientation == "RAS"
-    keys = {VolumeCache(tmp_path, (2, 2, 2), GridRules(form)).entry(path) for form in ("auto", "sform", "qform")}
+    keys = {
+        VolumeCache(tmp_path, ModelGrid((2, 2, 2)), GridRules(form)).entry(path) for form in ("auto", "sform", "qform")
+    }
     assert len(keys) == 3
     with pytest.raises(RefusedVolume, match="max_voxels") as refused:
         read_volume(path, GridRules(max_voxels=119))

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchio
 
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.loading.view_checks import check_views_and_sampler
 from bimcvr.data.loading.views import apply_view, apply_window, refuse_left_right_flip
 from bimcvr.errors import UserError
@@ -120,14 +121,14 @@ def counts(report: str, _: torch.Generator) -> object:
 
 def test_views_and_sampler_are_tried_before_a_training() -> None:
     state, none = torch.get_rng_state(), torchio.RandomNoise()
-    check_views_and_sampler([none, None], lambda report, _: report, (12, 16, 20))
+    check_views_and_sampler([none, None], lambda report, _: report, ModelGrid((12, 16, 20)))
     assert torch.equal(torch.get_rng_state(), state)
     wrong = torchio.Lambda(fails)
     with pytest.raises(UserError, match=r"Lambda \(data.view_2\) failed on a volume \(12, 16, 20\): KeyError"):
-        check_views_and_sampler([none, wrong], lambda report, _: report, (12, 16, 20))
+        check_views_and_sampler([none, wrong], lambda report, _: report, ModelGrid((12, 16, 20)))
     with pytest.raises(UserError, match="must keep shape"):
-        check_views_and_sampler([torchio.Resize((8, 8, 8))], lambda report, _: report, (12, 16, 20))
+        check_views_and_sampler([torchio.Resize((8, 8, 8))], lambda report, _: report, ModelGrid((12, 16, 20)))
     with pytest.raises(UserError, match=r"test_views.fails \(data.text_sampler\) failed on a report: KeyError"):
-        check_views_and_sampler([None], fails, (12, 16, 20))
+        check_views_and_sampler([None], fails, ModelGrid((12, 16, 20)))
     with pytest.raises(UserError, match=r"test_views.counts \(data.text_sampler\) returned a list; expected a text"):
-        check_views_and_sampler([None], counts, (12, 16, 20))  # type: ignore[arg-type]
+        check_views_and_sampler([None], counts, ModelGrid((12, 16, 20)))  # type: ignore[arg-type]

@@ -73,12 +73,13 @@ def _check_entries(entries: list[Path], found: str) -> CheckResult:
 
 def _whole(path: Path) -> bool:
     from bimcvr.data.cache.volume_cache import VolumeCache
+    from bimcvr.data.hu.model_grid import ModelGrid
 
     content = path.read_bytes()
     try:
         record = json.loads(content[content.rindex(b'{"size"') :])
         depth, height, width = record["size"]
-        VolumeCache(path.parent, (depth, height, width)).read(path, verify=True)
+        VolumeCache(path.parent, ModelGrid((depth, height, width))).read(path, verify=True)
     except (ValueError, KeyError, TypeError, UserError):
         return False
     return True

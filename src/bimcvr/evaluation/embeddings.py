@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bimcvr.atomic_files import replacing
 from bimcvr.contracts import Probes, Prompts
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.numpy_files import UnreadableArrays, read_npy, read_npz
 from bimcvr.data.text_table import BadRow, read_text_table
 from bimcvr.data.trained_rows import TrainedRows
@@ -31,6 +32,7 @@ class Embeddings:
         probes: For counterfactual probes.
         trained: the rows that the model was trained on, where that is known.
         seen: (N,) uint8, what the model has seen of each study (`bimcvr.data.trained_rows`), as far as it is known.
+        grid: the grid that the volumes were on, where that is known.
     """
 
     study_id: list[str]
@@ -40,6 +42,7 @@ class Embeddings:
     probes: Probes | None = None
     trained: TrainedRows | None = None
     seen: np.ndarray | None = None
+    grid: ModelGrid | None = None
 
     def only(self, rows: list[int]) -> "Embeddings":
         """Return the embeddings of some rows, in the given order; what is not about rows stays as it is."""
@@ -82,6 +85,13 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     if embeddings.trained is not None and embeddings.seen is not None:
         arrays |= {f"trained_{name}": hashes for name, hashes in embeddings.trained.arrays().items()}
         arrays["seen"] = embeddings.seen
+    if embeddings.grid is not None:
+        grid = embeddings.grid
+        arrays |= {
+            "grid_size": np.array(grid.size),
+            "grid_spacing": np.array(grid.spacing or (), dtype=np.float64),
+            "grid_centre": _texts([grid.centre]),
+        }
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -122,6 +132,7 @@ def load_embeddings(path: Path) -> Embeddings:
         probes=_probes(arrays, width, path),
         trained=trained,
         seen=seen,
+        grid=_grid(arrays, path),
     )
 
 
@@ -197,6 +208,20 @@ def _trained(arrays: dict[str, np.ndarray], path: Path) -> tuple[TrainedRows | N
         raise UserError(
             f"{path}: 'seen' and the arrays 'trained_…', which say what the model was trained on, are not as `predict`"
             " writes them. Write the file anew."
+        ) from error
+
+
+def _grid(arrays: dict[str, np.ndarray], path: Path) -> ModelGrid | None:
+    if "grid_size" not in arrays:
+        return None
+    try:
+        depth, height, width = map(int, arrays["grid_size"])
+        spacing, centres = arrays["grid_spacing"].astype(np.float64).tolist(), arrays["grid_centre"].tolist()
+        return ModelGrid((depth, height, width), tuple(spacing) if spacing else None, *centres)
+    except (KeyError, ValueError, TypeError, UserError) as error:
+        raise UserError(
+            f"{path}: the arrays 'grid_…', which say on which grid the volumes were, are not as `predict` writes them:"
+            " grid_size (3,), grid_spacing (3,) or (0,), grid_centre (1,). Write the file anew."
         ) from error
 
 

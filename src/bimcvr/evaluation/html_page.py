@@ -8,6 +8,7 @@ from typing import Any
 
 from bimcvr.atomic_files import write_text
 from bimcvr.contracts import Gallery
+from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.slice_pictures import CHEST_WINDOW
 from bimcvr.evaluation.embeddings import Embeddings
@@ -98,6 +99,7 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "Queries with ties": ", ".join(f"{ties[direction]} {title}" for direction, title in DIRECTION_TITLES.items()),
         "Intervals": result["interval"],
         "Manifest": f"{about['manifest']}, hash {about['manifest_hash']}",
+        "Grid": describe_grid(about) if about.get("grid") else "",
         "Encoders": ", ".join(
             str(about[name]) for name in ("volume_encoder", "text_encoder", "text_model") if about.get(name)
         ),

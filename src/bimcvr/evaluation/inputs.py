@@ -4,7 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -159,6 +159,34 @@ def check_unseen(runs: Sequence[Embeddings], manifest: Manifest, gallery: Galler
             " will say so.",
         )
     return describe_seen(seen)
+
+
+def grid_facts(runs: Sequence[Embeddings]) -> dict[str, Any]:
+    """Return what a result states of the grid of a method's volumes; nothing where its files do not agree, or know.
+
+    Args:
+        runs: The embeddings of one method.
+    """
+    grids = {run.grid for run in runs}
+    grid = grids.pop() if len(grids) == 1 else None
+    return grid.facts() if grid else {}
+
+
+def grid_notes(methods: Sequence[tuple[Sequence[str], Sequence[Embeddings]]]) -> list[str]:
+    """Return a note where runs or methods saw the volumes on different grids, as far as their files tell.
+
+    Args:
+        methods: Of each method the names of its files and its embeddings.
+    """
+    files: dict[str, list[str]] = {}
+    for names, runs in methods:
+        for name, run in zip(names, runs, strict=True):
+            if run.grid is not None:
+                files.setdefault(str(run.grid), []).append(name)
+    if len(files) < 2:
+        return []
+    listed = "; ".join(f"{grid}: {', '.join(names)}" for grid, names in files.items())
+    return [f"the volumes were seen on different grids, so a difference is also one of the grids ({listed})"]
 
 
 def file_hashes(files: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES
 
 
@@ -79,6 +80,14 @@ def _head(result: dict[str, Any]) -> list[str]:
         head.append(f"embeddings: {', '.join(about['embeddings'])}; 95 % intervals by patient")
     if "runs" in result:
         head.append(f"mean over {result['runs']} runs; sd over them in brackets ()")
+    if about.get("spacing_mm"):
+        head.append(f"grid: {describe_grid(about)}")
+    if about.get("lungs_cut", {}).get("cut"):
+        cut = about["lungs_cut"]
+        head.append(
+            f"WARNING: the grid cuts away more than 1 % of the lungs in {cut['cut']} of {cut['volumes']} volumes, at"
+            f" worst {cut['worst_share']:.0%}"
+        )
     if about.get("patient_overlap"):
         head.append(f"WARNING: {about['patient_overlap']} patients occur in more than one split")
     return head

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bimcvr.atomic_files import sha256_of
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import only_trusted
@@ -18,6 +19,7 @@ from bimcvr.run_folder import config_beside
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bimcvr.data.reading.volume import Volume
     from bimcvr.models.retriever import Retriever
 
 
@@ -37,7 +39,7 @@ class Embedder:
         import torch
 
         self.checkpoint = checkpoint
-        self.size, self.window, self.rules = _grid_of(checkpoint)
+        self.grid, self.window, self.rules = _grid_of(checkpoint)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             torch.empty(1, device=self.device)
@@ -95,7 +97,7 @@ class Embedder:
             return self.retriever.embed_volume(batch.to(self.device)).cpu().numpy()
 
     def embed_file(self, path: Path) -> np.ndarray:
-        """Return the vector (E,) of a volume file or DICOM folder.
+        """Return the vector (E,) of a volume file or DICOM folder, read onto the grid of the training.
 
         Args:
             path: the file or folder.
@@ -106,10 +108,30 @@ class Embedder:
         Raises:
             RefusedVolume: it is not a regular volume in HU.
         """
-        from bimcvr.data.reading.resample import read_resized
-
-        vector: np.ndarray = self.embed_volumes([read_resized(path, self.size, self.rules).hu])[0]
+        volume = self.read(path)
+        if volume.lungs_outside:
+            warnings.warn(
+                f"{volume.lungs_outside:.0%} of the lungs lie outside the model's grid ({self.grid}) and are not seen.",
+                stacklevel=2,
+            )
+        vector: np.ndarray = self.embed_volumes([volume.hu])[0]
         return vector
+
+    def read(self, path: Path) -> "Volume":
+        """Read a volume file or DICOM folder onto the grid of the training.
+
+        Args:
+            path: the file or folder.
+
+        Returns:
+            The volume; `lungs_outside` says how much of the lungs a grid of given spacing does not show.
+
+        Raises:
+            RefusedVolume: it is not a regular volume in HU.
+        """
+        from bimcvr.data.reading.resample import read_on_grid
+
+        return read_on_grid(path, self.grid, self.rules)
 
 
 def load_retriever(checkpoint: Path, trust: Sequence[str] = ()) -> "Retriever":
@@ -145,7 +167,7 @@ def _load(checkpoint: Path, trust: Sequence[str]) -> "Retriever":
         ) from error
 
 
-def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float], GridRules]:
+def _grid_of(checkpoint: Path) -> tuple[ModelGrid, tuple[float, float], GridRules]:
     if not checkpoint.is_file():
         raise UserError(f"There is no checkpoint at {checkpoint}. Give the checkpoints/best.ckpt of a run.")
     config = config_beside(str(checkpoint))
@@ -157,6 +179,9 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
     content = read_yaml(config)
     try:
         depth, height, width = map(int, content["data"]["size"])
+        # runs of before there were spacings have none
+        spacing = content["data"].get("spacing")
+        grid = ModelGrid((depth, height, width), spacing and tuple(spacing), content["data"].get("centre", "volume"))
         low, high = map(float, content["data"]["window"])
     except (ValueError, TypeError, LookupError) as error:
         raise UserError(
@@ -165,4 +190,4 @@ def _grid_of(checkpoint: Path) -> tuple[tuple[int, int, int], tuple[float, float
         ) from error
     # runs of before these settings have the defaults
     rules = {name: content["data"][name] for name in GridRules._fields if name in content["data"]}
-    return (depth, height, width), (low, high), GridRules(**rules)
+    return grid, (low, high), GridRules(**rules)

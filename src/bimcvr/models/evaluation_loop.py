@@ -105,7 +105,8 @@ class EvaluationLoop:
         prompts = self._embed_prompts()
         probes = self._embed_probes() if with_probes else None
         trained, seen = self._datamodule.known_rows, self._datamodule.seen(self.gallery.rows)
-        return Embeddings(self.gallery.study_id, image.cpu(), text.cpu(), prompts, probes, trained, seen)
+        grid = self._datamodule.cache.grid
+        return Embeddings(self.gallery.study_id, image.cpu(), text.cpu(), prompts, probes, trained, seen, grid)
 
     def _embed_prompts(self) -> Prompts | None:
         model = self._model

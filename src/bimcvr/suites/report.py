@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.data.manifest import Manifest
 from bimcvr.html.render import render
 from bimcvr.metrics.ranking.ranks import DIRECTIONS
@@ -102,7 +103,7 @@ def _facts(
         "Manifest": f"{manifest.path}, hash {manifest.digest}",
         "Split": f"{abouts[0]['split_strategy']}: {abouts[0]['split_shares']}" if abouts else "",
         "Patients in two splits": str(abouts[0]["patient_overlap"]) if abouts else "",
-        "Grids": ", ".join(sorted({" × ".join(map(str, about["grid"])) for about in abouts})),
+        "Grids": ", ".join(sorted({describe_grid(about) for about in abouts})),
         "Right answers": next((str(method.results[0]["rule"]) for method in methods if method.results), ""),
         "Runs": (
             f"{len(done)} of {len(records)} succeeded and took"

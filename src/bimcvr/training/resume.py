@@ -18,6 +18,8 @@ _IDENTITY = (
     "checkpoint",
     "model",
     "data.size",
+    "data.spacing",
+    "data.centre",
     "data.window",
     "trainer.limit_val_batches",  # a score on a part of `val` is no match for one on another part
 )
@@ -64,7 +66,9 @@ def refuse_other_settings(run: Path, config: Mapping[str, Any]) -> None:
         UserError: such a setting differs from the run's `config.yaml`.
     """
     before, now = _flat(read_config(run / "config.yaml")), _flat(config)
-    for name in sorted(before.keys() & now.keys() | _class_paths(before, now)):
+    # runs of before there were spacings have none
+    compared = before.keys() & now.keys() | _class_paths(before, now) | ({"data.spacing"} & now.keys())
+    for name in sorted(compared):
         if _is_identity(name) and before.get(name) != now.get(name):
             raise UserError(
                 f"This run was trained with {name} {_shown(before.get(name))}, not {_shown(now.get(name))}: a resume"

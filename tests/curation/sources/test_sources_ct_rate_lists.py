@@ -13,6 +13,7 @@ from bimcvr.curation.sources.published_lists import CT_RATE_BROKEN
 from bimcvr.curation.sources.radgenome import read_regions
 from bimcvr.curation.study import SetAside, SourceStudy
 from bimcvr.data.cache.volume_cache import VolumeCache
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.errors import UserError
 from curation.sources.conftest import Curated
@@ -62,7 +63,7 @@ def test_the_second_release_is_never_rescaled(root: Path, volume: Writer, curate
     hu = read_volume(file).hu
     assert (hu.min(), hu.max()) == (stored.min(), stored.max())
     assert hu.max() - hu.min() < 1500
-    cache = VolumeCache(done.out / "cache", (3, 4, 5))
+    cache = VolumeCache(done.out / "cache", ModelGrid((3, 4, 5)))
     cached = cache.read(cache.entry(file, row["sha256"]))
     assert (cached.hu.min(), cached.hu.max()) == (stored.min(), stored.max())
 

@@ -23,6 +23,7 @@ from bimcvr.curation.pipeline.shards import Share, Source, ingest_shards
 from bimcvr.curation.pipeline.step_log import write_changed, write_csv
 from bimcvr.curation.pipeline.steps import Steps, TranslateStep, run_steps
 from bimcvr.curation.study import SetAside
+from bimcvr.data.hu.model_grid import Centre, ModelGrid
 from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.reading.refused import escaped
 from bimcvr.errors import UserError
@@ -36,6 +37,8 @@ def curate(
     source: Source | None = None,
     out: Path | None = None,
     size: tuple[int, int, int] | None = None,
+    spacing: tuple[float, float, float] | None = None,
+    centre: Centre = "volume",
     denoise: Denoise | None = None,
     anonymise: Anonymiser | None = None,
     translate: TranslateStep | None = None,
@@ -61,6 +64,9 @@ def curate(
         out: where the result is written: a folder for manifest, logs, review queue and cache.
         size: the model's grid: slices, rows and columns, like `[96, 224, 224]`. Each volume is resized to it and kept,
             which is needed if the source deletes its volumes; off by default.
+        spacing: mm from slice to slice, row to row and column to column, like `[3, 1.5, 1.5]`: volumes are resampled to
+            it, and cropped or padded with air to the size; by default the whole volume is resized to the size.
+        centre: what the middle of a grid with a spacing is laid on: the middle of the volume, or the body.
         denoise: apply a SimpleITK filter, given by name, to a copy of each volume.
         anonymise: remove personal data from the reports; by class_path.
         translate: translate Spanish reports into English.
@@ -87,7 +93,10 @@ def curate(
             "curate needs a source and an out folder: set them in the file given as --config, or with --source and"
             " --out."
         )
-    settings = IngestSettings(Path(out), size, denoise, GridRules(nifti_form, max_voxels))
+    if (spacing or centre != "volume") and not size:
+        raise UserError("--spacing and --centre make no grid without --size. Give it too, like '[96, 224, 224]'.")
+    grid = ModelGrid(size, spacing, centre) if size else None
+    settings = IngestSettings(Path(out), grid, denoise, GridRules(nifti_form, max_voxels))
     if denoise:
         denoise.make()  # report a wrong name before hours of work
     steps = Steps(anonymise, translate, checks, extract_labels, review, assign_splits)
@@ -178,10 +187,11 @@ def _print_summary(rows: list[CurationRow], source: Source, settings: IngestSett
             + ", ".join(f"{count} {escaped(kind)}" for kind, count in passed.most_common(8))
         )
     deleted = sum(not (settings.out / row.ingested.volume).exists() for row in rows)
-    if deleted and settings.size:
+    if deleted and (grid := settings.grid):
         say(
             f"{deleted} volumes are deleted; only their copies in {settings.out / 'cache'} on the grid"
-            f" {list(settings.size)} are left. Keep that folder, and train with this data.size"
+            f" {grid} are left. Keep that folder, and train with data.size {list(grid.size)}"
+            + (f", data.spacing {list(grid.spacing)} and data.centre {grid.centre}" if grid.spacing else "")
             + f" and data.nifti_form {settings.rules.nifti_form}" * (settings.rules.nifti_form != "auto")
             + "."
         )

@@ -47,7 +47,7 @@ def preview(
     rows = [(ids[dataset.rows[i]], dataset[int(i)]["volume"], dataset[(0, int(i))]["views"]) for i in positions]
     spacing = [dataset.spacing(int(i)) for i in positions]
     _draw(rows, spacing, out, data.manifest.is_phantom)
-    say(f"{len(rows)} studies of the split train, grid {data.cache.size}, window {list(data.window)} HU: {out}")
+    say(f"{len(rows)} studies of the split train, grid {data.cache.grid}, window {list(data.window)} HU: {out}")
     return 0
 
 

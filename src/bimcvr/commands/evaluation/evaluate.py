@@ -76,7 +76,14 @@ def evaluate(
     from bimcvr.atomic_files import require_writable, write_json
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
-    from bimcvr.evaluation.inputs import check_same_texts, check_unseen, file_hashes, gallery_of_split
+    from bimcvr.evaluation.inputs import (
+        check_same_texts,
+        check_unseen,
+        file_hashes,
+        gallery_of_split,
+        grid_facts,
+        grid_notes,
+    )
     from bimcvr.evaluation.pools import pooled_retrieval
     from bimcvr.evaluation.raw_vs_audited import raw_against_audited
     from bimcvr.evaluation.result import Resampling, build_result
@@ -101,9 +108,10 @@ def evaluate(
     seen = check_unseen(runs, table, scored, allow_trained_rows or split == "train")
     pooled = [pooled_retrieval(runs, scored, size, resampling, right_answers) for size in pools]
     result = build_result(runs, scored, recall_at, resampling, right_answers)
-    if compare:
-        others = [_files(other) for other in ([compare] if isinstance(compare, str) else compare)]
-        loaded = [(names, _load(names, scored)) for names in others]
+    others = [_files(other) for other in ([compare] if isinstance(compare, str) and compare else compare)]
+    loaded = [(names, _load(names, scored)) for names in others]
+    result["notes"] += grid_notes([(files, runs), *loaded])
+    if loaded:
         for _, other_runs in loaded:
             check_unseen(other_runs, table, scored, allow_trained_rows or split == "train")
         result["compared_with"] = compare_with_others(runs, loaded, scored, recall_at, resampling, right_answers)
@@ -114,6 +122,7 @@ def evaluate(
     inputs = [*files, *(str(path) for path in (text_embeddings, study_ids) if path is not None)]
     result["about"] = {
         **scored.description,
+        **grid_facts(runs),
         **({"trained_on": seen} if any(seen.values()) else {}),
         "embeddings": file_hashes(inputs),
         "seed": seed,

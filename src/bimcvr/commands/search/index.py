@@ -104,6 +104,8 @@ def _print_update(report: "UpdateReport") -> None:
         say(f"{report.outside} studies of the index are not among these rows and stay; --prune true removes them.")
     if report.without_embedding:
         say(f"{report.without_embedding} rows have no embedding and are left out.")
+    if report.lungs_text:
+        say(report.lungs_text)
     if report.refused:
         say(
             f"{report.refused} volumes could not be read and were skipped, listed in {report.folder / 'refused.csv'}:\n"

@@ -13,6 +13,7 @@ import numpy as np
 from bimcvr.curation.audit.chest_anatomy import ChestFacts, measure_chest
 from bimcvr.curation.audit.nifti_orientation import orientation_conflict
 from bimcvr.curation.audit.slice_facts import SliceFacts, SliceTally
+from bimcvr.data.hu.coarse_copy import CoarseCopy
 from bimcvr.data.hu.intensity import AIR, HIGHEST, LOWEST
 from bimcvr.data.hu.reconstruction_circle import ReconstructionCircle
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
@@ -20,8 +21,6 @@ from bimcvr.data.reading.volume import NativeImage, geometry_of, read_image
 
 # incremented whenever the same file would have other facts
 FACTS_VERSION = 3
-# mm between the voxels that are used for the anatomy
-COARSE = 4.0
 # values below are padding, since no scanner produces them
 PADDING = -1500
 _BINS, _ZERO = 65536, 32768
@@ -117,15 +116,11 @@ def measure_volume(path: Path, rules: GridRules = DEFAULT_RULES) -> VolumeFacts:
     native = read_image(path, rules)
     cleaner = native.cleaner(HIGHEST)
     tally, slices = _Tally(native), SliceTally(native)
-    steps = [max(1, min(int(COARSE / mm), size // 48)) for mm, size in zip(native.spacing, native.shape, strict=True)]
-    samples = []
+    coarse = CoarseCopy(native.shape, native.spacing, native.axes)
     for start, slab in cleaner.clean(tally.watch(native.slabs())):
         slices.add(slab)
-        samples.append(slab[-start % steps[0] :: steps[0], :: steps[1], :: steps[2]].copy())
+        coarse.add(start, slab)
     geometry = geometry_of(native, cleaner)
-    coarse = native.axes.canonical(np.concatenate(samples))
-    across = [steps[axis] for axis in native.axes.order]
-    depth, height, width = (mm * step for mm, step in zip(geometry.native_spacing, across, strict=True))
     return VolumeFacts(
         size=geometry.native_size,
         spacing=geometry.native_spacing,
@@ -138,7 +133,7 @@ def measure_volume(path: Path, rules: GridRules = DEFAULT_RULES) -> VolumeFacts:
         orientation_conflict=orientation_conflict(path) if rules.nifti_form == "auto" else "",
         values=tally.values(),
         slices=slices.facts(),
-        chest=measure_chest(coarse, (depth, height, width)),
+        chest=measure_chest(coarse.hu(), coarse.spacing),
         content=tally.fingerprint(),
     )
 

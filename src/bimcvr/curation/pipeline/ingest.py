@@ -15,7 +15,8 @@ from bimcvr.atomic_files import sha256_of, write_json
 from bimcvr.curation.audit.facts_cache import measure_cached
 from bimcvr.curation.pipeline.denoise import Denoise
 from bimcvr.curation.study import SetAside, SourceStudy
-from bimcvr.data.cache.volume_cache import Grid, VolumeCache, source_identity
+from bimcvr.data.cache.volume_cache import VolumeCache, source_identity
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.plain_names import has_plain_names, is_plain, link_plainly
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
@@ -28,20 +29,21 @@ class IngestSettings:
 
     Attributes:
         out: the folder of the curated archive.
-        size: the model's grid (D, H, W); None to cache no volumes.
+        grid: the model's grid; None to cache no volumes.
         denoise: the filter; None for none.
         rules: which grids of volumes are accepted.
     """
 
     out: Path
-    size: Grid | None = None
+    grid: ModelGrid | None = None
     denoise: Denoise | None = None
     rules: GridRules = DEFAULT_RULES
 
     @property
     def identity(self) -> str:
         """Text that changes whenever the stored results would."""
-        return f"{self.size}|{self.denoise.identity if self.denoise else ''}{self.rules.identity}"
+        grid = f"{self.grid.size}{self.grid.identity}" if self.grid else None
+        return f"{grid}|{self.denoise.identity if self.denoise else ''}{self.rules.identity}"
 
     @property
     def facts(self) -> Path:
@@ -50,11 +52,11 @@ class IngestSettings:
 
     def cached_volume(self, ingested: "IngestedStudy") -> Path | None:
         """Return where a study's resampled volume is, or will be, stored; None without a cache."""
-        return self.cache(self.size).entry(Path(), ingested.sha256) if self.size else None
+        return self.cache(self.grid).entry(Path(), ingested.sha256) if self.grid else None
 
-    def cache(self, size: Grid) -> VolumeCache:
+    def cache(self, grid: ModelGrid) -> VolumeCache:
         """Return the folder of resampled volumes."""
-        return VolumeCache(self.out / "cache", size, self.rules)
+        return VolumeCache(self.out / "cache", grid, self.rules)
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ def ingest_study(study: SourceStudy, settings: IngestSettings) -> IngestedStudy 
             if not volume.exists():
                 settings.denoise.write(source, volume, settings.rules)
             sha256 = stored.get("sha256") or checksum(volume)
-        if settings.size and not refusal:
-            _cache_volume(settings.cache(settings.size), volume, sha256)
+        if settings.grid and not refusal:
+            _cache_volume(settings.cache(settings.grid), volume, sha256)
     except RefusedVolume as error:
         volume, sha256, refusal = source, original, error
     if not stored:

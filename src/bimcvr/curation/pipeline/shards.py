@@ -90,7 +90,7 @@ def ingest_shards(
     else:
         selected = [name for name in present if name in all_shards[share[0] - 1 :: share[1]]]
     deletes = getattr(source, "keep", "all") != "all"
-    if deletes and settings.size is None:
+    if deletes and settings.grid is None:
         raise UserError(
             "The source deletes its volumes (`keep`), and `cache` is off: nothing would be left to train on. Set cache"
             " to the model's grid, like [96, 224, 224], or set the source's keep to all."

@@ -1,8 +1,8 @@
 """The cache of volumes on the model's grid: one file for each volume, written whole or not at all.
 
 A file has the raw little-endian int16 voxels (HU, C order), followed by one line of JSON (size, spacing, source
-geometry, checksum). Its name is a hash of the source and of every setting that affects the voxels, so an entry whose
-source or settings have changed is never found.
+geometry, checksum; for a grid of given spacing also the share of the lungs outside). Its name is a hash of the source
+and of every setting that affects the voxels, so an entry whose source or settings have changed is never found.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bimcvr.atomic_files import replacing
+from bimcvr.data.hu.model_grid import ModelGrid, Size
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.refused import RefusedVolume, refusing_denied
@@ -23,7 +24,6 @@ from bimcvr.errors import UserError
 
 # increase it whenever reading or resampling gives other voxels than before, or refuses what was accepted
 PIPELINE_VERSION = 4
-Grid = tuple[int, int, int]
 
 
 class CachedVolume(NamedTuple):
@@ -35,25 +35,23 @@ class CachedVolume(NamedTuple):
 
 
 class VolumeCache:
-    """A folder of volumes resized to one grid.
+    """A folder of volumes on one grid.
 
     Args:
         folder: where the files are; may be shared between runs and machines, and is made when first written to.
-        size: the grid (D, H, W).
+        grid: the model's grid.
         rules: which source grids are accepted.
-
-    Raises:
-        UserError: a side of the grid is not positive.
     """
 
-    def __init__(self, folder: Path, size: Grid, rules: GridRules = DEFAULT_RULES) -> None:
-        if min(size) < 1:
-            raise UserError(
-                f"The grid is {list(size)}: slices, rows and columns must each be 1 or more, as in [96, 224, 224]."
-            )
+    def __init__(self, folder: Path, grid: ModelGrid, rules: GridRules = DEFAULT_RULES) -> None:
         self.folder = folder
-        self.size = size
+        self.grid = grid
         self.rules = rules
+
+    @property
+    def size(self) -> Size:
+        """The voxels of the grid, (D, H, W)."""
+        return self.grid.size
 
     def entry(self, source: Path, sha256: str = "") -> Path:
         """Return the cache file of a source, which need not exist yet.
@@ -66,11 +64,12 @@ class VolumeCache:
             UserError: there is no such file or folder.
         """
         identity = sha256 or source_identity(source)
-        key = hashlib.sha256(f"{PIPELINE_VERSION}|{self.size}{self.rules.identity}|{identity}".encode()).hexdigest()
+        settings = f"{PIPELINE_VERSION}|{self.size}{self.grid.identity}{self.rules.identity}"
+        key = hashlib.sha256(f"{settings}|{identity}".encode()).hexdigest()
         return self.folder / key[:2] / f"{key[2:34]}.ct"
 
     def put(self, source: Path, entry: Path) -> None:
-        """Read a source, resize it to the grid and write it to the cache.
+        """Read a source onto the grid and write it to the cache.
 
         Args:
             source: a volume file or a DICOM folder.
@@ -79,16 +78,18 @@ class VolumeCache:
         Raises:
             RefusedVolume: the source is not a regular volume in HU.
         """
-        from bimcvr.data.reading.resample import read_resized
+        from bimcvr.data.reading.resample import read_on_grid
 
-        volume = read_resized(source, self.size, self.rules)
+        volume = read_on_grid(source, self.grid, self.rules)
         voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
-        record = {
+        record: dict[str, Any] = {
             "size": self.size,
             "spacing": volume.spacing,
             "crc32": zlib.crc32(voxels),
             "geometry": asdict(volume.geometry),
         }
+        if self.grid.spacing is not None:
+            record["lungs_outside"] = volume.lungs_outside
         with replacing(entry) as temporary:
             temporary.write_bytes(voxels + json.dumps(record).encode())
 
@@ -108,9 +109,7 @@ class VolumeCache:
             record = json.loads(content[split:])
             hu = np.frombuffer(content, dtype="<i2", count=split // 2).reshape(self.size)
         except ValueError as error:
-            raise UserError(
-                f"The cached volume {entry} is damaged. Delete it: it is made again from its source."
-            ) from error
+            raise _damaged(entry) from error
         if verify and zlib.crc32(content[:split]) != record["crc32"]:
             raise UserError(
                 f"The cached volume {entry} fails its checksum. Delete it: it is made again from its source."
@@ -124,10 +123,30 @@ class VolumeCache:
         Args:
             entry: the cache file, from `entry()`.
         """
+        record = self._record(entry)
+        return f"{self.size} {record['spacing']} {record['crc32']}"
+
+    def lungs_outside(self, entry: Path) -> float | None:
+        """Return the share of the lungs that the grid cuts away from a cached volume; None if no lungs were found.
+
+        Args:
+            entry: the cache file, from `entry()`.
+        """
+        share: float | None = self._record(entry).get("lungs_outside", 0.0)
+        return share
+
+    def _record(self, entry: Path) -> dict[str, Any]:
         with entry.open("rb") as stream:
             stream.seek(2 * int(np.prod(self.size)))
-            record = json.loads(stream.read())
-        return f"{self.size} {record['spacing']} {record['crc32']}"
+            try:
+                record: dict[str, Any] = json.loads(stream.read())
+            except ValueError as error:
+                raise _damaged(entry) from error
+        return record
+
+
+def _damaged(entry: Path) -> UserError:
+    return UserError(f"The cached volume {entry} is damaged. Delete it: it is made again from its source.")
 
 
 def cache_entries(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> tuple[dict[int, Path], dict[int, str]]:

@@ -14,9 +14,11 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
 from bimcvr.contracts import Gallery, Probe
+from bimcvr.data.cache.cut_lungs import CutLungs, cut_lungs
 from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
+from bimcvr.data.hu.model_grid import Centre, ModelGrid
 from bimcvr.data.loading.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.loading.sampler import EpochSampler
 from bimcvr.data.loading.view_checks import check_views_and_sampler
@@ -41,6 +43,9 @@ class CTReportDataModule(LightningDataModule):
         root: the folder that the `volume` column is relative to; the manifest's own by default.
         cache: the folder of volumes on the model's grid; `cache` beside the manifest by default.
         size: the model's grid: slices, rows, columns.
+        spacing: mm from slice to slice, row to row and column to column, like `[3, 1.5, 1.5]`: volumes are resampled to
+            it, and cropped or padded with air to the size; by default the whole volume is resized to the size.
+        centre: what the middle of a grid with a spacing is laid on: the middle of the volume, or the body.
         window: the HU that become 0 and 1.
         strategy: how studies are divided: patient_hash, exact (the paper's), row_order, shard or column; by default the
             manifest's `split` column, and patient_hash for rows where it is empty.
@@ -68,6 +73,8 @@ class CTReportDataModule(LightningDataModule):
         root: str | None = None,
         cache: str | None = None,
         size: tuple[int, int, int] = (96, 224, 224),
+        spacing: tuple[float, float, float] | None = None,
+        centre: Centre = "volume",
         window: tuple[float, float] = (-1000.0, 1000.0),
         strategy: Strategy | None = None,
         split_seed: int = 0,
@@ -113,7 +120,7 @@ class CTReportDataModule(LightningDataModule):
         self._split_arguments = (strategy, split_seed, fractions, allow_patient_overlap)
         self.split = SplitAssignment([""] * len(self.manifest), "none", None)
         folder = Path(cache) if cache else default_folder(self.manifest)
-        self.cache = VolumeCache(folder, size, GridRules(nifti_form, max_voxels))
+        self.cache = VolumeCache(folder, ModelGrid(size, spacing, centre), GridRules(nifti_form, max_voxels))
         self._source_digest = self.manifest.digest
         self._entries: dict[int, Path] = {}
         self._refused: dict[int, str] = {}
@@ -148,10 +155,12 @@ class CTReportDataModule(LightningDataModule):
                 " them with --data.skip_refused true."
             )
         self._set_refused_aside()
+        if cut := self._lungs.describe(self.manifest):
+            rank_zero_warn(cut)
         if stage == "predict":
             return
         if stage == "fit":
-            check_views_and_sampler(self.views, self.text_sampler, self.cache.size)
+            check_views_and_sampler(self.views, self.text_sampler, self.cache.grid)
         rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
         if self.split.patient_overlap:
             rank_zero_warn(f"{self.split.patient_overlap} patients are in more than one split ({self.split.strategy}).")
@@ -248,11 +257,13 @@ class CTReportDataModule(LightningDataModule):
         facts: dict[str, object] = {
             "manifest_hash": self._source_digest,
             "set_aside": len(self._refused),
-            "grid": list(self.cache.size),
+            **self.cache.grid.facts(),
             "window_hu": list(self.window),
             "nifti_form": self.cache.rules.nifti_form,
         }
         seen = self.seen(gallery.rows)
+        if self.cache.grid.spacing is not None:
+            facts["lungs_cut"] = self._lungs.only(gallery.rows.tolist()).facts()
         if seen is not None and seen.any():
             facts["trained_on"] = describe_seen(seen)
         return replace(gallery, description={**gallery.description, **facts})
@@ -271,6 +282,10 @@ class CTReportDataModule(LightningDataModule):
     @functools.cached_property
     def _own_rows(self) -> TrainedRows:
         return TrainedRows.of(self.manifest, self.split.names, self._volumes(self.split.rows("train")))
+
+    @functools.cached_property
+    def _lungs(self) -> CutLungs:
+        return cut_lungs(self.cache, self._entries)
 
     def _volumes(self, rows: np.ndarray) -> dict[int, str]:
         """Return the identity of the voxels of cached rows."""

@@ -1,10 +1,12 @@
 """Runs the training views and the text sampler once before a training, where a mistake can be named."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.loading.dataset import TextSampler
 from bimcvr.data.loading.views import View, apply_view
 from bimcvr.errors import UserError
@@ -12,26 +14,26 @@ from bimcvr.errors import UserError
 _REPORT = "There is a nodule in the right upper lobe. No pleural effusion. The heart is of normal size."
 
 
-def check_views_and_sampler(views: Sequence[View | None], sampler: TextSampler, size: tuple[int, int, int]) -> None:
+def check_views_and_sampler(views: Sequence[View | None], sampler: TextSampler, grid: ModelGrid) -> None:
     """Apply each view to a volume of rising values, and the sampler to a report.
 
     Args:
         views: those of a training.
         sampler: the text sampler.
-        size: the grid: slices, rows, columns.
+        grid: the model's grid; without a spacing the volume has voxels of 1 mm.
 
     Raises:
         UserError: one of them fails, or returns something else than its contract says.
     """
-    volume = torch.linspace(0, 1, size[0] * size[1] * size[2]).reshape(size)
+    volume = torch.linspace(0, 1, math.prod(grid.size)).reshape(grid.size)
     for number, view in enumerate(views, start=1):
         try:
-            apply_view(volume, (1.0, 1.0, 1.0), view, seed=0)
+            apply_view(volume, grid.spacing or (1.0, 1.0, 1.0), view, seed=0)
         except UserError:
             raise
         except Exception as error:
             raise UserError(
-                f"{_name(view)} (data.view_{number}) failed on a volume {size}: {_reason(error)}"
+                f"{_name(view)} (data.view_{number}) failed on a volume {grid.size}: {_reason(error)}"
             ) from error
     try:
         text = sampler(_REPORT, torch.Generator().manual_seed(0))

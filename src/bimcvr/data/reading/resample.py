@@ -1,4 +1,4 @@
-"""Anti-aliased resize of a volume to the model's grid, without a float copy of the whole volume.
+"""Anti-aliased resampling of a volume to the model's grid, without a float copy of the whole volume.
 
 Each axis is filtered with a triangle whose support grows with the down-sampling factor: what torch's
 `F.interpolate(mode="bilinear", antialias=True, align_corners=False)` does along two axes, here along three.
@@ -6,12 +6,16 @@ Up-sampling is linear interpolation.
 """
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from bimcvr.data.hu.intensity import HIGHEST, HUSlabs
+from bimcvr.data.hu.chest import lung_mask, tissue_mask
+from bimcvr.data.hu.coarse_copy import CoarseCopy
+from bimcvr.data.hu.intensity import AIR, HIGHEST
+from bimcvr.data.hu.model_grid import ModelGrid, Span
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.volume import SLAB, NativeImage, Volume, geometry_of, read_image, refusing
 
@@ -24,9 +28,6 @@ _HELD = 1 << 27
 def read_resized(path: Path, size: tuple[int, int, int], rules: GridRules = DEFAULT_RULES) -> Volume:
     """Read a volume and resize it to a grid that covers the same field of view.
 
-    Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor
-    metal bleeds into tissue. Flips and permutations commute with the filter and come last, when the volume is small.
-
     Args:
         path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
         size: the new (D, H, W).
@@ -38,39 +39,120 @@ def read_resized(path: Path, size: tuple[int, int, int], rules: GridRules = DEFA
     Raises:
         RefusedVolume: the source is not a regular volume in HU; `reason` says why.
     """
+    return read_on_grid(path, ModelGrid(size), rules)
+
+
+def read_on_grid(path: Path, grid: ModelGrid, rules: GridRules = DEFAULT_RULES) -> Volume:
+    """Read a volume onto the grid that a model sees.
+
+    A grid without a spacing covers the whole volume. With a spacing, the same filter makes voxels of these mm, of which
+    the grid takes a range; the rest of it is air (−1000 HU). A body-centred grid reads the file twice. Where the grid
+    cuts the volume, the lungs are found on a coarse copy, as in the audit, and their share outside is measured.
+
+    Padding becomes air and HU are clipped to −1024 … 3071 before the filter, so that neither padding nor
+    metal bleeds into tissue. Flips and permutations commute with the filter and come last, when the volume is small.
+
+    Args:
+        path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
+        grid: the model's grid.
+        rules: which grids of source volumes are accepted.
+
+    Returns:
+        The volume: HU rounded to int16, its spacing, the `geometry` of the source, and `lungs_outside`.
+
+    Raises:
+        RefusedVolume: the source is not a regular volume in HU; `reason` says why.
+    """
     native = read_image(path, rules)
-    cleaner = native.cleaner(HIGHEST)
-    target = [0, 0, 0]
-    for axis, length in zip(native.axes.order, size, strict=True):
-        target[axis] = length
+    shape, mm = [native.shape[axis] for axis in native.axes.order], [native.spacing[axis] for axis in native.axes.order]
     with refusing(path):
-        resized = _resize(native, cleaner, target)
-        hu = native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
-    geometry = geometry_of(native, cleaner)
-    depth, height, width = (
-        mm * old / new for mm, old, new in zip(geometry.native_spacing, geometry.native_size, size, strict=True)
+        coarse = CoarseCopy(native.shape, native.spacing, native.axes)
+        middle = None
+        if grid.centre == "body":
+            for start, slab in native.cleaner(HIGHEST).clean(native.slabs()):
+                coarse.add(start, slab)
+            middle = _body_centre(coarse)
+        spans = grid.spans(shape, mm, middle)
+        cuts = any(span.cuts for span in spans)
+        cleaner = native.cleaner(HIGHEST)
+        slabs = cleaner.clean(native.slabs())
+        picked = _picking(slabs, coarse) if cuts and grid.centre == "volume" else slabs
+        hu = np.full(grid.size, AIR, dtype=np.int16)
+        hu[tuple(slice(span.start, span.stop) for span in spans)] = _filtered(native, picked, spans)
+        outside = _lungs_outside(coarse, spans) if cuts else 0.0
+    depth, height, width = grid.spacing or (
+        millimetres * old / new for millimetres, old, new in zip(mm, shape, grid.size, strict=True)
     )
-    return Volume(np.ascontiguousarray(hu), (depth, height, width), geometry)
+    return Volume(hu, (depth, height, width), geometry_of(native, cleaner), outside)
 
 
-def _resize(native: NativeImage, cleaner: HUSlabs, target: list[int]) -> np.ndarray:
-    """Return float32 HU of a grid along the native axes."""
-    depth, height, width = target
-    rows, columns = _bands(native.shape[1], height), _bands(native.shape[2], width)
-    weights = triangle_weights(native.shape[0], depth).astype(np.float32)
+def _picking(slabs: Iterable[tuple[int, np.ndarray]], coarse: CoarseCopy) -> Iterator[tuple[int, np.ndarray]]:
+    for start, slab in slabs:
+        coarse.add(start, slab)
+        yield start, slab
+
+
+def _body_centre(coarse: CoarseCopy) -> list[float] | None:
+    """Return the body's centre of mass in source voxels from each axis' first face; None without a body."""
+    hu = coarse.hu()
+    body = np.nonzero(tissue_mask(hu) | lung_mask(hu, coarse.spacing))
+    if not len(body[0]):
+        return None
+    return [float(places[index].mean()) for places, index in zip(coarse.positions(), body, strict=True)]
+
+
+def _lungs_outside(coarse: CoarseCopy, spans: Sequence[Span]) -> float | None:
+    """Return the share of the lungs' voxels outside the grid; None if no lungs are found."""
+    lung = lung_mask(coarse.hu(), coarse.spacing)
+    inside = [
+        (places >= span.first) & (places <= span.first + (span.stop - span.start) * span.step)
+        for places, span in zip(coarse.positions(), spans, strict=True)
+    ]
+    total = int(np.count_nonzero(lung))
+    return round(1 - int(np.count_nonzero(lung[np.ix_(*inside)])) / total, 4) if total else None
+
+
+def _filtered(native: NativeImage, slabs: Iterable[tuple[int, np.ndarray]], spans: Sequence[Span]) -> np.ndarray:
+    """Return int16 HU in canonical axes of those voxels of a grid that lie on the volume.
+
+    Args:
+        native: the image.
+        slabs: all of its clean HU, slab by slab.
+        spans: of the grid's canonical axes.
+    """
+    matrices = [np.empty((0, 0))] * 3
+    for axis, flipped, span in zip(native.axes.order, native.axes.flipped, spans, strict=True):
+        matrix = triangle_weights(native.shape[axis], span.stop - span.start, span.step, span.first)
+        # where nothing is cut, the matrix is the same from either end
+        matrices[axis] = matrix[::-1, ::-1] if flipped and span.cuts else matrix
+    resized = _resize(native, slabs, [matrix.astype(np.float32) for matrix in matrices])
+    return native.axes.canonical(np.rint(resized, out=resized).astype(np.int16))
+
+
+def _resize(native: NativeImage, slabs: Iterable[tuple[int, np.ndarray]], matrices: list[np.ndarray]) -> np.ndarray:
+    """Return float32 HU along the native axes, each filtered by its matrix (new, old)."""
+    weights = matrices[0]
+    depth, height, width = map(len, matrices)
+    rows, columns = _bands(matrices[1]), _bands(matrices[2])
+    used = np.flatnonzero(weights.any(axis=0))
+    low, high = int(used[0]), int(used[-1]) + 1
     resized = np.zeros((depth, height * width), dtype=np.float32)
     # slices that grow on the new grid are summed up in parts
     most = max(SLAB, max(_HELD, 4 * math.prod(native.shape)) // (4 * height * width))
-    planes = np.empty((min(native.shape[0], most), height * width), dtype=np.float32)
-    first = 0
-    for start, slab in cleaner.clean(native.slabs()):
+    planes = np.empty((min(high - low, most), height * width), dtype=np.float32)
+    first = low
+    for begin, whole in slabs:
+        # the others are read all the same: a file's checksum is compared at its end
+        slab, start = whole[max(0, low - begin) : max(0, high - begin)], max(begin, low)
+        if not len(slab):
+            continue
         if start + len(slab) - first > len(planes):
             resized += weights[:, first:start] @ planes[: start - first]
             first = start
         plane = _resize_columns(_resize_rows(slab, rows, height), columns, width)
         planes[start - first : start - first + len(slab)] = plane.reshape(len(slab), -1)
-    resized += weights[:, first:] @ planes[: native.shape[0] - first]
-    return resized.reshape(target)
+    resized += weights[:, first:high] @ planes[: high - first]
+    return resized.reshape(depth, height, width)
 
 
 class _Band(NamedTuple):
@@ -82,10 +164,9 @@ class _Band(NamedTuple):
     weights: np.ndarray
 
 
-def _bands(old: int, new: int) -> list[_Band]:
-    matrix = triangle_weights(old, new).astype(np.float32)
+def _bands(matrix: np.ndarray) -> list[_Band]:
     bands = []
-    for start in range(0, new, _ROWS):
+    for start in range(0, len(matrix), _ROWS):
         rows = matrix[start : start + _ROWS]
         used = np.flatnonzero(rows.any(axis=0))
         low, high = int(used[0]), int(used[-1]) + 1
@@ -110,19 +191,21 @@ def _resize_columns(slab: np.ndarray, bands: list[_Band], new: int) -> np.ndarra
     return resized.reshape(*slab.shape[:2], new)
 
 
-def triangle_weights(old: int, new: int) -> np.ndarray:
-    """Return the matrix that resizes one axis by an antialiased triangle filter.
+def triangle_weights(old: int, new: int, step: float | None = None, first: float = 0.0) -> np.ndarray:
+    """Return the matrix that resamples one axis by an antialiased triangle filter.
 
     Args:
         old: number of voxels before.
-        new: number of voxels after; both grids cover the same extent.
+        new: number of voxels after.
+        step: old voxels from one new voxel to the next; by default both grids cover the same extent.
+        first: where the first new voxel begins, in old voxels.
 
     Returns:
         float64 (new, old); each row sums to 1.
     """
-    step = old / new
+    step = old / new if step is None else step
     support = max(step, 1.0)
-    centres = (np.arange(new) + 0.5) * step
+    centres = first + (np.arange(new) + 0.5) * step
     distance = np.abs(np.arange(old)[None] + 0.5 - centres[:, None]) / support
     weights = np.clip(1 - distance, 0, None)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -52,11 +52,14 @@ class Volume:
         hu: int16 (D, H, W) = (inferior to superior, anterior to posterior, right to left).
         spacing: mm between voxels along (D, H, W).
         geometry: a record of the source grid.
+        lungs_outside: the share of the lungs' voxels that a grid of given spacing cuts away; None where it cuts the
+            volume and no lungs are found.
     """
 
     hu: np.ndarray
     spacing: tuple[float, float, float]
     geometry: Geometry
+    lungs_outside: float | None = 0.0
 
 
 class NativeImage(NamedTuple):
@@ -64,7 +67,7 @@ class NativeImage(NamedTuple):
 
     Attributes:
         path: the source.
-        voxels: in HU, to be read once, slab by slab.
+        voxels: in HU, read slab by slab.
         shape: number of voxels along the file's axes (z, y, x).
         spacing: mm along the same axes.
         axes: how these axes lie in the patient.

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bimcvr.data.cache.cut_lungs import CutLungs
 from bimcvr.data.cache.fill import describe_refused, write_refused
 from bimcvr.data.evaluation_rows import split_rows
+from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
 from bimcvr.provenance import git_commit
@@ -51,6 +53,7 @@ class UpdateReport:
         without_embedding: how many rows the file of embeddings has no vectors for.
         refused: how many volumes could not be read.
         refused_text: those volumes with the reasons, one a line.
+        lungs_text: which of the volumes that were added or replaced lose lung to the grid; empty if none does.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class UpdateReport:
     without_embedding: int = 0
     refused: int = 0
     refused_text: str = ""
+    lungs_text: str = ""
 
 
 def update_index(
@@ -127,6 +131,7 @@ def update_index(
         without_embedding=len(refused) - len(volumes),
         refused=len(volumes),
         refused_text=describe_refused(manifest, volumes),
+        lungs_text=CutLungs(source.lungs).describe(manifest),
     )
 
 
@@ -193,6 +198,11 @@ def _check_same_source(out: Path, facts: dict[str, Any]) -> None:
         both_files = name == "identity" and indexed.startswith(EMBEDDINGS) and new.startswith(EMBEDDINGS)
         if indexed != new and not both_files:
             raise UserError(f"The index {out} has {what} ({indexed}, not {new}). Make a new index in another folder.")
+    if "checkpoint" in facts and commit.facts.get("grid") and describe_grid(commit.facts) != describe_grid(facts):
+        raise UserError(
+            f"The index {out} has volumes on the grid {describe_grid(commit.facts)}, but this checkpoint's config.yaml"
+            f" says {describe_grid(facts)}. Restore that config.yaml, or make a new index in another folder."
+        )
 
 
 def _check_none_stays(out: Path, staying: set[str]) -> None:

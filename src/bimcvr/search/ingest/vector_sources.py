@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from bimcvr.contracts import Prompts
+from bimcvr.data.cache.cut_lungs import cut_lungs
 from bimcvr.data.cache.fill import default_folder, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_identity
 from bimcvr.data.manifest import Manifest
@@ -43,6 +44,8 @@ class VectorSource(Protocol):
 
     dim: int
     """E, the width of a vector."""
+    lungs: dict[int, float | None]
+    """Of each row that was embedded so far, the share of its lungs that a grid of given spacing cuts away."""
 
     def facts(self) -> dict[str, Any]:
         """Return what the vectors were made with; `identity` is the same for vectors that are comparable."""
@@ -90,6 +93,7 @@ class CheckpointSource:
 
         self.model = Embedder(checkpoint, device, trust)
         self.dim, self._cache, self._jobs = self.model.dim, cache, jobs
+        self.lungs: dict[int, float | None] = {}
         self._rules = GridRules(nifti_form or self.model.rules.nifti_form, max_voxels)
 
     def facts(self) -> dict[str, Any]:
@@ -100,7 +104,7 @@ class CheckpointSource:
             "checkpoint": str(model.checkpoint.resolve()),
             "checkpoint_sha256": model.sha256,
             **model.names(),
-            "grid": list(model.size),
+            **model.grid.facts(),
             "window_hu": list(model.window),
             "nifti_form": self._rules.nifti_form,
         }
@@ -121,6 +125,7 @@ class CheckpointSource:
         readable = [row for row in rows if row in entries and row not in refused]
         if not readable:
             return {}, refused
+        self.lungs |= cut_lungs(cache, {row: entries[row] for row in readable}).shares
         image = self.model.embed_volumes([cache.read(entries[row]).hu for row in readable])
         text = self.embed_reports(manifest, readable)
         return {row: EmbeddedStudy(image[i], text[i], previews[row]) for i, row in enumerate(readable)}, refused
@@ -142,7 +147,7 @@ class CheckpointSource:
         return self.model.embed_texts
 
     def _folder(self, manifest: Manifest) -> VolumeCache:
-        return VolumeCache(self._cache or default_folder(manifest), self.model.size, self._rules)
+        return VolumeCache(self._cache or default_folder(manifest), self.model.grid, self._rules)
 
 
 class EmbeddingsSource:
@@ -156,6 +161,7 @@ class EmbeddingsSource:
 
     def __init__(self, path: Path, jobs: int, rules: GridRules = DEFAULT_RULES) -> None:
         self.path, self._jobs, self._rules = path, jobs, rules
+        self.lungs: dict[int, float | None] = {}
         self._embeddings = load_embeddings(path)
         self.dim = int(self._embeddings.image.shape[1])
         self._position = {study: position for position, study in enumerate(self._embeddings.study_id)}
@@ -165,12 +171,14 @@ class EmbeddingsSource:
 
         The identity is a hash of study ids and vectors, the same for a copy and for a file with prompts added.
         """
+        grid = self._embeddings.grid
         digest = hashlib.sha256("\0".join(self._embeddings.study_id).encode())
         for vectors in (self._embeddings.image, self._embeddings.text):
             digest.update(vectors.numpy().tobytes())
         return {
             "identity": f"{EMBEDDINGS} {digest.hexdigest()}",
             "embeddings": str(self.path.resolve()),
+            **(grid.facts() if grid else dict.fromkeys(("grid", "spacing_mm", "grid_centre"))),
             "nifti_form": self._rules.nifti_form,
         }
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from bimcvr.atomic_files import sha256_of
+from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.errors import UserError
 from bimcvr.models.embedder import Embedder
 
@@ -64,4 +65,11 @@ def load_search_model(
             f"{path} is not the checkpoint that the index {index.folder} was made with: its vectors would not be"
             " comparable. Give that checkpoint with --checkpoint, or make a new index."
         )
-    return Embedder(path, device, trust)
+    model = Embedder(path, device, trust)
+    if index.facts.get("grid") and describe_grid(index.facts) != str(model.grid):
+        raise UserError(
+            f"The index {index.folder} has volumes on the grid {describe_grid(index.facts)}, but the config.yaml of"
+            f" {path} says {model.grid}: a volume would not be comparable. Restore that config.yaml, or make a new"
+            " index."
+        )
+    return model
