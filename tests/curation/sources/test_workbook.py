@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bimcvr.curation.sources.csv_table import CsvTable
 from bimcvr.curation.sources.table_reader import SourceTable, read_table
+from bimcvr.curation.study import SourceStudy
 from bimcvr.errors import UserError
 from bimcvr.extras import MissingExtra
 
@@ -181,3 +183,11 @@ def test_without_the_extra_the_message_names_it(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "defusedxml", None)
     with pytest.raises(MissingExtra, match=re.escape("pip install 'bimcvr[xlsx]'")):
         read_table(path)
+
+
+def test_a_table_of_ones_own_can_be_a_workbook(tmp_path: Path, volume: Callable[[Path], Path]) -> None:
+    volume(tmp_path / "a.nii.gz")
+    path = write(tmp_path / "x.xlsx", ("study_id", "volume", "report", "site"), (7, "a.nii.gz", "No nodule.", 3.0))
+    (study,) = CsvTable(str(path)).studies()
+    assert isinstance(study, SourceStudy)
+    assert (study.study_id, study.report, study.columns) == ("7", "No nodule.", {"site": "3"})

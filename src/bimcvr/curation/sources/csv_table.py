@@ -16,7 +16,7 @@ _KNOWN = (*REQUIRED, "language", "patient_id", "report_id", "shard", "labels", "
 
 
 class CsvTable(SingleShardSource):
-    """Reads a CSV or TSV file with one row for each volume.
+    """Reads a CSV, TSV or .xlsx file with one row for each volume.
 
     Args:
         table: the file, with the columns study_id, volume and report. The columns language, patient_id, report_id,

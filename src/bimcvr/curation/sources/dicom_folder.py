@@ -32,7 +32,7 @@ class DicomFolder(SingleShardSource):
 
     Args:
         root: the folder with a folder for each study.
-        table: the CSV or TSV file with their reports.
+        table: the CSV, TSV or .xlsx file with their reports.
         work: the folder in which series that share a folder get one each (hard links, or copies on another disk);
             `<root>-series` beside the root if empty.
 
