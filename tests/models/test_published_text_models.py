@@ -182,3 +182,79 @@ def test_models_of_other_kinds_are_refused(bert: Path, tmp_path: Path) -> None:
             SentenceEncoder(str(folder))
         assert str(folder) in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+INSTRUCTION = "no large left : "
+
+
+def write_qwen3(folder: Path, **options: Any) -> None:
+    """Write a small language model in the layout of Qwen3-Embedding: an end token, the last token's state, length 1."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3Model
+
+    torch.manual_seed(0)
+    vocabulary = write_tokenizer(folder, padding_side="left", model_max_length=64)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    end = [("[SEP]", tokenizer.convert_tokens_to_ids("[SEP]"))]
+    template = processors.TemplateProcessing(single="$A [SEP]", special_tokens=end)
+    tokenizer.backend_tokenizer.post_processor = template
+    tokenizer.save_pretrained(folder)
+    shape = {**SHAPE, "num_key_value_heads": 1, "head_dim": 16, "max_position_embeddings": 64}
+    Qwen3Model(Qwen3Config(vocab_size=vocabulary, pad_token_id=1, **shape)).to(
+        options.pop("dtype", None)
+    ).save_pretrained(folder)
+    prompts = {"prompts": {"query": INSTRUCTION, "document": ""}, "default_prompt_name": None}
+    pooling = {"pooling_mode_mean_tokens": False, "pooling_mode_lasttoken": True, "include_prompt": True}
+    describe(folder, pooling=pooling, prompts=prompts)
+    (folder / "sentence_bert_config.json").unlink()
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
+@pytest.fixture(scope="module")
+def qwen3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("qwen3-embedding")
+    write_qwen3(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "prompt", [{}, {"prompt_name": "query"}, {"prompt_name": "document"}, {"prompt": "a pleural "}], ids=str
+)
+def test_the_last_token_is_that_of_sentence_transformers(qwen3: Path, prompt: dict[str, str]) -> None:
+    peer = pytest.importorskip("sentence_transformers").SentenceTransformer(str(qwen3), device="cpu")
+    assert peer.tokenizer.padding_side == "left"
+    texts = [*TEXTS, "effusion " * 80]  # of several lengths in one batch, one of them cut
+    encoder = SentenceEncoder(str(qwen3), sentences=False, **prompt)
+    assert (encoder.pooling, encoder.max_tokens) == ("lasttoken", 64)
+    found = encoder(texts)
+    torch.testing.assert_close(found, torch.tensor(peer.encode(texts, **prompt)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(encoder.encode(texts), found, rtol=0, atol=1e-5)  # as TunedText reads a batch
+    plain = SentenceEncoder(str(qwen3), sentences=False)(texts)
+    assert torch.allclose(found, plain, atol=1e-3) == (prompt in ({}, {"prompt_name": "document"}))
+
+
+def test_a_language_model_in_bfloat16_computes_in_float32(tmp_path: Path) -> None:
+    from transformers import Qwen3Model
+
+    write_qwen3(tmp_path, dtype=torch.bfloat16)
+    encoder = SentenceEncoder(str(tmp_path), sentences=False)
+    model = Qwen3Model.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    ids = encoder._tokenizer(TEXTS[0], return_tensors="pt").input_ids
+    assert int(ids[0, -1]) == 2  # [SEP]
+    with torch.no_grad():
+        last = model(ids).last_hidden_state[0, -1]
+    torch.testing.assert_close(encoder(TEXTS[:1])[0], last / last.norm(), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ({"prompt_name": "querry"}, r"no prompt named 'querry' \(its prompts are document, query\)"),
+        ({"prompt_name": "query", "prompt": "Query:"}, "both given"),
+    ],
+)
+def test_a_prompt_that_is_not_there_is_refused(qwen3: Path, prompt: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        SentenceEncoder(str(qwen3), **prompt)

@@ -185,7 +185,12 @@ def test_class_path_in_yaml(bert_folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "expected"),
-    [({"pooling_mode_cls_token": True}, "cls"), ({"pooling_mode": "cls"}, "cls"), ({"pooling_mode": "mean"}, "mean")],
+    [
+        ({"pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode": "cls"}, "cls"),
+        ({"pooling_mode_lasttoken": True}, "lasttoken"),
+        ({"pooling_mode": "mean"}, "mean"),
+    ],
 )
 def test_published_pooling_is_honoured(bert_folder: Path, tmp_path: Path, mode: dict[str, Any], expected: str) -> None:
     folder = damaged(bert_folder, tmp_path)
@@ -235,7 +240,7 @@ def test_weights_that_would_stay_random_are_refused(bert_folder: Path, tmp_path:
         ("model.safetensors", "broken", "cannot be read"),
         ("config.json", "{", "cannot be read"),
         ("modules.json", "[", "not valid JSON"),
-        ("1_Pooling/config.json", '{"pooling_mode": "lasttoken"}', "lasttoken"),
+        ("1_Pooling/config.json", '{"pooling_mode": "weightedmean"}', "weightedmean"),
         ("modules.json", '[{"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]', "Dense"),
     ],
 )

@@ -77,6 +77,15 @@ class FrozenTextEncoder(TextEncoder):
             self._cache.popitem(last=False)
         return torch.stack([vectors_of[key] for key in keys])
 
+    def receipt(self) -> dict[str, object]:
+        """Return how a text is read on its way to a vector, and whose weights do it."""
+        return {
+            "tower": type(self).__name__,
+            "weights": {"source": self.source, "random": False},
+            "sentences": self.sentences,
+            "dim": self.dim,
+        }
+
     @abstractmethod
     def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of texts → (len(texts), E), without the cache."""

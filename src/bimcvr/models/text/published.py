@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "lasttoken"]
 
 _RUN = ("Transformer", "Pooling", "Normalize")
 # of the transformer's module; the first that is there counts, as there
@@ -50,18 +50,43 @@ class Published:
         length = self._settings.get("max_seq_length")
         return None if length is None else int(length)
 
-    def prompt(self) -> str:
-        """Return what is put before every text."""
+    def prompt(self, wanted: str | None = None) -> str:
+        """Return what is put before every text.
+
+        Args:
+            wanted: the name of one of the folder's prompts; None takes its default prompt, if it has one.
+
+        Raises:
+            UserError: it has no such prompt.
+        """
         path = self._top / "config_sentence_transformers.json"
         config: dict[str, Any] = _json(path, {})
         name, prompts = config.get("default_prompt_name"), config.get("prompts") or {}
+        if wanted is not None and wanted not in prompts:
+            known = f"its prompts are {', '.join(sorted(prompts))}" if prompts else "it has none"
+            raise UserError(
+                f"{path}: the model has no prompt named '{wanted}' ({known}). Give one of them as `prompt_name`, or"
+                " the words themselves as `prompt`."
+            )
+        name = wanted or name
         if name is None:
             return ""
         if name not in prompts:
             raise self._refusal(path, f"has the default prompt '{name}', which is not among its prompts")
-        if not self._pooling_config().get("include_prompt", True):
-            raise self._refusal(path, "has a default prompt that its pooling leaves out")
+        self.refuse_prompt_left_out(path)
         return str(prompts[name])
+
+    def refuse_prompt_left_out(self, path: Path | None = None) -> None:
+        """Refuse a prompt where the folder's pooling leaves its tokens out.
+
+        Args:
+            path: the file that has the prompt; the pooling's own where the user gave it.
+
+        Raises:
+            UserError: its pooling does.
+        """
+        if not self._pooling_config().get("include_prompt", True):
+            raise self._refusal(path or self._pooling_file(), "has a prompt that its pooling leaves out")
 
     def normalizes(self) -> bool:
         """Return whether vectors are scaled to length 1."""
@@ -74,13 +99,17 @@ class Published:
             mode = config["pooling_mode"]
             modes = mode if isinstance(mode, list) else [mode]
         else:  # as older versions of sentence-transformers wrote it: one switch a mode
-            switches = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+            switches = {
+                "pooling_mode_mean_tokens": "mean",
+                "pooling_mode_cls_token": "cls",
+                "pooling_mode_lasttoken": "lasttoken",
+            }
             chosen = [key for key, on in config.items() if key.startswith("pooling_mode_") and on]
             modes = [switches.get(key, key) for key in chosen]
-        if modes and modes not in (["mean"], ["cls"]):
+        if modes and modes not in (["mean"], ["cls"], ["lasttoken"]):
             raise UserError(
                 f"{self._pooling_file()} asks for the pooling {' and '.join(modes)}, which is not supported here."
-                " Choose a model that pools by mean or cls, or set `pooling`."
+                " Choose a model that pools by mean, cls or lasttoken, or set `pooling`."
             )
         return cast(Pooling, modes[0] if modes else "mean")
 

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -26,15 +27,20 @@ class SentenceEncoder(FrozenTextEncoder):
     """Any Hugging Face or sentence-transformers encoder, frozen: a list of B strings → (B, E).
 
     A folder is read as sentence-transformers reads it: lower case, default prompt, pooling, length and the scaling to
-    length 1 are those that it publishes, and the vectors are the same.
+    length 1 are those that it publishes, and the vectors are the same. Towers of language models (Qwen3-Embedding) are
+    read as well: their vector is that of the last token, which has seen the whole text.
 
     Args:
         model: a hub id or the folder of a model (config.json, weights, tokenizer).
         sentences: read a text sentence by sentence and take the mean of the sentences' vectors, each scaled
             to length 1: that keeps sides and lobes, which one vector of the whole report loses.
-        pooling: how a text's tokens become one vector: `mean` over them or the first one (`cls`). None takes
-            what the model's folder says (1_Pooling/config.json), and the mean if it says nothing.
+        pooling: how a text's tokens become one vector: `mean` over them, the first one (`cls`) or the last one
+            (`lasttoken`). None takes what the model's folder says (1_Pooling/config.json), and the mean if it says
+            nothing.
         max_tokens: where a text is cut; None takes what the model's folder says.
+        prompt_name: which of the folder's prompts is put before every text, such as `query`; None takes its default
+            prompt, if it has one.
+        prompt: the words of a prompt that the folder does not have, such as an instruction.
         cache_size: how many vectors are kept in memory.
 
     Raises:
@@ -47,21 +53,33 @@ class SentenceEncoder(FrozenTextEncoder):
         sentences: bool = True,
         pooling: Pooling | None = None,
         max_tokens: int | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         cache_size: int = 100_000,
     ) -> None:
+        if prompt is not None and prompt_name is not None:
+            raise UserError("prompt_name and prompt are both given: name one of the folder's prompts, or give words.")
         folder = model_folder(transformer_folder(model), "config.json", _WEIGHTS)
         published = Published(Path(model).expanduser() if Path(model).expanduser().is_dir() else folder, folder)
         tower, tokenizer = _load(folder)
         super().__init__(tower, int(cast(Any, tower).config.hidden_size), sentences, cache_size, source=model)
-        self.pooling = pooling or published.pooling()
+        self.pooling: Pooling = pooling or published.pooling()
         self.max_tokens = _length(folder, max_tokens, published.length(), tokenizer, tower)
-        self._prompt, self._lower_case, self._unit = published.prompt(), published.lower_case(), published.normalizes()
+        if prompt:
+            published.refuse_prompt_left_out()
+        self.prompt = published.prompt(prompt_name) if prompt is None else prompt
+        self._lower_case, self._unit = published.lower_case(), published.normalizes()
         self._tokenizer = tokenizer
         self._inputs = frozenset(inspect.signature(tower.forward).parameters)
 
+    def receipt(self) -> dict[str, object]:
+        """Return how a text is read on its way to a vector, and whose weights do it."""
+        form = {"prompt": self.prompt, "lower_case": self._lower_case, "max_tokens": self.max_tokens}
+        return {**super().receipt(), "input": {**form, "pooling": self.pooling}}
+
     def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of n texts → (n, E), without the cache."""
-        texts = [self._prompt + text for text in texts]
+        texts = [self.prompt + text for text in texts]
         tokens = self._tokenizer(
             [text.lower() for text in texts] if self._lower_case else texts,
             padding=True,
@@ -70,12 +88,18 @@ class SentenceEncoder(FrozenTextEncoder):
             return_tensors="pt",
         ).to(self.device)
         states = cast(Tensor, self.tower(**{k: v for k, v in tokens.items() if k in self._inputs}).last_hidden_state)
-        if self.pooling == "cls":
-            vectors = states[:, 0]
-        else:
-            mask = tokens["attention_mask"][..., None].to(states.dtype)
-            vectors = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        vectors = _pool(states, tokens["attention_mask"], self.pooling)
         return normalize(vectors, dim=-1) if self._unit and not self.sentences else vectors
+
+
+def _pool(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Turn the tokens' states (n, T, E), padded on the right, into one vector a text (n, E)."""
+    if pooling == "cls":
+        return states[:, 0]
+    if pooling == "lasttoken":
+        return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
+    weights = mask[..., None].to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def _load(folder: Path) -> tuple[nn.Module, Any]:
@@ -121,13 +145,20 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
             f"The tokenizer in {folder} has no padding token, so texts of different lengths cannot be read together."
             " Choose an encoder such as BERT, RoBERTa or MPNet; a model that generates text usually has none."
         )
-    if tokenizer.padding_side != "right":
+    if tokenizer.padding_side != "right" and not _rotary(tower):
         raise UserError(
             f"The tokenizer in {folder} pads on the {tokenizer.padding_side}: positions count the padding, so the"
             " vector of a text, sentence-transformers' too, would depend on the texts beside it. Choose a model"
             " that pads on the right."
         )
+    # what tokens see does not depend on the side where positions are distances, as rotary ones are
+    tokenizer.padding_side = "right"
     return tower, tokenizer
+
+
+def _rotary(tower: nn.Module) -> bool:
+    """Return whether a tower knows the distances of tokens alone, not their places."""
+    return any(name.rpartition(".")[2] == "rotary_emb" for name, _ in tower.named_modules())
 
 
 def _length(folder: Path, wanted: int | None, published: int | None, tokenizer: Any, tower: nn.Module) -> int | None:
