@@ -6,7 +6,7 @@ any `nn.Module` is accepted where one of the first three is expected, so that an
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -256,6 +256,16 @@ class Prompts:
     def has_pair(self, label: str) -> bool:
         """Return whether a label is both asked for and denied."""
         return len(self.affirming(label)) > 0 and len(self.denying(label)) > 0
+
+    def without(self, labels: Collection[str]) -> "Prompts":
+        """Return the sentences that are about none of some labels."""
+        kept = [row for row, label in enumerate(self.label) if label not in labels]
+        return Prompts(
+            [self.sentence[row] for row in kept],
+            [self.label[row] for row in kept],
+            [self.denies[row] for row in kept],
+            self.vector[kept],
+        )
 
     def _vectors(self, label: str, denies: bool) -> Tensor:
         chosen = [

@@ -25,6 +25,8 @@ _PROBLEMS = {
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
+_ADDRESS = re.compile(r"(?: object)?(?: at)? ?\(?\b0x[0-9a-fA-F]{6,}\b\)?")
+
 
 class UserError(Exception):
     """Something the user can mend: the message names the culprit and the remedy.
@@ -54,6 +56,11 @@ def system_problem(error: OSError) -> str:
 def printable(text: str) -> str:
     """Return a text without control characters but line ends and tabs: no escape sequence reaches a terminal."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def without_addresses(text: str) -> str:
+    """Return a library's message without addresses in memory, which are others each time and tell about the process."""
+    return _ADDRESS.sub("", text)
 
 
 def _denied(path: Path) -> tuple[str, str]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_SUSPECTS = 32
+"""Tasks that run alone after a worker was killed: they are begun in order, so that the one at fault is of the first."""
+
 
 class WorkerKilled(UserError):
     """A worker process was killed, by a lack of memory for instance."""
@@ -65,8 +68,8 @@ def run_tasks(
 ) -> Iterator[tuple[int, Any]]:
     """Call a function for each task, in several processes; a task that kills its process does not end the others.
 
-    Once a worker was killed, the tasks that are left run one at a time in a process of their own, so that a task that
-    kills it again is known.
+    Once a worker was killed, the next tasks run one at a time in a process of their own, so that a task that kills it
+    again is known; the others go on in parallel.
 
     Args:
         function: of module level; gets the task's arguments.
@@ -78,18 +81,21 @@ def run_tasks(
         The key and the result of each task as it ends; the result is a `WorkerKilled` where there is none.
     """
     left = dict(tasks)
-    calls = ((function, key, arguments) for key, arguments in tasks.items())
-    try:
-        for key, result in in_parallel(_keyed, calls, jobs if len(tasks) > few else 1, ordered=False):
-            del left[key]
-            yield key, result
-    except WorkerKilled:
-        for key, arguments in left.items():
-            try:
-                # a single process would be the calling one
-                yield from in_parallel(_keyed, [(function, key, arguments)], jobs=2)
-            except WorkerKilled as killed:
-                yield key, killed
+    workers = jobs if len(tasks) > few else 1
+    while left:
+        calls = [(function, key, arguments) for key, arguments in left.items()]
+        try:
+            for key, result in in_parallel(_keyed, calls, workers, ordered=False):
+                del left[key]
+                yield key, result
+        except WorkerKilled:
+            for call in [call for call in calls if call[1] in left][:_SUSPECTS]:
+                del left[call[1]]
+                try:
+                    # a single process would be the calling one
+                    yield from in_parallel(_keyed, [call], jobs=2)
+                except WorkerKilled as killed:
+                    yield call[1], killed
 
 
 def _keyed(function: Callable[..., Any], key: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:

@@ -7,6 +7,7 @@ import pytest
 from bimcvr.cli import main
 from bimcvr.search.index.reader import Index
 from helpers.cli import TINY
+from helpers.limits import files_of_at_most, mode
 
 
 def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,8 +16,20 @@ def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys
     )
     demo = tmp_path / "demo"
     words = ["demo", "--out", str(demo), "--config", str(tmp_path / "tiny.yaml")]
+    outside = ["--patients", "24"]
+    demo.mkdir()
+    with mode(demo, 0o555):
+        assert main([*words, *outside]) == 1
+    assert f"{demo / 'phantom-24-0'}: permission denied: it may not be written" in capsys.readouterr().err
+    with files_of_at_most(600):
+        assert main([*words, *outside]) == 1
+    assert f"bimcvr phantom: {demo / 'phantom-24-0'}" in capsys.readouterr().err
     # another seed and another size in the same folder; the first again: what is there is used
     for patients, seed in ((24, 0), (24, 1), (26, 0), (24, 0)):
+        if (demo / "demo-26-0.png").is_file():
+            with files_of_at_most(600):
+                assert main([*words, *outside]) == 1
+            assert f"bimcvr test: {demo / 'runs'}" in capsys.readouterr().err
         assert main([*words, "--patients", str(patients), "--seed", str(seed)]) == 0
         which = f"{patients}-{seed}"
         printed = capsys.readouterr().out

@@ -1,12 +1,15 @@
 """A fit that is killed at random moments, with random options, ends as an undisturbed one: figures and weights.
 
-`BIMCVR_KILLS=50 python -m pytest tests/end_to_end/test_random_kills.py` kills it more often than the three times here.
+`BIMCVR_KILLS=50 python -m pytest tests/end_to_end/test_random_kills.py` kills it more often than the three times here;
+`BIMCVR_KILLS_TEXT=bimcvr.models.MiniLM` trains with another text encoder, `BIMCVR_KILLS_PROCESSES=2` in two processes,
+and `BIMCVR_KILLS_SEED` draws other options and moments.
 """
 
 import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,9 +19,11 @@ import pandas as pd
 import torch
 
 from bimcvr.cli import main
-from helpers.cli import newest_run
+from helpers.cli import environment, newest_run
 
 KILLS = int(os.environ.get("BIMCVR_KILLS", "3"))
+TEXT = os.environ.get("BIMCVR_KILLS_TEXT", "helpers.toy_modules.HashText")
+PROCESSES = os.environ.get("BIMCVR_KILLS_PROCESSES", "1")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 CHOICES: dict[str, tuple[str, ...]] = {
     "--trainer.val_check_interval": ("1.0", "0.5", "3"),
@@ -39,6 +44,42 @@ def fit(words: list[str], out: str) -> None:
     os.dup2(stream, 1)
     os.dup2(stream, 2)
     sys.exit(main(words))
+
+
+class InFork:
+    """A fit in a fork of a process that has imported what it needs."""
+
+    def __init__(self, words: list[str], out: Path) -> None:
+        self._process = multiprocessing.get_context("forkserver").Process(target=fit, args=(words, str(out)))
+        self._process.start()
+        self.pid = self._process.pid or 0
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the exit code, None if it still runs after so many seconds."""
+        self._process.join(seconds)
+        return self._process.exitcode
+
+
+class OnItsOwn:
+    """A fit as a user starts it: Lightning starts the processes of other devices by the same command line."""
+
+    def __init__(self, words: list[str], out: Path) -> None:
+        command = [sys.executable, "-m", "bimcvr", *words]
+        with out.open("ab") as stream:
+            self._process = subprocess.Popen(
+                command, env=environment(), stdout=stream, stderr=stream, start_new_session=True
+            )
+        self.pid = self._process.pid
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the exit code, None if it still runs after so many seconds."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+Started = InFork if PROCESSES == "1" else OnItsOwn
 
 
 def processes_of(session: int) -> list[str]:
@@ -82,39 +123,39 @@ def assert_same(cut: dict[str, Any], whole: dict[str, Any], words: list[str]) ->
     pd.testing.assert_frame_equal(cut["scores"], whole["scores"])
 
 
+def run_to_its_end(words: list[str], out: Path) -> None:
+    """Start a fit and let it end."""
+    code = Started(words, out).wait(300)
+    assert code == 0, out.read_text()[-3000:]
+
+
 def killed_until_done(words: list[str], out: Path, draw: random.Random, seconds: float, kills: int) -> int:
     """Start a fit again and again, and end it at random moments `kills` times; then let it end."""
-    context = multiprocessing.get_context("forkserver")
-    done = 0
-    while True:
-        process = context.Process(target=fit, args=(words, str(out)))
-        process.start()
-        if done == kills:
-            process.join(300)
-            assert process.exitcode == 0, out.read_text()[-3000:]
+    for done in range(kills):
+        process = Started(words, out)
+        if process.wait(draw.uniform(0.0, 1.3 * seconds)) == 0:
             return done
-        process.join(draw.uniform(0.0, 1.3 * seconds))
-        if process.exitcode == 0:
-            return done
-        os.kill(process.pid or 0, draw.choice(SIGNALS))
-        process.join(60)
-        assert process.exitcode is not None, "it does not end"
-        done += 1
+        os.kill(process.pid, draw.choice(SIGNALS))
+        assert process.wait(60) is not None, "it does not end"
         until = time.monotonic() + 10
-        while process.pid and processes_of(process.pid) and time.monotonic() < until:
+        while (left := processes_of(process.pid)) and time.monotonic() < until:
             time.sleep(0.05)
-        assert not processes_of(process.pid or 0), "a process is left"
+        assert not left, "a process is left"
+    run_to_its_end(words, out)
+    return kills
 
 
 def test_killed_at_random_moments_a_fit_ends_as_an_undisturbed_one(tiny_config: list[str], tmp_path: Path) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(["bimcvr.training.lightning_cli", "torchio"])
     draw, killed, part = random.Random(int(os.environ.get("BIMCVR_KILLS_SEED", "0"))), 0, 0  # noqa: S311
+    base = ["fit", *tiny_config, "--model.text_encoder", TEXT, "--trainer.max_epochs", EPOCHS, "--checkpoint", "last"]
+    if PROCESSES != "1":  # as many batches an epoch as with one
+        base += ["--trainer.devices", PROCESSES, "--trainer.strategy", "ddp", "--data.batch_size", "2"]
     while killed < KILLS:
         part += 1
-        options = [word for name, values in CHOICES.items() for word in (name, draw.choice(values))]
-        words = ["fit", *tiny_config, *options, "--trainer.max_epochs", EPOCHS, "--checkpoint", "last", "--runs"]
+        words = [*base, *(word for name, values in CHOICES.items() for word in (name, draw.choice(values))), "--runs"]
         began = time.monotonic()
-        assert main([*words, str(tmp_path / f"whole{part}")]) == 0
+        run_to_its_end([*words, str(tmp_path / f"whole{part}")], tmp_path / "log")
         seconds = time.monotonic() - began
         killed += killed_until_done(
             [*words, str(tmp_path / f"cut{part}")], tmp_path / "log", draw, seconds, min(5, KILLS - killed)

@@ -61,3 +61,18 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_the_changelog_uses_the_standard_sections() -> None:
     assert set(re.findall(r"^### (.+)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)) <= SECTIONS
+
+
+def test_each_third_party_file_has_its_notice_beside_it() -> None:
+    table = (ROOT / "THIRD_PARTY.md").read_text(encoding="utf-8")
+    files = re.findall(r"^\| `([^`]+)`", table, flags=re.MULTILINE)
+    notices = {ROOT / name for name in re.findall(r"\]\((src/[^)]+)\)", table)}
+    assert notices == set(ROOT.glob("src/**/*.licence.txt"))
+    for name in files:
+        file = ROOT / "src/bimcvr" / name
+        assert file.is_file()
+        assert file.with_name(f"{file.name.split('.')[0]}.licence.txt") in notices
+    niivue = (ROOT / "src/bimcvr/search/server/web/niivue.licence.txt").read_text(encoding="utf-8")
+    for part in ("fflate", "gl-matrix", "nifti-reader-js", "zarrita", "numcodecs", "LZ4", "Zstandard", "c-blosc"):
+        after = niivue.split(f"part     {part}", 1)[1].split("-" * 80, 1)[0]
+        assert "Copyright" in after, part

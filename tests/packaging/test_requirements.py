@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -126,3 +126,27 @@ def test_the_tested_versions_satisfy_every_range() -> None:
         version = pinned.get(canonicalize_name(one.name), "")
         assert version, f"constraints.txt has no version of {one.name}"
         assert one.specifier.contains(version, prereleases=True), f"{one.name} {version} is outside {one.specifier}"
+
+
+def test_the_tested_versions_pin_all_that_an_installation_brings() -> None:
+    """What the packages of this environment require of each other, on the system that it was installed for."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    seen, left = set(), [one for group in requirements().values() for one in group]
+    while left:
+        one = left.pop()
+        key = (canonicalize_name(one.name), frozenset(one.extras))
+        if key in seen:
+            continue
+        seen.add(key)
+        try:
+            wanted = map(Requirement, requires(one.name) or [])
+        except PackageNotFoundError:
+            continue  # of another system or Python
+        left += [
+            other
+            for other in wanted
+            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in ("", *one.extras))
+        ]
+        assert key[0] in pinned, f"constraints.txt has no version of {one.name}"
+    assert len(seen) > 150

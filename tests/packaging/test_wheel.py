@@ -10,7 +10,7 @@ from zipfile import ZipFile
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOT_CODE = ("README.md", "LICENSE", "setup.cfg", "pyproject.toml")
+NOT_CODE = ("README.md", "LICENSE", "THIRD_PARTY.md", "setup.cfg", "pyproject.toml")
 
 
 def package_files() -> list[str]:
@@ -47,7 +47,8 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         text = archive.read(metadata).decode()
-        assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+        for notice in ("LICENSE", "THIRD_PARTY.md"):
+            assert any(name.endswith(f"licenses/{notice}") for name in archive.namelist())
         assert "bimcvr = bimcvr.cli:main" in archive.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     for line in (
         "Author: The bimcvr developers",

@@ -140,6 +140,25 @@ def test_rows_that_were_trained_on_are_refused_or_told(
     assert "2 OF 7 ROWS OF PATIENTS TRAINED ON" in capsys.readouterr().out.splitlines()[1]
 
 
+def test_rows_that_only_have_names_of_the_training_are_scored_and_told(
+    options: list[str], run: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / run.name
+    shutil.copytree(run, mine)
+    table = pd.read_csv(tiny_cohort)
+    names = table.head(7)[["study_id", "patient_id"]]
+    table.tail(7).assign(**{column: names[column].to_numpy() for column in names}).to_csv(tmp_path / "o.csv")
+    words = ["--checkpoint", str(mine / "checkpoints/best.ckpt"), "--data.root", str(tiny_cohort.parent)]
+    told = "7 rows have study or patient ids of the model's training, but none the volume or report"
+    assert main(["test", *words, "--data.manifest", str(tmp_path / "o.csv")]) == 0
+    assert f"WARNING: {told}" in capsys.readouterr().out.split("\n\n")[1]
+    assert json.loads((mine / "result.json").read_text())["about"]["namesakes"] == 7
+    score = ["evaluate", str(mine / "embeddings.npz"), "--manifest", str(tmp_path / "o.csv"), "--resamples", "20"]
+    assert main([*score, "--root", str(tiny_cohort.parent), "--html", str(tmp_path / "page.html")]) == 0
+    assert f"WARNING: {told}" in capsys.readouterr().out
+    assert "<b>Same names:</b> 7 rows have study or patient ids" in (tmp_path / "page.html").read_text()
+
+
 def test_a_new_run_begins_with_the_weights_of_another_and_keeps_its_rows_apart(
     options: list[str], untouched: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,9 +3,12 @@
 import copy
 import importlib.util
 import inspect
+import logging
 import re
+import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -18,10 +21,12 @@ from bimcvr.errors import UserError
 from bimcvr.training.dry_run import DryRunCLI
 from bimcvr.training.lightning_cli import command_line
 from bimcvr.training.lightning_errors import run_errors
-from bimcvr.training.trainer_options import CALLBACKS, refuse_unsupported
+from bimcvr.training.quiet import quieten
+from bimcvr.training.trainer_options import CALLBACKS, refuse_seldom_validation, refuse_unsupported
 from helpers.cli import ROOT, newest_run
 
 PAGE = (ROOT / "docs/trainer.md").read_text(encoding="utf-8")
+STOP = ["--trainer.callbacks+=EarlyStopping"]
 # other devices, other processes and W&B, which other tests run; the length of a run
 NOT_TRAINED_WITH = {"accelerator", "strategy", "logger", "max_epochs", "max_steps"}
 
@@ -108,7 +113,7 @@ def test_callbacks_of_the_table_are_refused(settings: Any) -> None:
 
 
 def test_one_callback_as_a_mapping_and_a_second_one_appended(tiny_config: list[str], tmp_path: Path) -> None:
-    for number, name in enumerate(("EarlyStopping, init_args: {monitor: val/score}", "LearningRateMonitor")):
+    for number, name in enumerate(("EarlyStopping, init_args: {monitor: val/score, mode: max}", "LearningRateMonitor")):
         plus = "+" * number
         (tmp_path / f"{number}.yaml").write_text(f"trainer: {{callbacks{plus}: {{class_path: {name}}}}}\n")
     files = [word for number in range(2) for word in ("--config", str(tmp_path / f"{number}.yaml"))]
@@ -122,7 +127,7 @@ def test_one_callback_as_a_mapping_and_a_second_one_appended(tiny_config: list[s
     ("words", "named"),
     [
         (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"], "no metric val_loss"),
-        (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/loss"], "val/text_to_image/R@1"),
+        (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=train/nothing"], "train/L_sim"),
         (["--trainer.max_epochs=null", "--trainer.max_time=00:01:00:00"], "number of steps"),
         (["--trainer.limit_train_batches=0.01"], "limit_train_batches"),
         (["--model.optimizer=torch.optim.LBFGS"], "LBFGS doesn't support"),
@@ -148,6 +153,50 @@ def test_what_cannot_be_done_ends_in_one_message(
     message = capsys.readouterr().err.strip().rsplit("\n\n", 1)[-1]
     assert named in message
     assert message.startswith("bimcvr fit:")
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (
+            [*STOP, "--trainer.callbacks.monitor=val/loss"],
+            "monitor of EarlyStopping is 'val/loss', which is not logged",
+        ),
+        ([*STOP, "--trainer.callbacks.monitor=val/score"], "the mode of EarlyStopping to max"),
+        ([*STOP, "--trainer.callbacks.monitor=val/score", "--trainer.limit_val_batches=0"], "`val` is never scored"),
+        (["--trainer.val_check_interval=5"], "is 5 batches, and an epoch has 4"),
+        (["--trainer.val_check_interval=3", "--trainer.limit_train_batches=0.5"], "is 3 batches, and an epoch has 2"),
+        (["--checkpoint.monitor=val/loss"], "'val/loss', which is not logged"),
+    ],
+)
+def test_what_would_be_waited_for_in_vain_is_refused_before_a_run_is_made(
+    words: list[str],
+    named: str,
+    tiny_config: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bimcvr.data.loading.datamodule.fill_cache", Mock(side_effect=AssertionError("data are read")))
+    assert main(["fit", *tiny_config, "--trainer.logger=true", *words]) == 1
+    assert named in " ".join(capsys.readouterr().err.split())
+    assert not list((tmp_path / "runs").glob("*/*"))
+
+
+def test_a_validation_every_so_many_batches_may_be_left_to_no_epoch(settings: Any) -> None:
+    refuse_seldom_validation(with_value(settings, "val_check_interval", "4"), 4)
+    for option, value in (("limit_val_batches", "0"), ("check_val_every_n_epoch", "null")):
+        refuse_seldom_validation(with_value(with_value(settings, "val_check_interval", "5"), option, value), 4)
+
+
+def test_advice_is_silenced_once_in_a_process() -> None:
+    def filters() -> tuple[int, int]:
+        return len(logging.getLogger("pytorch_lightning.utilities.rank_zero").filters), len(warnings.filters)
+
+    quieten()
+    before = filters()
+    quieten()
+    assert filters() == before
 
 
 def test_double_precision_takes_the_float32_vectors_of_a_frozen_encoder(tiny_config: list[str]) -> None:

@@ -81,7 +81,7 @@ class TrainedRows:
         """Say of rows what the model has seen of them.
 
         Names of many rows that are those of training rows while no volume and no report is the same are taken for
-        names of another archive.
+        names of another archive; `namesakes` counts them.
 
         Args:
             manifest: the dataset.
@@ -106,6 +106,20 @@ class TrainedRows:
             study, patient = np.zeros_like(study), np.zeros_like(patient)
         level = np.where(patient, np.where(own, OWN_SPLIT, PATIENT), UNSEEN)
         return np.where(study | volume, ROW, level).astype(np.uint8)
+
+    def namesakes(self, manifest: Manifest, rows: np.ndarray, seen: np.ndarray) -> int:
+        """Count the rows that have a name of the training's rows or patients, and are held to be of another archive.
+
+        Args:
+            manifest: the dataset.
+            rows: (N,) positions in it.
+            seen: (N,) what the model has seen of them, by all that is known.
+        """
+        named = np.zeros(len(rows), dtype=bool)
+        for column, known in (("study_id", self.study), ("patient_id", self.patient)):
+            values = manifest.column(column)
+            named |= np.isin(_each_hash(values[row] for row in rows), known)
+        return int((named & (seen == UNSEEN)).sum())
 
 
 def describe_seen(seen: np.ndarray) -> dict[str, int]:

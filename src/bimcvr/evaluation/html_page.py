@@ -15,7 +15,7 @@ from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
 from bimcvr.evaluation.html_worst_cases import worst_queries
 from bimcvr.evaluation.result import Resampling
-from bimcvr.evaluation.text_table import cell, gallery_choice
+from bimcvr.evaluation.text_table import NAMESAKES, cell, gallery_choice
 from bimcvr.html.render import render
 from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, RULES, right_answers
@@ -54,6 +54,7 @@ def write_page(
             about=result["about"],
             directions=DIRECTION_TITLES,
             facts=_facts(result),
+            namesakes=NAMESAKES,
             headlines=_headlines(result),
             window=CHEST_WINDOW,
             with_unit=with_unit,

@@ -131,7 +131,9 @@ def check_same_texts(runs: Sequence[Embeddings], files: Sequence[str], gallery: 
                 )
 
 
-def check_unseen(runs: Sequence[Embeddings], manifest: Manifest, gallery: Gallery, allowed: bool) -> dict[str, int]:
+def check_unseen(
+    runs: Sequence[Embeddings], manifest: Manifest, gallery: Gallery, allowed: bool
+) -> dict[str, int | dict[str, int]]:
     """Refuse rows that the embeddings' models were trained on, as far as their files tell.
 
     Args:
@@ -141,7 +143,8 @@ def check_unseen(runs: Sequence[Embeddings], manifest: Manifest, gallery: Galler
         allowed: Score them all the same.
 
     Returns:
-        How many rows were trained on, and how many more are of patients that were trained on.
+        What a result has to state, nothing where there is nothing: `trained_on`, how many rows were trained on and how
+        many more are of patients that were trained on; `namesakes`, how many only have the names of such rows.
 
     Raises:
         UserError: There are such rows, and they are not allowed.
@@ -158,7 +161,13 @@ def check_unseen(runs: Sequence[Embeddings], manifest: Manifest, gallery: Galler
             "Choose the split of its run (the run's manifest.csv has it), or add --allow_trained_rows, and the result"
             " will say so.",
         )
-    return describe_seen(seen)
+    namesakes = max(
+        (run.trained.namesakes(manifest, gallery.rows, seen) for run in runs if run.trained is not None), default=0
+    )
+    return {
+        **({"trained_on": describe_seen(seen)} if seen.any() else {}),
+        **({"namesakes": namesakes} if namesakes else {}),
+    }
 
 
 def grid_facts(runs: Sequence[Embeddings]) -> dict[str, Any]:

@@ -5,6 +5,11 @@ from typing import Any
 from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES
 
+NAMESAKES = (
+    "have study or patient ids of the model's training, but none the volume or report of a row with its id: they are"
+    " taken for rows of another archive"
+)
+
 
 def format_result(result: dict[str, Any]) -> str:
     """Format a result: both directions with 95 % intervals, chance and ceiling beside them, N and split above.
@@ -90,6 +95,8 @@ def _head(result: dict[str, Any]) -> list[str]:
         )
     if about.get("patient_overlap"):
         head.append(f"WARNING: {about['patient_overlap']} patients occur in more than one split")
+    if about.get("namesakes"):
+        head.append(f"WARNING: {about['namesakes']} rows {NAMESAKES}")
     return head
 
 

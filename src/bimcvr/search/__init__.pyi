@@ -1,6 +1,6 @@
 from .index.exact_search import Vectors as Vectors
 from .index.reader import Index as Index
-from .index.reader import IndexedStudy as IndexedStudy
+from .index.schema import IndexedStudy as IndexedStudy
 from .index.schema import StudyRecord as StudyRecord
 from .index.writer import IndexWriter as IndexWriter
 from .ingest.update import RowSelection as RowSelection

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.atomic_files import write_json
-from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.errors import UserError, WeightsAbsent, system_problem
 from bimcvr.processes.lifeline import children_end_with_this_process, end_with
 from bimcvr.run_folder import newest_run
 
@@ -62,8 +62,10 @@ def run_one(
             outcome = (_fit_and_test if trained else _test_alone)(words, experiment, seed, threads)
     except WeightsAbsent as error:
         outcome = {"status": f"{ABSENT} ({_model_of(str(error))})", "reason": str(error)}
-    except (UserError, OSError) as error:
+    except UserError as error:
         outcome = {"status": FAILED, "reason": str(error)}
+    except OSError as error:
+        outcome = {"status": FAILED, "reason": system_problem(error)}
     except (Exception, SystemExit) as error:
         traceback.print_exc()
         outcome = {"status": FAILED, "reason": f"{type(error).__name__}: {str(error)[:300]} (see {log})"}

@@ -1,11 +1,12 @@
 """The checkpoints of a run: the best one by a figure of `val`, and the last epoch's end."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 
 from bimcvr.errors import UserError
 from bimcvr.metrics.per_query import KS
@@ -48,7 +49,7 @@ class RunCheckpoints(Checkpoint):
         self.monitor, self.mode = monitor, mode
         self.best_score: float | None = None
         self._folder = Path()
-        self._writes_best = self._at_epoch_end = False
+        self._writes_best = self._at_epoch_end = self._trained = False
 
     @property
     def best(self) -> Path:
@@ -67,31 +68,24 @@ class RunCheckpoints(Checkpoint):
             self.best_score = _state(read_checkpoint(self.best), self.best)["score"]
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Refuse a figure that `val` does not have, before the first epoch is trained."""
-        size = len(trainer.datamodule.split.rows("val"))  # type: ignore[attr-defined]
-        names = [*(f"R@{k}" for k in KS if k <= size), "MRR", *LOWER_IS_BETTER]
-        known = {"val/score", *(f"val/{direction}/{name}" for direction in DIRECTIONS for name in names)}
-        if self.monitor not in known and not _own_callbacks(trainer):
-            raise UserError(
-                f"checkpoint.monitor is '{self.monitor}', which is not logged. Choose one of"
-                f" {', '.join(sorted(known))}."
-            )
-        lowest = self.monitor.endswith(LOWER_IS_BETTER)
-        if self.monitor in known and lowest != (self.mode == "min"):
-            raise UserError(
-                f"The best {self.monitor} is the {'lowest' if lowest else 'highest'}: set checkpoint.mode to"
-                f" {'min' if lowest else 'max'}."
-            )
+        """Refuse figures that `val` does not have, now that refused volumes have left it."""
+        refuse_unlogged(trainer.callbacks, len(trainer.datamodule.split.rows("val")))  # type: ignore[attr-defined]
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Refuse to wait for a figure of the training that its first batch did not log."""
+        if self._trained:
+            return
+        self._trained = True
+        for option, callback in _monitoring(trainer.callbacks):  # type: ignore[attr-defined]
+            if callback.monitor.startswith("train/") and callback.monitor not in trainer.callback_metrics:
+                raise _not_logged(option, callback.monitor, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write `best.ckpt` if this validation is the best one so far."""
         if trainer.state.fn != "fit" or trainer.sanity_checking or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if self.monitor not in trainer.callback_metrics:
-            raise UserError(
-                f"checkpoint.monitor is '{self.monitor}', which was not logged. Choose one of"
-                f" {', '.join(sorted(trainer.callback_metrics))}."
-            )
+            raise _not_logged("checkpoint.monitor", self.monitor, trainer.callback_metrics)
         score = float(trainer.callback_metrics[self.monitor])
         if not math.isfinite(score) or (self.best_score is not None and not self._improves(score, self.best_score)):
             return
@@ -148,6 +142,37 @@ def progress_of(checkpoint: Path) -> Progress:
     return Progress(content["epoch"] + 1, content["global_step"], run["resumable"], run["stopped"])
 
 
+def refuse_unlogged(callbacks: Sequence[Callback], val_size: int, limit_val: float | None = None) -> None:
+    """Refuse figures of `val` that a checkpoint or an early stopping would be decided by, and that are never logged.
+
+    Args:
+        callbacks: those of the trainer; where one is the user's own, it may log any figure.
+        val_size: the rows of `val`.
+        limit_val: `trainer.limit_val_batches`; at 0 an early stopping has nothing to watch.
+
+    Raises:
+        UserError: a figure is not logged, or its best value is not the one that is looked for.
+    """
+    names = [*(f"R@{k}" for k in KS if k <= val_size), "MRR", *LOWER_IS_BETTER]
+    known = {"val/score", *(f"val/{direction}/{name}" for direction in DIRECTIONS for name in names)}
+    for option, callback in _monitoring(callbacks):
+        monitor, stops = callback.monitor, isinstance(callback, EarlyStopping)
+        if stops and not monitor.startswith("val/"):
+            continue  # of the training; its names depend on the loss
+        if monitor not in known:
+            if any(type(item).__module__.split(".")[0] not in ("pytorch_lightning", "bimcvr") for item in callbacks):
+                continue
+            raise _not_logged(option, monitor, known)
+        if stops and limit_val == 0:
+            raise UserError(f"{option} is {monitor}, and trainer.limit_val_batches is 0: `val` is never scored.")
+        lowest = monitor.endswith(LOWER_IS_BETTER)
+        if lowest != (callback.mode == "min"):
+            raise UserError(
+                f"The best {monitor} is the {'lowest' if lowest else 'highest'}: set"
+                f" {option.replace('monitor', 'mode')} to {'min' if lowest else 'max'}."
+            )
+
+
 def missing_checkpoints(trainer: Trainer) -> str:
     """Return a line on the checkpoints that a `fit` did not leave behind, empty where both are there."""
     kept = next(callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoints))
@@ -173,7 +198,14 @@ def _state(content: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def _own_callbacks(trainer: Trainer) -> bool:
-    """Return whether there are callbacks of the user's, which may log any figure."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return any(type(item).__module__.split(".")[0] not in ("pytorch_lightning", "bimcvr") for item in callbacks)
+def _monitoring(callbacks: Sequence[Callback]) -> Iterator[tuple[str, RunCheckpoints | EarlyStopping]]:
+    """Yield each callback that waits for a figure, after the name of the option that says which."""
+    for callback in callbacks:
+        if isinstance(callback, RunCheckpoints):
+            yield "checkpoint.monitor", callback
+        elif isinstance(callback, EarlyStopping):
+            yield "trainer.callbacks: the monitor of EarlyStopping", callback
+
+
+def _not_logged(option: str, monitor: str, known: Iterable[str]) -> UserError:
+    return UserError(f"{option} is '{monitor}', which is not logged. Choose one of {', '.join(sorted(known))}.")

@@ -13,7 +13,12 @@ from bimcvr.models.profiling.measure import MEASURED_STEPS, measure_step
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters
 from bimcvr.models.retriever import Retriever
 from bimcvr.training.lightning_cli import RetrieverCLI
-from bimcvr.training.trainer_options import refuse_unsupported
+from bimcvr.training.trainer_options import (
+    batches_an_epoch,
+    limited,
+    refuse_seldom_validation,
+    refuse_unsupported,
+)
 
 GIB = 2**30
 
@@ -69,6 +74,7 @@ class DryRunCLI(RetrieverCLI):
             )
         lines = [*_parameters(model), *_text_tower(model), *_data(data)]
         batches = limited(batches_an_epoch(data, processes), trainer.limit_train_batches)
+        refuse_seldom_validation(trainer, batches)
         together = int(trainer.accumulate_grad_batches)
         epoch = -(-batches // together)
         total = steps_in_all(epoch, trainer.max_epochs, trainer.max_steps)
@@ -138,28 +144,6 @@ def precision_of(precision: str | int | None, accelerator: str) -> str:
     return "bf16-mixed" if name == "16-mixed" and accelerator == "cpu" else name
 
 
-def limited(batches: int, limit: float | None) -> int:
-    """Return how many of an epoch's batches the trainer uses.
-
-    Args:
-        batches: all of an epoch.
-        limit: `trainer.limit_train_batches`: a share if it is no whole number, else a count.
-
-    Raises:
-        UserError: it is no batch.
-    """
-    if limit is None:
-        return batches
-    count = limit > 1 or isinstance(limit, int)
-    used = min(batches, int(limit)) if count else int(batches * limit)
-    if used < 1 or (count and limit != int(limit)):
-        raise UserError(
-            f"trainer.limit_train_batches is {limit}, of {batches} batches an epoch: give a share that is at least one"
-            " batch, at most 1.0, or a number of batches."
-        )
-    return used
-
-
 def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int:
     """Return how many steps the trainer ends after.
 
@@ -171,27 +155,6 @@ def steps_in_all(epoch: int, max_epochs: int | None, max_steps: int) -> int:
     if max_epochs is None:
         max_epochs = 1000 if max_steps < 0 else -1
     return min(end for end in (epoch * max_epochs, max_steps) if end >= 0)
-
-
-def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
-    """Return how many batches each process has in an epoch; the last partial batch is dropped.
-
-    Args:
-        data: The data module; it divides its manifest for this.
-        processes: How many processes share the training set.
-
-    Raises:
-        UserError: A batch is larger than a process's share.
-    """
-    data.divide()
-    studies = len(data.split.rows("train"))
-    batches = -(-studies // processes) // data.batch_size
-    if not batches:
-        raise UserError(
-            f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
-            f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less."
-        )
-    return batches
 
 
 def _parameters(model: Retriever) -> list[str]:

@@ -33,7 +33,7 @@ from bimcvr.run_folder import (
     run_in_use,
 )
 from bimcvr.training.checkpoint_io import SafeCheckpointIO
-from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, progress_of
+from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, progress_of, refuse_unlogged
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.quiet import quieten
@@ -42,7 +42,12 @@ from bimcvr.training.run_record import RunRecord
 from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
 from bimcvr.training.terminated import EndOnSigterm
-from bimcvr.training.trainer_options import refuse_unsupported
+from bimcvr.training.trainer_options import (
+    batches_an_epoch,
+    limited,
+    refuse_seldom_validation,
+    refuse_unsupported,
+)
 from bimcvr.training.wandb_examples import WandbExamples, run_id
 
 _HELP = {
@@ -239,13 +244,24 @@ class RetrieverCLI(LightningCLI):
             EndOnSigterm(),
         ]
         with settings_refused():
-            return super().instantiate_trainer(
+            trainer = super().instantiate_trainer(
                 callbacks=callbacks,
                 default_root_dir=str(self.run),
                 logger=self._loggers(config.logger),
                 plugins=[*_as_list(config.plugins), SafeCheckpointIO()],
                 **kwargs,
             )
+        if self.subcommand == "fit":
+            self._refuse_waiting_in_vain(trainer)
+        return trainer
+
+    def _refuse_waiting_in_vain(self, trainer: Trainer) -> None:
+        """Refuse to wait for figures that are never logged, before data is read and a file of the run is made."""
+        self.datamodule.divide()
+        if len(self.datamodule.split.rows("train")):  # else told where the data are set up
+            batches = batches_an_epoch(self.datamodule, trainer.world_size)
+            refuse_seldom_validation(trainer, limited(batches, trainer.limit_train_batches))
+        refuse_unlogged(trainer.callbacks, len(self.datamodule.split.rows("val")), trainer.limit_val_batches)  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
         if not self.complete:  # else nothing would be trained, and the record of what was trained rewritten

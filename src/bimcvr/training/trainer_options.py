@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
 
 HALF_PRECISION = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
@@ -109,6 +110,68 @@ def refuse_unsupported(trainer: Any) -> None:
         raise UserError(
             "The learning rate's schedule needs the number of steps: set trainer.max_epochs or trainer.max_steps."
             " trainer.max_time may end the training before."
+        )
+
+
+def limited(batches: int, limit: float | None) -> int:
+    """Return how many of an epoch's batches the trainer uses.
+
+    Args:
+        batches: all of an epoch.
+        limit: `trainer.limit_train_batches`: a share if it is no whole number, else a count.
+
+    Raises:
+        UserError: it is no batch.
+    """
+    if limit is None:
+        return batches
+    count = limit > 1 or isinstance(limit, int)
+    used = min(batches, int(limit)) if count else int(batches * limit)
+    if used < 1 or (count and limit != int(limit)):
+        raise UserError(
+            f"trainer.limit_train_batches is {limit}, of {batches} batches an epoch: give a share that is at least one"
+            " batch, at most 1.0, or a number of batches."
+        )
+    return used
+
+
+def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
+    """Return how many batches each process has in an epoch; the last partial batch is dropped.
+
+    Args:
+        data: the data module; it divides its manifest for this.
+        processes: how many processes share the training set.
+
+    Raises:
+        UserError: a batch is larger than a process's share.
+    """
+    data.divide()
+    studies = len(data.split.rows("train"))
+    batches = -(-studies // processes) // data.batch_size
+    if not batches:
+        raise UserError(
+            f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
+            f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less."
+        )
+    return batches
+
+
+def refuse_seldom_validation(trainer: Any, batches: int) -> None:
+    """Refuse a validation every so many batches that no epoch reaches.
+
+    Args:
+        trainer: the trainer, or its configuration.
+        batches: those of an epoch.
+
+    Raises:
+        UserError: `val` would never be scored.
+    """
+    interval, limit_val = trainer.val_check_interval, trainer.limit_val_batches
+    by_epoch = trainer.check_val_every_n_epoch is not None
+    if by_epoch and isinstance(interval, int) and interval > batches and (limit_val is None or limit_val > 0):
+        raise UserError(
+            f"trainer.val_check_interval is {interval} batches, and an epoch has {batches}: `val` would never be"
+            f" scored. Give a number up to {batches}, or a share of an epoch such as 0.5."
         )
 
 

@@ -3,16 +3,27 @@
 import gzip
 import json
 import logging
+import re
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
+import numpy as np
 import pytest
+import torch
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
 from bimcvr.commands.search.serve import serve
+from bimcvr.contracts import Prompts
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from helpers.running_server import SCRIPT, Made, Running
+from bimcvr.metrics.prompts import prompt_sentences
+from bimcvr.search.index.writer import IndexWriter
+from bimcvr.search.server.service import SearchService
+from helpers.index_factory import DIM, WordEncoder, make_index, study
+from helpers.running_server import HOST, SCRIPT, Made, Running, app_of
 
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
 
@@ -58,6 +69,78 @@ def test_anonymous_answers_hold_no_id_path_or_name(made: Made) -> None:
             other.names.name_of("SECRET-s1") != service.names.name_of("SECRET-s1") == service.names.name_of("SECRET-s1")
         ), "names hold until the server ends"
         other.close()
+    service.close()
+
+
+def asked(service: SearchService, **request: object) -> httpx.Response:
+    with TestClient(app_of(service), base_url=HOST, raise_server_exceptions=False) as client:
+        return client.post("/api/search", json={"top": 50, **request})
+
+
+def test_ties_of_anonymous_answers_follow_the_public_names(tmp_path: Path) -> None:
+    same = np.ones(DIM, dtype=np.float32)
+    studies = [replace(study(f"s{number}"), image=same, text=same) for number in range(20)]
+    service = SearchService(make_index(tmp_path / "ix", studies), WordEncoder(), anonymous=True)  # type: ignore[arg-type]
+    for request in (
+        {"mode": "text", "query": "a nodule somewhere"},
+        {"mode": "text", "query": "a nodule somewhere", "into": "report"},
+        {"mode": "keyword", "query": "nodule", "into": "report"},
+        {"mode": "words", "query": "nodule"},
+        {"mode": "study", "query": service.names.name_of("s3")},
+    ):
+        found = asked(service, **request).json()["hits"]
+        assert len({hit["score"] for hit in found}) < len(found)
+        assert found == sorted(found, key=lambda hit: (-hit["score"], hit["case"])), request
+    service.close()
+
+
+def test_a_label_of_fewer_than_five_studies_is_hidden_as_if_it_were_none(tmp_path: Path) -> None:
+    studies = [study(f"s{number}") for number in range(20)]
+    studies[0] = replace(studies[0], labels=(*studies[0].labels, "zebra sign"), geometry={})
+    sentences, about, denies = prompt_sentences(("nodule", "zebra sign"), WordEncoder.affirm)
+    with IndexWriter(tmp_path / "ix", DIM, {"split": "all"}) as writer:
+        writer.put(studies)
+        vectors = torch.from_numpy(WordEncoder().embed_texts(sentences))
+        writer.finish({}, {}, Prompts(sentences, about, denies, vectors))
+    requests = [
+        {"mode": "words", "query": "case0", "where": ["labels = {}"]},
+        {"mode": "words", "query": "case0", "condition": "labels = '{}'"},
+        {"mode": "keyword", "query": "{}"},
+        {"mode": "keyword", "query": "{}", "into": "report"},
+        {"mode": "text", "query": "{}"},
+        {"mode": "words", "query": "There"},
+    ]
+    told = {}
+    for anonymous in (True, False):
+        service = SearchService(tmp_path / "ix", None, anonymous)
+        with TestClient(app_of(service), base_url=HOST) as client:
+            told[anonymous] = client.get("/api/index").json()
+            case = client.get("/api/case", params={"case": service.names.name_of("s0")}).json()
+        for word in ("zebra sign", "chimaera sign"):
+            answers = [
+                asked(service, **json.loads(json.dumps(request).replace("{}", word))).text.replace(word, "…")
+                for request in requests
+            ]
+            told[word] = [re.sub(r'"(encode_)?seconds":[0-9.e-]+| Did you mean [^?]+\?', "", one) for one in answers]
+        assert (told["zebra sign"] == told["chimaera sign"]) == anonymous
+        assert ("zebra sign" in case["labels"]) != anonymous
+        assert ("zebra sign" in json.dumps(told[anonymous])) != anonymous
+        service.close()
+    assert [item["count"] for item in told[True]["labels"]] == [5, 5, 5, 5]
+    assert [item["value"] for item in told[True]["keywords"]] == ["nodule"]
+
+
+def test_messages_have_no_path_of_this_machine_and_no_address_in_memory(tmp_path: Path) -> None:
+    folder = tmp_path / "ct data" / "my index"
+    service = SearchService(make_index(folder, [study("s1")]), None, anonymous=False)
+    upload = service.uploads / "upload-12-ab_c" / "series" / "IM00001.dcm"
+    for written in (str(upload), str(upload)[1:], quote(str(upload)), f"file://{upload}", f"'{upload}'"):
+        error: UserError = RefusedVolume("damaged", upload, f"cannot be read ({written}: <x at 0x7f12ab34cd56>).", "")
+        assert service.public_message(error).replace("'", "").strip() == "The volume cannot be read (the upload: <x>)."
+    for written in (folder, f"{folder}/image-1.vectors", quote(f"{folder}/studies.lance/3.manifest")):
+        error = UserError(f"The table {written} cannot be read (object at 0x55d0aabbccdd, index 3).")
+        assert service.public_message(error) == "The table cannot be read (object, index 3)."
+    assert "0x" not in str(RefusedVolume("damaged", "v.nii", "fails (<a object at 0x7f12ab34cd56>).", ""))
     service.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from fastapi import HTTPException
 from bimcvr.search.server import uploads
 from bimcvr.search.server.limits import ConcurrencyLimits
 from helpers.cli import environment
+from helpers.limits import files_of_at_most
 from helpers.running_server import Made, Running, left_behind
+from helpers.upload_factory import volume_bytes, zipped
 
 
 def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
@@ -85,6 +88,29 @@ def test_a_client_that_goes_away_leaves_nothing(running: Running, made: Made) ->
     while left_behind(made.index) and time.monotonic() < until:
         time.sleep(0.05)
     assert left_behind(made.index) == []
+
+
+def test_a_full_disk_is_told_and_the_same_request_is_answered_once_there_is_room(made: Made, tmp_path: Path) -> None:
+    service = made.service()
+    volume = volume_bytes(tmp_path, "v.nii", (40, 40, 40))
+    shutil.rmtree(service.volumes.folder, ignore_errors=True)
+    with made.client(service) as client:
+
+        def statuses() -> list[int]:
+            sent = [("v.nii", volume), ("v.zip", zipped({"a.dcm": volume}))]
+            uploaded = [client.post("/api/convert", params={"name": name}, content=body) for name, body in sent]
+            shown = client.get("/api/volume", params={"case": "SECRET-s1"})
+            if shown.status_code == 507:
+                assert "cannot write to its disk" in shown.json()["detail"]
+                assert str(made.index) not in shown.text
+            return [answer.status_code for answer in (*uploaded, shown)]
+
+        with files_of_at_most(2000):
+            assert statuses() == [507, 507, 507]
+            assert left_behind(made.index) == []
+            assert not [path for path in service.volumes.folder.rglob("*") if path.is_file()]
+        assert statuses() == [200, 422, 200]  # the zip holds no DICOM
+    service.close()
 
 
 def test_a_slow_upload_gives_its_place_back(made: Made) -> None:

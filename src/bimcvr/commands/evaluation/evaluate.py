@@ -123,7 +123,7 @@ def evaluate(
     result["about"] = {
         **scored.description,
         **grid_facts(runs),
-        **({"trained_on": seen} if any(seen.values()) else {}),
+        **seen,
         "embeddings": file_hashes(inputs),
         "seed": seed,
         "git_commit": git_commit(),

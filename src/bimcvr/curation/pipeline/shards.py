@@ -16,8 +16,9 @@ from bimcvr.curation.archives.unpack import Keep, is_archive
 from bimcvr.curation.pipeline.ingest import IngestedStudy, IngestSettings, ingest_study
 from bimcvr.curation.pipeline.shard_records import Item, ShardRecords, shard_order
 from bimcvr.curation.study import SetAside, SourceStudy
+from bimcvr.data.reading.refused import killed_reader
 from bimcvr.errors import UserError
-from bimcvr.parallel import in_parallel, progress_bar
+from bimcvr.parallel import WorkerKilled, progress_bar, run_tasks
 
 Share = tuple[int, int]
 
@@ -106,11 +107,13 @@ def ingest_shards(
             entries = list(source.studies([shard]))
             if share is not None and by_study:
                 entries = entries[share[0] - 1 :: share[1]]
-            items = _ingest_all(entries, settings, jobs, progress, task)
+            items, whole = _ingest_all(entries, settings, jobs, progress, task)
             count += sum(isinstance(item, IngestedStudy) for item in items)
             if by_study:
                 continue
             records.write(shard, items)
+            if not whole:
+                continue  # what killed its reader may be read in another run, with more memory
             source.release(shard)
             if deletes:
                 records.write(shard, items, identity)
@@ -119,16 +122,25 @@ def ingest_shards(
 
 def _ingest_all(
     entries: list[SourceStudy | SetAside], settings: IngestSettings, jobs: int, progress: Progress, task: TaskID
-) -> list[Item]:
-    """Ingest the studies among some entries, in parallel; the result has the order of the entries."""
+) -> tuple[list[Item], bool]:
+    """Ingest the studies among some entries, in parallel.
+
+    Returns:
+        An item for each entry, in their order; and whether none of them killed the process that read it.
+    """
     studies = [entry for entry in entries if isinstance(entry, SourceStudy)]
     progress.update(task, total=(progress.tasks[task].total or 0) + len(studies))
-    ingested: list[Item] = []
-    for item in in_parallel(ingest_study, ((study, settings) for study in studies), jobs if len(studies) > 1 else 1):
-        ingested.append(item)
+    tasks = {position: (study, settings) for position, study in enumerate(studies)}
+    ingested: dict[int, Item] = {}
+    killed = False
+    for position, item in run_tasks(ingest_study, tasks, jobs, few=1):
+        if isinstance(item, WorkerKilled):
+            killed, refusal = True, killed_reader(studies[position].volume)
+            item = SetAside(studies[position].study_id, refusal.reason, str(refusal))
+        ingested[position] = item
         progress.advance(task)
-    results = iter(ingested)
-    return [next(results) if isinstance(entry, SourceStudy) else entry for entry in entries]
+    in_order = iter([ingested[position] for position in range(len(studies))])
+    return [next(in_order) if isinstance(entry, SourceStudy) else entry for entry in entries], not killed
 
 
 def _identity(source: _ArchiveSource, shard: str, shards: list[str], settings: IngestSettings) -> str:

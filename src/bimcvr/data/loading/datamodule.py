@@ -194,6 +194,10 @@ class CTReportDataModule(LightningDataModule):
         """Say of rows (N,) what the model has seen of them (`bimcvr.data.trained_rows`); None without a checkpoint."""
         return None if self.known_rows is None else self.known_rows.seen(self.manifest, rows, self._volumes(rows))
 
+    def namesakes(self, rows: np.ndarray, seen: np.ndarray | None) -> int:
+        """Count those of some rows (N,) that have names of trained rows, and are held to be of another archive."""
+        return 0 if self.known_rows is None or seen is None else self.known_rows.namesakes(self.manifest, rows, seen)
+
     def save_split(self, folder: Path, verb: str) -> None:
         """Write the manifest with its split and its refused rows into the folder of a run.
 
@@ -266,6 +270,8 @@ class CTReportDataModule(LightningDataModule):
             facts["lungs_cut"] = self._lungs.only(gallery.rows.tolist()).facts()
         if seen is not None and seen.any():
             facts["trained_on"] = describe_seen(seen)
+        if namesakes := self.namesakes(gallery.rows, seen):
+            facts["namesakes"] = namesakes
         return replace(gallery, description={**gallery.description, **facts})
 
     def probes(self, split: SplitName) -> list[Probe]:

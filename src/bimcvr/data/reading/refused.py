@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, without_addresses
 
 _OF_ONE_FILE = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 FETCH_AGAIN = "Download it again from its source, or exclude the row."
@@ -27,7 +27,7 @@ class RefusedVolume(UserError):
 
     def __init__(self, reason: str, path: Path | str, wrong: str, remedy: str) -> None:
         # all four go to the base class: workers send exceptions pickled, and are rebuilt from these arguments
-        super().__init__(reason, escaped(path), wrong, remedy)
+        super().__init__(reason, escaped(path), without_addresses(wrong), remedy)
         self.reason = reason
 
     def __str__(self) -> str:

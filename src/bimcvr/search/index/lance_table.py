@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, without_addresses
 from bimcvr.search.index.commit import TABLE
 
 _ALL = 1_000_000_000
@@ -55,7 +55,7 @@ def telling_damage(folder: Path) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = without_addresses(" ".join(str(error).split()))[:200]
         raise UserError(
             f"The table of the index {folder} cannot be read ({type(error).__name__}: {reason}): a file of it is"
             " damaged, absent or may not be read. Make a new index in another folder."

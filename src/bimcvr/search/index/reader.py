@@ -4,8 +4,7 @@ import contextlib
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,42 +19,22 @@ from bimcvr.search.index.exact_search import Vectors
 from bimcvr.search.index.filters import parse_where
 from bimcvr.search.index.lance_table import open_table, read_columns, telling_damage, word_scores
 from bimcvr.search.index.prompt_vectors import load_prompts
-from bimcvr.search.index.schema import GEOMETRY, LABELS, PLANES, SLOT, SOURCE, stored_name, thumbnail_column
+from bimcvr.search.index.schema import (
+    GEOMETRY,
+    LABELS,
+    PLANES,
+    SLOT,
+    SOURCE,
+    IndexedStudy,
+    stored_name,
+    thumbnail_column,
+)
 
 Stream = Literal["image", "report"]
 
 _LENGTH = 1e-3
 """How far a stored vector's length may be from 1."""
 _BLOCK = 16384
-
-
-@dataclass(frozen=True)
-class IndexedStudy:
-    """A study as the index has it, without its thumbnails.
-
-    Attributes:
-        study_id: its id.
-        cells: the manifest's row: column → text.
-        labels: the findings that its report says are present, sorted.
-        source: path of the volume when it was indexed.
-        geometry: of the source grid (`native_size`, `native_spacing` in mm, …); empty where the volume was not read.
-    """
-
-    study_id: str
-    cells: dict[str, str]
-    labels: tuple[str, ...]
-    source: str
-    geometry: dict[str, Any]
-
-    @property
-    def report(self) -> str:
-        """The text of the report."""
-        return self.cells["report"]
-
-    @property
-    def patient_id(self) -> str:
-        """The patient's id, or empty."""
-        return self.cells.get("patient_id", "")
 
 
 class Index:
@@ -67,6 +46,8 @@ class Index:
         folder: the index folder.
         commit: the committed state to open.
         lock: the open file that keeps a writer from deleting this state; None without one.
+        case_name: gives the name of a study by whose order ties are broken; by default its id.
+        label_studies: how many studies at least must have a label; the index is as if others had never been given.
 
     Attributes:
         folder: the index folder.
@@ -76,8 +57,16 @@ class Index:
         patients: N patient ids, by position; a study's own id where it has none.
     """
 
-    def __init__(self, folder: Path, commit: Commit, lock: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        commit: Commit,
+        lock: int | None,
+        case_name: Callable[[str], str] = str,
+        label_studies: int = 1,
+    ) -> None:
         self.folder, self.commit, self._lock = folder, commit, lock
+        self._case_name, self._label_studies = case_name, label_studies
         self._table = open_table(folder, commit.table_version)
         with telling_damage(folder):
             self._read_rows(commit)
@@ -92,18 +81,25 @@ class Index:
         self._slots, self._row_ids = slots[order], table.column("_rowid").to_numpy()[order]
         texts = {name: table.column(name).to_pylist() for name in names if name != SLOT}
         self.study_ids: list[str] = [texts["study_id"][i] for i in order]
-        self.labels: list[tuple[str, ...]] = [tuple(sorted(split_list(texts[LABELS][i]))) for i in order]
+        labels = [split_list(texts[LABELS][i]) for i in order]
+        counts = Counter(label for row in labels for label in row)
+        self._hidden_labels = {label for label, number in counts.items() if number < self._label_studies}
+        self.labels: list[tuple[str, ...]] = [
+            tuple(sorted(label for label in row if label not in self._hidden_labels)) for row in labels
+        ]
         patients = texts.get("patient_id") or [""] * len(order)
         self.patients: list[str] = [patients[i] or texts["study_id"][i] for i in order]
         if len(self.study_ids) != commit.count or len(np.unique(slots)) < len(slots):
             raise ValueError(f"index.json says {commit.count} studies, the rows are {len(np.unique(slots))}")
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
+    def open(cls, folder: str | Path, case_name: Callable[[str], str] = str, label_studies: int = 1) -> Self:
         """Open the committed state of an index folder.
 
         Args:
             folder: the index folder.
+            case_name: as of the class.
+            label_studies: as of the class.
 
         Returns:
             The open index.
@@ -122,7 +118,7 @@ class Index:
             commit = read_commit(folder)
             if commit is None:
                 raise UserError(f"The index in {folder} has just been deleted.")
-            return cls(folder, commit, lock)
+            return cls(folder, commit, lock, case_name, label_studies)
         except BaseException:
             if lock is not None:
                 os.close(lock)
@@ -177,7 +173,9 @@ class Index:
     @cached_property
     def prompts(self) -> Prompts | None:
         """The vectors of the keywords' prompts, if the index has them."""
-        return load_prompts(self.folder / self.commit.prompts) if self.commit.prompts else None
+        if not self.commit.prompts:
+            return None
+        return load_prompts(self.folder / self.commit.prompts).without(self._hidden_labels)
 
     @cached_property
     def image(self) -> Vectors:
@@ -211,7 +209,7 @@ class Index:
 
     def rows(self, positions: Sequence[int]) -> list[IndexedStudy]:
         """Return the studies at some positions, in that order."""
-        wanted = [SLOT, LABELS, SOURCE, GEOMETRY, *map(stored_name, self.commit.columns)]
+        wanted = [SLOT, SOURCE, GEOMETRY, *map(stored_name, self.commit.columns)]
         by_slot = {row[SLOT]: row for row in self._take(positions, wanted)}
         return [self._study(by_slot[int(self._slots[position])]) for position in positions]
 
@@ -297,7 +295,7 @@ class Index:
             allowed: (N,) bool, the studies that may be returned; None for all.
 
         Returns:
-            Position and BM25 score, best first, ties by study id.
+            Position and BM25 score, best first, ties by `order`.
         """
         with telling_damage(self.folder):
             table = word_scores(self._table, words, SLOT)
@@ -316,9 +314,10 @@ class Index:
 
     @cached_property
     def order(self) -> np.ndarray:
-        """(N,) int64, the rank of each study's id among all ids in sorted order; it breaks ties."""
+        """(N,) int64, the rank of each study's name among all names in sorted order; it breaks ties."""
         order = np.empty(len(self), dtype=np.int64)
-        order[np.argsort(np.array(self.study_ids, dtype=np.str_), kind="stable")] = np.arange(len(self))
+        names = np.array([self._case_name(study) for study in self.study_ids], dtype=np.str_)
+        order[np.argsort(names, kind="stable")] = np.arange(len(self))
         return order
 
     def _vectors(self, stream: str) -> Vectors:
@@ -365,18 +364,21 @@ class Index:
         cells = {name: row[stored_name(name)] or "" for name in self.commit.columns}
         with telling_damage(self.folder):
             geometry = json.loads(row[GEOMETRY]) if row[GEOMETRY] else {}
-        return IndexedStudy(
-            cells["study_id"], cells, tuple(sorted(split_list(row[LABELS] or ""))), row[SOURCE] or "", geometry
-        )
+        labels = self.labels[self._positions[cells["study_id"]]]
+        return IndexedStudy(cells["study_id"], cells, labels, row[SOURCE] or "", geometry)
 
     def _distinct(self, column: str) -> tuple[list[str], np.ndarray]:
         """Return a column's distinct cells, and (N,) int64 codes: which of them each study has."""
         if column not in self._columns:
-            name = LABELS if column == "labels" else stored_name(column)
-            with telling_damage(self.folder):
-                table = read_columns(self._table, [SLOT, name])
-            cells = np.array([cell or "" for cell in table.column(name).to_pylist()], dtype=object)
+            cells = list(map(";".join, self.labels)) if column == "labels" else self._cells(column)
             code_of = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
-            in_order = cells[np.argsort(table.column(SLOT).to_numpy())]
-            self._columns[column] = (list(code_of), np.array([code_of[cell] for cell in in_order], dtype=np.int64))
+            self._columns[column] = (list(code_of), np.array([code_of[cell] for cell in cells], dtype=np.int64))
         return self._columns[column]
+
+    def _cells(self, column: str) -> list[str]:
+        """Return a column's cell of each study, by position."""
+        name = stored_name(column)
+        with telling_damage(self.folder):
+            table = read_columns(self._table, [SLOT, name])
+        cells = table.column(name).to_pylist()
+        return [cells[i] or "" for i in np.argsort(table.column(SLOT).to_numpy())]

@@ -48,6 +48,35 @@ class StudyRecord:
     volume_hash: str = ""
 
 
+@dataclass(frozen=True)
+class IndexedStudy:
+    """A study as the index has it, without its thumbnails.
+
+    Attributes:
+        study_id: its id.
+        cells: the manifest's row: column → text.
+        labels: the findings that its report says are present, sorted.
+        source: path of the volume when it was indexed.
+        geometry: of the source grid (`native_size`, `native_spacing` in mm, …); empty where the volume was not read.
+    """
+
+    study_id: str
+    cells: dict[str, str]
+    labels: tuple[str, ...]
+    source: str
+    geometry: dict[str, Any]
+
+    @property
+    def report(self) -> str:
+        """The text of the report."""
+        return self.cells["report"]
+
+    @property
+    def patient_id(self) -> str:
+        """The patient's id, or empty."""
+        return self.cells.get("patient_id", "")
+
+
 def check_columns(columns: Iterable[str]) -> None:
     """Refuse columns that an index cannot have.
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from bimcvr.search.index.reader import Index, IndexedStudy
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.schema import IndexedStudy
 from bimcvr.search.query.highlights import HighlightSpan, highlight_findings, highlight_words
 from bimcvr.search.query.labels import label_extractor
 from bimcvr.search.query.parsed_query import ParsedQuery

@@ -1,5 +1,7 @@
 """The HTTP application: the API over an index, and the page's files. Texts, ids and reports are never logged."""
 
+import errno
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +23,8 @@ from bimcvr.search.server.upload_routes import UPLOAD_PATHS, add_upload_routes
 PAGE = Path(__file__).parent / "web"
 """The page's files; no other file is served by name."""
 
+_log = logging.getLogger("bimcvr.serve")
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -63,12 +67,21 @@ def _add_error_handlers(app: FastAPI, service: SearchService) -> None:
     async def refused(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": service.public_message(cast(UserError, error))}, 422)
 
+    async def unwritable(_: Request, error: Exception) -> Response:
+        refused_write = cast(OSError, error)
+        if refused_write.errno not in _UNWRITABLE:
+            raise error
+        _log.error("nothing can be written to the disk of the index: %s", refused_write.strerror)
+        told = "The server cannot write to its disk: who runs it has to free some space, or give it the right. Nothing"
+        return JSONResponse({"detail": f"{told} of the request was kept."}, 507)
+
     async def invalid(_: Request, error: Exception) -> Response:
         errors = cast(RequestValidationError, error).errors()
         return JSONResponse({"detail": "; ".join(map(_describe_invalid, errors))}, 422)
 
     app.add_exception_handler(CaseNotFound, not_found)
     app.add_exception_handler(UserError, refused)
+    app.add_exception_handler(OSError, unwritable)
     app.add_exception_handler(RequestValidationError, invalid)
 
 

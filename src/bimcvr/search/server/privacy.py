@@ -1,7 +1,10 @@
-"""What may leave the server: the public names of cases, and the columns that may be shown."""
+"""What may leave the server: the public names of cases, the columns that may be shown, and messages without paths."""
 
 import hashlib
+import re
 import secrets
+from pathlib import Path
+from urllib.parse import quote
 
 from bimcvr.search.index.reader import Index
 
@@ -9,7 +12,7 @@ MOST_VALUES = 30
 """A column with at most so many values is shown on result cards and offered as a filter."""
 
 LEAST_STUDIES = 5
-"""In anonymous mode, how many studies at least must share each value of a column that is shown."""
+"""In anonymous mode, how many studies at least must share each value of a column that is shown, or have a label."""
 
 SEPARATE_COLUMNS = ("study_id", "report", "report_original", "labels", "volume", "sha256", "facts", "planted")
 """Columns that a case shows elsewhere, or that no reader needs."""
@@ -58,3 +61,23 @@ def filter_columns(index: Index, anonymous: bool) -> dict[str, dict[str, int]]:
         for name, values in counts.items()
         if len(values) <= MOST_VALUES and (not anonymous or min(values.values(), default=0) >= LEAST_STUDIES)
     }
+
+
+def without_paths(message: str, index: Path) -> str:
+    """Return a message without the paths of the index's files and of uploads, in whatever form a library wrote them.
+
+    Args:
+        message: of an error.
+        index: the index folder.
+    """
+    roots = {str(form) for path in (index, index.absolute(), index.resolve()) for form in (path, f"{path}"[1:])}
+    # of the longest first: one form may be a part of another
+    forms = sorted(filter(_tells, {*roots, *map(quote, roots)}), key=len, reverse=True)
+    folder = "|".join(map(re.escape, forms)) or "(?!)"
+    message = re.sub(rf"(?:(?:file://)?(?:{folder})/\S*?|[^\s'"(<]*)upload-\d+-\w+(?:/\w+(?:\.\w+)*)*", "the upload", message)
+    return re.sub(rf" ?(?:file://)?(?:{folder})(?![\w-])(?:/\w+(?:[.-]+\w+)*)*", "", message)
+
+
+def _tells(form: str) -> bool:
+    """Return whether a form of a path is more than a single word, which a sentence may have too."""
+    return "/" in form

@@ -190,6 +190,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         413: "too large",
         422: "refused, with the reason",
         429: "too many uploads are waiting",
+        507: "nothing can be written to the server's disk",
     }.items()
 }
 """The error responses of every API route, for the OpenAPI schema."""

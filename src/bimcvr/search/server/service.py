@@ -1,24 +1,20 @@
 """Service layer behind the HTTP API: opens a changed index again, hides ids and paths, keeps the viewer's volumes."""
 
-import re
 import threading
 import time
 from pathlib import Path
 
 from bimcvr.data.reading.refused import RefusedVolume
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, without_addresses
 from bimcvr.search.index.commit import NAME
 from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes
 from bimcvr.search.query.encoder import Encoder
-from bimcvr.search.server.privacy import CaseNames
+from bimcvr.search.server.privacy import CaseNames, without_paths
 from bimcvr.search.server.snapshot import IndexSnapshot
 from bimcvr.search.server.uploads import sweep_uploads, upload_folder
 
 REOPEN_SECONDS = 5.0
 """How long a snapshot of the index is served before a newer commit is looked for."""
-
-# the path of an upload in a library's error message
-_UPLOAD_PATH = re.compile(r"\S*upload-\d+-\S*")
 
 
 class SearchService:
@@ -40,6 +36,8 @@ class SearchService:
     """
 
     def __init__(self, folder: Path, model: Encoder | None, anonymous: bool) -> None:
+        # a relative one may be a word that messages have anyway
+        folder = folder.absolute()
         self.folder, self.model = folder, model
         self.names = CaseNames(anonymous)
         self.volumes = ViewerVolumes(folder / VIEWER)
@@ -75,8 +73,8 @@ class SearchService:
         """Return an error's message for a client, without paths of this machine."""
         if isinstance(error, RefusedVolume):
             _, _, wrong, remedy = error.args
-            return _UPLOAD_PATH.sub("the upload", f"The volume {wrong} {remedy}")
-        return str(error).replace(f" {self.folder}", "")
+            return without_paths(f"The volume {wrong} {remedy}", self.folder)
+        return without_paths(without_addresses(str(error)), self.folder)
 
 
 def _check_writable(folder: Path) -> None:

@@ -18,7 +18,7 @@ from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.results import SearchResults
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
-from bimcvr.search.server.privacy import SEPARATE_COLUMNS, CaseNames, filter_columns
+from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, filter_columns
 from bimcvr.search.server.responses import grid_out, search_response
 
 _NEAREST = 6
@@ -48,7 +48,7 @@ class IndexSnapshot:
         self, folder: Path, stamp: int, model: Encoder | None, names: CaseNames, volumes: ViewerVolumes
     ) -> None:
         self.stamp, self._names, self._volumes = stamp, names, volumes
-        self.index = Index.open(folder)
+        self.index = Index.open(folder, names.name_of, LEAST_STUDIES if names.anonymous else 1)
         self._rules = GridRules(self.index.facts.get("nifti_form", "auto"))
         weakref.finalize(self, self.index.close)
         self.searcher = Searcher(self.index, model)

@@ -4,6 +4,7 @@ An upload cannot choose where anything is written (members of a zip are renamed 
 that refer to other files are refused), nor how much memory is used (voxels are counted in the headers first).
 """
 
+import errno
 import fcntl
 import math
 import os
@@ -131,6 +132,8 @@ def _unpack(file: Path, folder: Path) -> None:
                 with packed.open(member) as stream, (folder / _name_for(number, member.filename)).open("wb") as out:
                     _copy(stream, out, member.file_size)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise  # of this machine, not of the upload
         raise _refused(
             "damaged", f"is not a zip that can be unpacked ({type(error).__name__}).", _SEND_SERIES
         ) from error
