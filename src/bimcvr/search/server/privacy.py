@@ -74,7 +74,8 @@ def without_paths(message: str, index: Path) -> str:
     # of the longest first: one form may be a part of another
     forms = sorted(filter(_tells, {*roots, *map(quote, roots)}), key=len, reverse=True)
     folder = "|".join(map(re.escape, forms)) or "(?!)"
-    message = re.sub(rf"(?:(?:file://)?(?:{folder})/\S*?|[^\s'"(<]*)upload-\d+-\w+(?:/\w+(?:\.\w+)*)*", "the upload", message)
+    inside = rf"(?:(?:file://)?(?:{folder})/\S*?|[^\s'\"(<]*)"
+    message = re.sub(inside + r"upload-\d+-\w+(?:/\w+(?:\.\w+)*)*", "the upload", message)
     return re.sub(rf" ?(?:file://)?(?:{folder})(?![\w-])(?:/\w+(?:[.-]+\w+)*)*", "", message)
 
 
