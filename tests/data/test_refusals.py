@@ -156,7 +156,7 @@ def test_a_volume_that_kills_its_reader_is_set_aside_by_curate_and_its_shard_kep
     records, out = ShardRecords(tmp_path / "out"), tmp_path / "out"
     for denoise, state in ((Deadly("MedianImageFilter"), SetAside), (None, IngestedStudy)):
         shelf = Shelf(tmp_path / "in", [])
-        settings, jobs = IngestSettings(out, (2, 2, 2), denoise), 2 if denoise else 1
+        settings, jobs = IngestSettings(out, ModelGrid((2, 2, 2)), denoise), 2 if denoise else 1
         assert ingest_shards(shelf, settings, records, jobs=jobs) == 4 - bool(denoise)
         items = records.items()
         assert [type(item) for item in items] == [IngestedStudy, state, IngestedStudy, IngestedStudy]
