@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 SUITE  ?= phantom
+# what `install` brings: EXTRAS=dev,peers adds the packages of docs/peers.md
+EXTRAS ?= dev
 BIN    := $(VENV)/bin
 # one more than there are cores, since some tests wait for processes of their own; at most 5
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n + 1 : 5)))
@@ -13,13 +15,13 @@ SHELL  := /bin/bash
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
 
-install: $(VENV)/.installed ## make .venv with every extra, in the tested versions
+install: $(VENV)/.installed-$(EXTRAS) ## make .venv with every extra but peers, in the tested versions
 
-$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+$(VENV)/.installed-$(EXTRAS): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "bimcvr needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --progress-bar off --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --progress-bar off --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $@
 
 demo: install ## the main job on a phantom cohort: make it, train, test, search (about 10 minutes on 2 cores)

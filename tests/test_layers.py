@@ -46,6 +46,7 @@ ALLOWED = {
     "models.losses": {"metrics", "metrics.*"},
     "models.text": {"models.pretrained", "data.text"},
     "models.volume": {"models.pretrained", "metrics", "metrics.*"},
+    "models.peers": {"models.pretrained", "models.text"},
     "models": {
         "models.pretrained",
         "models.losses",

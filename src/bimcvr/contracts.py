@@ -8,7 +8,7 @@ any `nn.Module` is accepted where one of the first three is expected, so that an
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import numpy as np
 import torch
@@ -94,6 +94,40 @@ class TextEncoder(_Part):
         Returns:
             (B, E) float, on the module's device.
         """
+
+
+class DataGrid(NamedTuple):
+    """What the data module makes of every volume before an encoder gets it.
+
+    Attributes:
+        size: D, H, W.
+        spacing: mm along D, H, W; None where volumes are resized to `size` whatever their spacing.
+        window: the HU that became 0 and 1.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float] | None
+    window: tuple[float, float]
+
+
+@runtime_checkable
+class TakesGrid(Protocol):
+    """A volume encoder that reads volumes of one grid only, as a published tower does."""
+
+    def accept_grid(self, grid: DataGrid) -> None:
+        """Be told what the volumes are like, before the first of them comes.
+
+        Raises:
+            UserError: the encoder was made for another grid, or the window has lost what it needs.
+        """
+
+
+@runtime_checkable
+class HasReceipt(Protocol):
+    """An encoder that states, as data, what happens to its input before and after its weights see it."""
+
+    def receipt(self) -> dict[str, object]:
+        """Return the preprocessing, the weights and the form of the output; it can be written as JSON."""
 
 
 class ViewFusion(_Part):

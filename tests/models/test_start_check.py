@@ -8,14 +8,14 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features, RetrievalLoss
+from bimcvr.contracts import DataGrid, Features, RetrievalLoss
 from bimcvr.errors import UserError
 from bimcvr.models.losses.objective import Objective
 from bimcvr.models.retriever import Retriever
 from bimcvr.models.start_check import check_parts
 from helpers.toy_modules import HashText, PlainConv
 
-SIZE = (12, 16, 16)
+GRID = DataGrid((12, 16, 16), None, (-1000.0, 1000.0))
 
 
 def made(**parts: Any) -> Retriever:
@@ -88,20 +88,20 @@ class LogsNumbers(RetrievalLoss):
 )
 def test_a_wrong_part_is_named(option: str, part: nn.Module, said: str) -> None:
     with pytest.raises(UserError) as caught:
-        check_parts(made(**{option: part}), SIZE, trains=True)
+        check_parts(made(**{option: part}), GRID, trains=True)
     assert str(caught.value).startswith(f"{__name__}.{type(part).__name__} (model.{option}) ")
     assert said in str(caught.value)
 
 
 def test_the_loss_is_left_out_of_evaluation() -> None:
-    check_parts(made(objective=Detached()), SIZE, trains=False)
+    check_parts(made(objective=Detached()), GRID, trains=False)
 
 
 def test_a_fusion_needs_no_entropy() -> None:
     model = made(fusion=WithoutEntropy())
-    check_parts(model, SIZE, trains=True)
+    check_parts(model, GRID, trains=True)
     model.log = model.log_dict = lambda *_, **__: None  # type: ignore[method-assign]
-    views = torch.rand(3, 2, 1, *SIZE, generator=torch.Generator().manual_seed(0))
+    views = torch.rand(3, 2, 1, *GRID.size, generator=torch.Generator().manual_seed(0))
     model.training_step({"views": views, "text": ["a", "b", "c"], "index": torch.arange(3)}, 0)
 
 
@@ -121,7 +121,7 @@ def test_nothing_is_changed() -> None:
     model = made(volume_encoder=Noisy()).train()
     model.volume_encoder.layers[2].eval()
     state, random = {name: value.clone() for name, value in model.state_dict().items()}, torch.get_rng_state()
-    check_parts(model, SIZE, trains=True)
+    check_parts(model, GRID, trains=True)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(value, state[name], rtol=0, atol=0, equal_nan=True, msg=re.escape(name))
     assert torch.equal(torch.get_rng_state(), random)

@@ -86,9 +86,9 @@ def test_a_module_of_an_extra_raises_an_import_error(monkeypatch: pytest.MonkeyP
 
 
 def test_doctor_lists_missing_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(check_extras()) == []
+    assert {line.what for line in check_extras()} <= {"extra peers"}
     monkeypatch.setitem(sys.modules, "lancedb", None)
-    (line,) = check_extras()
+    (line,) = (line for line in check_extras() if line.what != "extra peers")
     assert (line.state, line.what) == ("warning", "extra search")
     assert "pip install 'bimcvr[search]'" in line.remedy
 

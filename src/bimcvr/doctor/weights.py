@@ -18,7 +18,12 @@ from bimcvr.presets import read_yaml
 
 _HOLDERS = ("model", "weights")
 _MINILM = "bimcvr.models.MiniLM"
-_DECIDE = ("model", "pretrained", "weights", "depth", "width")
+# parts that need published weights also where they name none
+_PUBLISHED = (
+    _MINILM,
+    *(f"bimcvr.models.{peer}{tower}" for peer in ("Colipri", "Spectre", "Merlin") for tower in ("Volume", "Text")),
+)
+_DECIDE = ("model", "pretrained", "weights", "depth", "width", "random_weights")
 
 
 def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[CheckResult]:
@@ -48,12 +53,12 @@ def check_weights(configs: Sequence[Path], experiments: Path) -> Iterator[CheckR
 
 def _parts(content: Any) -> Iterator[dict[str, Any]]:
     """Find the parts of models that need published weights, wherever they stand in a configuration."""
-    if content == _MINILM:
-        yield {"class_path": _MINILM, "init_args": {}}
+    if isinstance(content, str) and content in _PUBLISHED:
+        yield {"class_path": content, "init_args": {}}
     elif isinstance(content, dict):
         path, arguments = content.get("class_path"), content.get("init_args") or {}
         holds = isinstance(arguments, dict) and any(isinstance(arguments.get(name), str) for name in _HOLDERS)
-        if isinstance(path, str) and path.startswith("bimcvr.models.") and (holds or path == _MINILM):
+        if isinstance(path, str) and path.startswith("bimcvr.models.") and (holds or path in _PUBLISHED):
             yield {"class_path": path, "init_args": arguments}
             return
         for value in content.values():

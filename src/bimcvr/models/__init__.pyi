@@ -1,6 +1,12 @@
 from .callbacks import CompileVolumeEncoder as CompileVolumeEncoder
 from .embedder import Embedder as Embedder
 from .losses.objective import Objective as Objective
+from .peers.colipri import ColipriText as ColipriText
+from .peers.colipri import ColipriVolume as ColipriVolume
+from .peers.merlin import MerlinText as MerlinText
+from .peers.merlin import MerlinVolume as MerlinVolume
+from .peers.spectre import SpectreText as SpectreText
+from .peers.spectre import SpectreVolume as SpectreVolume
 from .retriever import Retriever as Retriever
 from .text.base import FrozenTextEncoder as FrozenTextEncoder
 from .text.finetuned import TunedText as TunedText
@@ -24,11 +30,15 @@ from .volume.vit3d import ViT3D as ViT3D
 __all__ = [
     "CachedFeatures",
     "ChannelGate",
+    "ColipriText",
+    "ColipriVolume",
     "CompileVolumeEncoder",
     "Embedder",
     "FirstView",
     "FrozenTextEncoder",
     "MeanP",
+    "MerlinText",
+    "MerlinVolume",
     "MiniLM",
     "Objective",
     "OpenClipImage",
@@ -40,6 +50,8 @@ __all__ = [
     "SeqLSTM",
     "SeqTransf",
     "SliceEncoder",
+    "SpectreText",
+    "SpectreVolume",
     "Statistic",
     "TokenAttention",
     "TunedText",

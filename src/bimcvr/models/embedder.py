@@ -38,6 +38,9 @@ class Embedder:
     def __init__(self, checkpoint: Path, device: str | None = None, trust: Sequence[str] = ()) -> None:
         import torch
 
+        from bimcvr.contracts import DataGrid
+        from bimcvr.models.part_checks import check_grid
+
         self.checkpoint = checkpoint
         self.grid, self.window, self.rules = _grid_of(checkpoint)
         try:
@@ -48,6 +51,7 @@ class Embedder:
                 f"--device {device}: there is no such device here. Give cpu, or cuda with a GPU."
             ) from error
         self.retriever = _load(checkpoint, trust).to(self.device)
+        check_grid(self.retriever.volume_encoder, DataGrid(self.grid.size, self.grid.spacing, self.window))
         self.affirm: tuple[str, ...] = tuple(self.retriever.prompts)
         self.deny: tuple[str, ...] = tuple(self.retriever.denials)
 

@@ -5,8 +5,9 @@ They compare shapes only: they draw no random numbers and run nothing, so that e
 
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import DataGrid, Features, TakesGrid
 from bimcvr.errors import UserError
+from bimcvr.models.pretrained.frozen import with_hidden
 
 
 def check_dim(part: nn.Module, option: str) -> None:
@@ -26,6 +27,21 @@ def check_dim(part: nn.Module, option: str) -> None:
             f"{named(part, option)} {found}: set `self.dim` in its constructor to the length of the vectors that it"
             " returns, a whole number."
         )
+
+
+def check_grid(encoder: nn.Module, grid: DataGrid) -> None:
+    """Tell a volume encoder that reads volumes of one grid only, or holds such a one, what the data's are like.
+
+    Args:
+        encoder: the encoder.
+        grid: of the data.
+
+    Raises:
+        UserError: it was made for another grid.
+    """
+    for part in with_hidden(encoder):
+        if isinstance(part, TakesGrid):
+            part.accept_grid(grid)
 
 
 def check_features(encoder: nn.Module, features: object, batch: int, dim: int) -> None:

@@ -214,7 +214,7 @@ class Retriever(LightningModule):
         datamodule = cast(Any, self.trainer).datamodule
         self._refuse_no_negatives(datamodule.batch_size)
         refuse_views_of_kept_features(self)
-        check_parts(self, datamodule.cache.size, trains=True)
+        check_parts(self, datamodule.grid, trains=True)
         self._targets = TrainingTargets(datamodule.gallery("train"), self.device)
         if self.objective.keywords and datamodule.cutmix:
             raise UserError(
@@ -332,7 +332,7 @@ class Retriever(LightningModule):
 
     def _check_for_evaluation(self) -> None:
         with self.eval_precision():
-            check_parts(self, cast(Any, self.trainer).datamodule.cache.size, trains=False)
+            check_parts(self, cast(Any, self.trainer).datamodule.grid, trains=False)
 
     def _refuse_no_negatives(self, batch_size: int) -> None:
         gathers = getattr(self.objective, "gather_negatives", True)

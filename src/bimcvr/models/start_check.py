@@ -1,15 +1,15 @@
 """Runs each part of a model once before anything is trained or evaluated, so that a wrong one is named at once."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import DataGrid, Features
 from bimcvr.errors import UserError
 from bimcvr.models.part_checks import (
     check_features,
+    check_grid,
     check_logged,
     check_losses,
     check_text_features,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _TEXTS = ["one text to try a model with", "and another text, longer than the first, to try a model with"]
 
 
-def check_parts(model: "Retriever", size: Sequence[int], trains: bool) -> None:
+def check_parts(model: "Retriever", grid: DataGrid, trains: bool) -> None:
     """Run each part of a model once on two empty volumes and two texts, and check what it returns.
 
     Parts run in evaluation mode and draw no random numbers that a run would draw, so that a run is the same without
@@ -34,12 +34,14 @@ def check_parts(model: "Retriever", size: Sequence[int], trains: bool) -> None:
 
     Args:
         model: the model, attached to a trainer and on its device.
-        size: the grid: slices, rows, columns.
+        grid: of the data.
         trains: whether the loss is run too.
 
     Raises:
-        UserError: a part breaks its contract or fails; it names the part, what came and what was expected.
+        UserError: a part breaks its contract or fails; it names the part, what came and what was expected. Or the
+            volume encoder was made for another grid.
     """
+    check_grid(model.volume_encoder, grid)
     modes = [(module, module.training) for module in model.modules()]
     devices = [model.device] if model.device.type == "cuda" else []
     precision = model.trainer.precision_plugin
@@ -51,7 +53,7 @@ def check_parts(model: "Retriever", size: Sequence[int], trains: bool) -> None:
             torch.no_grad(),
         ):
             model.eval()
-            volumes = precision.convert_input(torch.zeros(2, 1, *size, device=model.device))
+            volumes = precision.convert_input(torch.zeros(2, 1, *grid.size, device=model.device))
             _check(model, volumes, trains)
     finally:
         for module, mode in modes:

@@ -9,6 +9,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
+from bimcvr.models.part_checks import check_grid
 from bimcvr.models.profiling.measure import MEASURED_STEPS, measure_step
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters
 from bimcvr.models.retriever import Retriever
@@ -72,6 +73,7 @@ class DryRunCLI(RetrieverCLI):
                 "There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test`"
                 " with the same options and no checkpoint."
             )
+        check_grid(model.volume_encoder, data.grid)
         lines = [*_parameters(model), *_text_tower(model), *_data(data)]
         batches = limited(batches_an_epoch(data, processes), trainer.limit_train_batches)
         refuse_seldom_validation(trainer, batches)

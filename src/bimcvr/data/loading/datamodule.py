@@ -13,7 +13,7 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from bimcvr.contracts import Gallery, Probe
+from bimcvr.contracts import DataGrid, Gallery, Probe
 from bimcvr.data.cache.cut_lungs import CutLungs, cut_lungs
 from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache
@@ -127,6 +127,11 @@ class CTReportDataModule(LightningDataModule):
         self._epochs_done = 0
         self._filled = False
         self.known_rows: TrainedRows | None = None
+
+    @property
+    def grid(self) -> DataGrid:
+        """What every volume is made into, as an encoder that reads one grid only is told."""
+        return DataGrid(self.cache.size, self.cache.grid.spacing, self.window)
 
     def prepare_data(self) -> None:
         """Fill the cache; Lightning calls this in one process of each machine."""
