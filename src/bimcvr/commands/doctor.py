@@ -17,12 +17,13 @@ def doctor(
     checkpoint: Path | None = None,
     runs: Path = Path("runs"),
     trust: str = "",
+    hub: bool = False,
     json: bool = False,
 ) -> int:
     """Check what a run needs, line by line: ok, warning or failing, and for what is not ok what to do.
 
-    Nothing is downloaded and nothing is changed. Without `--config` the models of everything below `experiments`
-    are looked for, and an absent one is only a warning.
+    Nothing is downloaded and nothing is changed; the network is only used with `--hub`. Without `--config` the models
+    of everything below `experiments` are looked for, and an absent one is only a warning.
 
     Args:
         config: a YAML file of settings; repeat the option for several files, of which the last one decides. They are
@@ -32,6 +33,7 @@ def doctor(
         checkpoint: the checkpoint of a trained model, to load.
         runs: the folder of all runs.
         trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
+        hub: ask the model hub whether it would hand over the published towers of other groups that are not here.
         json: print JSON instead of a table.
 
     Returns:
@@ -40,6 +42,7 @@ def doctor(
     from bimcvr.doctor.environment import check_environment
     from bimcvr.doctor.files import check_cache, check_checkpoint, check_wandb
     from bimcvr.doctor.index import check_index
+    from bimcvr.doctor.peers import check_peers
     from bimcvr.doctor.weights import check_weights
     from bimcvr.parsing.trust import split_trust
     from bimcvr.presets import FOLDER
@@ -48,6 +51,7 @@ def doctor(
         *check_environment(runs),
         *check_weights(config, local if (local := Path("experiments")).is_dir() else FOLDER),
     ]
+    lines += check_peers(hub)
     cache = cache or _default("cache", ".")
     index = index or _default("index", "index.json")
     lines += check_cache(cache) if cache else [_not_given("cache")]

@@ -164,10 +164,15 @@ def _check_processor() -> CheckResult:
     return CheckResult("ok", "CPU", f"{cores} cores; {hint}")
 
 
-def _check_memory() -> CheckResult:
+def total_memory() -> int:
+    """Return the bytes of memory that this machine has, or that its control group lets processes have."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = _CGROUP.read_text().strip() if _CGROUP.is_file() else "max"
-    total = min(total, int(limit)) if limit.isdigit() else total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _check_memory() -> CheckResult:
+    total = total_memory()
     if total < _LOW_MEMORY:
         return CheckResult(
             "warning", "memory", f"{total / _GB:.1f} GB", "Keep data.num_workers at 0 or 1 and data.batch_size small."
