@@ -1,5 +1,6 @@
 """A grid in millimetres through cache, fit, test, evaluate, index and a query: it is stated, kept and the same."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import bimcvr
 from bimcvr.cli import main
+from bimcvr.data.reading.resample import read_on_grid
 from bimcvr.errors import UserError
 from bimcvr.presets import read_yaml
 from bimcvr.training.resume import refuse_other_settings
@@ -77,7 +79,9 @@ def test_a_comparison_of_different_grids_says_so(
     assert "grid_spacing (3,)" in capsys.readouterr().err
 
 
-def test_index_and_query_are_on_the_grid_of_the_training(run: Path, tiny_cohort: Path, tmp_path: Path) -> None:
+def test_index_and_query_are_on_the_grid_of_the_training(
+    run: Path, tiny_cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint, out = run / "checkpoints/best.ckpt", tmp_path / "index"
     words = ["--manifest", str(run / "manifest.csv"), "--root", str(tiny_cohort.parent), "--split", "test"]
     cache = ["--cache", str(run.parents[2] / "cache"), "--jobs", "1"]
@@ -87,7 +91,13 @@ def test_index_and_query_are_on_the_grid_of_the_training(run: Path, tiny_cohort:
     assert (facts["grid"], facts["spacing_mm"]) == (GRID["size"], GRID["spacing"])
     saved, volume = np.load(run / "embeddings.npz"), tiny_cohort.parent / "s25.nii.gz"
     vector = saved["image"][saved["study_id"].tolist().index("s25")]
-    assert np.allclose(bimcvr.load_model(checkpoint, "cpu").embed_file(volume), vector, atol=1e-5)
+    model = bimcvr.load_model(checkpoint, "cpu")
+    assert np.allclose(model.embed_file(volume), vector, atol=1e-5)
+    monkeypatch.setattr(
+        model, "read", lambda path: dataclasses.replace(read_on_grid(path, model.grid), lungs_outside=0.3)
+    )
+    with pytest.warns(UserWarning, match="30% of the lungs lie outside the model's grid"):
+        assert np.allclose(model.embed_file(volume), vector, atol=1e-5)
     best = searcher.volume(volume, top=1).hits[0]
     assert (best.study_id, round(best.score, 4)) == ("s25", 1.0)
     searcher.index.close()

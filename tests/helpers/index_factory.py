@@ -9,6 +9,7 @@ import torch
 
 from bimcvr.contracts import Prompts
 from bimcvr.metrics.prompts import prompt_sentences
+from bimcvr.models.embedder import FileVector
 from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
 from helpers.toy_modules import HashText
@@ -28,8 +29,8 @@ class WordEncoder:
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         return self._text([text.lower().replace(".", "") for text in texts]).numpy()
 
-    def embed_file(self, path: Path) -> np.ndarray:
-        return vector_of(path.name)
+    def encode_file(self, path: Path) -> FileVector:
+        return FileVector(vector_of(path.name), "Half of it is cut away." if path.name.startswith("cut") else "")
 
 
 def vector_of(name: str) -> np.ndarray:

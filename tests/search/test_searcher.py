@@ -163,6 +163,7 @@ def test_labels_heed_negation(index: Index, searcher: Searcher) -> None:
 
 
 def test_a_volume_is_embedded_by_the_model(searcher: Searcher, index: Index) -> None:
+    assert "Half of it is cut away." in searcher.volume(Path("cut1")).notes
     results = searcher.volume(Path("s3i0"), top=1)
     assert (results.hits[0].study_id, results.query_parts) == ("s3", ("s3i0",))
     assert results.hits[0].score == pytest.approx(1)

@@ -4,11 +4,12 @@ import functools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from bimcvr.atomic_files import sha256_of
+from bimcvr.data.cache.cut_lungs import LITTLE
 from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
     from bimcvr.data.reading.volume import Volume
     from bimcvr.models.retriever import Retriever
+
+
+class FileVector(NamedTuple):
+    """The vector (E,) of a volume file, and a sentence on what the model does not see of it; usually empty."""
+
+    vector: np.ndarray
+    note: str = ""
 
 
 class Embedder:
@@ -112,14 +120,26 @@ class Embedder:
         Raises:
             RefusedVolume: it is not a regular volume in HU.
         """
+        encoded = self.encode_file(path)
+        if encoded.note:
+            warnings.warn(encoded.note, stacklevel=2)
+        return encoded.vector
+
+    def encode_file(self, path: Path) -> FileVector:
+        """Return the vector of a volume file or DICOM folder, and what speaks against it.
+
+        Args:
+            path: the file or folder.
+
+        Raises:
+            RefusedVolume: it is not a regular volume in HU.
+        """
         volume = self.read(path)
-        if volume.lungs_outside:
-            warnings.warn(
-                f"{volume.lungs_outside:.0%} of the lungs lie outside the model's grid ({self.grid}) and are not seen.",
-                stacklevel=2,
-            )
-        vector: np.ndarray = self.embed_volumes([volume.hu])[0]
-        return vector
+        share = volume.lungs_outside
+        note = ""
+        if share is not None and share > LITTLE:
+            note = f"{share:.0%} of the lungs lie outside the model's grid ({self.grid}) and are not seen."
+        return FileVector(self.embed_volumes([volume.hu])[0], note)
 
     def read(self, path: Path) -> "Volume":
         """Read a volume file or DICOM folder onto the grid of the training.

@@ -26,7 +26,7 @@ from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.metrics.per_query import rank_metrics
 from bimcvr.metrics.ranking.ranks import TIE, Ranks
-from bimcvr.models.embedder import Embedder
+from bimcvr.models.embedder import Embedder, FileVector
 from bimcvr.models.text.base import FrozenTextEncoder
 from bimcvr.search.server import service as service_module
 from bimcvr.search.server.limits import ConcurrencyLimits
@@ -261,12 +261,12 @@ def test_a_state_is_held_while_a_request_is_at_it(made: Made, tmp_path: Path, mo
     service = service_module.SearchService(copy, made.model, anonymous=False)
     reading, may_go_on = threading.Event(), threading.Event()
 
-    def embed_slowly(source: Path) -> np.ndarray:
+    def embed_slowly(source: Path) -> FileVector:
         reading.set()
         assert may_go_on.wait(60)
-        return made.model.embed_file(source)
+        return made.model.encode_file(source)
 
-    monkeypatch.setattr(service, "model", SimpleNamespace(embed_file=embed_slowly, embed_texts=made.model.embed_texts))
+    monkeypatch.setattr(service, "model", SimpleNamespace(encode_file=embed_slowly, embed_texts=made.model.embed_texts))
     monkeypatch.setattr(service.snapshot().searcher, "model", service.model)
     old = service.snapshot().index
     source = Path(read_manifest(made.manifest).column("volume")[4])

@@ -136,7 +136,7 @@ def _resize(native: NativeImage, slabs: Iterable[tuple[int, np.ndarray]], matric
     rows, columns = _bands(matrices[1]), _bands(matrices[2])
     used = np.flatnonzero(weights.any(axis=0))
     low, high = int(used[0]), int(used[-1]) + 1
-    resized = np.zeros((depth, height * width), dtype=np.float32)
+    resized: np.ndarray | None = None
     # slices that grow on the new grid are summed up in parts
     most = max(SLAB, max(_HELD, 4 * math.prod(native.shape)) // (4 * height * width))
     planes = np.empty((min(high - low, most), height * width), dtype=np.float32)
@@ -147,11 +147,13 @@ def _resize(native: NativeImage, slabs: Iterable[tuple[int, np.ndarray]], matric
         if not len(slab):
             continue
         if start + len(slab) - first > len(planes):
-            resized += weights[:, first:start] @ planes[: start - first]
+            part = weights[:, first:start] @ planes[: start - first]
+            resized = part if resized is None else np.add(resized, part, out=resized)
             first = start
         plane = _resize_columns(_resize_rows(slab, rows, height), columns, width)
         planes[start - first : start - first + len(slab)] = plane.reshape(len(slab), -1)
-    resized += weights[:, first:high] @ planes[: high - first]
+    part = weights[:, first:high] @ planes[: high - first]
+    resized = part if resized is None else np.add(resized, part, out=resized)
     return resized.reshape(depth, height, width)
 
 

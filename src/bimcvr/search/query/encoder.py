@@ -9,7 +9,7 @@ import numpy as np
 from bimcvr.atomic_files import sha256_of
 from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.errors import UserError
-from bimcvr.models.embedder import Embedder
+from bimcvr.models.embedder import Embedder, FileVector
 
 if TYPE_CHECKING:
     from bimcvr.search.index.reader import Index
@@ -24,8 +24,8 @@ class Encoder(Protocol):
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of n texts, (n, E) float32."""
 
-    def embed_file(self, path: Path) -> np.ndarray:
-        """Return the vector (E,) of a volume file or DICOM folder."""
+    def encode_file(self, path: Path) -> FileVector:
+        """Return the vector (E,) of a volume file or DICOM folder, and what speaks against it."""
 
 
 def load_search_model(

@@ -19,11 +19,13 @@ class EncodedQuery:
         vector: (E,).
         parts: what was encoded: the sentences of a text, the prompts of a keyword, the name of a volume or study.
         kind: `text`, `keyword`, `volume` or `study`; its scores are compared with the index's calibration of that kind.
+        note: what speaks against the vector; usually empty.
     """
 
     vector: np.ndarray
     parts: tuple[str, ...]
     kind: str
+    note: str = ""
 
 
 def encode_text(text: str, model: Encoder) -> EncodedQuery:

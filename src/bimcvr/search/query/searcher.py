@@ -143,7 +143,8 @@ class Searcher:
                 f"The index {self.index.folder} was opened without a model, so no volume can be encoded. {_WITH_MODEL}"
             )
         began = time.perf_counter()
-        encoded = EncodedQuery(self.model.embed_file(Path(path)), (Path(path).name,), "volume")
+        vector, note = self.model.encode_file(Path(path))
+        encoded = EncodedQuery(vector, (Path(path).name,), "volume", note)
         return self._by_vector("volume", encoded, began, top, where, into)
 
     def study(
