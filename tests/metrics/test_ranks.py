@@ -238,6 +238,8 @@ def test_half_precision_is_cast_up() -> None:
 
 def test_settings_for_training_do_not_reach_the_product(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither autocast nor TF32 or bfloat16 products; and the user's settings stand afterwards."""
+    if not hasattr(torch.backends.mkldnn, "matmul"):
+        pytest.skip("torch 2.8 has one switch for all devices")
     image, text, group = crowd(500, 0.05, seed=5)
     plain = rank_both(image, text, group)
     switches, product, seen = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul), torch.mm, []

@@ -240,7 +240,7 @@ def test_a_language_model_in_bfloat16_computes_in_float32(tmp_path: Path) -> Non
 
     write_qwen3(tmp_path, dtype=torch.bfloat16)
     encoder = SentenceEncoder(str(tmp_path), sentences=False)
-    model = Qwen3Model.from_pretrained(tmp_path, dtype=torch.float32).eval()
+    model = Qwen3Model.from_pretrained(tmp_path).float().eval()
     ids = encoder._tokenizer(TEXTS[0], return_tensors="pt").input_ids
     assert int(ids[0, -1]) == 2  # [SEP]
     with torch.no_grad():

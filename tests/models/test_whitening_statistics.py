@@ -34,6 +34,7 @@ def test_training_texts_are_read_without_gradients(monkeypatch: pytest.MonkeyPat
         datamodule=SimpleNamespace(
             gallery=lambda _: gallery,
             cutmix=0.0,
+            views=[None],
             cache=SimpleNamespace(size=(2, 2, 2)),
             batch_size=2,
             train_dataset=lambda: SimpleNamespace(reports=lambda: ["a", "b", "c"]),
