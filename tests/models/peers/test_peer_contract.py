@@ -13,6 +13,7 @@ from bimcvr.cli import main
 from bimcvr.contracts import DataGrid, HasReceipt, TakesGrid
 from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.extras import MissingExtra, is_installed
+from bimcvr.models.embedder import Embedder
 from bimcvr.models.evaluation_loop import part_name
 from bimcvr.models.part_checks import check_grid
 from bimcvr.models.peers import colipri, merlin, spectre
@@ -219,3 +220,24 @@ def test_files_of_the_hub_s_cache_state_their_commit(tmp_path: Path, monkeypatch
     assert weights.facts["files"] == {"a.pt": sha256_of(snapshot / "a.pt")}
     with pytest.raises(WeightsAbsent, match="some/model"):
         PeerWeights("some/model", ["a.pt", "b.pt"], random_weights=False)
+
+
+@peers
+@pytest.mark.slow
+def test_a_head_over_a_frozen_tower_is_trained_and_embeds_files(tiny_cohort: Path, tmp_path: Path) -> None:
+    config: dict[str, Any] = yaml.safe_load(TINY)
+    config["data"] |= {"size": [32, 32, 32], "spacing": [2, 2, 2]}
+    config["model"]["volume_encoder"] = {
+        "class_path": "bimcvr.models.ColipriVolume",
+        "init_args": {"projected": False, "random_weights": True, "reduced": peer_files.COLIPRI},
+    }
+    (tmp_path / "head.yaml").write_text(yaml.safe_dump(config))
+    options = ["--config", str(tmp_path / "head.yaml"), "--data.manifest", str(tiny_cohort)]
+    assert main(["fit", *options, "--trainer.max_epochs", "1", "--runs", str(tmp_path / "runs")]) == 0
+    checkpoint = newest_run(tmp_path / "runs") / "checkpoints/best.ckpt"
+    names = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert not [name for name in names if name.startswith("volume_encoder")]
+    embedder = Embedder(checkpoint, device="cpu")
+    vector = embedder.embed_file(tiny_cohort.parent / "s3.nii.gz")
+    assert vector.shape == (12,)
+    assert embedder.names()["volume_encoder"] == "ColipriVolume(random weights)"

@@ -51,7 +51,8 @@ class Colipri:
     def __init__(self, folder: Path) -> None:
         from colipri import get_model, get_processor
 
-        self.tower = ColipriVolume(str(folder), random_weights=True, reduced=peer_files.COLIPRI)
+        self.arguments: dict[str, Any] = {"model": str(folder), "random_weights": True, "reduced": peer_files.COLIPRI}
+        self.tower = ColipriVolume(**self.arguments)
         self.model = get_model(folder / "model.safetensors", image_only=True, **peer_files.COLIPRI)
         self.processor = get_processor(image_only=True, input_size=32)
         self.padding_with_air = get_processor(image_only=True, input_size=32, padding_mode=-1)
@@ -60,6 +61,9 @@ class Colipri:
         processor = processor or self.processor
         batch = processor.to_images_batch(processor.process_images(path))
         return self.model.encode_image(batch, pool=True, project=True, normalize=True)
+
+    def tokens(self, path: Path) -> Tensor:
+        return self.model.encode_image(self.processor.process_images(path)[0].data[None]).flatten(2).transpose(1, 2)
 
     def prepared(self, path: Path) -> Tensor:
         return self.processor.process_images(path)[0].data[0]
@@ -75,7 +79,9 @@ class Spectre:
         from spectre.presets import BACKBONE_KWARGS, COMBINER_KWARGS
         from spectre.ssl.heads import SigLIPProjectionHead
 
-        self.tower = SpectreVolume(str(folder), size=(64, 128, 256), random_weights=True, reduced=peer_files.SPECTRE)
+        own = {"size": (64, 128, 256), "random_weights": True, "reduced": peer_files.SPECTRE}
+        self.arguments: dict[str, Any] = {"model": str(folder), **own}
+        self.tower = SpectreVolume(**self.arguments)
         self.model = SpectreImageFeatureExtractor(
             peer_files.SPECTRE["backbone"],
             BACKBONE_KWARGS,
@@ -88,11 +94,17 @@ class Spectre:
         self.head.load_state_dict(torch.load(folder / "SigLIP_projection_head_image.pt"))
 
     def embed(self, path: Path) -> Tensor:
+        features = self.features(path)
+        return normalize(self.head(torch.cat([features[0], features[1:].mean(0)])[None]), dim=-1)
+
+    def features(self, path: Path) -> Tensor:
         from spectre.io import load_and_window
 
         crops, grid, _ = load_and_window(path)  # at the file's own spacing
-        features = self.model.extract([crops], grid_size=[grid])[0]
-        return normalize(self.head(torch.cat([features[0], features[1:].mean(0)])[None]), dim=-1)
+        return self.model.extract([crops], grid_size=[grid])[0]
+
+    def tokens(self, path: Path) -> Tensor:
+        return self.features(path)[None, 1:]
 
     def prepared(self, path: Path) -> Tensor:
         """The fixed steps of the transform that it was trained with.
@@ -115,7 +127,8 @@ class Merlin:
         from merlin.data.monai_transforms import ImageTransforms
         from monai.transforms import CenterSpatialCropd, Compose, SpatialPadd
 
-        self.tower = MerlinVolume(str(folder), random_weights=True, reduced=peer_files.MERLIN)
+        self.arguments: dict[str, Any] = {"model": str(folder), "random_weights": True, "reduced": peer_files.MERLIN}
+        self.tower = MerlinVolume(**self.arguments)
         self.model = model
         box = [64, 48, 32]
         steps = [
@@ -128,6 +141,15 @@ class Merlin:
 
     def embed(self, path: Path) -> Tensor:
         return self.model(self.prepared(path)[None, None], ["one text"])[0]
+
+    def tokens(self, path: Path) -> Tensor:
+        """The one vector that the package has for it: the mean of all."""
+        net = self.model.encode_image.i3_resnet
+        net.ImageEmbedding = True
+        try:
+            return net(self.prepared(path)[None, None]).transpose(0, 1)
+        finally:
+            net.ImageEmbedding = False
 
     def prepared(self, path: Path) -> Tensor:
         return self.transform({"image": str(path)})["image"].as_tensor()[0]
@@ -186,6 +208,17 @@ def assert_the_same(peer: Any, path: Path, air: bool = True) -> None:
 def test_a_made_volume_has_the_package_s_vector(peer: Any, tmp_path: Path) -> None:
     for storage in ("oblique", "RAS"):
         assert_the_same(peer, peer_file(peer, tmp_path / f"{storage}.nii.gz", blobs(peer.file_size), storage))
+
+
+def test_its_own_tokens_are_the_package_s(peer: Any, tmp_path: Path) -> None:
+    path = peer_file(peer, tmp_path / "made.nii.gz", blobs(peer.file_size), "LPS")
+    tower = type(peer.tower)(**peer.arguments, projected=False)
+    found = tower(prepared(tower, path))
+    with torch.no_grad():
+        expected = peer.tokens(path)
+    mine = found.tokens.mean(1, keepdim=True) if isinstance(peer, Merlin) else found.tokens
+    torch.testing.assert_close(mine, expected, rtol=0, atol=1e-4)
+    assert found.cls.shape == (1, tower.dim)
 
 
 @pytest.mark.skipif(not REAL, reason="BIMCVR_REAL_DATA names no folder of real volumes")

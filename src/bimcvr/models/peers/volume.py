@@ -55,7 +55,7 @@ def to_axes(volume: Tensor, axes: str) -> Tensor:
 
 
 class PeerVolume(VolumeEncoder):
-    """A published volume tower, frozen: its weights stay out of training and checkpoints, and compute in float32.
+    """A published volume tower, frozen: its weights are not trained, not in checkpoints, and stay in float32.
 
     With `projected` a volume has one token, its vector in the space shared with the model's own text tower, of length
     1: for zero-shot retrieval with `map_volumes: false` and `FirstView`. Otherwise tokens are the tower's own, and
