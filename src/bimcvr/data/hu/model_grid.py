@@ -41,8 +41,8 @@ class ModelGrid:
     Attributes:
         size: (D, H, W) voxels: slices, rows, columns.
         spacing: mm along D, H, W; None resizes the whole volume.
-        centre: what the middle of a grid with a spacing is laid on: the middle of the volume, or the body's centre of
-            mass, as far as neither cuts nor pads what the volume's middle would not.
+        centre: what the middle of a grid with a spacing is laid on: the middle of the volume, or that of the body, as
+            far as this neither cuts nor pads along an axis where the volume's middle would not.
 
     Raises:
         UserError: a side or a spacing is not positive, or `centre` is set without a spacing.

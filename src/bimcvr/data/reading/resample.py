@@ -93,12 +93,14 @@ def _picking(slabs: Iterable[tuple[int, np.ndarray]], coarse: CoarseCopy) -> Ite
 
 
 def _body_centre(coarse: CoarseCopy) -> list[float] | None:
-    """Return the body's centre of mass in source voxels from each axis' first face; None without a body."""
+    """Return the middle of the body in source voxels from each axis' first face; None without a body."""
     hu = coarse.hu()
     body = np.nonzero(tissue_mask(hu) | lung_mask(hu, coarse.spacing))
     if not len(body[0]):
         return None
-    return [float(places[index].mean()) for places, index in zip(coarse.positions(), body, strict=True)]
+    # not its outermost voxels, which may be a table's; nor its centre of mass, which the abdomen draws downwards
+    ends = [np.percentile(places[index], (2, 98)) for places, index in zip(coarse.positions(), body, strict=True)]
+    return [float(pair.mean()) for pair in ends]
 
 
 def _lungs_outside(coarse: CoarseCopy, spans: Sequence[Span]) -> float | None:
