@@ -55,3 +55,9 @@ def test_columns_stay_apart_and_the_sd_of_mrr_is_readable() -> None:
         assert len(cells) == (5 if name == "MRR" else 3), line
     assert "] (0.037)" in next(line for line in lines if line.startswith("MRR"))
     assert len({len(line) for line in lines[start : start + 6]}) == 1
+    assert not any("grid" in line for line in lines)
+    cut = {"volumes": 40, "cut": 3, "worst_share": 0.253, "no_lungs_found": 0}
+    about |= {"grid": [96, 192, 192], "spacing_mm": [3.0, 2.0, 2.0], "grid_centre": "volume", "lungs_cut": cut}
+    lines = format_result(result).splitlines()
+    assert "grid: 96 × 192 × 192 at 3 × 2 × 2 mm" in lines
+    assert "WARNING: the grid cuts away more than 1 % of the lungs in 3 of 40 volumes, at worst 25%" in lines

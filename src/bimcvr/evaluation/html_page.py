@@ -101,6 +101,11 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "Intervals": result["interval"],
         "Manifest": f"{about['manifest']}, hash {about['manifest_hash']}",
         "Grid": describe_grid(about) if about.get("grid") else "",
+        "Lungs cut away by the grid": (
+            f"more than 1 % in {cut['cut']} of {cut['volumes']} volumes, at worst {cut['worst_share']:.0%}"
+            if (cut := about.get("lungs_cut", {})).get("cut")
+            else ""
+        ),
         "Encoders": ", ".join(
             str(about[name]) for name in ("volume_encoder", "text_encoder", "text_model") if about.get(name)
         ),
