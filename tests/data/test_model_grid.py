@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
+import torchio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.hu.model_grid import ModelGrid, describe_grid
+from bimcvr.data.loading.views import apply_view
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.resample import read_on_grid, read_resized
 from bimcvr.errors import UserError
@@ -18,6 +21,8 @@ from bimcvr.errors import UserError
 Triple = tuple[float, float, float]
 LENGTHS, MILLIMETRES = st.integers(2, 24), st.sampled_from([0.5, 0.7, 0.9, 1.0, 1.5, 2.0, 3.3, 5.0])
 TISSUE, LUNG = 40, -800
+# in TorchIO's world, RAS+: to the left is negative
+_MOVE = torchio.Affine(scales=1, degrees=0, translation=(-8.0, 0.0, 8.0), image_interpolation="nearest")
 
 
 def _saved(hu: np.ndarray, spacing: Triple, path: Path, code: str = "LPS") -> Path:
@@ -242,6 +247,19 @@ def test_the_keys_of_old_caches_stay_and_each_grid_has_its_own(tmp_path: Path) -
     ]
     assert len({key(grid) for grid in grids}) == len(grids)
     assert key(ModelGrid(size, (2, 2, 2))) == key(ModelGrid(size, (2.0, 2.0, 2.0)))
+
+
+def test_the_cache_keeps_voxels_spacing_and_what_is_cut(tmp_path: Path) -> None:
+    grid = ModelGrid((30, 90, 110), (4.0, 4.0, 4.0))
+    path, cache = _saved(_trunk(), (4.0, 4.0, 4.0), tmp_path / "trunk.nii.gz"), VolumeCache(tmp_path / "cache", grid)
+    seen, entry = read_on_grid(path, grid), cache.entry(path)
+    cache.put(path, entry)
+    kept = cache.read(entry, verify=True)
+    assert np.array_equal(kept.hu, seen.hu)
+    assert (kept.spacing, cache.lungs_outside(entry)) == (grid.spacing, seen.lungs_outside)
+    # a view in mm moves by mm: 8 mm to the patient's left and up are two voxels each
+    moved = apply_view(torch.from_numpy(kept.hu.astype(np.float32)), kept.spacing, _MOVE, seed=0)
+    assert np.array_equal(moved[2:, :, 2:], kept.hu[:-2, :, :-2])
 
 
 def test_a_grid_says_what_it_is() -> None:

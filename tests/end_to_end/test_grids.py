@@ -51,6 +51,15 @@ def test_cache_says_what_is_cut(run: Path, tiny_cohort: Path, capsys: pytest.Cap
     assert len(pd.read_csv(cache / "cut_lungs.csv")) == 30
 
 
+def test_preview_draws_the_grid(
+    run: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = str(run.parents[2] / "tiny.yaml"), tmp_path / "p.png"
+    assert main(["preview", str(tiny_cohort), "--config", config, "--studies", "1", "--out", str(out)]) == 0
+    assert "grid 12 × 16 × 16 at 4 × 3 × 3 mm" in capsys.readouterr().out
+    assert out.stat().st_size
+
+
 def test_result_and_embeddings_state_the_grid(run: Path) -> None:
     about = json.loads((run / "result.json").read_text())["about"]
     assert (about["grid"], about["spacing_mm"]) == (GRID["size"], GRID["spacing"])

@@ -2,11 +2,12 @@ from .cache.fill import fill_cache
 from .cache.volume_cache import CachedVolume, VolumeCache
 from .counterfactual.changes import Change, changed_reports
 from .hu.geometry import Geometry
+from .hu.model_grid import ModelGrid
 from .loading.datamodule import CTReportDataModule
 from .loading.dataset import StudyDataset
 from .manifest import Manifest, read_manifest, write_manifest
 from .reading.refused import RefusedVolume
-from .reading.resample import read_resized
+from .reading.resample import read_on_grid, read_resized
 from .reading.volume import Volume, read_volume
 from .splits import SplitAssignment, assign_splits
 from .text.samplers import ContiguousSampler, HeadSampler, RandomWordsSampler
@@ -20,6 +21,7 @@ __all__ = [
     "Geometry",
     "HeadSampler",
     "Manifest",
+    "ModelGrid",
     "RandomWordsSampler",
     "RefusedVolume",
     "SplitAssignment",
@@ -30,6 +32,7 @@ __all__ = [
     "changed_reports",
     "fill_cache",
     "read_manifest",
+    "read_on_grid",
     "read_resized",
     "read_volume",
     "split_sentences",
