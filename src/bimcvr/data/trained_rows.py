@@ -150,6 +150,11 @@ def refuse_seen(seen: np.ndarray, study_id: list[str], what: str, remedy: str) -
         )
 
 
+def report_hashes(reports: Iterable[str]) -> np.ndarray:
+    """Hash normalised reports → (N,) int64; they tell whether two files are about the same texts."""
+    return _each_hash(normalised_text(report) for report in reports)
+
+
 def _text(report: str) -> str:
     text = normalised_text(report)
     return text if len(text.split()) >= _WORDS else ""

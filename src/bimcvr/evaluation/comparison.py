@@ -5,7 +5,7 @@ from typing import Any
 
 from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings
-from bimcvr.evaluation.inputs import file_hashes
+from bimcvr.evaluation.inputs import file_hashes, grid_facts, made_by
 from bimcvr.evaluation.result import Resampling, mean_per_query_values
 from bimcvr.metrics.per_query import summarize
 from bimcvr.metrics.ranking.ranks import DIRECTIONS
@@ -31,8 +31,9 @@ def compare_with_others(
         rule: Which answers are right: a key of `metrics.ranking.ranks.RULES`.
 
     Returns:
-        Of each other method its `embeddings` (files with hashes), its `metrics`, and by direction and metric the
-        `differences` (the method − the other) with `interval`, `p` and, where there are several others, `p_holm`.
+        Of each other method its `embeddings` (files with hashes), its grid and encoders where they are known, its
+        `metrics`, and by direction and metric the `differences` (the method − the other) with `interval`, `p` and,
+        where there are several others, `p_holm`.
     """
     own = mean_per_query_values(runs, gallery, ks, rule)
     rows: list[dict[str, Any]] = []
@@ -41,6 +42,8 @@ def compare_with_others(
         rows.append(
             {
                 "embeddings": file_hashes(files),
+                **grid_facts(other_runs),
+                **made_by(other_runs),
                 "metrics": {direction: summarize(other[direction]) for direction in DIRECTIONS},
                 "differences": {
                     direction: compare_methods(

@@ -1,11 +1,11 @@
 """Embeddings on disk: the format in which any model's output is evaluated."""
 
-from collections.abc import Callable
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bimcvr.atomic_files import replacing
@@ -15,9 +15,8 @@ from bimcvr.data.numpy_files import UnreadableArrays, read_npy, read_npz
 from bimcvr.data.text_table import BadRow, read_text_table
 from bimcvr.data.trained_rows import TrainedRows
 from bimcvr.errors import UserError
-from bimcvr.metrics.ranking.unit_vectors import UnitVectors
-
-_TRUTH = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+from bimcvr.evaluation.array_checks import names_of, scorable
+from bimcvr.evaluation.optional_arrays import optional_arrays
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ class Embeddings:
         trained: the rows that the model was trained on, where that is known.
         seen: (N,) uint8, what the model has seen of each study (`bimcvr.data.trained_rows`), as far as it is known.
         grid: the grid that the volumes were on, where that is known.
+        reports: (N,) int64, hashes of the reports that were embedded (`report_hashes`), where they are known.
+        provenance: what made the file, where it says so: encoders, their receipts, checkpoint, manifest, versions.
     """
 
     study_id: list[str]
@@ -43,6 +44,8 @@ class Embeddings:
     trained: TrainedRows | None = None
     seen: np.ndarray | None = None
     grid: ModelGrid | None = None
+    reports: np.ndarray | None = None
+    provenance: dict[str, Any] | None = None
 
     def only(self, rows: list[int]) -> "Embeddings":
         """Return the embeddings of some rows, in the given order; what is not about rows stays as it is."""
@@ -52,6 +55,7 @@ class Embeddings:
             image=self.image[rows],
             text=self.text[rows],
             seen=None if self.seen is None else self.seen[rows],
+            reports=None if self.reports is None else self.reports[rows],
         )
 
 
@@ -92,6 +96,10 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
             "grid_spacing": np.array(grid.spacing or (), dtype=np.float64),
             "grid_centre": _texts([grid.centre]),
         }
+    if embeddings.reports is not None:
+        arrays["report_hash"] = embeddings.reports
+    if embeddings.provenance is not None:
+        arrays["provenance"] = _texts([json.dumps(embeddings.provenance, ensure_ascii=False)])
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
@@ -122,18 +130,9 @@ def load_embeddings(path: Path) -> Embeddings:
                 f"{path} has no array '{name}'. Embeddings need study_id (N,), image (N, E) and text (N, E)."
             )
     embeddings = validated_embeddings(
-        _names(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path)
+        names_of(arrays["study_id"], f"{path}: 'study_id'"), arrays["image"], arrays["text"], str(path)
     )
-    width = embeddings.image.shape[1]
-    trained, seen = _trained(arrays, path)
-    return replace(
-        embeddings,
-        prompts=_prompts(arrays, width, path),
-        probes=_probes(arrays, width, path),
-        trained=trained,
-        seen=seen,
-        grid=_grid(arrays, path),
-    )
+    return replace(embeddings, **optional_arrays(arrays, embeddings.image.shape[1], path))
 
 
 def load_arrays(image: Path, text: Path, ids: Path) -> Embeddings:
@@ -171,93 +170,10 @@ def validated_embeddings(study_id: list[str], image: np.ndarray, text: np.ndarra
             " Keep one row a study: repeated rows would be scored as ties."
         )
     vectors = [
-        _scorable(table, name, where, lambda row: f"study {study_id[row]}")
+        scorable(table, name, where, lambda row: f"study {study_id[row]}")
         for name, table in (("image", image), ("text", text))
     ]
     return Embeddings(study_id, image=vectors[0], text=vectors[1])
-
-
-def _prompts(arrays: dict[str, np.ndarray], width: int, path: Path) -> Prompts | None:
-    if "prompt_embedding" not in arrays:
-        return None
-    vector = _vectors(arrays, "prompt_embedding", ("prompt", "prompt_label"), width, path)
-    denies = arrays.get("prompt_denies", np.zeros(len(vector), dtype=bool))
-    if denies.shape != (len(vector),):
-        raise UserError(f"{path}: prompt_denies has the shape {denies.shape}, not ({len(vector)},).")
-    answers = [value.strip().lower() for value in _names(denies, f"{path}: 'prompt_denies'")]
-    if not set(answers) <= _TRUTH.keys():
-        odd = next(value for value in answers if value not in _TRUTH)
-        raise UserError(
-            f"{path}: prompt_denies holds '{odd[:20]}'; it says of each prompt whether it denies: False or True, 0"
-            " or 1."
-        )
-    sentence, label = (_names(arrays[name], f"{path}: '{name}'") for name in ("prompt", "prompt_label"))
-    return Prompts(sentence, label, [_TRUTH[value] for value in answers], vector)
-
-
-def _trained(arrays: dict[str, np.ndarray], path: Path) -> tuple[TrainedRows | None, np.ndarray | None]:
-    if "seen" not in arrays:
-        return None, None
-    seen, studies = arrays["seen"], arrays["study_id"]
-    hashes = {name.removeprefix("trained_"): table for name, table in arrays.items() if name.startswith("trained_")}
-    try:
-        if seen.shape != studies.shape or seen.dtype != np.uint8 or any(table.ndim != 1 for table in hashes.values()):
-            raise ValueError
-        return TrainedRows.from_arrays(hashes), seen
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path}: 'seen' and the arrays 'trained_…', which say what the model was trained on, are not as `predict`"
-            " writes them. Write the file anew."
-        ) from error
-
-
-def _grid(arrays: dict[str, np.ndarray], path: Path) -> ModelGrid | None:
-    if "grid_size" not in arrays:
-        return None
-    try:
-        depth, height, width = map(int, arrays["grid_size"])
-        spacing, centres = arrays["grid_spacing"].astype(np.float64).tolist(), arrays["grid_centre"].tolist()
-        return ModelGrid((depth, height, width), tuple(spacing) if spacing else None, *centres)
-    except (KeyError, ValueError, TypeError, UserError) as error:
-        raise UserError(
-            f"{path}: the arrays 'grid_…', which say on which grid the volumes were, are not as `predict` writes them:"
-            " grid_size (3,), grid_spacing (3,) or (0,), grid_centre (1,). Write the file anew."
-        ) from error
-
-
-def _probes(arrays: dict[str, np.ndarray], width: int, path: Path) -> Probes | None:
-    if "probe_embedding" not in arrays:
-        return None
-    vector = _vectors(arrays, "probe_embedding", ("probe_study", "probe_kind"), width, path)
-    study, kind = (_names(arrays[name], f"{path}: '{name}'") for name in ("probe_study", "probe_kind"))
-    return Probes(study, kind, vector)
-
-
-def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], width: int, path: Path) -> Tensor:
-    table = arrays[name]
-    for other in beside:
-        if other not in arrays or arrays[other].shape != table.shape[:1]:
-            raise UserError(f"{path}: '{name}' {table.shape} needs '{other}' beside it, one a row.")
-    if table.ndim != 2 or table.shape[1] != width:
-        raise UserError(
-            f"{path}: '{name}' has the shape {table.shape}, not (…, {width}): prompts, reports and volumes share one"
-            " space."
-        )
-    return _scorable(table, name.split("_")[0], str(path))
-
-
-def _scorable(table: np.ndarray, name: str, where: str, row_name: Callable[[int], str] = "row {}".format) -> Tensor:
-    """Return vectors that can be scored, as float32, from any byte order."""
-    try:
-        vectors = torch.from_numpy(np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("=")))
-        UnitVectors(vectors, name, torch.device("cpu"), row_name)
-    except TypeError as error:
-        raise UserError(
-            f"{where}: the {name} embeddings are {table.dtype}, not floats: save them as float32"
-        ) from error
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-    return vectors.float()
 
 
 def _array(path: Path, content: str) -> np.ndarray:
@@ -269,18 +185,6 @@ def _array(path: Path, content: str) -> np.ndarray:
         ) from error
 
 
-def _names(array: np.ndarray, what: str) -> list[str]:
-    """Return a column of names; bytes are read as UTF-8."""
-    if array.ndim != 1:
-        raise UserError(
-            f"{what} has the shape {array.shape}. It needs one name a row, (N,): pass it through numpy.ravel."
-        )
-    try:
-        return [name.decode() if isinstance(name, bytes) else str(name) for name in array.tolist()]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{what} holds bytes that are not UTF-8. Save it as text (dtype str).") from error
-
-
 def _ids(path: Path) -> list[str]:
     if not path.is_file():
         raise UserError(
@@ -288,7 +192,7 @@ def _ids(path: Path) -> list[str]:
             " .npy."
         )
     if path.suffix == ".npy":
-        return _names(_array(path, "plain text"), str(path))
+        return names_of(_array(path, "plain text"), str(path))
     try:
         if path.suffix != ".csv":
             return [line.strip() for line in path.read_text(encoding="utf-8-sig").rstrip().splitlines()]

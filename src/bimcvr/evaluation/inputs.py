@@ -13,7 +13,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.splits import Fractions, Strategy
-from bimcvr.data.trained_rows import describe_seen, refuse_seen
+from bimcvr.data.trained_rows import describe_seen, refuse_seen, report_hashes
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings, load_arrays, load_embeddings
 from bimcvr.evaluation.galleries import GalleryChoice, chosen_gallery
@@ -167,6 +167,40 @@ def check_unseen(
     return {
         **({"trained_on": describe_seen(seen)} if seen.any() else {}),
         **({"namesakes": namesakes} if namesakes else {}),
+    }
+
+
+def check_same_reports(runs: Sequence[Embeddings], files: Sequence[str], manifest: Manifest, gallery: Gallery) -> None:
+    """Refuse embeddings of other reports than the manifest's: another version of the cohort, or another gallery.
+
+    Args:
+        runs: The embeddings of one method, with the gallery's rows in its order.
+        files: Their names.
+        manifest: The dataset.
+        gallery: The rows to score.
+
+    Raises:
+        UserError: A study's report is not the one that was embedded, as far as the files tell.
+    """
+    reports = manifest.column("report")
+    wanted = report_hashes(reports[row] for row in gallery.rows)
+    for run, file in zip(runs, files, strict=True):
+        other = [] if run.reports is None else np.flatnonzero(run.reports != wanted).tolist()
+        if other:
+            names = ", ".join([gallery.study_id[row] for row in other[:3]] + ["…"] * (len(other) > 3))
+            raise UserError(
+                f"{file} was made from other reports than {manifest.path} has: those of {len(other)} of"
+                f" {len(wanted)} studies differ ({names}). Embed this manifest, or score with the embedded one."
+            )
+
+
+def made_by(runs: Sequence[Embeddings]) -> dict[str, str]:
+    """Return the encoders that made the embeddings of a method, as far as its files agree and tell."""
+    told = [run.provenance or {} for run in runs]
+    return {
+        name: told[0][name]
+        for name in ("volume_encoder", "text_encoder")
+        if isinstance(told[0].get(name), str) and all(one.get(name) == told[0][name] for one in told)
     }
 
 

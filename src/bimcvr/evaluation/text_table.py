@@ -52,6 +52,8 @@ def with_interval(name: str, value: float, interval: list[float] | None) -> str:
 def kind_of_data(result: dict[str, Any]) -> str:
     """Say whether a result is about phantoms or patients, and how much of it the model was trained on."""
     kind = "PHANTOM (synthetic data)" if result["about"]["synthetic"] else "data"
+    if any("random weights" in str(result["about"].get(name)) for name in ("volume_encoder", "text_encoder")):
+        kind += ", RANDOM WEIGHTS"
     trained = result["about"].get("trained_on")
     if not trained:
         return kind
@@ -76,13 +78,13 @@ def _head(result: dict[str, Any]) -> list[str]:
             f" {about['manifest_hash']}, seed {about['seed']}"
         ),
     ]
-    if "volume_encoder" in about:
+    if "embeddings" in about:
+        head.append(f"embeddings: {', '.join(about['embeddings'])}{_made_by(about)}; 95 % intervals by patient")
+    else:
         zero_shot = "; zero-shot: nothing was trained" if about.get("zero_shot") else ""
         head.append(
             f"encoders: {about['volume_encoder']}, {about['text_encoder']}{zero_shot}; 95 % intervals by patient"
         )
-    else:
-        head.append(f"embeddings: {', '.join(about['embeddings'])}; 95 % intervals by patient")
     if "runs" in result:
         head.append(f"mean over {result['runs']} runs; sd over them in brackets ()")
     if about.get("spacing_mm"):
@@ -98,6 +100,17 @@ def _head(result: dict[str, Any]) -> list[str]:
     if about.get("namesakes"):
         head.append(f"WARNING: {about['namesakes']} rows {NAMESAKES}")
     return head
+
+
+def _made_by(method: dict[str, Any]) -> str:
+    names = [method[name] for name in ("volume_encoder", "text_encoder") if name in method]
+    return f" by {', '.join(names)}" if names else ""
+
+
+def _other_grid(about: dict[str, Any], other: dict[str, Any]) -> str:
+    if "grid" not in about or "grid" not in other or describe_grid(about) == describe_grid(other):
+        return ""
+    return f", which saw the volumes at {describe_grid(other)}, the first at {describe_grid(about)}"
 
 
 def _direction_lines(result: dict[str, Any]) -> list[str]:
@@ -173,7 +186,8 @@ def _compared_lines(result: dict[str, Any]) -> list[str]:
     for other in result.get("compared_with", []):
         lines += [
             "",
-            f"difference to {', '.join(other['embeddings'])} (first − other), p by swapping patients"
+            f"difference to {', '.join(other['embeddings'])}{_made_by(other)}{_other_grid(result['about'], other)}"
+            " (first − other), p by swapping patients"
             + (", p Holm-corrected over the methods compared" if len(result["compared_with"]) > 1 else ""),
         ]
         for direction, title in DIRECTION_TITLES.items():

@@ -2,20 +2,24 @@
 
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from bimcvr.atomic_files import sha256_of
 from bimcvr.contracts import Batch, Gallery, Probes, Prompts
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 from bimcvr.metrics.retrieval_metric import CrossModalRetrieval, selection_score
 from bimcvr.models.part_checks import check_features
+from bimcvr.models.receipts import receipt_of
 from bimcvr.models.run_outputs import write_embeddings, write_result
 from bimcvr.models.volume.slice_encoder import SliceEncoder
 from bimcvr.models.volume.slice_retrieval import SliceRetrieval
+from bimcvr.provenance import git_commit, versions
 
 if TYPE_CHECKING:
     from bimcvr.models.retriever import Retriever
@@ -105,8 +109,42 @@ class EvaluationLoop:
         prompts = self._embed_prompts()
         probes = self._embed_probes() if with_probes else None
         trained, seen = self._datamodule.known_rows, self._datamodule.seen(self.gallery.rows)
-        grid = self._datamodule.cache.grid
-        return Embeddings(self.gallery.study_id, image.cpu(), text.cpu(), prompts, probes, trained, seen, grid)
+        data = self._datamodule
+        return Embeddings(
+            self.gallery.study_id,
+            image.cpu(),
+            text.cpu(),
+            prompts,
+            probes,
+            trained,
+            seen,
+            data.cache.grid,
+            data.report_hashes(self.gallery.rows),
+            self._provenance(),
+        )
+
+    def _provenance(self) -> dict[str, object]:
+        """Return what a file of embeddings says of its making; nothing in it depends on where things lie."""
+        model, data = self._model, self._datamodule
+        checkpoint = model.trainer.ckpt_path
+        return {
+            "volume_encoder": part_name(model.volume_encoder),
+            "text_encoder": part_name(model.text_encoder),
+            "zero_shot": model.zero_shot(),
+            "checkpoint_sha256": sha256_of(Path(checkpoint)) if checkpoint else None,
+            "receipts": {
+                "volume": receipt_of(model.volume_encoder),
+                "text": receipt_of(model.text_encoder),
+            },
+            "data": {
+                **data.cache.grid.facts(),
+                "window_hu": list(data.window),
+                "nifti_form": data.cache.rules.nifti_form,
+            },
+            "manifest_hash": data.manifest.digest,
+            "git_commit": git_commit(),
+            "versions": versions(),
+        }
 
     def _embed_prompts(self) -> Prompts | None:
         model = self._model

@@ -77,12 +77,14 @@ def evaluate(
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
     from bimcvr.evaluation.inputs import (
+        check_same_reports,
         check_same_texts,
         check_unseen,
         file_hashes,
         gallery_of_split,
         grid_facts,
         grid_notes,
+        made_by,
     )
     from bimcvr.evaluation.pools import pooled_retrieval
     from bimcvr.evaluation.raw_vs_audited import raw_against_audited
@@ -105,6 +107,7 @@ def evaluate(
     files, recall_at, resampling = _files(embeddings), ks or RECALL_AT, Resampling(seed, resamples)
     runs = _load(files, scored, text_embeddings, study_ids)
     check_same_texts(runs, files, scored)
+    check_same_reports(runs, files, table, scored)
     seen = check_unseen(runs, table, scored, allow_trained_rows or split == "train")
     pooled = [pooled_retrieval(runs, scored, size, resampling, right_answers) for size in pools]
     result = build_result(runs, scored, recall_at, resampling, right_answers)
@@ -112,7 +115,8 @@ def evaluate(
     loaded = [(names, _load(names, scored)) for names in others]
     result["notes"] += grid_notes([(files, runs), *loaded])
     if loaded:
-        for _, other_runs in loaded:
+        for names, other_runs in loaded:
+            check_same_reports(other_runs, names, table, scored)
             check_unseen(other_runs, table, scored, allow_trained_rows or split == "train")
         result["compared_with"] = compare_with_others(runs, loaded, scored, recall_at, resampling, right_answers)
     if audited:
@@ -125,6 +129,7 @@ def evaluate(
         **grid_facts(runs),
         **seen,
         "embeddings": file_hashes(inputs),
+        **made_by(runs),
         "seed": seed,
         "git_commit": git_commit(),
         "versions": versions(),

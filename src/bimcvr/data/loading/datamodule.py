@@ -27,7 +27,7 @@ from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
-from bimcvr.data.trained_rows import TrainedRows, describe_seen
+from bimcvr.data.trained_rows import TrainedRows, describe_seen, report_hashes
 from bimcvr.errors import UserError
 from bimcvr.parallel import start_worker, use_one_thread
 from bimcvr.processes.socket_folder import keep_socket_paths_short
@@ -198,6 +198,11 @@ class CTReportDataModule(LightningDataModule):
     def seen(self, rows: np.ndarray) -> np.ndarray | None:
         """Say of rows (N,) what the model has seen of them (`bimcvr.data.trained_rows`); None without a checkpoint."""
         return None if self.known_rows is None else self.known_rows.seen(self.manifest, rows, self._volumes(rows))
+
+    def report_hashes(self, rows: np.ndarray) -> np.ndarray:
+        """Return the hashes (N,) int64 of the reports of rows (N,), by which a file of embeddings names its texts."""
+        reports = self.manifest.column("report")
+        return report_hashes(reports[row] for row in rows)
 
     def namesakes(self, rows: np.ndarray, seen: np.ndarray | None) -> int:
         """Count those of some rows (N,) that have names of trained rows, and are held to be of another archive."""

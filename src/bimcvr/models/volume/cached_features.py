@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bimcvr.atomic_files import replacing
-from bimcvr.contracts import Features, VolumeEncoder
+from bimcvr.contracts import DataGrid, Features, HasReceipt, TakesGrid, VolumeEncoder
 from bimcvr.models.pretrained.frozen import Frozen, with_hidden
 
 
@@ -33,6 +34,7 @@ class CachedFeatures(VolumeEncoder):
         self._frozen = Frozen(encoder)
         self.dim = cast(int, encoder.dim)
         self.folder = folder
+        self._grid: DataGrid | None = None
         self._kept: dict[str, Tensor] = {}  # (2, C): cls and the mean token
 
     @property
@@ -46,13 +48,26 @@ class CachedFeatures(VolumeEncoder):
         name, source = type(self.encoder).__name__, getattr(self.encoder, "source", "")
         return f"frozen {name}, {source}" if source else f"frozen {name}"
 
+    def accept_grid(self, grid: DataGrid) -> None:
+        """Be told what the volumes are like: the same voxels of another window are other volumes.
+
+        Raises:
+            UserError: the encoder was made for another grid.
+        """
+        self._grid = grid
+        self.__dict__.pop("identity", None)
+        if isinstance(self.encoder, TakesGrid):
+            self.encoder.accept_grid(grid)
+
     @cached_property
     def identity(self) -> str:
-        """A hash of the encoder: its structure with all settings that it prints, and its weights."""
-        digest = hashlib.blake2b(digest_size=12)
+        """A hash of the encoder: its structure with all settings that it prints, its weights, and the data's grid."""
+        digest = hashlib.blake2b(str(self._grid).encode(), digest_size=12)
         for module in with_hidden(self.encoder):
             settings = {name: value for name, value in vars(module).items() if not name.startswith("_")}
             plain = {name: value for name, value in settings.items() if name != "training" and _is_plain(value)}
+            if isinstance(module, HasReceipt):
+                digest.update(json.dumps(module.receipt(), sort_keys=True, default=str).encode())
             digest.update(f"{type(module).__module__}.{type(module).__qualname__} {sorted(plain.items())}".encode())
             for name, value in [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]:
                 digest.update(name.encode())
