@@ -2,11 +2,14 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import sys
+import traceback
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from bimcvr.errors import UserError
 from bimcvr.processes.lifeline import end_with
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+_failed: "dict[str, _Failure]" = {}  # of this process: the run in which a call has failed
 _SUSPECTS = 32
 """Tasks that run alone after a worker was killed: they are begun in order, so that the one at fault is of the first."""
 
@@ -33,6 +37,8 @@ def in_parallel(
 ) -> Iterator[Result]:
     """Call a function many times in worker processes, which end when this process does.
 
+    An error of one call is raised when the calls that have begun are done: what they write is whole or not there.
+
     Args:
         function: what the workers call.
         arguments: those of each call.
@@ -45,22 +51,35 @@ def in_parallel(
     """
     from joblib import Parallel, delayed
 
-    calls = (delayed(function)(*one) for one in arguments)
-    results: Iterator[Result] = Parallel(
+    run, failure = uuid.uuid4().hex, None
+
+    def calls() -> Iterator[Any]:
+        for one in arguments:
+            if failure is not None:
+                return
+            yield delayed(_caught)(run, function, one)
+
+    outcomes: Iterator[Any] = Parallel(
         n_jobs=jobs,
         return_as="generator" if ordered else "generator_unordered",
         batch_size=batch_size,
         initializer=_start_here,
         initargs=(os.getpid(), os.getcwd()),  # others than those of workers that are waiting: new ones are started
-    )(calls)
+    )(calls())
     try:
-        yield from results
+        for outcome in outcomes:
+            if isinstance(outcome, _Failure):
+                failure = failure or outcome.error
+            elif failure is None:
+                yield outcome
     except BrokenExecutor as error:
         raise WorkerKilled(
             "A worker process was killed, as the system does when the memory is full. What was finished is kept: run"
             " the same command again. If it happens again, use fewer processes (--jobs, or the environment variable"
             " LOKY_MAX_CPU_COUNT), or a machine with more memory."
         ) from error
+    if failure is not None:
+        raise failure
 
 
 def run_tasks(
@@ -100,6 +119,35 @@ def run_tasks(
 
 def _keyed(function: Callable[..., Any], key: int, arguments: tuple[Any, ...]) -> tuple[int, Any]:
     return key, function(*arguments)
+
+
+class _Failure(NamedTuple):
+    """What a call has raised; joblib would kill the other workers over it, in the middle of a file."""
+
+    error: Exception
+
+
+def _caught(run: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Call a function, unless another call of the same run has failed in this process."""
+    if run in _failed:
+        return _failed[run]
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if not isinstance(error, UserError | OSError):
+            error.add_note(traceback.format_exc())  # a process keeps its traceback to itself
+        _failed.clear()
+        _failed[run] = _Failure(_portable(error))
+        return _failed[run]
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent to another process."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _start_here(parent: int, folder: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bimcvr.atomic_files import replacing, require_whole_gzip
+from bimcvr.atomic_files import replacing, require_room, require_whole_gzip
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
 
@@ -72,5 +72,7 @@ class Denoise:
         # canonical axes are ITK's own: right to left, front to back, feet to head
         smooth = SimpleITK.Clamp(self.make().Execute(image), SimpleITK.sitkFloat32, -32768, 32767)
         with replacing(target) as temporary:
+            # ITK itself would print a line of its own
+            require_room(temporary.parent, volume.hu.nbytes, f"the voxels of {target.name}")
             SimpleITK.WriteImage(SimpleITK.Cast(SimpleITK.Round(smooth), SimpleITK.sitkInt16), str(temporary), True)
             require_whole_gzip(temporary, _NIFTI_HEADER + volume.hu.nbytes)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bimcvr.atomic_files import replacing, require_whole_gzip
+from bimcvr.atomic_files import replacing, require_room, require_whole_gzip
 from bimcvr.phantom.image import chest_lesions, lung_lesions
 from bimcvr.phantom.image.anatomy import paint_chest
 from bimcvr.phantom.image.body import adapt, draw_body
@@ -110,6 +110,8 @@ def write_volume(volume: PhantomVolume, path: Path) -> None:
     image.SetOrigin([float(axis[-1] if flip else axis[0]) for axis, flip in zip(axes, flips, strict=True)])
     image.SetDirection(np.diag([-1.0 if flip else 1.0 for flip in flips]).ravel().tolist())
     with replacing(path) as temporary:
+        # ITK itself would print a line of its own
+        require_room(temporary.parent, volume.hu.nbytes, f"the voxels of {path.name}")
         sitk.WriteImage(image, str(temporary), True, 1)
         require_whole_gzip(temporary, _NIFTI_HEADER + volume.hu.nbytes)
 
