@@ -10,7 +10,10 @@ from helpers.cli import TINY
 from helpers.limits import files_of_at_most, mode
 
 
-def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_ends_with_the_line_that_opens_its_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # workers would keep the limit of their first file
     (tmp_path / "tiny.yaml").write_text(
         TINY.replace("eval_batch_size: 3", "eval_batch_size: 3, strategy: exact, allow_patient_overlap: true")
     )
@@ -26,10 +29,6 @@ def test_the_demo_ends_with_the_line_that_opens_its_index(tmp_path: Path, capsys
     assert f"bimcvr phantom: {demo / 'phantom-24-0'}" in capsys.readouterr().err
     # another seed and another size in the same folder; the first again: what is there is used
     for patients, seed in ((24, 0), (24, 1), (26, 0), (24, 0)):
-        if (demo / "demo-26-0.png").is_file():
-            with files_of_at_most(600):
-                assert main([*words, *outside]) == 1
-            assert f"bimcvr test: {demo / 'runs'}" in capsys.readouterr().err
         assert main([*words, "--patients", str(patients), "--seed", str(seed)]) == 0
         which = f"{patients}-{seed}"
         printed = capsys.readouterr().out

@@ -68,6 +68,28 @@ def test_a_signal_ends_a_fit_with_its_code(
     assert last["epoch"] == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex is zeros on Linux")
+def test_sigterm_ends_a_process_within_a_library_s_endless_wait() -> None:
+    code = (
+        "import ctypes\n"
+        "from bimcvr.processes import signals\n"
+        "signals._PATIENCE = 0.5\n"
+        "lock, mutex = ctypes.CDLL(None).pthread_mutex_lock, ctypes.create_string_buffer(64)\n"
+        "with signals.terminated_by_signal():\n"
+        "    lock(mutex)\n"
+        "    print('waits', flush=True)\n"
+        "    lock(mutex)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment())
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"waits\n"
+    process.terminate()
+    try:
+        assert process.wait(10) == 143
+    finally:
+        process.kill()
+
+
 @pytest.mark.slow
 def test_workers_of_a_killed_fit_end_with_it(tiny_config: list[str], tmp_path: Path) -> None:
     words = ["fit", *tiny_config, "--trainer.max_epochs", "100000", "--data.num_workers", "1"]

@@ -164,21 +164,22 @@ def test_a_gzip_that_was_cut_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_suite_that_cannot_write_its_cohort_and_a_server_that_cannot_write_to_its_index(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")  # workers would keep the limit
+    out, folder = tmp_path / "out", make_index(tmp_path / "ix", [study("s1")])
     suite = ["benchmark", "--suite", "experiments/suites/phantom.yaml", "--patients", "2", "--out", str(out)]
+    out.mkdir()
+    for place, words in ((out, suite), (folder, ["serve", str(folder), "--port", "0"])):
+        with mode(place, 0o555):
+            assert main(words) == 1
+        message = told(capsys)
+        assert "ermission denied" in message
+        assert str(place) in message
     with files_of_at_most(600):
         assert main(suite) == 1
     assert told(capsys).startswith(f"bimcvr benchmark: {out / 'cohort-2-'}")
     assert not [path for path in out.rglob(".writing-*") if path.is_file()]
-    folder = make_index(tmp_path / "ix", [study("s1")])
-    for place in (out, folder):
-        with mode(place, 0o555):
-            assert main(suite if place is out else ["serve", str(folder), "--port", "0"]) == 1
-        message = told(capsys)
-        assert "ermission denied" in message
-        assert str(place) in message
 
 
 def test_room_and_rights_are_asked_for_before_the_work(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -21,6 +22,7 @@ from bimcvr.parsing.home import expand_home
 from bimcvr.parsing.option_parser import CONFIG_HELP, complete_switches, rename_options, switches_of
 from bimcvr.parsing.trust import names_in, only_trusted, split_trust
 from bimcvr.phantom.oracle import phantom_ceiling
+from bimcvr.processes.signals import Terminated
 from bimcvr.run_folder import (
     choose_run,
     config_beside,
@@ -264,8 +266,14 @@ class RetrieverCLI(LightningCLI):
         refuse_unlogged(trainer.callbacks, len(self.datamodule.split.rows("val")), trainer.limit_val_batches)  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
-        if not self.complete:  # else nothing would be trained, and the record of what was trained rewritten
+        if self.complete:  # nothing would be trained, and the record of what was trained rewritten
+            return
+        try:
             super()._run_subcommand(subcommand)
+        except Terminated:
+            if (launcher := self.trainer.strategy.launcher) is not None:
+                launcher.kill(signal.SIGKILL)  # the other processes would tell of a lost connection
+            raise
 
     def remark(self) -> str:
         """Return what a `fit` did not do or did not leave behind, empty where nothing is missing."""
