@@ -51,7 +51,8 @@ def in_parallel(
     """
     from joblib import Parallel, delayed
 
-    run, failure = uuid.uuid4().hex, None
+    run = uuid.uuid4().hex
+    failure: Exception | None = None
 
     def calls() -> Iterator[Any]:
         for one in arguments:
