@@ -55,24 +55,28 @@ def write_volume(path: Path, hu: np.ndarray, spacing: tuple[float, float, float]
     return path
 
 
-def write_colipri(folder: Path) -> Path:
-    """Write model.safetensors with both towers, and the folder of the tokenizer; returns that folder."""
+def write_vocabulary(folder: Path) -> int:
+    """Write CXR-BERT's vocab.txt, a small one; returns the number of its words."""
+    folder.mkdir()
+    letters = [f"{mark}{chr(code)}" for mark in ("", "##") for code in range(ord("a"), ord("z") + 1)]
+    words = list(dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters]))
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
+    return len(words)
+
+
+def write_colipri(folder: Path) -> None:
+    """Write model.safetensors with both towers, and the folder of the tokenizer."""
     from colipri import get_model
     from colipri.model.text import TextEncoder
     from colipri.pooling import AttentionPool1D
     from transformers import BertConfig, BertModel
 
-    tokenizer = folder / "cxr-bert"
-    tokenizer.mkdir()
-    letters = [f"{mark}{chr(code)}" for mark in ("", "##") for code in range(ord("a"), ord("z") + 1)]
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters]
-    (tokenizer / "vocab.txt").write_text("\n".join(dict.fromkeys(words)) + "\n")
+    words = write_vocabulary(folder / "cxr-bert")
     torch.manual_seed(1)
     model = get_model(pretrained=False, image_only=True, **COLIPRI)
-    bert = BertModel(BertConfig(vocab_size=len(dict.fromkeys(words)), **COLIPRI_TEXT), add_pooling_layer=False)
+    bert = BertModel(BertConfig(vocab_size=words, **COLIPRI_TEXT), add_pooling_layer=False)
     model.text_encoder = TextEncoder(bert, AttentionPool1D(48, 12)).eval()
     model.save_weights(folder / "model.safetensors")
-    return tokenizer
 
 
 def write_spectre(folder: Path) -> None:
@@ -190,3 +194,44 @@ def write_merlin(folder: Path) -> Any:
         model = build.MerlinArchitecture().eval()
     torch.save(model.state_dict(), folder / FILE)
     return model
+
+
+CT_CLIP = {
+    "dim": 32,
+    "codebook_size": 64,
+    "image_size": 60,
+    "spatial_depth": 1,
+    "temporal_depth": 2,
+    "dim_head": 8,
+    "heads": 2,
+    "slices": 20,
+}
+CT_CLIP_TEXT = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 12, "intermediate_size": 64}
+
+
+def write_ct_clip(folder: Path) -> Any:
+    """Write CT-CLIP_v2.pt from a model of its own class, and the folder of the tokenizer; returns that model."""
+    import pytest
+    from ct_clip import ct_clip
+    from transformer_maskgit import CTViT
+    from transformers import BertConfig, BertModel
+
+    words = write_vocabulary(folder / "cxr-bert")
+    shape = {"patch_size": 20, "temporal_patch_size": 10, **CT_CLIP}
+    del shape["slices"]
+    torch.manual_seed(6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ct_clip.BertTokenizer, "from_pretrained", lambda *_, **__: None)
+        model = ct_clip.CTCLIP(
+            image_encoder=CTViT(**shape),
+            text_encoder=BertModel(BertConfig(vocab_size=words, **CT_CLIP_TEXT)),
+            dim_image=3 * 3 * 32,
+            dim_text=48,
+            dim_latent=512,
+            extra_latent_projection=False,
+            use_mlm=False,
+            downsample_image_embeds=False,
+            use_all_token_embeds=False,
+        )
+    torch.save(model.state_dict(), folder / "CT-CLIP_v2.pt")
+    return model.eval()

@@ -9,7 +9,7 @@ from bimcvr.doctor.environment import total_memory
 from bimcvr.doctor.weights import without_network
 from bimcvr.errors import UserError
 from bimcvr.hub import model_files
-from bimcvr.models.peers import colipri, merlin, spectre
+from bimcvr.models.peers import colipri, cxr_bert, merlin, spectre
 
 _GB = 1e9
 _WEIGHTS = (".safetensors", ".pt")
@@ -37,7 +37,7 @@ _PEERS: dict[str, tuple[str, tuple[_Published, ...]]] = {
         "colipri",
         (
             _Published(colipri.MODEL, (colipri.FILE,)),
-            _Published(colipri.TOKENIZER, ("vocab.txt",), colipri.TOKENIZER_REVISION),
+            _Published(cxr_bert.TOKENIZER, ("vocab.txt",), cxr_bert.REVISION),
         ),
     ),
     "SPECTRE": (

@@ -21,7 +21,11 @@ _MINILM = "bimcvr.models.MiniLM"
 # parts that need published weights also where they name none
 _PUBLISHED = (
     _MINILM,
-    *(f"bimcvr.models.{peer}{tower}" for peer in ("Colipri", "Spectre", "Merlin") for tower in ("Volume", "Text")),
+    *(
+        f"bimcvr.models.{peer}{tower}"
+        for peer in ("Colipri", "Spectre", "Merlin", "CtClip")
+        for tower in ("Volume", "Text")
+    ),
 )
 _DECIDE = ("model", "pretrained", "weights", "depth", "width", "random_weights")
 

@@ -3,6 +3,8 @@ from .embedder import Embedder as Embedder
 from .losses.objective import Objective as Objective
 from .peers.colipri import ColipriText as ColipriText
 from .peers.colipri import ColipriVolume as ColipriVolume
+from .peers.ct_clip import CtClipText as CtClipText
+from .peers.ct_clip import CtClipVolume as CtClipVolume
 from .peers.merlin import MerlinText as MerlinText
 from .peers.merlin import MerlinVolume as MerlinVolume
 from .peers.spectre import SpectreText as SpectreText
@@ -33,6 +35,8 @@ __all__ = [
     "ColipriText",
     "ColipriVolume",
     "CompileVolumeEncoder",
+    "CtClipText",
+    "CtClipVolume",
     "Embedder",
     "FirstView",
     "FrozenTextEncoder",

@@ -7,17 +7,13 @@ from torch import Tensor
 
 from bimcvr.contracts import Features
 from bimcvr.extras import require_extra
-from bimcvr.hub import model_files
+from bimcvr.models.peers.cxr_bert import TOKENIZER, TOKENS, cxr_bert_tokenizer
 from bimcvr.models.peers.text import PeerText
-from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token
+from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token, with_version
 from bimcvr.models.peers.weights import PeerWeights, drawn_at_random, load, read_tensors, refuse_reduced
 
 MODEL, FILE = "microsoft/colipri", "model.safetensors"
-TOKENIZER, TOKENIZER_REVISION = (
-    "microsoft/BiomedVLP-CXR-BERT-specialized",
-    "5157bdba1437a3aed316dacb1a5b68edf96b9902",
-)
-_HEADS, _TOKENS = 12, 512
+_HEADS = 12
 
 
 class ColipriVolume(PeerVolume):
@@ -62,7 +58,7 @@ class ColipriVolume(PeerVolume):
         wanted = TowerInput("RAS", (side, side, side), (2.0, 2.0, 2.0), scaled=(-1.0, 1.0))
         projector = tower.image_encoder.projector
         dim = projector.out_channels if projected else projector.in_channels
-        super().__init__(tower, wanted, weights, "colipri", projected, dim)
+        super().__init__(tower, wanted, weights, with_version("colipri"), projected, dim)
 
     def encode(self, prepared: Tensor) -> Features:
         """Encode (B, 1, R, A, S) in [-1, 1]."""
@@ -103,25 +99,24 @@ class ColipriText(PeerText):
         cache_size: int = 100_000,
     ) -> None:
         require_extra("peers")
-        from transformers import BertTokenizer
-
         refuse_reduced(reduced, random_weights)
         weights = PeerWeights(model, [FILE], random_weights)
-        (vocabulary,) = model_files(tokenizer, ["vocab.txt"], TOKENIZER_REVISION if tokenizer == TOKENIZER else None)
-        words_of = BertTokenizer.from_pretrained(vocabulary.parent, model_max_length=_TOKENS)
+        words = cxr_bert_tokenizer(tokenizer)
         with drawn_at_random():
-            tower = _bert(len(words_of), reduced or {})
+            tower = _bert(len(words), reduced or {})
         if weights.files:
             tensors = read_tensors(weights.files[0], "text_encoder.")
             tensors.pop("backbone.embeddings.position_ids", None)  # a constant that older versions saved
             load(tower, tensors, weights.files[0])
-        form = {"max_tokens": _TOKENS, "pooling": "attention, padding masked", "tokenizer": tokenizer}
-        super().__init__(tower, tower.pooler.attn.embed_dim, weights, "colipri", form, sentences, cache_size)
-        self._tokenizer = words_of
+        form = {"max_tokens": TOKENS, "pooling": "attention, padding masked", "tokenizer": tokenizer}
+        super().__init__(
+            tower, tower.pooler.attn.embed_dim, weights, with_version("colipri"), form, sentences, cache_size
+        )
+        self._tokenizer = words
 
     def encode(self, texts: list[str]) -> Tensor:
         """Compute the vectors of n texts → (n, E), without the cache."""
-        tokens = self._tokenizer(texts, max_length=_TOKENS, padding=True, truncation=True, return_tensors="pt")
+        tokens = self._tokenizer(texts, max_length=TOKENS, padding=True, truncation=True, return_tensors="pt")
         vectors: Tensor = self.tower(tokens["input_ids"].to(self.device), tokens["attention_mask"].to(self.device))
         return vectors
 

@@ -10,7 +10,7 @@ from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 from bimcvr.hub import first_line, model_files
 from bimcvr.models.peers.text import PeerText
-from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token
+from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token, with_version
 from bimcvr.models.peers.weights import PeerWeights, drawn_at_random, load, read_tensors, refuse_reduced
 
 MODEL, FILE = "stanfordmimi/Merlin", "i3_resnet_clinical_longformer_best_clip_04-02-2024_23-21-36_epoch_99.pt"
@@ -58,7 +58,9 @@ class MerlinVolume(PeerVolume):
             load(tower, read_tensors(path, "encode_image.i3_resnet."), path)
         up, back, across = given["size"]
         wanted = TowerInput("RAS", (up, back, across), (3.0, 1.5, 1.5))
-        super().__init__(tower, wanted, weights, "merlin-vlm", projected, _SPACE if projected else _FEATURES)
+        super().__init__(
+            tower, wanted, weights, with_version("merlin-vlm"), projected, _SPACE if projected else _FEATURES
+        )
 
     def encode(self, prepared: Tensor) -> Features:
         """Encode (B, 1, R, A, S) in [0, 1]."""
@@ -115,7 +117,7 @@ class MerlinText(PeerText):
             "pooling": "first token",
             "language_model": language_model,
         }
-        super().__init__(tower, _SPACE, weights, "merlin-vlm", form, sentences, cache_size)
+        super().__init__(tower, _SPACE, weights, with_version("merlin-vlm"), form, sentences, cache_size)
         self._tokenizer = tokenizer
 
     def encode(self, texts: list[str]) -> Tensor:

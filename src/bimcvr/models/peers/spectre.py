@@ -10,7 +10,7 @@ from bimcvr.contracts import Features
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 from bimcvr.models.peers.text import PeerText
-from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token
+from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token, with_version
 from bimcvr.models.peers.weights import PeerWeights, drawn_at_random, load, read_tensors, refuse_reduced
 from bimcvr.models.text.sentence_transformer import SentenceEncoder
 
@@ -83,7 +83,7 @@ class SpectreVolume(PeerVolume):
                 f"SPECTRE's size is {list(size)}: it must be made of whole crops, multiples of {[up, back, across]}."
             )
         tower = nn.ModuleDict({"extractor": extractor, "head": head})
-        super().__init__(tower, wanted, weights, "spectre-fm", projected, _SPACE if projected else length)
+        super().__init__(tower, wanted, weights, with_version("spectre-fm"), projected, _SPACE if projected else length)
 
     def encode(self, prepared: Tensor) -> Features:
         """Encode (B, 1, R, A, S) in [0, 1]."""
@@ -144,7 +144,7 @@ class SpectreText(PeerText):
             load(head, read_tensors(text_head), text_head)
         tower = nn.ModuleDict({"language": language, "head": head})
         stated = {"form": form, "max_tokens": _TOKENS, "pooling": "last token", "language_model": language_model}
-        super().__init__(tower, _SPACE, weights, "spectre-fm", stated, sentences, cache_size)
+        super().__init__(tower, _SPACE, weights, with_version("spectre-fm"), stated, sentences, cache_size)
         self._form, self._reader = form, reader
 
     def encode(self, texts: list[str]) -> Tensor:

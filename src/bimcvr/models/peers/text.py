@@ -4,7 +4,6 @@ from typing import Any
 
 from torch import nn
 
-from bimcvr.models.peers.volume import with_version
 from bimcvr.models.peers.weights import PeerWeights
 from bimcvr.models.text.base import FrozenTextEncoder
 
@@ -16,7 +15,7 @@ class PeerText(FrozenTextEncoder):
         tower: the module that holds the weights.
         dim: E, the length of a vector.
         weights: where its weights come from.
-        package: the distribution that its code comes from, or an empty string.
+        package: whose code runs it, with the version.
         form: how a text is read, as a receipt states it: its form, its length in tokens, the pooling.
         sentences: read a text sentence by sentence.
         cache_size: how many vectors are kept in memory.
@@ -51,7 +50,7 @@ class PeerText(FrozenTextEncoder):
         return {
             **super().receipt(),
             "tower": self.peer,
-            "package": with_version(self.package),
+            "package": self.package,
             "weights": self.weights.facts,
             "licence_of_weights": self.licence,
             "input": self.form,

@@ -65,7 +65,7 @@ class PeerVolume(VolumeEncoder):
         tower: the module that holds the weights.
         wanted: the input that it was trained on.
         weights: where its weights come from.
-        package: the distribution that its code comes from, or an empty string.
+        package: whose code runs it, with the version.
         projected: see above.
         dim: C, the length of a vector.
     """
@@ -154,7 +154,7 @@ class PeerVolume(VolumeEncoder):
         """Return what happens to a volume on its way to a vector, and whose weights do it."""
         return {
             "tower": self.peer,
-            "package": with_version(self.package),
+            "package": self.package,
             "weights": self.weights.facts,
             "licence_of_weights": self.licence,
             "input": {**asdict(self.wanted), "order_of_size_and_spacing": "slices, rows, columns (D, H, W)"},
@@ -172,7 +172,7 @@ def one_token(vectors: Tensor) -> Features:
 
 def with_version(package: str) -> str:
     """Return a distribution's name with its installed version."""
-    return f"{package} {importlib.metadata.version(package)}" if package else ""
+    return f"{package} {importlib.metadata.version(package)}"
 
 
 def _mm(spacing: tuple[float, ...] | None) -> str:
