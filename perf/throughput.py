@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
+from bimcvr.models.part_checks import check_grid
 from bimcvr.models.profiling.train_step import (
     make_optimizer,
     peak_bytes,
@@ -107,6 +108,7 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
     precision, batch, views = str(options.trainer.precision or "32-true"), data.batch_size, len(data.views)
     model.to(device).train()
     optimizer = make_optimizer(model)
+    check_grid(model.volume_encoder, data.grid)
     one = random_batch(model, batch, views, data.cache.size, device)
     with FlopCounterMode(display=False) as counter:
         volume_step(model, *one, precision)

@@ -28,6 +28,7 @@ from .volume.view_fusion import ChannelGate as ChannelGate
 from .volume.view_fusion import FirstView as FirstView
 from .volume.view_fusion import TokenAttention as TokenAttention
 from .volume.vit3d import ViT3D as ViT3D
+from .volume.window_channels import WindowChannels as WindowChannels
 
 __all__ = [
     "CachedFeatures",
@@ -60,4 +61,5 @@ __all__ = [
     "TokenAttention",
     "TunedText",
     "ViT3D",
+    "WindowChannels",
 ]

@@ -28,7 +28,8 @@ class CompileVolumeEncoder(Callback):
         """Mark the encoder for compilation at its first batch, after the strategy has moved it to its device."""
         encoder: Any = pl_module.volume_encoder
         normalises = any(isinstance(part, _BatchNorm) for part in encoder.modules())
-        if getattr(encoder, "checkpointing", False) and normalises and Version(torch.__version__) < Version("2.9"):
+        recomputes = any(getattr(part, "checkpointing", False) for part in encoder.modules())
+        if recomputes and normalises and Version(torch.__version__) < Version("2.9"):
             raise UserError(
                 f"torch {torch.__version__} moves the running statistics of BatchNorm twice a step where an encoder"
                 " with `checkpointing` is compiled. Update torch, or leave out CompileVolumeEncoder or checkpointing."
