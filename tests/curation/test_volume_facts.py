@@ -66,9 +66,10 @@ def test_the_missing_share_is_that_of_a_slow_count(kind: str, noise: np.ndarray,
 def test_a_declared_padding_value_is_heeded_where_it_cannot_be_tissue(declared: int | None, heeded: bool) -> None:
     raw = np.random.default_rng(0).integers(-900, 900, (4, 20, 20)).astype(np.int16)
     raw[:, 5:12, 5:12] = 0 if declared is None else declared
-    grid = Grid((4, 20, 20), SPACING, np.eye(3))
+    grid = Grid((4, 20, 20), SPACING, np.eye(3), (0.0, 0.0, 0.0))
     stack = DicomStack((), grid, None, 0.0, 0.0, None if declared is None else float(declared), False, ())
-    native = NativeImage(Path("series"), DecodedVoxels(None), (4, 20, 20), SPACING, axes_of(np.eye(3)), stack)
+    axes, voxels = axes_of(np.eye(3)), DecodedVoxels(None)
+    native = NativeImage(Path("series"), voxels, grid.shape, SPACING, grid.direction, grid.origin, axes, stack)
     tally = volume_facts._Tally(native)
     assert sum(len(slab) for slab in tally.watch(iter([raw[:3], raw[3:]]))) == 4
     assert tally.missing == (4 * 7 * 7 if heeded else 0)

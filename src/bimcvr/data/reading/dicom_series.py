@@ -314,7 +314,8 @@ def _grid(path: Path, header: Dataset, slices: int, gap: float, rules: GridRules
     direction = np.stack([row, column, np.cross(row, column)], axis=1)
     down, across = _numbers(header, "PixelSpacing") or (0.0, 0.0)
     size = (int(header.Columns), int(header.Rows), slices)
-    return Grid.checked(path, size, 1, rules.max_voxels, lambda: (across, down, gap), lambda: direction)
+    origin = _numbers(header, "ImagePositionPatient") or []
+    return Grid.checked(path, size, 1, rules.max_voxels, lambda: (across, down, gap), lambda: direction, lambda: origin)
 
 
 def _positions(path: Path, members: list[_Slice]) -> SlicePositions:

@@ -45,11 +45,13 @@ class Grid(NamedTuple):
         shape: (D, H, W) voxels, axes (z, y, x) of the file.
         spacing: mm along the same axes.
         direction: (3, 3); column k is where image axis k (x, y, z) points in LPS.
+        origin: the middle of the first voxel, mm x, y, z in LPS; NaN where the header has no numbers for it.
     """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     direction: np.ndarray
+    origin: tuple[float, float, float]
 
     @property
     def voxels(self) -> int:
@@ -65,6 +67,7 @@ class Grid(NamedTuple):
         max_voxels: int,
         spacing: Callable[[], Sequence[float] | None],
         direction: Callable[[], np.ndarray],
+        origin: Callable[[], Sequence[float]],
     ) -> "Grid":
         """Check in this order: scalars, three axes, spacing, orientation, right angles.
 
@@ -75,6 +78,7 @@ class Grid(NamedTuple):
             max_voxels: the most that are accepted.
             spacing: gives mm along the axes; None where the file has none.
             direction: gives the direction cosines, at least (3, 3), or refuses.
+            origin: gives the middle of the first voxel in LPS; what is not three finite numbers becomes NaN.
 
         Raises:
             RefusedVolume: `colour`, `not_a_volume`, `too_large`, `no_spacing`, `no_orientation` or `sheared_grid`.
@@ -85,7 +89,9 @@ class Grid(NamedTuple):
         # a direction that is no unit vector is a header that was tampered with, not a grid
         if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
             raise sheared_grid(path)
-        return cls((size[2], size[1], size[0]), (up, back, across), cosines)
+        first = [float(number) for number in origin()[:3]]
+        left, behind, above = first if len(first) == 3 and all(map(math.isfinite, first)) else [math.nan] * 3
+        return cls((size[2], size[1], size[0]), (up, back, across), cosines, (left, behind, above))
 
 
 def check_shape(path: Path, size: Sequence[int], values: int, max_voxels: int) -> None:

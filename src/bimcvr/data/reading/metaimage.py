@@ -30,6 +30,7 @@ _TYPES = {
 _TRUTH = {"True": True, "true": True, "1": True, "False": False, "false": False, "0": False}
 _UNITS = {"mm": 1.0, "?": 1.0, "um": 0.001, "cm": 10.0}
 _MATRICES = ("TransformMatrix", "Rotation", "Orientation")
+_ORIGINS = ("Offset", "Position", "Origin")
 
 
 def read_metaimage(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
@@ -56,6 +57,7 @@ def read_metaimage(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
             rules.max_voxels,
             lambda: _spacing(fields, rank),
             lambda: _axes(fields, rank),
+            lambda: _origin(fields),
         )
         order = ">" if _byte_order_msb(fields) else "<"
         dtype = np.dtype(order + str(fields.choice("ElementType", _TYPES)))
@@ -117,6 +119,15 @@ def _axes(fields: HeaderFields, rank: int) -> np.ndarray:
     if any(other != given[0] for other in given):
         raise malformed(fields.path, "has two direction matrices in its header that contradict each other")
     return np.asarray(given[0]).reshape(rank, rank).T
+
+
+def _origin(fields: HeaderFields) -> list[float]:
+    """Return the middle of the first voxel in mm; 0 where the header has none, as in ITK."""
+    words = next((fields.text(name).split() for name in _ORIGINS if name in fields), ["0", "0", "0"])
+    try:
+        return [float(word) * float(str(fields.choice("DistanceUnits", _UNITS, "mm"))) for word in words]
+    except ValueError:
+        return []
 
 
 def _byte_order_msb(fields: HeaderFields) -> bool:

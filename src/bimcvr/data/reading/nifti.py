@@ -20,12 +20,13 @@ _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """From NIfTI's RAS to LPS."""
 _RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known to be right."
 # (type, offset) of: data type and bits a voxel, dim, pixdim, vox_offset, scl_slope and scl_inter, qform_code and
-# sform_code, three parts of the qform's quaternion, the rows of the sform
+# sform_code, three parts of the qform's quaternion and its
+# offset, the rows of the sform
 _NIFTI_1 = (
-    ("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("3f", 256), ("12f", 280)
+    ("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280)
 )  # fmt: skip
 _NIFTI_2 = (
-    ("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("3d", 352), ("12d", 400)
+    ("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("6d", 352), ("12d", 400)
 )  # fmt: skip
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\x1a\n"
 _TYPES = {
@@ -50,6 +51,7 @@ class _Header(NamedTuple):
     qform: int
     sform: int
     quaternion: tuple[float, float, float, float]
+    offsets: tuple[float, float, float]
     affine: np.ndarray
 
 
@@ -84,6 +86,7 @@ def read_nifti(path: Path, rules: GridRules) -> tuple[Grid, StreamedVoxels]:
         rules.max_voxels,
         lambda: (lengths if by_sform and rules.nifti_form != "auto" else header.spacing).tolist(),
         lambda: _direction(path, header, by_sform, rules.nifti_form),
+        lambda: (_TO_LPS @ (header.affine[:, 3] if by_sform else np.array(header.offsets))).tolist(),
     )
     if by_sform:
         grid = grid._replace(spacing=(float(lengths[2]), float(lengths[1]), float(lengths[0])))
@@ -138,7 +141,8 @@ def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ..
         spacing=np.abs(np.asarray(pixdim[1:4], dtype=np.float64)),
         qform=qform,
         sform=sform,
-        quaternion=(pixdim[0], *quaternion),
+        quaternion=(pixdim[0], *quaternion[:3]),
+        offsets=quaternion[3:],
         affine=np.array(rows, dtype=np.float64).reshape(3, 4),
     )
 

@@ -85,6 +85,7 @@ def read_nrrd(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
             rules.max_voxels,
             lambda: _spacing(fields, first),
             lambda: _direction(fields, first),
+            lambda: _origin(fields),
         )
         _refuse_value_range(fields)
         dtype = _dtype(fields)
@@ -203,6 +204,14 @@ def _direction(fields: HeaderFields, first: int) -> np.ndarray:
     if signs is None:
         raise no_orientation(fields.path, f"lies in the space {fields.text('space')[:40]!a}, not in a patient's")
     return np.asarray(np.asarray(signs)[:, None] * matrix / np.linalg.norm(matrix, axis=0))
+
+
+def _origin(fields: HeaderFields) -> list[float]:
+    """Return the middle of the first voxel in mm, LPS; 0 where the header has none, as in ITK."""
+    if "space origin" not in fields:
+        return [0.0, 0.0, 0.0]
+    signs, words = _SPACES[fields.text("space")], fields.text("space origin")[1:-1].split(",")
+    return [sign * float(word) * _millimetres(fields) for sign, word in zip(signs, words, strict=True)]
 
 
 def _is_vector(text: str) -> bool:

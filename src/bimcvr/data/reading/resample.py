@@ -16,8 +16,9 @@ from bimcvr.data.hu.chest import lung_mask, tissue_mask
 from bimcvr.data.hu.coarse_copy import CoarseCopy
 from bimcvr.data.hu.intensity import AIR, HIGHEST
 from bimcvr.data.hu.model_grid import ModelGrid, Span
+from bimcvr.data.hu.placement import Placement
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
-from bimcvr.data.reading.volume import SLAB, NativeImage, Volume, geometry_of, read_image, refusing
+from bimcvr.data.reading.volume import SLAB, NativeImage, Volume, geometry_of, placed, read_image, refusing
 
 # rows of the filter's matrix at a time: fewer need more calls, more include more zeros
 _ROWS = 8
@@ -58,13 +59,13 @@ def read_on_grid(path: Path, grid: ModelGrid, rules: GridRules = DEFAULT_RULES) 
         rules: which grids of source volumes are accepted.
 
     Returns:
-        The volume: HU rounded to int16, its spacing, the `geometry` of the source, and `lungs_outside`.
+        The volume: HU rounded to int16, its spacing, the `geometry` of the source, `lungs_outside` and `placement`.
 
     Raises:
         RefusedVolume: the source is not a regular volume in HU; `reason` says why.
     """
     native = read_image(path, rules)
-    shape, mm = [native.shape[axis] for axis in native.axes.order], [native.spacing[axis] for axis in native.axes.order]
+    shape, mm = native.canonical()
     with refusing(path):
         coarse = CoarseCopy(native.shape, native.spacing, native.axes)
         middle = None
@@ -83,7 +84,24 @@ def read_on_grid(path: Path, grid: ModelGrid, rules: GridRules = DEFAULT_RULES) 
     depth, height, width = grid.spacing or (
         millimetres * old / new for millimetres, old, new in zip(mm, shape, grid.size, strict=True)
     )
-    return Volume(hu, (depth, height, width), geometry_of(native, cleaner), outside)
+    return Volume(hu, (depth, height, width), geometry_of(native, cleaner), placed(native, grid, spans), outside)
+
+
+def place(path: Path, grid: ModelGrid, rules: GridRules = DEFAULT_RULES) -> Placement:
+    """Return where a volume lies in the patient and on a model's grid; of most grids its header alone is read.
+
+    Args:
+        path: a NIfTI, MHA/MHD or NRRD file, or a folder with the slices of one DICOM series.
+        grid: the model's grid; a body-centred one needs the voxels.
+        rules: which grids of source volumes are accepted.
+
+    Raises:
+        RefusedVolume: the source is not a regular volume in HU.
+    """
+    if grid.centre == "body":
+        return read_on_grid(path, grid, rules).placement
+    native = read_image(path, rules)
+    return placed(native, grid, grid.spans(*native.canonical(), None))
 
 
 def _picking(slabs: Iterable[tuple[int, np.ndarray]], coarse: CoarseCopy) -> Iterator[tuple[int, np.ndarray]]:

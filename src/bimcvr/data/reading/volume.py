@@ -18,6 +18,8 @@ import SimpleITK as sitk
 
 from bimcvr.data.hu.geometry import Axes, Geometry, axes_of
 from bimcvr.data.hu.intensity import HUSlabs
+from bimcvr.data.hu.model_grid import ModelGrid, Span
+from bimcvr.data.hu.placement import Placement
 from bimcvr.data.reading import metaimage, nrrd
 from bimcvr.data.reading.dicom_pixels import DicomVoxels
 from bimcvr.data.reading.dicom_series import DicomStack, find_stack, is_dicom
@@ -52,6 +54,7 @@ class Volume:
         hu: int16 (D, H, W) = (inferior to superior, anterior to posterior, right to left).
         spacing: mm between voxels along (D, H, W).
         geometry: a record of the source grid.
+        placement: where its voxels lie in the source and in the patient.
         lungs_outside: the share of the lungs' voxels that a grid of given spacing cuts away; None where it cuts the
             volume and no lungs are found.
     """
@@ -59,6 +62,7 @@ class Volume:
     hu: np.ndarray
     spacing: tuple[float, float, float]
     geometry: Geometry
+    placement: Placement
     lungs_outside: float | None = 0.0
 
 
@@ -70,6 +74,8 @@ class NativeImage(NamedTuple):
         voxels: in HU, read slab by slab.
         shape: number of voxels along the file's axes (z, y, x).
         spacing: mm along the same axes.
+        direction: (3, 3); column k is where image axis k (x, y, z) points in LPS.
+        origin: the middle of the first voxel, mm x, y, z in LPS; NaN where the header has no numbers for it.
         axes: how these axes lie in the patient.
         stack: what the DICOM headers say; None for other formats.
     """
@@ -78,8 +84,14 @@ class NativeImage(NamedTuple):
     voxels: Voxels
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    direction: np.ndarray
+    origin: tuple[float, float, float]
     axes: Axes
     stack: DicomStack | None
+
+    def canonical(self) -> tuple[list[int], list[float]]:
+        """Return shape and spacing along canonical axes."""
+        return [self.shape[axis] for axis in self.axes.order], [self.spacing[axis] for axis in self.axes.order]
 
     def slabs(self) -> Iterator[np.ndarray]:
         """Yield the voxels in HU, any numeric type, in slabs along the first axis, in order.
@@ -113,7 +125,8 @@ def read_volume(path: Path, rules: GridRules = DEFAULT_RULES) -> Volume:
         for start, slab in cleaner.clean(native.slabs()):
             target[start : start + len(slab)] = np.rint(slab)
     geometry = geometry_of(native, cleaner)
-    return Volume(hu, geometry.native_spacing, geometry)
+    whole = ModelGrid(geometry.native_size)
+    return Volume(hu, geometry.native_spacing, geometry, placed(native, whole, whole.spans(*native.canonical(), None)))
 
 
 def read_image(path: Path, rules: GridRules = DEFAULT_RULES) -> NativeImage:
@@ -206,8 +219,14 @@ def geometry_of(native: NativeImage, cleaner: HUSlabs) -> Geometry:
     )
 
 
+def placed(native: NativeImage, grid: ModelGrid, spans: Sequence[Span]) -> Placement:
+    """Return where an image lies in the patient and, by `spans`, on a model's grid."""
+    return Placement.of(native.shape, native.spacing, native.direction, native.origin, native.axes, grid.size, spans)
+
+
 def _native_of(path: Path, voxels: Voxels, grid: Grid, stack: DicomStack | None) -> NativeImage:
-    return NativeImage(path, voxels, grid.shape, grid.spacing, axes_of(grid.direction), stack)
+    axes = axes_of(grid.direction)
+    return NativeImage(path, voxels, grid.shape, grid.spacing, grid.direction, grid.origin, axes, stack)
 
 
 def _decode_stack(path: Path, stack: DicomStack) -> Any:
