@@ -80,13 +80,14 @@ def write_colipri(folder: Path) -> None:
 
 
 def write_spectre(folder: Path) -> None:
-    """Write the five files of SPECTRE, the adapters without what they adapt."""
+    """Write the five files of SPECTRE, the adapters without what they adapt, and the folder of the language model."""
     from spectre import SpectreImageFeatureExtractor
     from spectre.presets import BACKBONE_KWARGS, COMBINER_KWARGS
     from spectre.ssl.heads import SigLIPProjectionHead
     from spectre.utils import add_lora_adapters
     from transformers import Qwen3Model
 
+    write_qwen3(folder / "qwen3")
     torch.manual_seed(2)
     extractor = SpectreImageFeatureExtractor(
         SPECTRE["backbone"], BACKBONE_KWARGS, None, SPECTRE["combiner"], COMBINER_KWARGS

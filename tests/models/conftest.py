@@ -1,13 +1,13 @@
 """Small published-looking text models in folders, and a network that is off and counts who tries it."""
 
-import importlib
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+
+from helpers.network import turn_off
 
 HUB_NAME = "microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract"
 WORDS = (
@@ -19,19 +19,7 @@ WORDS = (
 @pytest.fixture
 def network_off(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Make every look-up and connection fail; returns the list of those that were tried."""
-    tried: list[Any] = []
-
-    def refuse(*args: Any, **_: Any) -> None:
-        tried.append(args[-1] if args else None)
-        raise OSError("the network is off in this test")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    # an older client keeps the session of a test that was offline
-    if reset := getattr(importlib.import_module("huggingface_hub.utils._http"), "reset_sessions", None):
-        reset()
-    return tried
+    return turn_off(monkeypatch)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ def test_it_starts_as_the_frozen_encoder_and_trains_whole(
 ) -> None:
     folder = str(request.getfixturevalue(which))
     tuned = TunedText(OpenClipText(folder, sentences=sentences))
+    assert tuned.receipt()["weights"] == {"source": f"{folder}, trained", "random": False}
     torch.testing.assert_close(tuned.eval()(TEXTS), OpenClipText(folder, sentences=sentences)(TEXTS), rtol=0, atol=2e-6)
     tuned.train()(TEXTS).sum().backward()
     assert list(tuned.parameters())

@@ -6,6 +6,20 @@ from typing import Any
 import pytest
 
 from helpers import peer_files
+from helpers.network import turn_off
+
+MODELS: dict[str, Any] = {}
+"""Models of the packages' own classes, by the folder of their weights."""
+
+
+def made(name: str, factory: pytest.TempPathFactory) -> Path:
+    """Write a peer's files, before the fixture of any test runs: the network has to be turned off here as well."""
+    folder = factory.mktemp(name)
+    with pytest.MonkeyPatch.context() as patch:
+        tried = turn_off(patch)
+        MODELS[str(folder)] = getattr(peer_files, f"write_{name}")(folder)
+    assert not tried
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -16,32 +30,22 @@ def without_network(network_off: list[Any]) -> None:
 @pytest.fixture(scope="session")
 def colipri_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with model.safetensors and, below, the folder of its tokenizer, cxr-bert."""
-    folder = tmp_path_factory.mktemp("colipri")
-    peer_files.write_colipri(folder)
-    return folder
+    return made("colipri", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def spectre_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the five files of SPECTRE and, below, the folder of its language model, qwen3."""
-    folder = tmp_path_factory.mktemp("spectre")
-    peer_files.write_qwen3(folder / "qwen3")
-    peer_files.write_spectre(folder)
-    return folder
+    return made("spectre", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def merlin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with Merlin's checkpoint and, below, the folder of its language model, longformer."""
-    folder = tmp_path_factory.mktemp("merlin")
-    _MERLIN[str(folder)] = peer_files.write_merlin(folder)
-    return folder
+    return made("merlin", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def merlin_model(merlin_folder: Path) -> Any:
     """The package's own model, whose weights are in that checkpoint."""
-    return _MERLIN[str(merlin_folder)]
-
-
-_MERLIN: dict[str, Any] = {}
+    return MODELS[str(merlin_folder)]

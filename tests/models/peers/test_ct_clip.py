@@ -22,6 +22,7 @@ from bimcvr.data.reading.resample import read_on_grid
 from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.models.peers.ct_clip import CtClipText, CtClipVolume
 from helpers import peer_files
+from helpers.network import turn_off
 from helpers.peer_files import STORAGES, write_volume
 
 CHECKOUT = Path(os.environ.get("BIMCVR_CT_CLIP", ""))
@@ -49,7 +50,9 @@ def checkout() -> Any:
 @pytest.fixture(scope="module")
 def folder(checkout: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("ct_clip")
-    MODELS[str(made)] = peer_files.write_ct_clip(made)
+    with pytest.MonkeyPatch.context() as patch:
+        turn_off(patch)
+        MODELS[str(made)] = peer_files.write_ct_clip(made)
     return made
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
+from torch import nn
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.cli import main
@@ -241,3 +243,29 @@ def test_a_head_over_a_frozen_tower_is_trained_and_embeds_files(tiny_cohort: Pat
     vector = embedder.embed_file(tiny_cohort.parent / "s3.nii.gz")
     assert vector.shape == (12,)
     assert embedder.names()["volume_encoder"] == "ColipriVolume(random weights)"
+
+
+@peers
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ColipriVolume", {"reduced": peer_files.COLIPRI, "projected": False}),
+        ("SpectreVolume", {"reduced": peer_files.SPECTRE, "size": [64, 128, 128], "spacing": [1, 0.5, 0.5]}),
+        ("MerlinVolume", {"reduced": peer_files.MERLIN}),
+    ],
+)
+def test_class_path_in_yaml(name: str, arguments: dict[str, Any]) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(nn.Module, "tower")
+    given = {"class_path": f"bimcvr.models.{name}", "init_args": {"random_weights": True, **arguments}}
+    tower = parser.instantiate_classes(parser.parse_object({"tower": given})).tower
+    assert tower.projected == arguments.get("projected", True)
+    assert tower.wanted.size == tuple(arguments.get("size", tower.wanted.size))
+
+
+@peers
+def test_spectre_s_size_is_made_of_whole_crops() -> None:
+    with pytest.raises(UserError, match=r"size is \[96, 224, 224\]: .* multiples of \[64, 128, 128\]"):
+        spectre.SpectreVolume(size=(96, 224, 224), random_weights=True, reduced=peer_files.SPECTRE)
+    with pytest.raises(UserError, match="the place of the text"):
+        spectre.SpectreText(form="Findings: ")

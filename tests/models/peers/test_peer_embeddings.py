@@ -207,7 +207,12 @@ def assert_the_same(peer: Any, path: Path, air: bool = True) -> None:
 
 def test_a_made_volume_has_the_package_s_vector(peer: Any, tmp_path: Path) -> None:
     for storage in ("oblique", "RAS"):
-        assert_the_same(peer, peer_file(peer, tmp_path / f"{storage}.nii.gz", blobs(peer.file_size), storage))
+        path = peer_file(peer, tmp_path / f"{storage}.nii.gz", blobs(peer.file_size), storage)
+        assert_the_same(peer, path)
+    volume = prepared(peer.tower, path)
+    both = peer.tower(torch.cat([volume.flip(2), volume])).cls
+    torch.testing.assert_close(both[1:], peer.tower(volume).cls, rtol=0, atol=1e-5)
+    assert (both[0] - both[1]).abs().max() > 1e-3
 
 
 def test_its_own_tokens_are_the_package_s(peer: Any, tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ class ColipriVolume(PeerVolume):
         with drawn_at_random():
             tower = get_model(pretrained=False, image_only=True, **(reduced or {}))
         if weights.files:
-            load(tower.image_encoder, read_tensors(weights.files[0], "image_encoder."), weights.files[0])
+            tensors = read_tensors(weights.files[0], "image_encoder.")
+            load(tower.image_encoder, tensors, weights.files[0], surplus=True)
         given = load_processor_config(overrides=[f"{key}={value}" for key, value in (reduced or {}).items()])
         side = int(given["image_transform"]["transforms"]["crop_or_pad"]["target_shape"][0])
         wanted = TowerInput("RAS", (side, side, side), (2.0, 2.0, 2.0), scaled=(-1.0, 1.0))
@@ -106,8 +107,7 @@ class ColipriText(PeerText):
             tower = _bert(len(words), reduced or {})
         if weights.files:
             tensors = read_tensors(weights.files[0], "text_encoder.")
-            tensors.pop("backbone.embeddings.position_ids", None)  # a constant that older versions saved
-            load(tower, tensors, weights.files[0])
+            load(tower, tensors, weights.files[0], surplus=True)
         form = {"max_tokens": TOKENS, "pooling": "attention, padding masked", "tokenizer": tokenizer}
         super().__init__(
             tower, tower.pooler.attn.embed_dim, weights, with_version("colipri"), form, sentences, cache_size

@@ -81,14 +81,17 @@ def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         raise UserError(f"{path} cannot be read as a file of weights ({type(error).__name__}). {REPAIR}") from error
 
 
-def load(module: nn.Module, tensors: dict[str, Tensor], path: Path, may_lack: Sequence[str] = ()) -> None:
+def load(
+    module: nn.Module, tensors: dict[str, Tensor], path: Path, may_lack: Sequence[str] = (), surplus: bool = False
+) -> None:
     """Load tensors into a module; every tensor of the module must be among them, and no other.
 
     Args:
         module: with random weights.
         tensors: by name.
         path: where they come from, for the message.
-        may_lack: endings of the module's own tensors that the file need not have.
+        may_lack: the module's own tensors that the file need not have.
+        surplus: whether it may have others, as where the model's own package ignores them.
 
     Raises:
         UserError: they are not those of the module.
@@ -98,8 +101,8 @@ def load(module: nn.Module, tensors: dict[str, Tensor], path: Path, may_lack: Se
     wrong = next(
         (
             f"{name} is {given.get(name, 'absent')} there and {own.get(name, 'absent')} in the model"
-            for name in {**own, **given}
-            if own.get(name) != given.get(name) and not (name not in given and name.endswith(tuple(may_lack)))
+            for name in ([*own] if surplus else {**own, **given})
+            if own.get(name) != given.get(name) and not (name not in given and name in may_lack)
         ),
         None,
     )

@@ -1,5 +1,7 @@
 """Fine-tuning a text encoder that is frozen otherwise, as CLIP4Clip does with CLIP's."""
 
+from typing import cast
+
 from torch import Tensor
 
 from bimcvr.contracts import TextEncoder
@@ -19,6 +21,11 @@ class TunedText(TextEncoder):
         self.encoder, self.lr_factor, self.dim = encoder, lr_factor, encoder.dim
         self.source = f"{encoder.source}, trained"
         self.tower = encoder.tower.requires_grad_(True).train()
+
+    def receipt(self) -> dict[str, object]:
+        """Return how a text is read on its way to a vector; the weights are not those that are published."""
+        receipt = self.encoder.receipt()
+        return {**receipt, "weights": {**cast(dict[str, object], receipt["weights"]), "source": self.source}}
 
     def forward(self, texts: list[str]) -> Tensor:
         """Encode B texts → (B, E), with gradient."""

@@ -151,6 +151,8 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
             " vector of a text, sentence-transformers' too, would depend on the texts beside it. Choose a model"
             " that pads on the right."
         )
+    if getattr(tower.config, "use_cache", False):
+        tower.config.use_cache = False  # of keys and values, for texts that go on: no text does
     # what tokens see does not depend on the side where positions are distances, as rotary ones are
     tokenizer.padding_side = "right"
     return tower, tokenizer
