@@ -109,6 +109,6 @@ class Placement:
         return np.asarray(_TO_RAS @ self.affine @ own)
 
     def _spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return each axis' first face in source voxels, its source voxels a step, and the first voxel on the source."""
+        """Return each axis' first face in source voxels, source voxels a step, and the first voxel on the source."""
         first, step, start = np.array([(span.first, span.step, span.start) for span in self.spans]).T
         return first, step, start
