@@ -6,6 +6,7 @@ here and there. Resampling itself differs on purpose, and the last test says by 
 """
 
 import itertools
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -289,7 +290,10 @@ def assert_texts(tower: Any, expected: Tensor) -> None:
     assert (expected[0] - expected[1]).abs().max() > 1e-3
     assert tower.dim == expected.shape[1]
     assert tower.source == "random weights"
-    assert tower.receipt()["input"]
+    receipt = json.loads(json.dumps(tower.receipt()))
+    assert receipt["weights"]["random"] is True
+    (other,) = (receipt["input"][name] for name in ("tokenizer", "language_model") if name in receipt["input"])
+    assert all(len(digest) == 64 for digest in other["files"].values())
 
 
 @pytest.mark.skipif(not REAL, reason="BIMCVR_REAL_DATA names no folder of real volumes")

@@ -102,13 +102,13 @@ class ColipriText(PeerText):
         require_extra("peers")
         refuse_reduced(reduced, random_weights)
         weights = PeerWeights(model, [FILE], random_weights)
-        words = cxr_bert_tokenizer(tokenizer)
+        words, vocabulary = cxr_bert_tokenizer(tokenizer)
         with drawn_at_random():
             tower = _bert(len(words), reduced or {})
         if weights.files:
             tensors = read_tensors(weights.files[0], "text_encoder.")
             load(tower, tensors, weights.files[0], surplus=True)
-        form = {"max_tokens": TOKENS, "pooling": "attention, padding masked", "tokenizer": tokenizer}
+        form = {"max_tokens": TOKENS, "pooling": "attention, padding masked", "tokenizer": vocabulary}
         super().__init__(
             tower, tower.pooler.attn.embed_dim, weights, with_version("colipri"), form, sentences, cache_size
         )

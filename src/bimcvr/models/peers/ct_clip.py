@@ -116,7 +116,7 @@ class CtClipText(PeerText):
         from transformers import BertConfig, BertModel
 
         refuse_reduced(reduced, random_weights)
-        weights, words = _weights(model, random_weights), cxr_bert_tokenizer(tokenizer)
+        weights, (words, vocabulary) = _weights(model, random_weights), cxr_bert_tokenizer(tokenizer)
         with drawn_at_random():
             language = BertModel(BertConfig(vocab_size=len(words), **(reduced or {})))
             head = nn.Linear(language.config.hidden_size, _SPACE, bias=False)
@@ -130,7 +130,7 @@ class CtClipText(PeerText):
             "form": "without quotation marks and brackets",
             "max_tokens": TOKENS,
             "pooling": "first token",
-            "tokenizer": tokenizer,
+            "tokenizer": vocabulary,
         }
         super().__init__(tower, _SPACE, weights, "transformers, as CT-CLIP's code", form, sentences, cache_size)
         self._tokenizer = words

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
-from bimcvr.hub import first_line, model_files
+from bimcvr.hub import first_line
 from bimcvr.models.peers.text import PeerText
 from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token, with_version
 from bimcvr.models.peers.weights import PeerWeights, drawn_at_random, load, read_tensors, refuse_reduced
@@ -103,7 +103,7 @@ class MerlinText(PeerText):
         require_extra("peers")
         weights = PeerWeights(model, [FILE], random_weights)
         with drawn_at_random():
-            language, tokenizer = _longformer(language_model)
+            language, tokenizer, files = _longformer(language_model)
             head = nn.Linear(language.config.hidden_size, _SPACE)
         for path in weights.files:
             tensors = read_tensors(path, "encode_text.text_encoder.")
@@ -115,7 +115,7 @@ class MerlinText(PeerText):
             "form": "lower case, words and punctuation apart",
             "max_tokens": _TOKENS,
             "pooling": "first token",
-            "language_model": language_model,
+            "language_model": files,
         }
         super().__init__(tower, _SPACE, weights, with_version("merlin-vlm"), form, sentences, cache_size)
         self._tokenizer = tokenizer
@@ -136,14 +136,14 @@ class MerlinText(PeerText):
         return vectors
 
 
-def _longformer(model: str) -> tuple[Any, Any]:
+def _longformer(model: str) -> tuple[Any, Any, PeerWeights]:
     """Build, with random weights, the language model that a folder's config describes, and read its tokenizer."""
     from transformers import AutoTokenizer, LongformerConfig, LongformerModel
 
-    files = ["config.json", "vocab.json", "merges.txt"]
-    folder = model_files(model, files)[0].parent
+    files = PeerWeights(model, ["config.json", "vocab.json", "merges.txt"], random_weights=False)
+    folder = files.files[0].parent
     try:
         language = LongformerModel(LongformerConfig.from_pretrained(folder))
-        return language, AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return language, AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False), files
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is not the folder of a Longformer: {first_line(error)}.") from error

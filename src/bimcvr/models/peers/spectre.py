@@ -131,6 +131,7 @@ class SpectreText(PeerText):
         if form.count("{}") != 1:
             raise UserError(f"SPECTRE's form is {form!r}: give the place of the text as {{}}, once.")
         weights = PeerWeights(model, [LORA, TEXT_HEAD], random_weights)
+        files = PeerWeights(language_model, ["model.safetensors"], random_weights=False)
         reader = SentenceEncoder(language_model, sentences=False, pooling="lasttoken", max_tokens=_TOKENS, prompt="")
         reader._unit = False  # the head was trained on states of any length
         language = reader.tower
@@ -143,7 +144,7 @@ class SpectreText(PeerText):
             load(language, read_tensors(adapters), adapters, may_lack=own)
             load(head, read_tensors(text_head), text_head)
         tower = nn.ModuleDict({"language": language, "head": head})
-        stated = {"form": form, "max_tokens": _TOKENS, "pooling": "last token", "language_model": language_model}
+        stated = {"form": form, "max_tokens": _TOKENS, "pooling": "last token", "language_model": files}
         super().__init__(tower, _SPACE, weights, with_version("spectre-fm"), stated, sentences, cache_size)
         self._form, self._reader = form, reader
 

@@ -16,7 +16,8 @@ class PeerText(FrozenTextEncoder):
         dim: E, the length of a vector.
         weights: where its weights come from.
         package: whose code runs it, with the version.
-        form: how a text is read, as a receipt states it: its form, its length in tokens, the pooling.
+        form: how a text is read, as a receipt states it: its form, its length in tokens, the pooling, and the files of
+            other models that take part in it.
         sentences: read a text sentence by sentence.
         cache_size: how many vectors are kept in memory.
     """
@@ -53,6 +54,6 @@ class PeerText(FrozenTextEncoder):
             "package": self.package,
             "weights": self.weights.facts,
             "licence_of_weights": self.licence,
-            "input": self.form,
+            "input": {name: part.facts if isinstance(part, PeerWeights) else part for name, part in self.form.items()},
             "vector": "in the space shared with volumes, length 1",
         }
