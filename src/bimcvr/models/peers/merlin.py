@@ -64,12 +64,13 @@ class MerlinVolume(PeerVolume):
 
     def encode(self, prepared: Tensor) -> Features:
         """Encode (B, 1, R, A, S) in [0, 1]."""
-        if self.projected:
-            return one_token(self.tower(prepared)[0])
+        # stage by stage: its own forward checkpoints activations, which it does not need and which torch warns of
         net = self.tower
-        x = prepared.permute(0, 1, 4, 2, 3).repeat(1, 3, 1, 1, 1)  # as its forward does, which ends with a mean
+        x = prepared.permute(0, 1, 4, 2, 3).repeat(1, 3, 1, 1, 1)
         for stage in (net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2, net.layer3, net.layer4):
             x = stage(x)
+        if self.projected:
+            return one_token(net.contrastive_head(net.avgpool(x)).flatten(1))
         tokens = x.flatten(2).transpose(1, 2)
         return Features(tokens.mean(1), tokens)
 

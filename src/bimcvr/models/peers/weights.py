@@ -1,6 +1,7 @@
 """Published weights of a peer: where they are, whose they are, and loading them without leaving a tensor random."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -116,8 +117,12 @@ def load(
 
 @contextlib.contextmanager
 def drawn_at_random() -> Iterator[None]:
-    """Build in this block with weights that are the same in every process, whatever was drawn before."""
-    with torch.random.fork_rng(devices=[]):
+    """Build in this block with weights that are the same in every process, whatever was drawn before.
+
+    What torch advises the authors of the packages is not printed.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(0)
         yield
 
