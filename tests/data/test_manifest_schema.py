@@ -1,5 +1,6 @@
 """The contract of a manifest: the schema, its copies in words, and the example."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from bimcvr.data.manifest import SPLITS, read_manifest, split_list
 from bimcvr.data.manifest_schema import COLUMNS, SCHEMA_FILE
+from bimcvr.data.places import places_of
 
 ROOT = Path(__file__).parents[2]
 CONTRACT = ROOT / "data_manifests"
@@ -42,5 +44,8 @@ def test_every_field_has_a_description_and_an_example_that_passes(tmp_path: Path
     fields = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))["fields"]
     assert all(field["description"] for field in fields)
     rows = [[field["name"] for field in fields], [field["example"] for field in fields]]
-    (tmp_path / "m.csv").write_text("".join(",".join(f'"{cell}"' for cell in row) + "\n" for row in rows))
-    assert len(read_manifest(tmp_path / "m.csv")) == 1
+    with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
+    manifest = read_manifest(tmp_path / "m.csv")
+    assert len(manifest) == 1
+    assert [place.finding for place in places_of(manifest, 0)] == ["mass"]

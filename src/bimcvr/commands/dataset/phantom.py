@@ -16,11 +16,13 @@ def phantom(
     preview: bool = False,
     jobs: int = -1,
     archive: Literal["none", "folders", "shards"] = "none",
+    masks: bool = False,
 ) -> int:
     """Make a cohort of synthetic chest CTs with reports, to try everything on without patient data.
 
     It writes `volumes/<patient>/<study>.nii.gz` (int16 HU) and `manifest.csv`. The same seed gives the same
     cohort; more patients leave the earlier ones as they are, and what already lies there is not made again.
+    The manifest's column `places` says where each finding is, in mm.
     At the end it prints the test split's ceiling: the figures of an oracle that knows the findings as the
     reports state them.
 
@@ -34,6 +36,7 @@ def phantom(
         archive: also write the cohort as raw archives with the faults of real ones: `bimcv_r` (the released BIMCV-R)
             and `bimcv_covid19` (raw BIMCV-COVID19+), unpacked in folders or packed in shards, each with a ledger of
             what was planted.
+        masks: also write the voxels of every finding, one file of numbers for each volume in `masks/`.
 
     Returns:
         The exit code, 0.
@@ -55,7 +58,7 @@ def phantom(
     studies = [study for patient in range(patients) for study in plan_patient(seed, patient)]
     scans = [scan for study in studies for scan in study.scans()]
     table = manifest_table(studies)
-    make_volumes(dict(zip((out / name for name in table["volume"]), scans, strict=True)), jobs)
+    table["places"] = make_volumes(out, dict(zip(table["volume"], scans, strict=True)), jobs, masks)
     write_manifest(table, out / "manifest.csv")
     manifest = read_manifest(out / "manifest.csv")
     say(f"{out / 'manifest.csv'}: {patients} patients, {len(studies)} studies, {len(scans)} volumes, all synthetic.")

@@ -1,6 +1,7 @@
 """From findings to a volume file: paint the patient, add the scanner's blur and noise, write NIfTI."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bimcvr.phantom.image import chest_lesions, lung_lesions
 from bimcvr.phantom.image.anatomy import paint_chest
 from bimcvr.phantom.image.body import adapt, draw_body
 from bimcvr.phantom.image.canvas import Canvas, Grid, make_grid
+from bimcvr.phantom.image.places import deformed_organ, label_map
 from bimcvr.phantom.reports.findings import PlantedFinding, Rng
 
 _NIFTI_HEADER = 352
@@ -43,11 +45,13 @@ class PhantomVolume:
         hu: int16 (D, H, W) in storage order, Hounsfield units.
         grid: the voxel centres in patient mm, ascending.
         flips: which of (z, y, x) are stored in descending order.
+        findings: the voxels of each finding, bool (D, H, W) in ascending order, as `Canvas.findings`.
     """
 
     hu: np.ndarray
     grid: Grid
     flips: tuple[bool, bool, bool]
+    findings: dict[PlantedFinding, np.ndarray]
 
 
 def make_volume(scan: Scan) -> PhantomVolume:
@@ -57,8 +61,7 @@ def make_volume(scan: Scan) -> PhantomVolume:
     canvas = paint(scan, grid)
     hu = expose(canvas.hu, chance)
     flips = tuple(bool(chance.random() < 0.3) for _ in range(3))
-    stored = hu[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    return PhantomVolume(np.ascontiguousarray(stored), grid, flips)  # type: ignore[arg-type]
+    return PhantomVolume(as_stored(hu, flips), grid, flips, canvas.findings)  # type: ignore[arg-type]
 
 
 def paint(scan: Scan, grid: Grid) -> Canvas:
@@ -68,12 +71,15 @@ def paint(scan: Scan, grid: Grid) -> Canvas:
     canvas = paint_chest(body, grid, np.random.default_rng([scan.seed, scan.patient, 2]))
     findings = sorted(scan.findings, key=lambda finding: ORDER.get(finding.finding, -1))
     for finding in findings:
+        canvas.begin(finding)
         if finding.finding in ORDER:
             # seeded by name, so that a finding that is still there at a follow-up is at the same position
             name_seed = zlib.crc32(f"{finding.finding} {finding.site}".encode())
             PAINTERS[finding.finding](
                 canvas, body, finding, np.random.default_rng([scan.seed, scan.patient, 3, name_seed])
             )
+        else:
+            canvas.findings[finding] = deformed_organ(canvas, body, finding)
     return canvas
 
 
@@ -99,11 +105,25 @@ def expose(hu: np.ndarray, chance: Rng) -> np.ndarray:
     return np.clip(np.rint(noise), -1024, 3071).astype(np.int16)
 
 
+def as_stored(array: np.ndarray, flips: Sequence[bool]) -> np.ndarray:
+    """Return an array (z, y, x) in ascending order as a file stores it."""
+    return np.ascontiguousarray(array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)])
+
+
 def write_volume(volume: PhantomVolume, path: Path) -> None:
     """Write a volume as compressed NIfTI, whole or not at all, with its orientation in the patient."""
+    _write(volume.hu, volume, path)
+
+
+def write_masks(volume: PhantomVolume, path: Path) -> None:
+    """Write the voxels of a volume's findings as compressed NIfTI on its grid: see `places.label_map`."""
+    _write(as_stored(label_map(volume.findings, volume.grid.shape), volume.flips), volume, path)
+
+
+def _write(stored: np.ndarray, volume: PhantomVolume, path: Path) -> None:
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(volume.hu)
+    image = sitk.GetImageFromArray(stored)
     axes = (volume.grid.x, volume.grid.y, volume.grid.z)
     flips = volume.flips[::-1]
     image.SetSpacing(volume.grid.spacing)
@@ -113,7 +133,7 @@ def write_volume(volume: PhantomVolume, path: Path) -> None:
         # ITK itself would print a line of its own
         require_room(temporary.parent, volume.hu.nbytes, f"the voxels of {path.name}")
         sitk.WriteImage(image, str(temporary), True, 1)
-        require_whole_gzip(temporary, _NIFTI_HEADER + volume.hu.nbytes)
+        require_whole_gzip(temporary, _NIFTI_HEADER + stored.nbytes)
 
 
 def _smooth(values: np.ndarray, axis: int, weight: float) -> np.ndarray:

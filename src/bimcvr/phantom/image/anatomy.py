@@ -135,7 +135,7 @@ def _lungs(canvas: Canvas, body: Body) -> None:
     middle = 15 + 17 * np.exp(-(((y / body.depth * 88 - 12) / 34) ** 2)) - 9 * np.exp(-(((y + 60) / 26) ** 2))
     middle = middle + 7 * np.clip((tall - 55) / 40, 0, 1)
     air = flat < 0.97 * inside[:, None, None] - 0.012
-    air &= grid.z[:, None, None] > _diaphragm(body, grid)[None]
+    air &= grid.z[:, None, None] > diaphragm(body, grid)[None]
     offset = grid.x - body.shift
     air &= np.abs(offset)[None, None, :] > middle[:, :, None]
     oblique = (tall > -8 + 1.1 * y)[:, :, None]
@@ -150,7 +150,7 @@ def _lungs(canvas: Canvas, body: Body) -> None:
     canvas.hu += (air * (0.25 * grid.y)[None, :, None]).astype(np.float32)
 
 
-def _diaphragm(body: Body, grid: Grid) -> np.ndarray:
+def diaphragm(body: Body, grid: Grid) -> np.ndarray:
     """Return the height of the diaphragm (H, W)."""
     y, x = grid.y[:, None], grid.x[None, :]
     domes = []
@@ -164,7 +164,7 @@ def _diaphragm(body: Body, grid: Grid) -> np.ndarray:
 def _abdomen(canvas: Canvas, body: Body) -> None:
     grid = canvas.grid
     flat, _ = chest_radius(body, grid)
-    shell = grid.z[:, None, None] - _diaphragm(body, grid)[None]
+    shell = grid.z[:, None, None] - diaphragm(body, grid)[None]
     below = (flat < 0.98) & (shell <= 0)
     muscle = below & (shell > -5)
     liver = below & (grid.x < 20)[None, None, :] & (flat < 0.9) & (shell <= -4)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bimcvr.phantom.reports.findings import PlantedFinding
+
 Array = np.ndarray
 Point = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
@@ -62,11 +64,14 @@ class Canvas:
         grid: where its voxels lie.
         hu: float32 (D, H, W), Hounsfield units.
         lung: uint8 (D, H, W): 0 outside the lungs, else 1 + the lobe's position in `findings.LOBES`.
+        findings: the voxels that each finding fills, bool (D, H, W), in the order in which they were painted.
     """
 
     grid: Grid
     hu: Array
     lung: Array = field(repr=False)
+    findings: dict[PlantedFinding, Array] = field(default_factory=dict, repr=False)
+    _filled: Array | None = field(default=None, repr=False)
 
     def ellipsoid(self, centre: Point, radii: Point) -> tuple[Box, Array]:
         """Return a box and the share of each of its voxels that an ellipsoid fills, 0 to 1."""
@@ -103,8 +108,27 @@ class Canvas:
         share = self._soften(depth)
         return box, share if wall is None else share - self._soften(depth - wall)
 
-    def paint(self, shape: tuple[Box, Array], hu: float, solid: bool = True) -> None:
-        """Blend `hu` into the voxels of a shape; a solid shape is no longer lung."""
+    def begin(self, finding: PlantedFinding) -> None:
+        """Let what is painted from here on be a finding."""
+        self._filled = self.findings[finding] = np.zeros(self.grid.shape, dtype=bool)
+
+    def mark(self, shape: tuple[Box, Array]) -> None:
+        """Count the voxels of a shape among those of the finding that is being painted."""
+        if self._filled is not None:
+            box, share = shape
+            self._filled[box] |= share > 0.5
+
+    def paint(self, shape: tuple[Box, Array], hu: float, solid: bool = True, counts: bool = True) -> None:
+        """Blend `hu` into the voxels of a shape.
+
+        Args:
+            shape: a box and the share of each of its voxels that is filled.
+            hu: of the shape.
+            solid: whether it is no longer lung.
+            counts: whether it is part of the finding that is being painted, and not of what lies around it.
+        """
+        if counts:
+            self.mark(shape)
         box, share = shape
         part = self.hu[box]
         part += share * (hu - part)

@@ -28,7 +28,7 @@ def adenopathy(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) ->
         centre = (side * (body.width + 6), -8.0, 74 * body.height)
     else:
         centre = body.at(*STATION_CENTRES[finding.site])
-    canvas.paint(canvas.ellipsoid(centre, (radius + 7, radius + 7, radius + 7)), FAT)
+    canvas.paint(canvas.ellipsoid(centre, (radius + 7, radius + 7, radius + 7)), FAT, counts=False)
     if finding.site.endswith("axillary"):
         # axillary nodes form a chain; a single one would be lost between muscles on a small grid
         for step in (-1.1, 1.1):
@@ -67,6 +67,7 @@ def aortic_calcification(canvas: Canvas, body: Body, finding: PlantedFinding, rn
         for axis in range(3):
             plaques = plaques.repeat(3, axis)
         wall *= plaques[tuple(slice(n) for n in wall.shape)]
+        canvas.mark((box, wall))
         part_hu = canvas.hu[box]
         part_hu += wall * (900 - part_hu)
 
@@ -87,7 +88,7 @@ def goiter(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> Non
     radius = finding.millimetres / 2
     side = -1 if finding.side == "right" else 1
     centre = body.at(side * (10 + 0.8 * radius), -2, 112)
-    canvas.paint(canvas.ellipsoid(centre, (radius + 4, radius + 4, radius * 1.2 + 4)), FAT)
+    canvas.paint(canvas.ellipsoid(centre, (radius + 4, radius + 4, radius * 1.2 + 4)), FAT, counts=False)
     canvas.paint(canvas.ellipsoid(centre, (radius, radius, radius * 1.2)), 115)
     for _ in range(4):
         spot = tuple(float(c + rng.uniform(-0.5, 0.5) * radius) for c in centre)

@@ -11,6 +11,7 @@ from bimcvr.phantom.reports.findings import LOBES, PlantedFinding, Rng
 
 Painter = Callable[[Canvas, Body, PlantedFinding, Rng], None]
 
+_EVERYWHERE: Box = (slice(None), slice(None), slice(None))
 # the middle of each lobe in the standard body
 CENTRES = {
     "right upper lobe": (-72.0, -14.0, 56.0),
@@ -32,6 +33,7 @@ def ground_glass(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) 
         part = canvas.hu[box]
         goal = rng.uniform(-550, -490) + 50 * rng.standard_normal(share.shape, dtype=np.float32)
         part += 0.92 * share * np.maximum(goal - part, 0)
+        canvas.mark((box, share))
 
 
 def consolidation(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> None:
@@ -45,6 +47,7 @@ def consolidation(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng)
     part = canvas.hu[box]
     goal = 15 + 45 * rng.standard_normal(share.shape, dtype=np.float32)
     part += share * (goal - part)
+    canvas.mark((box, share))
     hilum = body.in_lung(*HILA[finding.side])
     for _ in range(5):
         tip = _jitter(centre, rng, 0.55 * radius)
@@ -113,6 +116,7 @@ def emphysema(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) -> 
         weight = np.clip((canvas.grid.z / body.height + 20) / 50, 0, 1).astype(np.float32)
     thin = np.where(air & (canvas.hu < -700), np.float32(-30 - 26 * grade), np.float32(0))
     canvas.hu += thin * weight[:, None, None]
+    canvas.mark((_EVERYWHERE, (thin < 0) * weight[:, None, None]))
     lobes = [lobe for lobe in LOBES if "upper" in lobe or finding.site == "diffuse"]
     for k in range(8 * grade + 4):
         centre = _jitter(_near(CENTRES[lobes[k % len(lobes)]], body), rng, 34)
@@ -132,6 +136,7 @@ def pleural_effusion(canvas: Canvas, body: Body, finding: PlantedFinding, rng: R
     level = {"small": 0.94, "moderate": 0.60, "large": 0.22}[str(finding.size)] + rng.uniform(-0.03, 0.03)
     fluid = side & (low + 0.35 * (rim - 0.7) > level)
     canvas.hu[fluid] = 8
+    canvas.mark((_EVERYWHERE, fluid))
     # lung beside much fluid is pressed together
     if finding.size != "small":
         near = side & ~fluid & (low + 0.35 * (rim - 0.7) > level - 0.12)
@@ -154,6 +159,7 @@ def pneumothorax(canvas: Canvas, body: Body, finding: PlantedFinding, rng: Rng) 
     canvas.hu[rest] += {"small": 40, "moderate": 110, "large": 230}[str(finding.size)]
     canvas.hu[edge] = np.maximum(canvas.hu[edge], -420)
     canvas.hu[gas] = AIR
+    canvas.mark((_EVERYWHERE, gas))
     canvas.lung[gas] = 0
 
 
