@@ -43,7 +43,7 @@ def options_of(verb: str) -> dict[str, tuple[str, bool]]:
     options = {
         f"--{action.dest}": (re.sub(r"\s+", " ", str(action.help)), not action.option_strings)
         for action in actions_of(verb)
-        if "." not in action.dest and action.dest not in NOT_OURS
+        if "." not in action.dest and action.dest not in (NOT_OURS if verb in LIGHTNING else ("help", "print_config"))
     }
     if "--checkpoint" in options:
         options.setdefault("--ckpt_path", ("", False))

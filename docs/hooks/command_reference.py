@@ -60,7 +60,7 @@ def _function(verb: str, target: str) -> Iterator[str]:
     functions = _load(module).functions
     function = functions.get(verb.replace("-", "_"), functions[name])
     options = list(_options(function, "--"))
-    unnamed = {f"--{argument}" for argument in _optional_positional()}
+    unnamed = {f"--{argument}" for argument in _optional_positional(verb)}
     positional = [option for option in options if not option.default or option.name in unnamed]
     options = [option for option in options if option not in positional]
     words = " ".join(option.name.removeprefix("--").upper() for option in positional)
@@ -89,10 +89,10 @@ def _lightning(verb: str) -> Iterator[str]:
         yield "`ModelCheckpoint`, `--model.optimizer.*` those of the optimizer: `bimcvr fit --help` lists them all."
 
 
-def _optional_positional() -> list[str]:
-    """Return the arguments that have a default and are given without their names all the same."""
+def _optional_positional(verb: str) -> list[str]:
+    """Return the arguments of a verb that have a default and are given without their names all the same."""
     value = str(_load("bimcvr.parsing.option_parser").attributes["OPTIONAL_POSITIONAL"].value)
-    return list(ast.literal_eval(value))
+    return list(ast.literal_eval(value).get(verb, {}))
 
 
 _OF_LIGHTNING = [

@@ -61,6 +61,10 @@ GROUPS = {
         ),
     },
     "Evaluation": {
+        "embed": (
+            "bimcvr.commands.evaluation.embed:embed",
+            "write the vectors of a scan or a manifest by published models or a checkpoint, with a receipt",
+        ),
         "evaluate": (
             "bimcvr.commands.evaluation.evaluate:evaluate",
             "score any model's embeddings against a manifest; compare methods",

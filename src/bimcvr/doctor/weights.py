@@ -14,6 +14,7 @@ from torch import nn
 
 from bimcvr.doctor.check_result import CheckResult, State
 from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.extras import MissingExtra
 from bimcvr.presets import read_yaml
 
 _HOLDERS = ("model", "weights")
@@ -88,6 +89,8 @@ def _check(part: dict[str, Any], where: list[str], absent: State) -> CheckResult
             part_class(**arguments)
     except WeightsAbsent as error:
         return CheckResult(absent, what, f"absent; named by {users}", str(error))
+    except MissingExtra as error:
+        return CheckResult(absent, what, f"cannot be used; named by {users}", f"It {error}")
     except UserError as error:
         return CheckResult("failing", what, f"cannot be used; named by {users}", str(error))
     except (ImportError, AttributeError, TypeError) as error:

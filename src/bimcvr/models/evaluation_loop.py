@@ -140,6 +140,7 @@ class EvaluationLoop:
                 **data.cache.grid.facts(),
                 "window_hu": list(data.window),
                 "nifti_form": data.cache.rules.nifti_form,
+                "lungs_cut": self.gallery.description.get("lungs_cut"),
             },
             "manifest_hash": data.manifest.digest,
             "git_commit": git_commit(),

@@ -11,8 +11,8 @@ from bimcvr.errors import printable
 from bimcvr.parsing.config_errors import config_files, explain, read_config
 from bimcvr.parsing.home import expand_home
 
-# optional, and given by position all the same
-OPTIONAL_POSITIONAL = {"text": "the query: what is to be seen, like: large right pleural effusion"}
+# by verb what is optional, and given by position all the same
+OPTIONAL_POSITIONAL = {"search": {"text": "the text: what is to be seen, like: large right pleural effusion"}}
 CONFIG_HELP = "a YAML file of settings; repeat the option for several files, of which the last one decides"
 
 
@@ -38,13 +38,13 @@ def verb_parser(function: Callable[..., int], verb: str) -> "VerbParser":
         parser.renamed["--config"] = "--config+"  # jsonargparse's way to append to a list
     else:
         parser.add_argument("--config", action=ActionConfigFile, help=CONFIG_HELP)
-    by_position = OPTIONAL_POSITIONAL.keys() & parameters.keys()
+    by_position = OPTIONAL_POSITIONAL.get(verb, {})
     # a file given for an option is read in its place, unless the option is the files' names
     parser.add_function_arguments(
         function, as_group=False, as_positional=True, sub_configs=not reads_files, skip=set(by_position)
     )
     for name in by_position:
-        parser.add_argument(name, nargs="?", default=parameters[name].default, help=OPTIONAL_POSITIONAL[name])
+        parser.add_argument(name, nargs="?", default=parameters[name].default, help=by_position[name])
     return parser
 
 
@@ -63,7 +63,7 @@ def call_with_options(function: Callable[..., int], verb: str, words: Sequence[s
     options: dict[str, Any] = vars(parser.instantiate(parser.parse_args(words)))
     if "config" not in inspect.signature(function).parameters:
         options.pop("config", None)
-    paths = options.keys() - OPTIONAL_POSITIONAL.keys()  # a query may begin with anything
+    paths = options.keys() - OPTIONAL_POSITIONAL.get(verb, {}).keys()  # a query may begin with anything
     return function(**options | {name: expand_home(options[name]) for name in paths}) or 0
 
 
