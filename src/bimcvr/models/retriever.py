@@ -10,19 +10,19 @@ from pytorch_lightning import LightningModule
 from pytorch_lightning.cli import OptimizerCallable
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 from torch.optim.lr_scheduler import LambdaLR
 
 from bimcvr.contracts import Batch, Features, Gallery, RetrievalLoss, TextEncoder, ViewFusion, VolumeEncoder
 from bimcvr.errors import UserError
-from bimcvr.metrics.prompts import AFFIRM, DENY, prompt_sentences
+from bimcvr.metrics.prompts import AFFIRM, DENY
 from bimcvr.models.checkpoint_parts import check_same_parts
 from bimcvr.models.evaluation_loop import EvaluationLoop
+from bimcvr.models.losses.loss_inputs import LossInputs
 from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_targets import TrainingTargets
 from bimcvr.models.optim import apply_settings, optimizer_and_schedule, settings_of
 from bimcvr.models.part_checks import check_dim, check_features, check_losses, check_text_features, check_tokens
-from bimcvr.models.start_check import check_parts, refuse_views_of_kept_features
+from bimcvr.models.start_check import check_parts, check_training
 from bimcvr.models.text.whitening import Whitening
 from bimcvr.models.training_monitor import (
     check_gradients,
@@ -30,19 +30,20 @@ from bimcvr.models.training_monitor import (
     collapse_warning,
     feature_statistics,
 )
+from bimcvr.models.volume.chunks import in_chunks
 from bimcvr.models.volume.slice_encoder import SliceEncoder
 from bimcvr.models.volume.view_fusion import ChannelGate
+from bimcvr.models.volume.volume_vectors import VolumeVectors, joined, view_of
 
 TEXTS = 256
 """Texts that are encoded at a time."""
 
 
 class TrainingOutput(NamedTuple):
-    """The losses of a training batch, and the features of both views that they were computed from."""
+    """The losses of a training batch, and the vectors of its volumes that they were computed from."""
 
     losses: dict[str, Tensor]
-    first: Features
-    second: Features
+    vectors: VolumeVectors
 
 
 class Retriever(LightningModule):
@@ -62,6 +63,8 @@ class Retriever(LightningModule):
             needs `embed_dim`.
         map_volumes: map volumes linearly. Set it to false where both encoders already share a space, as CLIP's towers
             do; a model with nothing to train can then be tested without a checkpoint (zero-shot).
+        chunk_size: studies of a training batch whose volumes are run at a time. In chunks a batch takes the memory of
+            one chunk, and has the negatives and the gradients of the whole; each chunk is computed twice.
         slice_hits: in `test` also retrieve slice by slice, as 3D-MIR does, with that many hits a report (20 there);
             needs a SliceEncoder and one process.
         optimizer: called with the groups of trainable parameters. A module with a float attribute `lr_factor` learns at
@@ -87,6 +90,7 @@ class Retriever(LightningModule):
         embed_dim: int | None = None,
         whiten_text: bool = False,
         map_volumes: bool = True,
+        chunk_size: int | None = None,
         slice_hits: int | None = None,
         optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params, lr=1e-4),
         warmup: float = 0.0,
@@ -102,7 +106,7 @@ class Retriever(LightningModule):
             raise UserError(
                 f"model.warmup is {warmup}: it is a share of all steps, from 0 to 1. For 500 of 10000 steps give 0.05."
             )
-        for name, number in (("embed_dim", embed_dim), ("slice_hits", slice_hits)):
+        for name, number in (("embed_dim", embed_dim), ("chunk_size", chunk_size), ("slice_hits", slice_hits)):
             if number is not None and number < 1:
                 raise UserError(f"model.{name} is {number}: it must be 1 or more, or null.")
         self.volume_encoder = volume_encoder
@@ -132,13 +136,13 @@ class Retriever(LightningModule):
             )
         self.whitening = Whitening(text_dim) if whiten_text else None
         self.project_text = nn.Linear(text_dim, embed_dim, bias=False) if embed_dim else nn.Identity()
-        self.optimizer, self.warmup = optimizer, warmup
+        self.optimizer, self.warmup, self.chunk_size = optimizer, warmup, chunk_size
         self.keywords, self.prompts, self.denials, self.probes = keywords, prompts, denials, probes
         self.eval_autocast = eval_autocast
         self.register_buffer("first_sd", torch.tensor(math.nan))
         self.first_sd: Tensor
         self._collapse_warned = False
-        self._targets: TrainingTargets | None = None
+        self._inputs: LossInputs | None = None
         self._evaluation: EvaluationLoop | None = None
 
     def embed_volume(self, volume: Tensor) -> Tensor:
@@ -187,14 +191,12 @@ class Retriever(LightningModule):
         Raises:
             UserError: a part's output has another shape than its contract says.
         """
-        features = self._encode_volume(views.transpose(0, 1).flatten(0, 1))
-        first, second = (_view(features, len(views), position) for position in (0, views.shape[1] - 1))
-        image = self.pool_views(first, second)
+        vectors = joined(in_chunks(self._volume_vectors, views, self.chunk_size, self))
         mapped = self.map_text(text)
-        extra = {} if index is None else self._loss_inputs(index)
-        losses = self.objective(first.cls, second.cls, image, mapped, target, **extra)
+        extra = {} if index is None or self._inputs is None else self._inputs.of(index)
+        losses = self.objective(vectors.first, vectors.second, vectors.image, mapped, target, **extra)
         check_losses(self.objective, losses)
-        return TrainingOutput(losses, first, second)
+        return TrainingOutput(losses, vectors)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Compute equation 8 on a batch of views and sampled texts."""
@@ -212,20 +214,15 @@ class Retriever(LightningModule):
     def on_fit_start(self) -> None:
         """Look up the training rows' labels, and fit the whitening unless a checkpoint has its statistics."""
         datamodule = cast(Any, self.trainer).datamodule
-        self._refuse_no_negatives(datamodule.batch_size)
-        refuse_views_of_kept_features(self)
+        check_training(self)
         check_parts(self, datamodule.grid, trains=True)
-        self._targets = TrainingTargets(datamodule.gallery("train"), self.device)
-        if self.objective.keywords and datamodule.cutmix:
-            raise UserError(
-                "model.objective.keywords cannot be combined with cutmix, which mixes volumes of different labels: set"
-                " data.cutmix to 0, or model.objective.keywords to 0."
-            )
-        if self.objective.keywords and not self._targets.labels:
+        targets = TrainingTargets(datamodule.gallery("train"), self.device)
+        if self.objective.keywords and not targets.labels:
             rank_zero_warn(
                 "model.objective.keywords has weight, but no training row has a label: L_key is left out. Fill the"
                 " column `labels` with `python -m bimcvr curate`."
             )
+        self._inputs = LossInputs(self.objective, targets, self.prompts, self.map_text)
         if self.whitening is not None and not bool(self.whitening.fitted):
             reports = datamodule.train_dataset().reports()
             with torch.no_grad():
@@ -325,6 +322,14 @@ class Retriever(LightningModule):
         image: Tensor = self.project_image(tokens.mean(1))
         return image
 
+    def _volume_vectors(self, views: Tensor) -> VolumeVectors:
+        """Run views (B, V, 1, D, H, W) through encoder, fusion and map."""
+        features = self._encode_volume(views.transpose(0, 1).flatten(0, 1))
+        first, second = (view_of(features, len(views), position) for position in (0, views.shape[1] - 1))
+        image = self.pool_views(first, second)
+        # any module may be a fusion
+        return VolumeVectors(first.cls, second.cls, image, getattr(self.fusion, "entropy", None))
+
     def _encode_volume(self, volume: Tensor) -> Features:
         features = self.volume_encoder(volume)
         check_features(self.volume_encoder, features, len(volume), self.volume_encoder.dim)
@@ -333,14 +338,6 @@ class Retriever(LightningModule):
     def _check_for_evaluation(self) -> None:
         with self.eval_precision():
             check_parts(self, cast(Any, self.trainer).datamodule.grid, trains=False)
-
-    def _refuse_no_negatives(self, batch_size: int) -> None:
-        gathers = getattr(self.objective, "gather_negatives", True)
-        if isinstance(self.objective, Objective) and batch_size * (self.trainer.world_size if gathers else 1) < 2:
-            raise UserError(
-                "A batch of one study has no negatives, so the similarity loss is 0 and trains nothing: set"
-                " data.batch_size to 2 or more."
-            )
 
     def _running(self) -> EvaluationLoop:
         return cast(EvaluationLoop, self._evaluation)  # every evaluation epoch starts one
@@ -354,29 +351,14 @@ class Retriever(LightningModule):
         mapped: Tensor = self.project_text(features if self.whitening is None else self.whitening(features))
         return mapped
 
-    def _loss_inputs(self, index: Tensor) -> dict[str, Tensor]:
-        """Return what the loss asks for beside the features of manifest rows (B,)."""
-        inputs: dict[str, Tensor] = {}
-        targets, objective = self._targets, self.objective
-        if targets is None or (objective.double_reports and not objective.keywords):
-            return inputs
-        candidates = objective.candidates(index)
-        if not objective.double_reports:
-            inputs["same_report"] = targets.same_report(index, candidates)
-        if objective.keywords and targets.labels:
-            sentences, _, _ = prompt_sentences(targets.labels, self.prompts, ())
-            prompts = normalize(self.map_text(sentences), dim=-1)
-            inputs["prompts"] = prompts.view(len(targets.labels), len(self.prompts), -1).mean(1)
-            inputs["has_label"] = targets.has_label(candidates)
-        return inputs
-
     def _log_training(self, output: TrainingOutput) -> None:
-        losses, size = output.losses, len(output.first.cls)
-        statistics = feature_statistics(output.first.cls, output.second.cls)
+        losses, vectors = output
+        size = len(vectors.first)
+        statistics = feature_statistics(vectors.first, vectors.second)
         sd = statistics["dimension_sd"]
         extra = {**statistics, **self.objective.logged()}
-        if (entropy := getattr(self.fusion, "entropy", None)) is not None:  # any module may be a fusion
-            extra["gate_entropy"] = entropy
+        if vectors.entropy is not None:
+            extra["gate_entropy"] = vectors.entropy
         self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=size)
         logged = {f"train/{name}": value.detach() for name, value in {**losses, **extra}.items() if name != "loss"}
         self.log_dict(logged, batch_size=size)
@@ -385,8 +367,3 @@ class Retriever(LightningModule):
         elif sd < 0.01 * self.first_sd and not self._collapse_warned:
             self._collapse_warned = True
             warnings.warn(collapse_warning(self.global_step, sd.item(), self.first_sd.item()), stacklevel=2)
-
-
-def _view(features: Features, size: int, position: int) -> Features:
-    """Take one view's share of features that were computed for all views of `size` studies in one pass."""
-    return Features(*(part[position * size : (position + 1) * size] for part in features))

@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from bimcvr.contracts import DataGrid, Features
 from bimcvr.errors import UserError
+from bimcvr.models.losses.objective import Objective
 from bimcvr.models.part_checks import (
     check_features,
     check_grid,
@@ -18,6 +20,7 @@ from bimcvr.models.part_checks import (
     named,
 )
 from bimcvr.models.volume.cached_features import CachedFeatures
+from bimcvr.models.volume.chunks import statistics_warning
 
 if TYPE_CHECKING:
     from bimcvr.models.retriever import Retriever
@@ -84,13 +87,23 @@ def _check(model: "Retriever", volumes: Tensor, trains: bool) -> None:
     check_logged(objective, objective.logged())
 
 
-def refuse_views_of_kept_features(model: "Retriever") -> None:
-    """Refuse training views where features are kept by volume.
+def check_training(model: "Retriever") -> None:
+    """Refuse options that contradict each other in training, and warn of what chunks change.
+
+    Args:
+        model: the model, attached to a trainer with its data module.
 
     Raises:
-        UserError: the data module makes views, and the volume encoder is a `CachedFeatures`.
+        UserError: a batch has no negatives, the data module makes views of volumes whose features are kept, or mixes
+            volumes of different labels where labels are trained on.
     """
-    data = cast(Any, model.trainer).datamodule
+    data, objective = cast(Any, model.trainer).datamodule, model.objective
+    gathers = getattr(objective, "gather_negatives", True)
+    if isinstance(objective, Objective) and data.batch_size * (model.trainer.world_size if gathers else 1) < 2:
+        raise UserError(
+            "A batch of one study has no negatives, so the similarity loss is 0 and trains nothing: set"
+            " data.batch_size to 2 or more."
+        )
     changed = [f"data.view_{number}" for number, view in enumerate(data.views, start=1) if view is not None]
     changed += ["data.cutmix"] * bool(data.cutmix)
     if changed and any(isinstance(part, CachedFeatures) for part in model.volume_encoder.modules()):
@@ -98,6 +111,13 @@ def refuse_views_of_kept_features(model: "Retriever") -> None:
             f"CachedFeatures keeps the features of each volume, but {' and '.join(changed)} would make new volumes"
             " every epoch. Leave these options out, or train without CachedFeatures."
         )
+    if objective.keywords and data.cutmix:
+        raise UserError(
+            "model.objective.keywords cannot be combined with cutmix, which mixes volumes of different labels: set"
+            " data.cutmix to 0, or model.objective.keywords to 0."
+        )
+    if model.chunk_size and (warning := statistics_warning(model, model.chunk_size, data.batch_size)):
+        rank_zero_warn(warning)
 
 
 def _run(part: nn.Module, option: str, *inputs: Any) -> Any:

@@ -83,6 +83,7 @@ class DryRunCLI(RetrieverCLI):
         lines += [
             f"steps: {epoch:,} an epoch of {batch} studies × {processes}"
             f" processes{f' × {together} batches' * (together > 1)}, {total:,} in all"
+            + f"; {model.chunk_size} studies are run at a time" * (0 < (model.chunk_size or 0) < batch)
             + (f", unless trainer.max_time {trainer.max_time} ends them before" if trainer.max_time else "")
         ]
         # a step of the optimiser consists of several passes; a pass is what is counted and timed

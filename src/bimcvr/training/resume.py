@@ -24,7 +24,8 @@ _IDENTITY = (
     "trainer.limit_val_batches",  # a score on a part of `val` is no match for one on another part
 )
 _MAY_CHANGE = frozenset(
-    f"model.{name}" for name in ("warmup", "keywords", "prompts", "denials", "probes", "eval_autocast", "slice_hits")
+    f"model.{name}"
+    for name in ("warmup", "keywords", "prompts", "denials", "probes", "eval_autocast", "chunk_size", "slice_hits")
 ) | frozenset(f"model.optimizer.init_args.{name}" for name in ("lr", "weight_decay", "betas", "eps"))
 _NEUTRAL = ("checkpointing", "cache_size")  # arguments of parts that change no result
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.min_epochs", "trainer.min_steps")

@@ -27,15 +27,18 @@ def _checkpointed(block: nn.Module, x: Tensor) -> Tensor:
         return cast(Tensor, checkpoint(block, x, use_reentrant=False))
     return cast(
         Tensor,
-        checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _frozen_statistics(block))),
+        checkpoint(block, x, use_reentrant=False, context_fn=lambda: (nullcontext(), frozen_statistics(block))),
     )
 
 
 @contextmanager
-def _frozen_statistics(block: nn.Module) -> Iterator[None]:
+def frozen_statistics(block: nn.Module) -> Iterator[None]:
     """Let the second pass update copies of BatchNorm's running statistics, which the first pass has updated already.
 
     SyncBatchNorm is covered too.
+
+    Args:
+        block: what is run a second time.
     """
     statistics = [
         (norm, name, value)
