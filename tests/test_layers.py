@@ -46,8 +46,10 @@ ALLOWED = {
     "models.losses": {"metrics", "metrics.*"},
     "models.text": {"models.pretrained", "data.text"},
     "models.volume": {"models.pretrained", "metrics", "metrics.*"},
+    "models.localisation": {"data", "data.hu", "data.reading", "metrics", "metrics.*"},
     "models.peers": {"models.pretrained", "models.text"},
     "models": {
+        "models.localisation",
         "models.pretrained",
         "models.losses",
         "models.text",

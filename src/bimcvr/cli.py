@@ -84,6 +84,10 @@ GROUPS = {
             "make a manifest's studies searchable, from a checkpoint or any model's embeddings",
         ),
         "search": ("bimcvr.commands.search.search:search", "find similar cases by text, volume, study or keyword"),
+        "localise": (
+            "bimcvr.commands.search.localise:localise",
+            "say where in a volume a model looks for a text: a place in mm, a map as NIfTI",
+        ),
         "serve": ("bimcvr.commands.search.serve:serve", "serve the search page and its API on this machine"),
     },
     "Help": {

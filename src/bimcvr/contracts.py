@@ -130,6 +130,28 @@ class HasReceipt(Protocol):
         """Return the preprocessing, the weights and the form of the output; it can be written as JSON."""
 
 
+class TokenGrid(NamedTuple):
+    """How the tokens of an encoder lie on its input volume, in C order along D, H, W.
+
+    Attributes:
+        shape: d, h, w tokens.
+        first: where the middle of the first token lies, in voxels from each axis' first face.
+        step: voxels from one token to the next.
+    """
+
+    shape: tuple[int, int, int]
+    first: tuple[float, float, float]
+    step: tuple[float, float, float]
+
+
+@runtime_checkable
+class HasTokenGrid(Protocol):
+    """A volume encoder whose tokens lie on a grid, so that a map of relevance can be made from them."""
+
+    def token_grid(self, size: tuple[int, int, int]) -> TokenGrid | None:
+        """Return how the tokens of a volume of `size` (D, H, W) lie; None if they have no place."""
+
+
 class ViewFusion(_Part):
     """Joins the features of two views of one volume.
 

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features
+from bimcvr.contracts import Features, TokenGrid
 
 
 class HashText(nn.Module):
@@ -76,3 +76,22 @@ class SignalAfterEpoch(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == 1:
             os.kill(os.getpid(), self.number)
+
+
+class PatchMeans(nn.Module):
+    """One token a patch: its mean brightness along a fixed direction, so that bright patches speak for `direction`."""
+
+    def __init__(self, dim: int = 8, patch: tuple[int, int, int] = (2, 2, 2)) -> None:
+        super().__init__()
+        self.dim, self.patch = dim, tuple(patch)
+        self.register_buffer("direction", torch.randn(dim, generator=torch.Generator().manual_seed(1)))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def token_grid(self, size: tuple[int, int, int]) -> TokenGrid:
+        shape = tuple(side // step for side, step in zip(size, self.patch, strict=True))
+        return TokenGrid(shape, tuple(step / 2 for step in self.patch), tuple(map(float, self.patch)))
+
+    def forward(self, volume: Tensor) -> Features:
+        means = nn.functional.avg_pool3d(volume, self.patch).flatten(1)[..., None]
+        tokens = self.scale * means * self.direction
+        return Features(cls=tokens.mean(1), tokens=tokens)

@@ -23,6 +23,20 @@ def middle_slices(volume: np.ndarray, spacing: tuple[float, float, float]) -> li
         spacing: mm along D, H, W.
     """
     depth, height, width = (size // 2 for size in volume.shape)
+    return slices_at(volume, spacing, (depth, height, width))
+
+
+def slices_at(
+    volume: np.ndarray, spacing: tuple[float, float, float], place: tuple[int, int, int]
+) -> list[tuple[np.ndarray, float]]:
+    """Return the three slices through a place, as `middle_slices` does through the middle.
+
+    Args:
+        volume: (D, H, W), any values.
+        spacing: mm along D, H, W.
+        place: indices along D, H, W.
+    """
+    depth, height, width = place
     mm_d, mm_h, mm_w = spacing
     return [(volume[depth], mm_h / mm_w), (volume[::-1, height], mm_d / mm_w), (volume[::-1, :, width], mm_d / mm_h)]
 

@@ -3,6 +3,7 @@
 import functools
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bimcvr.data.reading.volume import Volume
+    from bimcvr.models.localisation.spread import SourceMap
     from bimcvr.models.retriever import Retriever
 
 
@@ -28,6 +30,27 @@ class FileVector(NamedTuple):
     """The vector (E,) of a volume file, and a sentence on what the model does not see of it; usually empty."""
 
     vector: np.ndarray
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Localised:
+    """Where in a volume a model looks for a text.
+
+    Attributes:
+        map: the relevance of each voxel of the source; above 0 a voxel speaks for the text, below 0 against it.
+        score: the cosine of the volume and the text.
+        how: `tokens`, or `gradients` of the input (`bimcvr.models.localisation.relevance`).
+        token_mm: the size of the parts that the map is made of, mm along slices, rows, columns.
+        rules: which source grids were accepted.
+        note: what the model does not see of the volume; usually empty.
+    """
+
+    map: "SourceMap"
+    score: float
+    how: str
+    token_mm: tuple[float, float, float]
+    rules: GridRules
     note: str = ""
 
 
@@ -135,11 +158,43 @@ class Embedder:
             RefusedVolume: it is not a regular volume in HU.
         """
         volume = self.read(path)
+        return FileVector(self.embed_volumes([volume.hu])[0], self._unseen(volume))
+
+    def localise(self, path: Path, text: str) -> Localised:
+        """Return where in a volume file or DICOM folder the model looks for a text.
+
+        Args:
+            path: the file or folder.
+            text: what is looked for; encoded as a whole, as reports are.
+
+        Raises:
+            RefusedVolume: it is not a regular volume in HU.
+            UserError: no map can be made of this encoder.
+        """
+        import torch
+
+        from bimcvr.data.loading.views import apply_window
+        from bimcvr.models.localisation.relevance import relevance
+        from bimcvr.models.localisation.spread import SourceMap
+
+        volume = self.read(path)
+        seen = apply_window(volume.hu, self.window)[None, None].to(self.device)
+        found = relevance(self.retriever, seen, torch.from_numpy(self.embed_texts([text])))
+        depth, height, width = (mm * voxels for mm, voxels in zip(volume.spacing, found.token, strict=True))
+        return Localised(
+            SourceMap.of(found.values[0], found.grid, volume.placement),
+            float(found.score[0]),
+            found.how,
+            (depth, height, width),
+            self.rules,
+            self._unseen(volume),
+        )
+
+    def _unseen(self, volume: "Volume") -> str:
         share = volume.lungs_outside
-        note = ""
-        if share is not None and share > LITTLE:
-            note = f"{share:.0%} of the lungs lie outside the model's grid ({self.grid}) and are not seen."
-        return FileVector(self.embed_volumes([volume.hu])[0], note)
+        if share is None or share <= LITTLE:
+            return ""
+        return f"{share:.0%} of the lungs lie outside the model's grid ({self.grid}) and are not seen."
 
     def read(self, path: Path) -> "Volume":
         """Read a volume file or DICOM folder onto the grid of the training.

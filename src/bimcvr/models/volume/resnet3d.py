@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features, VolumeEncoder
+from bimcvr.contracts import Features, TokenGrid, VolumeEncoder
 from bimcvr.models.volume.gradient_checkpointing import runner
 from bimcvr.models.volume.medicalnet import load_medicalnet
 
@@ -65,7 +65,14 @@ class ResNet3D(VolumeEncoder):
         stem = nn.Sequential(net.conv1, net.bn1, net.act, *pool)
         self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
         self.checkpointing = checkpointing
+        self._stride = tuple(8 * side * (2 if max_pool else 1) for side in stem_stride)
         self.to(memory_format=cast(Any, torch.channels_last_3d))
+
+    def token_grid(self, size: tuple[int, int, int]) -> TokenGrid:
+        """Return where the positions of the last map lie: with kernels of odd size, the first on the first voxel."""
+        depth, height, width = self._stride
+        shape = (-(-size[0] // depth), -(-size[1] // height), -(-size[2] // width))
+        return TokenGrid(shape, (0.5, 0.5, 0.5), (float(depth), float(height), float(width)))
 
     def forward(self, volume: Tensor) -> Features:
         """Encode (B, 1, D, H, W) into cls (B, C) and tokens (B, D'·H'·W', C)."""

@@ -4,7 +4,7 @@ import torch
 from monai.networks.nets import ViT
 from torch import Tensor
 
-from bimcvr.contracts import Features, VolumeEncoder
+from bimcvr.contracts import Features, TokenGrid, VolumeEncoder
 from bimcvr.errors import UserError
 from bimcvr.models.volume.gradient_checkpointing import runner
 
@@ -32,13 +32,13 @@ class ViT3D(VolumeEncoder):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.size = tuple(size)
+        self.size, self._patch = tuple(size), tuple(patch)
         self.dim = dim
         self.checkpointing = checkpointing
         vit = ViT(
             1,
             self.size,
-            tuple(patch),
+            self._patch,
             hidden_size=dim,
             mlp_dim=4 * dim,
             num_layers=depth,
@@ -52,6 +52,12 @@ class ViT3D(VolumeEncoder):
             block.norm_cross_attn.requires_grad_(False)
             block.attn.use_flash_attention = True  # the same attention, without its (N, N) matrix in memory
         self.patches, self.cls_token, self.blocks, self.norm = vit.patch_embedding, vit.cls_token, vit.blocks, vit.norm
+
+    def token_grid(self, size: tuple[int, int, int]) -> TokenGrid:
+        """Return where the patches lie."""
+        depth, height, width = self._patch
+        shape = (size[0] // depth, size[1] // height, size[2] // width)
+        return TokenGrid(shape, (depth / 2, height / 2, width / 2), (float(depth), float(height), float(width)))
 
     def forward(self, volume: Tensor) -> Features:
         """Encode (B, 1, D, H, W) into cls (B, C) and one token a patch (B, N, C).

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bimcvr.contracts import DataGrid, Features, TakesGrid, VolumeEncoder
+from bimcvr.contracts import DataGrid, Features, HasTokenGrid, TakesGrid, TokenGrid, VolumeEncoder
 from bimcvr.errors import UserError
 from bimcvr.models.pretrained.frozen import with_hidden
 
@@ -66,6 +66,10 @@ class WindowChannels(VolumeEncoder):
                 f" clipped some. Set data.window to [{lowest:g}, {highest:g}] or wider, or choose other `windows`."
             )
         self.grid = grid
+
+    def token_grid(self, size: tuple[int, int, int]) -> TokenGrid | None:
+        """Return where the encoder's tokens lie, if it says so."""
+        return self.encoder.token_grid(size) if isinstance(self.encoder, HasTokenGrid) else None
 
     def channels(self, volume: Tensor) -> Tensor:
         """Return the windows of volumes.

@@ -1,0 +1,146 @@
+"""How much each part of a volume adds to its score for a query: by the encoder's tokens, or by input gradients.
+
+The score of a query q and a volume v is cos(q, v). Where v comes from a map of tokens t₁ … t_N, the relevance of token
+i is N · ⟨∂s/∂tᵢ, tᵢ⟩, with the length of v held fixed: gradient times activation, summed over channels (HiResCAM,
+Draelos and Carin 2020, arXiv 2011.08891). Fusion by the first view and the linear map make v a mean of mapped tokens;
+the relevance is then exactly the token's similarity q·P tᵢ / (‖q‖ ‖v‖), and its mean over the tokens is the score.
+
+Where no token map leads to v, it is gradient times input, smoothed by a mean over boxes (Shrikumar et al. 2016, arXiv
+1605.01713): coarser, noisier, and for any encoder that gives gradients.
+"""
+
+import math
+from typing import Literal, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool3d, normalize
+
+from bimcvr.contracts import Features, HasTokenGrid, TokenGrid
+from bimcvr.errors import UserError
+
+BOXES = 12
+"""Smoothing boxes along a side of the volume, for gradients of the input."""
+
+
+class Localisable(Protocol):
+    """What is needed of a retriever, in evaluation mode."""
+
+    @property
+    def volume_encoder(self) -> nn.Module:
+        """The volume encoder."""
+
+    def pool_views(self, first: Features, second: Features) -> Tensor:
+        """Fuse two views of B volumes into vectors (B, E)."""
+
+    def eval_precision(self) -> torch.autocast:
+        """Return the context of an evaluation."""
+
+
+class Relevance(NamedTuple):
+    """How relevant each part of a volume is to some queries.
+
+    Attributes:
+        values: (Q, d, h, w) float32, of Q queries; above 0 a part speaks for the query, below 0 against it.
+        grid: where these parts lie on the model's grid.
+        token: their size in voxels of that grid, along D, H, W.
+        score: (Q,) the cosine of the volume with each query.
+        how: `tokens`, or `gradients` of the input.
+    """
+
+    values: np.ndarray
+    grid: TokenGrid
+    token: tuple[float, float, float]
+    score: np.ndarray
+    how: Literal["tokens", "gradients"]
+
+
+def relevance(model: Localisable, volume: Tensor, queries: Tensor, features: Features | None = None) -> Relevance:
+    """Return how much each part of a volume adds to its score for each query.
+
+    Args:
+        model: the retriever, in evaluation mode.
+        volume: (1, 1, D, H, W) on the model's grid.
+        queries: (Q, E), vectors of texts.
+        features: of the volume, where they are known.
+
+    Raises:
+        UserError: the encoder states a token grid that its tokens do not have, or gives no gradients.
+    """
+    encoder = model.volume_encoder
+    with torch.inference_mode(False), torch.enable_grad(), model.eval_precision():
+        own = volume.detach().clone()
+        wanted = normalize(queries.detach().clone().to(own.device).float(), dim=-1)
+        depth, height, width = own.shape[-3:]
+        grid = encoder.token_grid((depth, height, width)) if isinstance(encoder, HasTokenGrid) else None
+        if grid is not None:
+            if features is None:
+                with torch.no_grad():
+                    features = encoder(own)
+            found = _by_tokens(model, features, wanted, grid)
+            if found is not None:
+                return found
+        return _by_gradients(model, own, wanted)
+
+
+def _by_tokens(model: Localisable, features: Features, queries: Tensor, grid: TokenGrid) -> Relevance | None:
+    """Return the relevance of the tokens; None where the volume's vector does not come from them."""
+    tokens = features.tokens.detach().clone()
+    if tokens.shape[1] != math.prod(grid.shape):
+        raise UserError(
+            f"{type(model.volume_encoder).__name__}.token_grid says {' × '.join(map(str, grid.shape))} tokens, but"
+            f" there are {tokens.shape[1]}. Correct it, or leave token_grid out: maps then come from input gradients."
+        )
+    tokens.requires_grad_()
+    mean, cls = tokens.mean(1), features.cls.detach().clone()
+    # a class feature that is the mean of the tokens stays so: the gate of channels sees nothing else
+    joined = Features(mean if torch.allclose(mean.detach(), cls, rtol=1e-3, atol=1e-5) else cls, tokens)
+    scores = _scores(model.pool_views(joined, joined), queries)
+    slopes = _gradients(scores, tokens)
+    if slopes is None:
+        return None
+    values = tokens.shape[1] * (slopes * tokens.detach()).sum(-1).reshape(-1, *grid.shape)
+    return Relevance(_array(values), grid, grid.step, _array(scores), "tokens")
+
+
+def _by_gradients(model: Localisable, volume: Tensor, queries: Tensor) -> Relevance:
+    volume.requires_grad_()
+    features = cast(Features, model.volume_encoder(volume))
+    scores = _scores(model.pool_views(features, features), queries)
+    slopes = _gradients(scores, volume)
+    if slopes is None:
+        raise UserError(
+            f"{type(model.volume_encoder).__name__} gives no gradients of its input, and its tokens are not what its"
+            " vectors are made of: there is no map of it. An encoder whose fusion uses its tokens can say where they"
+            " lie (bimcvr.contracts.HasTokenGrid)."
+        )
+    size = cast(tuple[int, int, int], tuple(volume.shape[-3:]))
+    # odd, so that a box has a voxel in its middle
+    box = tuple(2 * (side // BOXES // 2) + 1 for side in size)
+    raw = (slopes * volume.detach()).reshape(-1, 1, *size)
+    smooth = avg_pool3d(raw, box, stride=1, padding=tuple(side // 2 for side in box), count_include_pad=False)
+    values = math.prod(size) * smooth[:, 0]
+    token = cast(tuple[float, float, float], tuple(map(float, box)))
+    return Relevance(
+        _array(values), TokenGrid(size, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)), token, _array(scores), "gradients"
+    )
+
+
+def _scores(image: Tensor, queries: Tensor) -> Tensor:
+    """Return the cosines (Q,) of a volume's vector (1, E), whose length counts as a constant."""
+    vector = image[0].float()
+    scores: Tensor = queries @ (vector / vector.detach().norm().clamp_min(1e-12))
+    return scores
+
+
+def _gradients(scores: Tensor, of: Tensor) -> Tensor | None:
+    """Return the gradients (Q, …) of scores (Q,) by a tensor (1, …); None where they do not depend on it."""
+    if not scores.requires_grad:
+        return None
+    slopes = [torch.autograd.grad(score, of, retain_graph=True, allow_unused=True)[0] for score in scores]
+    return None if any(slope is None for slope in slopes) else torch.cat([slope.float() for slope in slopes])
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.asarray(tensor.detach().float().cpu().numpy())

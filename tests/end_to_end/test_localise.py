@@ -1,0 +1,75 @@
+"""From training to the place of a finding: the verb `localise`, and the figures of `test`."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from bimcvr.cli import main
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an encoder whose tokens know where the volume is bright."""
+    folder = tmp_path_factory.mktemp("localise")
+    words = ["--config", str(folder / "tiny.yaml"), "--data.manifest", str(tiny_cohort), "--runs", str(folder / "runs")]
+    (folder / "tiny.yaml").write_text(
+        """
+experiment: places
+trainer: {accelerator: cpu, max_epochs: 1, precision: 32-true, logger: false, enable_progress_bar: false,
+enable_model_summary: false}
+data: {size: [12, 16, 16], batch_size: 4, eval_batch_size: 3}
+model:
+  embed_dim: 12
+  volume_encoder: {class_path: helpers.toy_modules.PatchMeans, init_args: {patch: [2, 2, 2]}}
+  text_encoder: {class_path: helpers.toy_modules.HashText}
+  fusion: bimcvr.models.FirstView
+"""
+    )
+    assert main(["fit", *words]) == 0
+    (run,) = folder.glob("runs/places/*")
+    return run
+
+
+def test_localise_writes_a_map_on_the_volumes_own_grid(
+    trained: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = sitk.DICOMOrient(sitk.ReadImage(str(tiny_cohort.parent / "s3.nii.gz")), "RSA")
+    image.SetOrigin((10.0, -20.0, 30.0))
+    sitk.WriteImage(image, str(tmp_path / "ct.nii.gz"))
+    words = ["localise", str(tmp_path / "ct.nii.gz"), "--checkpoint", str(trained / "checkpoints/best.ckpt")]
+    words += ["--query", "There is a nodule in the left middle zone.", "--trust", "helpers"]
+    assert main([*words, "--out", str(tmp_path / "map.nii.gz"), "--png", str(tmp_path / "map.png")]) == 0
+    told = capsys.readouterr().out
+    assert "no diagnosis" in told
+    assert "by the encoder's tokens, 12 × 8 × 8 mm" in told  # 18 slices of 4 mm on 12: a token is 12 mm
+    ct, found = nibabel.load(tmp_path / "ct.nii.gz"), nibabel.load(tmp_path / "map.nii.gz")
+    assert found.shape == ct.shape
+    assert found.affine == pytest.approx(ct.affine, abs=1e-4)
+    # the ball is the brightest or the darkest place of the map, as the untrained direction has it
+    values, bright = found.get_fdata(), ct.get_fdata() > 0
+    inside, outside = values[bright].mean(), values[~bright]
+    assert abs(inside - np.median(outside)) > 5 * np.median(np.abs(outside - np.median(outside)))
+    # what is printed is the place in the file
+    index = [int(word) for word in told.split("voxel ")[1].split(" of the file")[0].split(", ")]
+    assert values[tuple(index)] == values.max()
+    place = image.TransformIndexToPhysicalPoint(index)
+    assert f"x {place[0]:.1f}, y {place[1]:.1f}, z {place[2]:.1f} mm" in told
+    picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "map.png")))
+    assert picture.shape[1] > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--checkpoint", "x"], "needs --query"),
+        (["--query", "nodule"], "needs --checkpoint"),
+        (["--query", "nodule", "--checkpoint", "x", "--out", "map.png"], "no NIfTI file"),
+        (["--query", "nodule", "--checkpoint", "x"], "There is no checkpoint at x"),
+    ],
+)
+def test_what_is_missing_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["localise", "ct.nii.gz", *words]) == 1
+    assert said in capsys.readouterr().err
