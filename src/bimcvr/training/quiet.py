@@ -23,7 +23,8 @@ _WARNED = (
 
 def quieten() -> None:
     """Silence advice that does not apply to this project's runs; a second call in one process adds nothing."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_applies)  # one function is added once
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").addFilter(_applies)  # one function is added once
     for text in _WARNED:
         warnings.filterwarnings("ignore", message=text)
 
