@@ -58,8 +58,8 @@ NRRD = (
     "NRRD0004\ntype: {}\ndimension: 3\nspace: left-posterior-superior\nsizes: {}\n"
     "space directions: (1,0,0) (0,1,0) (0,0,2)\nendian: little\nencoding: {}\n\n"
 )
-SHAPE = (60, 300, 300)
-"""Of the sound files: 10.8 MB of int16."""
+SHAPE = (30, 200, 200)
+"""Of the sound files: 2.4 MB of int16."""
 PACK = {"raw": bytes, "zlib": lambda data: zlib.compress(data, 1), "gzip": lambda data: gzip.compress(data, 1)}
 CLAIMS = (0, 1, 2, 7, 300, 4000, 32767, 60_000, 2**31, 2**40)
 

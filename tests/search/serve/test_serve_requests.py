@@ -230,3 +230,5 @@ def test_large_bodies_are_refused(client: TestClient) -> None:
     assert client.post("/api/search/volume?name=a.nii", content=b"x" * (5 * 2**20)).status_code == 413
     assert client.post("/api/search/volume?name=a.nii", content=endless()).status_code == 413
     assert client.post("/api/search", content=b"x", headers={"content-length": "-1"}).status_code == 400
+    both = {"content-length": "1", "transfer-encoding": "chunked"}
+    assert client.post("/api/search", content=b"x", headers=both).status_code == 400

@@ -129,6 +129,8 @@ class SecurityMiddleware:
             return 403, "Pages of other sites may not use this server."
         if self.token and scope["path"].startswith(API) and not self._has_token(headers.get(b"authorization", [])):
             return 401, "This server requires its token: Authorization: Bearer …"
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            return 400, "The request says in two ways where it ends."  # a proxy before may have taken the other one
         length = headers.get(b"content-length", [b"0"])
         if len(length) != 1 or not length[0].isdigit():
             return 400, "The length of the request is not a number."
