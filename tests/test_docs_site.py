@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import torch
 
-from bimcvr.cli import VERBS, main
+from bimcvr.cli import LIGHTNING, VERBS, main
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/bimcvr"
@@ -115,7 +115,7 @@ def test_the_reference_lists_the_options_of_the_parser(
     section = re.split("<h[23] ", text.split(f'<h3 id="{verb}"', 1)[1])[0]
     listed = set(re.findall(r"<td><code>(--[\w.]+)</code></td>", section))
     with pytest.raises(SystemExit):
-        main([verb, "--help"])
+        main([verb, "--help-all" if verb in LIGHTNING else "--help"])
     options = set(re.findall(r"^ +(?:-\w, )?(--[\w.]+)", capsys.readouterr().out, flags=re.MULTILINE))
     # groups as a whole, how a parser explains itself, and what is Lightning's own
     options = {name for name in options if not name.endswith(".help")} - {"--help", "--config", "--print_config"}

@@ -33,7 +33,7 @@ def actions_of(verb: str) -> list[Any]:
     if verb not in LIGHTNING:
         return list(verb_parser(verb_function(verb), verb)._actions)
     with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-        main([verb, "--help"])
+        main([verb, "--help-all" if verb in LIGHTNING else "--help"])
     name = "fit" if verb == "dry-run" else verb
     return next(list(parser._actions) for parser in lightning_cli._Parser.created if parser.prog.endswith(f" {name}"))
 

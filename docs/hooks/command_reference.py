@@ -86,7 +86,7 @@ def _lightning(verb: str) -> Iterator[str]:
         data = _options(_class("bimcvr.data.loading.datamodule", "CTReportDataModule"), "--data.")
         yield from _table([option for option in data if option.name != "--data.seed"], "option")
         yield "\n`--trainer.*` are the arguments of Lightning's `Trainer`, `--checkpoint.*` those of its"
-        yield "`ModelCheckpoint`, `--model.optimizer.*` those of the optimizer: `bimcvr fit --help` lists them all."
+        yield "`ModelCheckpoint`, `--model.optimizer.*` those of the optimizer: `bimcvr fit --help-all` lists them all."
 
 
 def _optional_positional(verb: str) -> list[str]:

@@ -196,14 +196,27 @@ def verb_function(verb: str) -> Callable[..., int]:
 
 
 def _run(verb: str, words: list[str]) -> int:
+    if verb in LIGHTNING and (done := _before_lightning(verb, words[1:])) is not None:
+        return done
     function = verb_function(verb)
     # joblib replaces a worker whose memory has grown, as it does while reading volumes, and loses none of its work
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
     if verb in LIGHTNING:
-        return function(words)
+        return function([verb, "--help"] if "--help-all" in words else words)
     from bimcvr.parsing.option_parser import call_with_options
 
     return call_with_options(function, verb, words[1:])
+
+
+def _before_lightning(verb: str, words: list[str]) -> int | None:
+    """Answer `--help`, and refuse what is certainly wrong, without the seconds that Lightning's import takes."""
+    early = importlib.import_module("bimcvr.commands.training.early_check")
+    if "--help" in words or "-h" in words:
+        print(early.common_options(verb))
+        return 0
+    if "--help-all" not in words:
+        early.refuse_early(verb, words)
+    return None
 
 
 def _help() -> str:
