@@ -183,10 +183,13 @@ class RetrievalLoss(nn.Module, ABC):
         keywords: weight of the labels' prompts; above 0 `forward` is given `prompts` and `has_label`.
         double_reports: whether another row with a study's own report is its negative; if not, `forward` is given
             `same_report`.
+        all_reports: whether all training reports are a volume's negatives; if so, `forward` is given `reports` and
+            `not_negative`.
     """
 
     keywords: float = 0.0
     double_reports: bool = True
+    all_reports: bool = False
     __call__: Callable[..., dict[str, Tensor]]
 
     @abstractmethod
@@ -200,6 +203,8 @@ class RetrievalLoss(nn.Module, ABC):
         same_report: Tensor | None = None,
         prompts: Tensor | None = None,
         has_label: Tensor | None = None,
+        reports: Tensor | None = None,
+        not_negative: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses.
 
@@ -212,6 +217,8 @@ class RetrievalLoss(nn.Module, ABC):
             same_report: (B, M) bool, which of the M candidates share a row's report.
             prompts: (L, E), one vector a training label.
             has_label: (M, L) bool, the labels of the M candidates.
+            reports: (N, E), one projected vector a training row, of its whole report.
+            not_negative: (B, N) bool, which of them are no negatives of a row: its own report, and the candidates'.
 
         Returns:
             Scalars by name; `loss` is minimised, the others are logged as `train/<name>`.

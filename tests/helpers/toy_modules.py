@@ -95,3 +95,14 @@ class PatchMeans(nn.Module):
         means = nn.functional.avg_pool3d(volume, self.patch).flatten(1)[..., None]
         tokens = self.scale * means * self.direction
         return Features(cls=tokens.mean(1), tokens=tokens)
+
+
+class LearnedText(HashText):
+    """A text encoder that is trained."""
+
+    def __init__(self, dim: int = 16) -> None:
+        super().__init__(dim)
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def forward(self, texts: list[str]) -> Tensor:
+        return super().forward(texts) * self.scale

@@ -1,4 +1,4 @@
-"""Chunks in two processes under DDP: the gradients of one process with the whole batch in one pass."""
+"""Chunks, and all reports as negatives, in two processes under DDP: the gradients of one process in one pass."""
 
 import warnings
 from datetime import timedelta
@@ -18,8 +18,8 @@ from bimcvr.models.retriever import Retriever
 from bimcvr.models.volume.view_fusion import TokenAttention
 from helpers.toy_modules import HashText, PlainConv
 
-ROWS = np.arange(10, 18)
-WORDS = ["a b", "c d", "a b", "e f", "g h", "i j", "c d", "k l"]
+ROWS = np.arange(10, 24)  # the batch is the first eight
+WORDS = ["a b", "c d", "a b", "e f", "g h", "i j", "c d", "k l", "e f", "m n", "o p", "q r", "a b", "s t"]
 LOSS = {
     "symmetric": True,
     "temperature": 0.1,
@@ -28,6 +28,7 @@ LOSS = {
     "consistency": 0.5,
     "keywords": 0.2,
     "double_reports": False,
+    "all_reports": True,
 }
 
 
@@ -50,15 +51,18 @@ class Step(nn.Module):
         gallery = Gallery(
             rows=ROWS,
             study_id=[str(row) for row in ROWS],
-            group=np.arange(8),
+            group=np.arange(14),
             same_text=np.unique(WORDS, return_inverse=True)[1],
-            elsewhere=np.zeros(8, bool),
-            flagged=np.zeros(8, bool),
+            elsewhere=np.zeros(14, bool),
+            flagged=np.zeros(14, bool),
             patient=[str(row) for row in ROWS],
             labels=[frozenset({"nodule"} if row % 3 else {"effusion"}) for row in ROWS],
             description={},
         )
-        self.model._inputs = LossInputs(self.model.objective, TrainingTargets(gallery), ("{}",), self.model.map_text)
+        reports = self.model.text_encoder(WORDS)
+        self.model._inputs = LossInputs(
+            self.model.objective, TrainingTargets(gallery), ("{}",), self.model.map_text, reports
+        )
 
     def forward(self, positions: Tensor) -> Tensor:
         views = torch.rand(8, 2, 1, 12, 12, 12, generator=torch.Generator().manual_seed(3))[positions].double()
@@ -81,7 +85,7 @@ def _worker(rank: int, port: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_in_chunks_have_one_processs_gradients(unused_port: int, tmp_path: str) -> None:
+def test_two_processes_have_one_processs_gradients(unused_port: int, tmp_path: str) -> None:
     mp.spawn(_worker, args=(unused_port, str(tmp_path)), nprocs=2)
     together = torch.load(f"{tmp_path}/together.pt", weights_only=True)
     alone = Step(chunk_size=None)

@@ -222,13 +222,17 @@ class Retriever(LightningModule):
                 "model.objective.keywords has weight, but no training row has a label: L_key is left out. Fill the"
                 " column `labels` with `python -m bimcvr curate`."
             )
-        self._inputs = LossInputs(self.objective, targets, self.prompts, self.map_text)
-        if self.whitening is not None and not bool(self.whitening.fitted):
+        whitens, features = self.whitening is not None and not bool(self.whitening.fitted), None
+        if whitens or self.objective.all_reports:
             reports = datamodule.train_dataset().reports()
             with torch.no_grad():
-                self.whitening.fit(
-                    torch.cat([self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)])
+                features = torch.cat(
+                    [self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]
                 )
+        if self.whitening is not None and whitens:
+            self.whitening.fit(cast(Tensor, features))
+        kept = cast(Tensor, features).to(self.device) if self.objective.all_reports else None
+        self._inputs = LossInputs(self.objective, targets, self.prompts, self.map_text, kept)
 
     def on_train_start(self) -> None:
         """Let the optimiser's settings of this configuration hold in a resumed run, not those of the checkpoint."""

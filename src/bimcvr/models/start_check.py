@@ -7,6 +7,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from bimcvr.contracts import DataGrid, Features
+from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
 from bimcvr.models.losses.objective import Objective
 from bimcvr.models.part_checks import (
@@ -88,18 +89,19 @@ def _check(model: "Retriever", volumes: Tensor, trains: bool) -> None:
 
 
 def check_training(model: "Retriever") -> None:
-    """Refuse options that contradict each other in training, and warn of what chunks change.
+    """Refuse options that contradict each other in training, and warn of those that change more than they seem to.
 
     Args:
         model: the model, attached to a trainer with its data module.
 
     Raises:
         UserError: a batch has no negatives, the data module makes views of volumes whose features are kept, or mixes
-            volumes of different labels where labels are trained on.
+            volumes of different labels where labels are trained on, or reports are kept that training would change.
     """
     data, objective = cast(Any, model.trainer).datamodule, model.objective
     gathers = getattr(objective, "gather_negatives", True)
-    if isinstance(objective, Objective) and data.batch_size * (model.trainer.world_size if gathers else 1) < 2:
+    together = data.batch_size * (model.trainer.world_size if gathers else 1)
+    if isinstance(objective, Objective) and together < 2 and not objective.all_reports:
         raise UserError(
             "A batch of one study has no negatives, so the similarity loss is 0 and trains nothing: set"
             " data.batch_size to 2 or more."
@@ -115,6 +117,16 @@ def check_training(model: "Retriever") -> None:
         raise UserError(
             "model.objective.keywords cannot be combined with cutmix, which mixes volumes of different labels: set"
             " data.cutmix to 0, or model.objective.keywords to 0."
+        )
+    if objective.all_reports and any(weight.requires_grad for weight in model.text_encoder.parameters()):
+        raise UserError(
+            "model.objective.all_reports needs a text encoder that is not trained: otherwise all training reports would"
+            " have to be encoded at every step. Take TunedText away, or set all_reports to false."
+        )
+    if objective.all_reports and not isinstance(data.text_sampler, HeadSampler):
+        rank_zero_warn(
+            f"model.objective.all_reports compares parts of a study's report ({type(data.text_sampler).__name__}) with"
+            " whole reports of others, and the model may learn to tell parts from wholes. Leave data.text_sampler out."
         )
     if model.chunk_size and (warning := statistics_warning(model, model.chunk_size, data.batch_size)):
         rank_zero_warn(warning)

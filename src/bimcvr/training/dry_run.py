@@ -94,6 +94,8 @@ class DryRunCLI(RetrieverCLI):
         needs = footprint(model, batch, views, data.cache.size, precision)
         buckets = needs.gradients if processes > 1 and not _gradients_are_bucket_views(trainer.strategy) else 0
         lines += _memory(needs, buckets, precision)
+        if model.objective.all_reports:
+            lines += _all_reports(model, len(data.split.rows("train")), batch)
         lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
         if config.peak_tflops:
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
@@ -203,6 +205,15 @@ def _memory(needs: Footprint, buckets: int, precision: str) -> list[str]:
     return [
         f"memory, estimate: {(needs.total + buckets) / GIB:.2f} GiB a process at {precision} ({breakdown}), "
         "without the overhead of libraries and allocator"
+    ]
+
+
+def _all_reports(model: Retriever, count: int, batch: int) -> list[str]:
+    # features; maps and cosines, each with its gradient; logits, their softmax and its gradient
+    size = 4 * (count * (model.text_encoder.dim + 4 * model.embed_dim) + 3 * batch * count)
+    return [
+        f"not counted above: the features of {count:,} training reports and what a step makes of them,"
+        f" about {size / GIB:.2g} GiB"
     ]
 
 

@@ -39,6 +39,8 @@ def similarity(
     scale: Tensor | float,
     target: Tensor | None = None,
     same_report: Tensor | None = None,
+    others: Tensor | None = None,
+    not_negative: Tensor | None = None,
 ) -> Tensor:
     """Equation 7: cross-entropy of each row's own column under a softmax over all columns of scaled cosines.
 
@@ -51,6 +53,9 @@ def similarity(
         target: (B, B) soft targets over the local columns, rows summing to 1; the diagonal by default.
         same_report: (B, M) bool, columns with the row's own report, which are left out of its negatives; by default
             all other columns are negatives.
+        others: (N, E) further negatives, which are no column of this batch.
+        not_negative: (B, N) bool, those that are left out for a row; under soft targets also for the rows that have it
+            as a target.
 
     Returns:
         The mean over the rows, a scalar.
@@ -62,6 +67,11 @@ def similarity(
         positive = torch.eye(len(rows), dtype=torch.bool, device=rows.device) if target is None else target > 0
         left_out[:, start : start + len(rows)] &= ~positive
         logits = logits.masked_fill(left_out, -1e9)  # not -inf, which gives NaN with a target of 0
+    if others is not None and not_negative is not None:
+        if target is not None:
+            not_negative = not_negative | ((target > 0).to(rows.dtype) @ not_negative.to(rows.dtype) > 0)
+        further = scale * F.normalize(rows, dim=-1) @ F.normalize(others, dim=-1).T
+        logits = torch.cat([logits, further.masked_fill(not_negative, -1e9)], dim=-1)
     log_share = logits.log_softmax(dim=-1)[:, start : start + len(rows)]
     if target is None:
         return -log_share.diagonal().mean()
@@ -128,6 +138,8 @@ class Objective(RetrievalLoss):
         keywords: γ, weight of each training label's prompt against the volumes that have it; not in the paper. Not with
             cutmix, which mixes volumes of different labels.
         double_reports: count another row with a study's own report as its negative, as printed.
+        all_reports: image → text, count the whole reports of all training rows outside the batch as negatives too, but
+            for the study's own; needs a text encoder that is not trained, and `double_reports: false`.
         gather_negatives: take negatives from all processes. False imitates the authors' release, where a result
             depends on the number of GPUs.
     """
@@ -143,6 +155,7 @@ class Objective(RetrievalLoss):
         discrimination: float = 0.0,
         keywords: float = 0.0,
         double_reports: bool = True,
+        all_reports: bool = False,
         gather_negatives: bool = True,
     ) -> None:
         super().__init__()
@@ -162,7 +175,12 @@ class Objective(RetrievalLoss):
                 raise UserError(f"model.objective.{name} is {weight}: a weight is 0 or more.")
         self.consistency, self.normalise_views, self.alpha = consistency, normalise_views, alpha
         self.symmetric, self.discrimination, self.gather_negatives = symmetric, discrimination, gather_negatives
-        self.keywords, self.double_reports = keywords, double_reports
+        if all_reports and double_reports:
+            raise UserError(
+                "model.objective.all_reports would count a study's own report as its negative wherever another row has"
+                " it: set model.objective.double_reports to false."
+            )
+        self.keywords, self.double_reports, self.all_reports = keywords, double_reports, all_reports
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)
 
     @property
@@ -193,6 +211,8 @@ class Objective(RetrievalLoss):
         same_report: Tensor | None = None,
         prompts: Tensor | None = None,
         has_label: Tensor | None = None,
+        reports: Tensor | None = None,
+        not_negative: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Compute the losses.
 
@@ -205,39 +225,31 @@ class Objective(RetrievalLoss):
             same_report: (B, M) bool, which of the M candidates share a row's report; where `double_reports` is false.
             prompts: (L, E), one vector a training label; where `keywords` has weight.
             has_label: (M, L) bool, the labels of the M candidates.
+            reports: (N, E), one vector a training row; where `all_reports` is true.
+            not_negative: (B, N) bool, which of them are no negatives of a row.
 
         Returns:
             `L_mse`, `L_sim`, `L_dis` and `L_key`, as far as they have weight, and `loss`, their weighted sum.
         """
         # at a low temperature half precision, of the features or by autocast of the logits, spoils loss and gradient
         with torch.autocast(image.device.type, enabled=False):
-            z1, z2, image, text, prompts = (_full_precision(features) for features in (z1, z2, image, text, prompts))
-            return self._losses(z1, z2, image, text, target, same_report, prompts, has_label)
-
-    def _losses(
-        self,
-        z1: Tensor,
-        z2: Tensor,
-        image: Tensor,
-        text: Tensor,
-        target: Tensor | None,
-        same_report: Tensor | None,
-        prompts: Tensor | None,
-        has_label: Tensor | None,
-    ) -> dict[str, Tensor]:
-        images = self.candidates(image) if self.symmetric or prompts is not None else image
-        losses = {"L_sim": similarity(image, self.candidates(text), self.scale, target, same_report)}
-        if self.symmetric:
-            transposed = None if target is None else target.T / target.T.sum(-1, keepdim=True).clamp_min(1e-12)
-            losses["L_sim"] = (losses["L_sim"] + similarity(text, images, self.scale, transposed, same_report)) / 2
-        total = self.alpha * losses["L_sim"]
-        if self.consistency:
-            losses["L_mse"] = view_consistency(z1, z2, self.normalise_views)
-            total = total + self.consistency * losses["L_mse"]
-        if self.discrimination:
-            losses["L_dis"] = similarity(z1, self.candidates(z2), self.scale)
-            total = total + self.discrimination * losses["L_dis"]
-        if prompts is not None and has_label is not None:
-            losses["L_key"] = keyword_similarity(prompts, images, has_label, self.scale)
-            total = total + self.keywords * losses["L_key"]
+            z1, z2, image, text, prompts, reports = (
+                _full_precision(features) for features in (z1, z2, image, text, prompts, reports)
+            )
+            images = self.candidates(image) if self.symmetric or prompts is not None else image
+            texts = self.candidates(text)
+            losses = {"L_sim": similarity(image, texts, self.scale, target, same_report, reports, not_negative)}
+            if self.symmetric:
+                transposed = None if target is None else target.T / target.T.sum(-1, keepdim=True).clamp_min(1e-12)
+                losses["L_sim"] = (losses["L_sim"] + similarity(text, images, self.scale, transposed, same_report)) / 2
+            total = self.alpha * losses["L_sim"]
+            if self.consistency:
+                losses["L_mse"] = view_consistency(z1, z2, self.normalise_views)
+                total = total + self.consistency * losses["L_mse"]
+            if self.discrimination:
+                losses["L_dis"] = similarity(z1, self.candidates(z2), self.scale)
+                total = total + self.discrimination * losses["L_dis"]
+            if prompts is not None and has_label is not None:
+                losses["L_key"] = keyword_similarity(prompts, images, has_label, self.scale)
+                total = total + self.keywords * losses["L_key"]
         return {**losses, "loss": total}

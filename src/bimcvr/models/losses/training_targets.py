@@ -15,11 +15,12 @@ class TrainingTargets:
         device: where rows are looked up and results returned.
 
     Attributes:
+        rows: (N,) the rows of the manifest, ascending.
         labels: the L findings that at least one row has, in alphabetical order.
     """
 
     def __init__(self, gallery: Gallery, device: torch.device | str = "cpu") -> None:
-        self._rows, self._report, self._text = (
+        self.rows, self._report, self._text = (
             torch.as_tensor(column, device=device) for column in (gallery.rows, gallery.group, gallery.same_text)
         )
         self.labels = sorted(frozenset().union(*gallery.labels) - {*NO_FINDING})
@@ -49,4 +50,4 @@ class TrainingTargets:
         return self._has_label[self._positions(index)]
 
     def _positions(self, index: Tensor) -> Tensor:
-        return torch.searchsorted(self._rows, index)
+        return torch.searchsorted(self.rows, index)
