@@ -35,7 +35,7 @@ def test_training_texts_are_read_without_gradients(monkeypatch: pytest.MonkeyPat
             gallery=lambda _: gallery,
             cutmix=0.0,
             views=[None],
-            cache=SimpleNamespace(size=(2, 2, 2)),
+            grid=None,
             batch_size=2,
             train_dataset=lambda: SimpleNamespace(reports=lambda: ["a", "b", "c"]),
         ),

@@ -222,16 +222,17 @@ class Retriever(LightningModule):
                 "model.objective.keywords has weight, but no training row has a label: L_key is left out. Fill the"
                 " column `labels` with `python -m bimcvr curate`."
             )
-        whitens, features = self.whitening is not None and not bool(self.whitening.fitted), None
-        if whitens or self.objective.all_reports:
+        unfitted = None if self.whitening is None or bool(self.whitening.fitted) else self.whitening
+        kept: Tensor | None = None
+        if unfitted is not None or self.objective.all_reports:
             reports = datamodule.train_dataset().reports()
             with torch.no_grad():
                 features = torch.cat(
                     [self.text_encoder(reports[i : i + TEXTS]).cpu() for i in range(0, len(reports), TEXTS)]
                 )
-        if self.whitening is not None and whitens:
-            self.whitening.fit(cast(Tensor, features))
-        kept = cast(Tensor, features).to(self.device) if self.objective.all_reports else None
+            if unfitted is not None:
+                unfitted.fit(features)
+            kept = features.to(self.device) if self.objective.all_reports else None
         self._inputs = LossInputs(self.objective, targets, self.prompts, self.map_text, kept)
 
     def on_train_start(self) -> None:
