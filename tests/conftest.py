@@ -1,5 +1,6 @@
 """A tiny cohort on disk and options for a run of seconds on it."""
 
+import locale
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 
 from helpers.cli import TINY
 
+LOCALE = locale.setlocale(locale.LC_CTYPE)
 SIDES, LEVELS = ("right", "left"), ("upper", "middle", "lower")
 
 
@@ -64,6 +66,12 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def same_locale() -> None:
+    """Undo what SimpleITK's writer does to LC_CTYPE in fixtures: `open` would read ASCII in whatever test is next."""
+    locale.setlocale(locale.LC_CTYPE, LOCALE)
 
 
 @pytest.fixture

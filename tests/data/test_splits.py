@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimcvr.data.manifest import Manifest
-from bimcvr.data.splits import assign_splits
+from bimcvr.data.splits import Strategy, assign_splits
 from bimcvr.errors import UserError
 
 
@@ -43,9 +43,20 @@ def test_patient_hash_shares_come_out_about_right() -> None:
     assert "train" in split.shares()
 
 
-def test_no_patient_id_stops_the_split_by_patient() -> None:
-    with pytest.raises(UserError, match=r"the study 's1' has no patient_id.*data.strategy to exact"):
-        assign_splits(manifest_of(["p0", "", "p2"]), "patient_hash")
+def test_without_any_patient_id_every_study_is_its_own_patient() -> None:
+    with pytest.warns(UserWarning, match="names no patients") as told:
+        split = assign_splits(manifest_of([""] * 300), None, seed=5)
+    assert len(told) == 1
+    assert (split.strategy, split.patient_overlap) == ("study_hash, salt 5", None)
+    assert all(20 < len(split.rows(name)) < 230 for name in ("train", "val", "test"))
+
+
+@pytest.mark.parametrize(
+    ("patients", "strategy"), [(["p0", "", "p2"], "patient_hash"), (["p0", "", "p2"], None), ([""] * 3, "patient_hash")]
+)
+def test_a_missing_patient_id_stops_the_split_by_patient(patients: list[str], strategy: Strategy | None) -> None:
+    with pytest.raises(UserError, match=r"the study 's[01]' has no patient_id.*data.strategy to exact"):
+        assign_splits(manifest_of(patients), strategy)
 
 
 def test_row_order_and_shard() -> None:

@@ -250,3 +250,30 @@ def test_usage_mistakes(
 ) -> None:
     assert main([verb, *(tiny_config if verb != "fti" else []), *words]) in (1, 2)
     assert told in capsys.readouterr().err
+
+
+def test_a_manifest_of_three_columns_is_enough(
+    tiny_config: list[str], tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the README writes it: no patients are made up, in the split or in a result."""
+    table = pd.read_csv(tiny_cohort)
+    table["volume"] = [str(tiny_cohort.parent / name) for name in table["volume"]]
+    table[["study_id", "volume", "report"]].to_csv(tmp_path / "three.csv", index=False)
+    words = [*tiny_config, "--data.manifest", str(tmp_path / "three.csv"), "--data.fractions", "[0.5, 0.25, 0.25]"]
+    with pytest.warns(UserWarning, match="names no patients"):
+        assert main(["fit", *words]) == 0
+    run = newest_run(tmp_path / "runs")
+    capsys.readouterr()
+    assert main(["test", "--checkpoint", str(run / "checkpoints/best.ckpt")]) == 0
+    printed = capsys.readouterr().out
+    assert "split test by study_hash, salt 0" in printed
+    assert "no patient_id (each study its own patient)" in printed
+    assert "95 % intervals by study" in printed
+    result = json.loads((run / "result.json").read_text())
+    assert result["n_patients"] is None
+    assert "bootstrap over studies" in result["interval"]
+    page = tmp_path / "r.html"
+    words = ["evaluate", str(run / "embeddings.npz"), "--manifest", str(run / "manifest.csv"), "--resamples", "50"]
+    assert main([*words, "--html", str(page)]) == 0
+    assert "bootstrap over studies with a fixed gallery" in page.read_text()
+    assert "patients, in both directions" not in page.read_text()

@@ -82,6 +82,7 @@ def evaluation_gallery(manifest: Manifest, rows: np.ndarray, assignment: SplitAs
             "split_strategy": assignment.strategy,
             "split_shares": assignment.shares(),
             "patient_overlap": assignment.patient_overlap,
+            "patients_named": any(patients),
             "manifest": str(manifest.path),
             "manifest_hash": manifest.digest,
             "synthetic": manifest.is_phantom,

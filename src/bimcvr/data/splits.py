@@ -1,6 +1,7 @@
 """Split strategies: one function for each way to divide a manifest into train, val and test."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -76,7 +77,9 @@ def assign_splits(
             "so test figures would be too high. Correct the `split` column, set data.strategy to patient_hash, "
             "or set data.allow_patient_overlap to true: every result will then say so."
         )
-    parameters = {"patient_hash": f", salt {seed}", "exact": f", seed {seed}"}.get(chosen, "")
+    parameters = {"patient_hash": f", salt {seed}", "study_hash": f", salt {seed}", "exact": f", seed {seed}"}.get(
+        chosen, ""
+    )
     known = any(manifest.column("patient_id"))
     return SplitAssignment(names, chosen + parameters, len(overlap) if known else None)
 
@@ -92,6 +95,17 @@ def patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fra
             " study, as the paper) or column."
         )
     return [_hash_split(patients[row], seed, fractions) for row in rows]
+
+
+def study_hash(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
+    """Assign each study by a salted hash of its id: what `patient_hash` is where the manifest names no patients."""
+    warnings.warn(
+        f"{manifest.path} names no patients (column patient_id): every study counts as a patient of its own. A"
+        " patient's studies may then be in two splits, and test figures too high.",
+        stacklevel=2,
+    )
+    studies = manifest.column("study_id")
+    return [_hash_split(studies[row], seed, fractions) for row in rows]
 
 
 def exact(manifest: Manifest, rows: np.ndarray, seed: int, fractions: Fractions) -> list[str]:
@@ -139,12 +153,14 @@ def column_and_patient_hash(manifest: Manifest, rows: np.ndarray, seed: int, fra
     patients = manifest.column("patient_id")
     patient_split = {patients[row]: split for row, split in zip(rows, filled, strict=True) if split and patients[row]}
     empty = np.asarray([row for row, split in zip(rows, filled, strict=True) if not split], dtype=np.int64)
-    hashed = dict(zip(empty.tolist(), patient_hash(manifest, empty, seed, fractions), strict=True))
+    by_hash = patient_hash if any(patients) else study_hash
+    hashed = dict(zip(empty.tolist(), by_hash(manifest, empty, seed, fractions), strict=True))
     return [split or patient_split.get(patients[row]) or hashed[row] for row, split in zip(rows, filled, strict=True)]
 
 
 STRATEGIES: dict[str, Callable[[Manifest, np.ndarray, int, Fractions], list[str]]] = {
     "patient_hash": patient_hash,
+    "study_hash": study_hash,
     "exact": exact,
     "row_order": row_order,
     "shard": shard,
@@ -157,7 +173,7 @@ def _default(manifest: Manifest, rows: np.ndarray) -> str:
     split_names = manifest.column("split")
     filled = [bool(split_names[row]) for row in rows]
     if not any(filled):
-        return "patient_hash"
+        return "patient_hash" if any(manifest.column("patient_id")) else "study_hash"
     return "column" if all(filled) else "column, else patient_hash"
 
 

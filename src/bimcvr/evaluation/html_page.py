@@ -15,7 +15,7 @@ from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
 from bimcvr.evaluation.html_worst_cases import worst_queries
 from bimcvr.evaluation.result import Resampling
-from bimcvr.evaluation.text_table import NAMESAKES, cell, gallery_choice
+from bimcvr.evaluation.text_table import NAMESAKES, cell, gallery_choice, patients_in
 from bimcvr.html.render import render
 from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, RULES, right_answers
@@ -63,6 +63,7 @@ def write_page(
             histogram=rank_histogram(ranks, group),
             curve=recall_curve(ranks, group, gallery.patient, resampling),
             resampling=resampling,
+            unit="patients" if result["n_patients"] is not None else "studies",
             lift=_lift_name(metrics.get("keyword", {})),
             worst_queries=worst_queries(embeddings, gallery, group, ranks, manifest),
         ),
@@ -94,7 +95,7 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
     about, ties = result["about"], result["queries_with_ties"]
     facts = {
         "Split": f"{about['split']}, by {about['split_strategy']}: {about.get('split_shares', '')}".removesuffix(": "),
-        "Queries = gallery": f"{result['n_queries']} studies of {result['n_patients']} patients{gallery_choice(about)},"
+        "Queries = gallery": f"{result['n_queries']} studies, {patients_in(result)}{gallery_choice(about)},"
         " in both directions",
         "Right answers": f"{result['rule']}; {result['queries_with_several_right_answers']} queries have several",
         "Queries with ties": ", ".join(f"{ties[direction]} {title}" for direction, title in DIRECTION_TITLES.items()),

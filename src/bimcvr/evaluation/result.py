@@ -67,6 +67,7 @@ def build_result(
     families, notes = _families(runs, gallery, resampling)
     joined = {name: mean_over_seeds(family_runs) for name, family_runs in families.items()}
     seed, resamples = resampling.seed, resampling.resamples
+    unit = "patients" if gallery.description.get("patients_named", True) else "studies"
     result = {
         "metrics": {
             **{direction: summarize(mean[direction]) for direction in DIRECTIONS},
@@ -82,13 +83,13 @@ def build_result(
         "chance": chance_metrics(group, ks),
         "n_queries": len(group),
         "n_gallery": len(group),
-        "n_patients": len(set(gallery.patient)),
+        "n_patients": len(set(gallery.patient)) if unit == "patients" else None,
         "queries_with_several_right_answers": int((torch.bincount(group)[group] > 1).sum()),
         "queries_with_ties": {
             direction: max(_tied(ranks[direction]) for ranks in ranks_by_run) for direction in DIRECTIONS
         },
         "rule": RULES[rule],
-        "interval": f"95 %, percentile bootstrap over patients, {resamples} resamples, seed {seed}",
+        "interval": f"95 %, percentile bootstrap over {unit}, {resamples} resamples, seed {seed}",
         "label_relevance_definition": DEFINITION,
         "notes": notes,
     }

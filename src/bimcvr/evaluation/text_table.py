@@ -69,21 +69,28 @@ def gallery_choice(about: dict[str, Any]) -> str:
     return f" ({rows[about['gallery']]}; {about['rows_left_out_of_gallery']} rows left out)"
 
 
+def patients_in(result: dict[str, Any]) -> str:
+    """Return how many patients the rows are of, or that the manifest names none."""
+    count = result["n_patients"]
+    return f"{count} patients" if count is not None else "no patient_id (each study its own patient)"
+
+
 def _head(result: dict[str, Any]) -> list[str]:
     about = result["about"]
+    unit = "patient" if result["n_patients"] is not None else "study"
     head = [
         (
             f"{kind_of_data(result)}: split {about['split']} by {about['split_strategy']}; {result['n_queries']}"
-            f" queries = gallery{gallery_choice(about)}, {result['n_patients']} patients, manifest"
+            f" queries = gallery{gallery_choice(about)}, {patients_in(result)}, manifest"
             f" {about['manifest_hash']}, seed {about['seed']}"
         ),
     ]
     if "embeddings" in about:
-        head.append(f"embeddings: {', '.join(about['embeddings'])}{_made_by(about)}; 95 % intervals by patient")
+        head.append(f"embeddings: {', '.join(about['embeddings'])}{_made_by(about)}; 95 % intervals by {unit}")
     else:
         zero_shot = "; zero-shot: nothing was trained" if about.get("zero_shot") else ""
         head.append(
-            f"encoders: {about['volume_encoder']}, {about['text_encoder']}{zero_shot}; 95 % intervals by patient"
+            f"encoders: {about['volume_encoder']}, {about['text_encoder']}{zero_shot}; 95 % intervals by {unit}"
         )
     if "runs" in result:
         head.append(f"mean over {result['runs']} runs; sd over them in brackets ()")
@@ -187,7 +194,7 @@ def _compared_lines(result: dict[str, Any]) -> list[str]:
         lines += [
             "",
             f"difference to {', '.join(other['embeddings'])}{_made_by(other)}{_other_grid(result['about'], other)}"
-            " (first − other), p by swapping patients"
+            f" (first − other), p by swapping {'patients' if result['n_patients'] is not None else 'studies'}"
             + (", p Holm-corrected over the methods compared" if len(result["compared_with"]) > 1 else ""),
         ]
         for direction, title in DIRECTION_TITLES.items():

@@ -223,13 +223,11 @@ def _retrieval(
             },
         ),
     ]
-    size, patients = len(context.gallery.rows), len(set(context.gallery.patient))
+    size, named = len(context.gallery.rows), context.gallery.description.get("patients_named", True)
+    patients = f" of {len(set(context.gallery.patient))} patients" if named else ", with no patient_id"
     notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
     facts = ("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS)
-    caption += (
-        f" {size} queries over a gallery of {size} volumes of {patients} patients. R@K in percent; MdR, MnR: lower is"
-        " better."
-    )
+    caption += f" {size} queries over a gallery of {size} volumes{patients}. R@K in percent; MdR, MnR: lower is better."
     return (
         Table(
             f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes
