@@ -1,12 +1,13 @@
 """The command line, `bimcvr VERB`. A verb's module is imported only when the verb is called."""
 
+import contextlib
 import importlib
 import io
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bimcvr import __version__
 from bimcvr.errors import UserError, printable, system_problem
@@ -116,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     end_with_launcher()
     _make_streams_safe()
+    if arguments is None and not sys.flags.safe_path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # classes of the working folder, for the script as for `python -m`
     words = resolve_presets(list(sys.argv[1:] if arguments is None else arguments))
     foreign = next((word for word in words if not word.isprintable() and _is_no_text(word)), None)
     if foreign is not None:
@@ -124,32 +127,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_help())
+        _show(_help())
         return 0 if words else 2
     if words[0] == "--version":
-        print(__version__)
+        _show(__version__)
         return 0
     verb = words[0]
     if verb not in VERBS:
         from bimcvr.suggest import did_you_mean
 
         print(
-            f"There is no verb '{verb}'.{did_you_mean(verb, VERBS, 0.4)} `bimcvr --help` lists them all.",
+            f"There is no verb '{verb}'.{did_you_mean(verb, VERBS, 0.6)} `bimcvr --help` lists them all.",
             file=sys.stderr,
         )
         return 2
     try:
-        with terminated_by_signal(), children_end_with_this_process():
+        with terminated_by_signal(), children_end_with_this_process(), _flushed():
             code = _run(verb, words)
-        if sys.stdout:
-            sys.stdout.flush()  # a full disk behind it is told now, not by Python at the end
         return code
     except MissingExtra as error:
         print(f"\nbimcvr {verb} {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # as after `| head`; Python's own flush at the end must not fail over it again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         print(f"\nbimcvr {verb}: the program that read its output has ended.", file=sys.stderr)
         return 1
     except (UserError, OSError, MemoryError) as error:
@@ -165,6 +165,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return STOPPED[by]
+
+
+@contextlib.contextmanager
+def _flushed() -> Iterator[None]:
+    """Write what is printed before the block is left: a full disk or a closed pipe is told now, not by Python's end."""
+    try:
+        yield
+    finally:
+        if sys.stdout:
+            sys.stdout.flush()
+
+
+def _show(text: str) -> None:
+    """Print a text that ends a call; a reader that has seen enough of it, as `head`, is no error."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _close_stdout()
+
+
+def _close_stdout() -> None:
+    """Let nothing be written to a pipe that nobody reads: Python's own flush at the end would fail over it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_no_text(word: str) -> bool:
@@ -212,7 +235,7 @@ def _before_lightning(verb: str, words: list[str]) -> int | None:
     """Answer `--help`, and refuse what is certainly wrong, without the seconds that Lightning's import takes."""
     early = importlib.import_module("bimcvr.commands.training.early_check")
     if "--help" in words or "-h" in words:
-        print(early.common_options(verb))
+        _show(early.common_options(verb))
         return 0
     if "--help-all" not in words:
         early.refuse_early(verb, words)

@@ -137,7 +137,6 @@ def test_two_arrays_and_a_list_of_ids(npz: Path, manifest: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "evaluate needs --manifest"),
         (["--manifest", "{manifest}", "--ks", "[5, 500]"], r"R@500 has no meaning in a gallery of"),
         (["--manifest", "{manifest}", "--ks", "[0, 5]"], "both count from 1"),
         (["--manifest", "{manifest}", "--resamples", "0"], "both count from 1"),
@@ -150,6 +149,26 @@ def test_what_cannot_be_scored(
 ) -> None:
     assert main(["evaluate", str(npz), *[word.format(manifest=manifest) for word in words]]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_the_manifest_beside_the_embeddings_is_the_default(
+    npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a run's folder; and a manifest of other rows is told where the embedded split is."""
+    assert main(["evaluate", str(npz), *FEW]) == 0
+    beside = capsys.readouterr().out
+    assert main(["evaluate", str(npz), "--manifest", str(manifest), *FEW]) == 0
+    assert capsys.readouterr().out == beside
+    alone = tmp_path / "alone.npz"
+    alone.write_bytes(npz.read_bytes())
+    assert main(["evaluate", str(alone), *FEW]) == 1
+    told = capsys.readouterr().err
+    assert "evaluate needs --manifest: the CSV file that names" in told
+    assert f"There is no {tmp_path / 'manifest.csv'} beside the embeddings" in told
+    table = pd.read_csv(manifest)
+    table.assign(study_id=table["study_id"] + "x").to_csv(tmp_path / "other.csv", index=False)
+    assert main(["evaluate", str(npz), "--manifest", str(tmp_path / "other.csv"), *FEW]) == 1
+    assert f"The split that was embedded is in {manifest}: leave --manifest out" in capsys.readouterr().err
 
 
 def test_methods_are_compared_with_intervals_and_corrected_p_values(npz: Path, manifest: Path, tmp_path: Path) -> None:

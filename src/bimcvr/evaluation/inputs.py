@@ -253,9 +253,11 @@ def _aligned(embeddings: Embeddings, gallery: Gallery, file: str) -> Embeddings:
     missing = [study for study in gallery.study_id if study not in position]
     if missing:
         names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+        beside = Path(file).parent / "manifest.csv"
+        embedded = f" The split that was embedded is in {beside}: leave --manifest out to score it."
         raise UserError(
             f"{file} has no embedding of {len(missing)} of the {len(gallery.study_id)} studies of the split: {names}."
             " Metrics over a part would not be comparable: embed them, or set them aside in the manifest (status"
-            " `rejected`)."
+            f" `rejected`).{embedded if beside.is_file() else ''}"
         )
     return embeddings.only([position[study] for study in gallery.study_id])

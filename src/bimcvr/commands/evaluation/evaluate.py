@@ -46,7 +46,8 @@ def evaluate(
         embeddings: the embeddings of a model, an .npz file (study_id, image, text; optionally prompts and probes), or
             several with commas between; or one .npy array (N, E) of the volumes, with `text_embeddings` and `study_ids`
             beside it.
-        manifest: the manifest, a CSV file; it names reports, patients and labels.
+        manifest: the manifest, a CSV file; it names reports, patients and labels. By default the manifest.csv beside
+            the embeddings, as a run's folder has it.
         split: the split whose rows are used.
         out: where the result is written: a JSON file; none by default.
         html: also write the result as an HTML page to this file; it shows reports and slices of volumes.
@@ -95,8 +96,7 @@ def evaluate(
     from bimcvr.provenance import git_commit, peak_memory_mb, versions
 
     began = time.perf_counter()
-    if manifest is None:
-        raise UserError("evaluate needs --manifest: the CSV file that names the studies' reports, patients and labels.")
+    manifest = manifest or _manifest_beside(_files(embeddings)[0])
     if resamples < 1 or min(ks or [1]) < 1:
         raise UserError(f"--resamples {resamples} and --ks {list(ks or RECALL_AT)}: both count from 1.")
     table = read_manifest(manifest, root)
@@ -150,6 +150,21 @@ def evaluate(
         write_page(html, result, runs[0], scored, table, resampling)
         say(f"page: {html}")
     return 0
+
+
+def _manifest_beside(file: str) -> Path:
+    """Return the manifest in the folder of a file of embeddings.
+
+    Raises:
+        UserError: there is none.
+    """
+    manifest = Path(file).parent / "manifest.csv"
+    if not manifest.is_file():
+        raise UserError(
+            "evaluate needs --manifest: the CSV file that names the studies' reports, patients and labels. There is no"
+            f" {manifest} beside the embeddings."
+        )
+    return manifest
 
 
 def _load(
