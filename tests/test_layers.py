@@ -63,7 +63,7 @@ ALLOWED = {
     "models.profiling": {"models", "models.pretrained", "models.losses", "models.text", "models.volume"},
     "curation": {"data.text"},
     "curation.text": {"data.*"},
-    "curation.archives": {"curation"},
+    "curation.archives": {"curation", "data.reading"},
     "curation.sources": {"curation", "curation.archives", "data", "data.reading"},
     "curation.sources.bimcv": {"curation", "curation.archives", "curation.sources", "data", "data.reading"},
     "curation.anonymise": {"curation.text", "data.text"},

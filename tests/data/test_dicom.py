@@ -300,3 +300,52 @@ def test_empty_identifiers_are_read(tmp_path: Path) -> None:
     folder = _series(tmp_path / "series", _set(SeriesInstanceUID="", StudyInstanceUID=""))
     assert pydicom.dcmread(next(folder.iterdir())).SeriesInstanceUID == ""
     np.testing.assert_array_equal(read_volume(folder).hu, HU)
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"),
+    [
+        (_set(RescaleSlope="nan"), "unreadable"),
+        (_set(RescaleIntercept="inf"), "unreadable"),
+        (_set(RescaleIntercept=[-24, 0]), "unreadable"),
+        (_set(PixelSpacing=["0_8", "0.7"]), "unreadable"),
+        (_set(PixelPaddingValue=[-2000, -1000]), "pixel_format"),
+        (_set(ModalityLUTSequence=[Dataset()]), "no_rescale"),
+    ],
+)
+def test_numbers_that_are_none(edit: Edit, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(RefusedVolume) as refused:
+        read_volume(_series(tmp_path / "d", edit))
+    assert refused.value.reason == reason
+
+
+def test_codes_in_small_letters(tmp_path: Path) -> None:
+    folder = _series(tmp_path / "d", _set(Modality="ct", PhotometricInterpretation="monochrome2"))
+    np.testing.assert_array_equal(read_volume(folder).hu, HU)
+
+
+@pytest.mark.parametrize("name", ["1.2.3.4-10", "1.2.3.4-10.bak", "1.2.3.4-10.zip", "1.2.3.4-10.dcm~"])
+def test_what_is_named_like_a_slice_but_for_its_suffix(name: str, tmp_path: Path) -> None:
+    folder = _series(tmp_path / "d")
+    (folder / name).write_bytes(bytes(300))
+    with pytest.raises(RefusedVolume, match="named like its slices"):
+        read_volume(folder)
+
+
+def test_a_series_of_which_a_part_lies_in_a_sub_folder(tmp_path: Path) -> None:
+    folder = _series(tmp_path / "d")
+    (folder / "more").mkdir()
+    for number in (4, 5):
+        (folder / f"1.2.3.4-{number}.dcm").rename(folder / "more" / f"{number}.dcm")
+    with pytest.raises(RefusedVolume, match="sub-folder 'more'"):
+        read_volume(folder)
+
+
+def test_a_slice_of_another_size_is_no_missing_one(tmp_path: Path) -> None:
+    def edit(header: Dataset, index: int) -> None:
+        if index == 3:
+            header.Rows, header.Columns = 16, 12
+
+    with pytest.raises(RefusedVolume, match=r"another size or id .*-6\.dcm") as refused:
+        read_volume(_series(tmp_path / "d", edit))
+    assert refused.value.reason == "unread_slices"

@@ -9,7 +9,7 @@ import pytest
 
 from bimcvr.curation.archives.unpack import unpack
 from bimcvr.curation.archives.unread import unread_archives
-from curation.sources.packing import MEMBERS, NOISE, PACKERS, Packer, content, make_tar, make_zip
+from curation.sources.packing import MEMBERS, NOISE, PACKERS, Packer, content, make_tar, make_zip, odd_member
 
 
 @pytest.mark.parametrize(("make", "name"), PACKERS)
@@ -65,14 +65,63 @@ def test_parts_of_split_archives_are_named(tmp_path: Path) -> None:
 
 
 def test_archives_that_are_not_read_are_named() -> None:
-    names = ["a.7z", "b.rar", "c.tar.zst", "d.zip.001", "d.z02", "e.zip.part", "t.csv.gz", "f.zip", "g.tgz", "h.nii.gz"]
+    names = [
+        "i.zip.1",
+        "j.tar.gz.aa",
+        "k.zip.tmp",
+        "l.nii.bz2",
+        "a.7z",
+        "b.rar",
+        "c.tar.zst",
+        "d.zip.001",
+        "d.z02",
+        "e.zip.part",
+        "t.csv.gz",
+        "f.zip",
+        "g.tgz",
+        "h.nii.gz",
+    ]
     found = list(unread_archives([Path(name) for name in names], (".zip",)))
     assert {item.name: item.reason for item in found} == {
-        **dict.fromkeys(("a.7z", "b.rar", "c.tar.zst", "t.csv.gz", "g.tgz"), "unread_archive"),
-        **dict.fromkeys(("d.zip.001", "d.z02"), "split_archive"),
-        "e.zip.part": "unfinished_download",
+        **dict.fromkeys(("i.zip.1", "l.nii.bz2", "a.7z", "b.rar", "c.tar.zst", "t.csv.gz", "g.tgz"), "unread_archive"),
+        **dict.fromkeys(("d.zip.001", "d.z02", "j.tar.gz.aa"), "split_archive"),
+        **dict.fromkeys(("e.zip.part", "k.zip.tmp"), "unfinished_download"),
     }
     assert all(item.name in item.message for item in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "kind"),
+    [
+        ("x.tar", b"PK\x03\x04" + bytes(600), "a zip"),
+        ("x.tar.gz", b"<html>404</html>", "a web page"),
+        ("x.tar.xz", b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
+        ("x.zip", bytes(257) + b"ustar\0" + bytes(600), "a tar"),
+        ("x.tgz", b"", "is empty"),
+        ("x.tar", bytes(10240), "has no members"),
+        ("x.zip", b"PK\x05\x06" + bytes(18), "has no members"),
+    ],
+)
+def test_an_archive_that_is_something_else_is_named(tmp_path: Path, name: str, raw: bytes, kind: str) -> None:
+    (tmp_path / name).write_bytes(raw)
+    (fault,) = unpack(tmp_path / name, tmp_path / "out").set_aside
+    assert fault.reason == ("bad_zip" if name.endswith(".zip") else "bad_tar")
+    assert kind in fault.message
+
+
+def test_names_in_utf_8_without_the_flag(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "x.zip", {"niXXo.txt": b"1"})
+    archive.write_bytes(archive.read_bytes().replace(b"niXXo", "niño".encode()))
+    assert unpack(archive, tmp_path / "out").set_aside == ()
+    assert content(tmp_path / "out") == {"niño.txt": b"1"}
+
+
+def test_a_newer_copy_that_is_a_link_leaves_no_older_one(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "x.tar", {"a": b"old", "b": b"2"})
+    with tarfile.open(archive, "a") as packed:
+        packed.addfile(odd_member("a", tarfile.SYMTYPE, "b"))
+    assert [item.reason for item in unpack(archive, tmp_path / "out").set_aside] == ["symlink"]
+    assert content(tmp_path / "out") == {"b": b"2"}
 
 
 def test_a_newer_copy_that_is_cut_off_leaves_no_older_one(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def packed(root: Path) -> Path:
             f"{cohort}_subjects_1.tgz": "sub-*/ses-*/**/*.*",
         }
         for name, pattern in archives.items():
+            if not any((root / cohort).glob(pattern)):
+                continue
             with tarfile.open(root / name, "w:gz") as tar:
                 for file in sorted((root / cohort).glob(pattern)):
                     tar.add(file, file.relative_to(root))

@@ -18,11 +18,14 @@ from isal.igzip_lib import IsalError
 from bimcvr.curation.archives.forward_stream import ForwardStream
 from bimcvr.curation.archives.member_names import is_hidden, member_path, name_fault
 from bimcvr.curation.archives.tar_stream import decompressed
-from bimcvr.curation.archives.zip_directory import ZIP_DAMAGE, UnreadableZip, member_fault, open_zip
+from bimcvr.curation.archives.zip_directory import ZIP_DAMAGE, UnreadableZip, member_fault, member_name, open_zip
 from bimcvr.curation.study import SetAside
+from bimcvr.data.reading.file_checks import other_kind
 from bimcvr.decompression_bombs import RATIO, is_bomb
 
 _CHUNK = 1 << 20
+# kinds of files that a tar can be packed as
+_TAR_PACKINGS = ("a gzip file", "a bzip2 file", "an xz file")
 # what zipfile, tarfile and the decompressors raise over damaged bytes; isal declares its classes as instances
 _DAMAGE: Any = (*ZIP_DAMAGE, tarfile.TarError, LookupError, igzip.BadGzipFile, IsalError)
 
@@ -90,9 +93,11 @@ class ArchiveExtractor:
     def _extract_zip(self) -> None:
         with open_zip(self.archive) as packed:
             members = packed.infolist()
+            if not members:
+                self._refuse("", "bad_zip", "has no members. Download it again.")
             self._check_room(sum(member.file_size for member in members), len(members))
             for member in members:
-                name = member_path(member.filename)
+                name = member_path(member_name(member))
                 if member.is_dir() or self._passes_over(name):
                     continue
                 if fault := member_fault(member, self.limits.ratio) or self._repeated(name):
@@ -104,24 +109,41 @@ class ArchiveExtractor:
 
     def _extract_tar(self) -> None:
         with self.archive.open("rb") as raw:
+            kind = other_kind(head := raw.read(512))
+            if not head or kind not in ("", "a tar", *_TAR_PACKINGS):
+                what = f"is not a tar but {kind}" if kind else "is empty"
+                self._refuse("", "bad_tar", f"{what}. Download it again, or unpack it yourself.")
+                return
+            raw.seek(0)
             forward = ForwardStream(decompressed(raw), lambda written: self._check_growth(written, raw.tell()))
             with closing(tarfile.open(fileobj=forward, mode="r:")) as packed:  # type: ignore[call-overload]
+                members = 0
                 for member in packed:
+                    members += 1
                     self._extract_tar_member(packed, member)
                 if forward.rest_is_data(packed.offset):
-                    self._refuse("", "damaged", "has more data after its last readable member. Download it again.")
+                    problem = (
+                        "has more data after its last readable member: it is damaged, or several tars in one file."
+                    )
+                    self._refuse("", "damaged", f"{problem} Download it again, or unpack it with `tar -i`.")
+                elif not members:
+                    self._refuse("", "bad_tar", "has no members. Download it again.")
 
     def _extract_tar_member(self, packed: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         name = member_path(member.name)
         if member.isdir() or self._passes_over(name):
             return
-        if fault := _tar_fault(member):
+        fault = _tar_fault(member)
+        if fault:
             self._refuse(name, *fault)
-            return
+            if name not in self._seen:
+                return
         if name in self._seen:
             # `tar -u` and `tar -r` append a newer copy, which replaces the earlier one
             self.passed_over["superseded"] += 1
             (self.folder / name).unlink(missing_ok=True)
+        if fault:
+            return
         self._count(name)
         stream = packed.extractfile(member)
         if stream is not None:

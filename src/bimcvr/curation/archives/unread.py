@@ -7,10 +7,18 @@ from pathlib import Path
 from bimcvr.curation.archives.unpack import SUFFIXES
 from bimcvr.curation.study import SetAside
 
-_SPLIT = re.compile(r"\.(z\d\d|(zip|7z|tar|tgz|gz|bz2|xz)\.\d{2,3}|part\d+\.rar|r\d\d)$", re.IGNORECASE)
-_UNFINISHED = re.compile(r"\.(part|partial|crdownload|download|filepart|!ut|aria2)$", re.IGNORECASE)
+_SPLIT = re.compile(
+    r"\.(z\d\d|(zip|7z|tar|tgz|gz|bz2|xz)\.(\d{2,3}|a[a-z]|part\d+)|(tgz|gz|bz2|xz|tar)a[a-z]|part\d+\.rar|r\d\d)$",
+    re.IGNORECASE,
+)
+_UNFINISHED = re.compile(
+    r"\.(part|partial|crdownload|opdownload|download|filepart|!ut|!qb|aria2|(zip|tar|tgz|gz|bz2|xz)\.(tmp|temp))$",
+    re.IGNORECASE,
+)
 _PACKED = re.compile(
-    r"\.(7z|rar|zst|zstd|lz|lz4|lzma|lzo|br|arj|cab|iso|tar\.z|(csv|tsv|json)\.(gz|bz2|xz))$", re.IGNORECASE
+    r"\.(7z|rar|zst|zstd|lz|lz4|lzma|lzo|lzh|br|ace|arj|cab|dmg|iso|sit|wim|zipx|z|(zip|tar|tgz)(\.\d|~)"
+    r"|(csv|tsv|json|dcm)\.gz|(nii|csv|tsv|json|dcm)\.(bz2|xz))$",
+    re.IGNORECASE,
 )
 
 

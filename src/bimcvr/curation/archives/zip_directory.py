@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bimcvr.curation.archives.member_names import is_hidden, member_path
+from bimcvr.data.reading.file_checks import other_kind
 from bimcvr.decompression_bombs import is_bomb
 
 # what zipfile raises over damaged bytes; some decoders raise an OSError without a number
@@ -38,16 +39,6 @@ _METHODS = {
     97: "WavPack",
     98: "PPMd",
     99: "AES encryption",
-}
-# what a file that is named .zip can be instead, by its first bytes
-_OTHER_KINDS = {
-    b"7z\xbc\xaf": "a 7z archive",
-    b"Rar!": "a RAR archive",
-    b"\x1f\x8b": "a gzip file",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
-    b"<": "a web page, such as an error message of the download",
-    b"version https://git-lfs": "a Git LFS pointer",
 }
 
 
@@ -109,11 +100,21 @@ def zip_members(archive: Path) -> list[ZipMember]:
     """
     with open_zip(archive) as packed:
         members = [
-            ZipMember(member_path(item.filename), item.file_size, item.CRC)
+            ZipMember(member_path(member_name(item)), item.file_size, item.CRC)
             for item in packed.infolist()
             if not item.is_dir()
         ]
     return [member for member in members if not is_hidden(member.path)]
+
+
+def member_name(member: zipfile.ZipInfo) -> str:
+    """Return a member's name; macOS writes UTF-8 without its flag, which zipfile reads as code page 437."""
+    if member.flag_bits & 0x800 or member.filename.isascii():
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def member_fault(member: zipfile.ZipInfo, ratio: float) -> tuple[str, str] | None:
@@ -150,14 +151,14 @@ def _reason_for(archive: Path, error: Exception) -> UnreadableZip:
         return _split(archive)
     try:
         with archive.open("rb") as stream:
-            head = stream.read(32)
+            head = stream.read(512)
     except OSError as unreadable:
         return UnreadableZip("unreadable", f"cannot be opened ({unreadable.strerror}). Check the file's permissions.")
     if not head:
         return UnreadableZip("bad_zip", "is empty. Download it again.")
-    for magic, kind in _OTHER_KINDS.items():
-        if head.lstrip().startswith(magic):
-            return UnreadableZip("bad_zip", f"is not a zip but {kind}. Download it again, or unpack it yourself.")
+    kind = other_kind(head)
+    if kind and kind != "a zip":
+        return UnreadableZip("bad_zip", f"is not a zip but {kind}. Download it again, or unpack it yourself.")
     return UnreadableZip("bad_zip", f"is not a readable zip ({error}). Download it again.")
 
 

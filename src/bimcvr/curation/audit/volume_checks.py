@@ -51,6 +51,8 @@ WITHIN = 0.25
 JUMP, CONTRAST, COPIES, LUNG_DIP = 300.0, 2.5, 3, 0.5
 # share above 500 HU: 0.05 at most in real volumes, 0.3 to 0.55 where the values are inverted
 BRIGHT = 0.15
+# noise and the outermost pixels reach this low in every field that shows air
+AIR = -800
 # Share of the voxels above −500 HU that are between −200 and 300; 0.78 to 0.95 in real volumes
 SOFT = 0.3
 
@@ -209,4 +211,6 @@ def _not_hu(facts: VolumeFacts) -> str:
         return f"shifted or scaled: {span}, everything but air is around {values.dense_median}"
     if values.low < 0.003:
         return f"windowed: {span}, no air or lung"
+    if values.lowest > AIR:
+        return f"scaled or windowed: {span}, no air near −1000"
     return ""

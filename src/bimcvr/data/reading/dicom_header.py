@@ -14,7 +14,9 @@ from typing import IO, NamedTuple
 import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.filereader import read_dataset, read_file_meta_info, read_partial
+from pydicom.multival import MultiValue
 
+from bimcvr.data.reading.header_fields import strict_float
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 # importing this file is enough: the settings hold for the process, whichever part of it reads a header
@@ -154,3 +156,39 @@ def _element(
         stream.seek(min(offset + length, size))
         rest = stream.read(1024)
     return PixelElement(stops[-1] != 0x7FE00010, offset, length, size - offset, deflated, rest)
+
+
+def numbers(header: Dataset, tag: str) -> list[float] | None:
+    """Return the numbers of an element; an empty list if it is absent or empty, None if they are not numbers.
+
+    Args:
+        header: of a slice.
+        tag: the element's keyword.
+    """
+    try:
+        value = header.get(tag)
+        if value is None or value == "":
+            return []
+        return [_number(item) for item in (value if isinstance(value, MultiValue) else [value])]
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _number(item: object) -> float:
+    # pydicom keeps the text, and takes `0_8` for 8 as Python does
+    return strict_float(str(getattr(item, "original_string", item)))
+
+
+def code(header: Dataset, tag: str) -> str:
+    """Return a coded value in capitals: some files have them in small letters.
+
+    Args:
+        header: of a slice.
+        tag: the element's keyword.
+    """
+    return str(header.get(tag) or "").strip().upper()
+
+
+def image_type(header: Dataset) -> list[str]:
+    """Return the values of ImageType, in capitals."""
+    return [str(kind).strip().upper() for kind in header.get("ImageType") or []]

@@ -29,6 +29,8 @@ _NATIVE = ("", ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndi
 _PADDED = -3000.0
 """HU of declared padding: below all that is heeded, so that it is counted and becomes air."""
 _LEAST_TISSUE, _MOST_TISSUE = -1000.0, 3071.0
+_PADDING = ("PixelPaddingValue", "PixelPaddingRangeLimit")
+_APPLY = "Convert the series to NIfTI by a program that applies it, or exclude the row."
 _CONVERT = "Convert the series again from its source, or set the row aside."
 
 Fault = tuple[str, str, str]
@@ -123,7 +125,37 @@ def _odd_format(header: Dataset, form: PixelFormat, element: PixelElement) -> st
         return "no PhotometricInterpretation"
     if sign not in (0, 1):
         return f"PixelRepresentation {sign}"
+    odd = next((tag for tag in _PADDING if not isinstance(header.get(tag), int | None)), None)
+    if odd:
+        return f"{odd} that is not one whole number"
     return "float pixels" if element.floating else ""
+
+
+def rescale_fault(name: str, header: Dataset) -> Fault | None:
+    """Return why stored values do not become HU, None if they do; enhanced objects keep the rescale in groups.
+
+    Args:
+        name: the file's name, for the message.
+        header: of the slice.
+    """
+    sequences = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    groups = [group for sequence in sequences for group in header.get(sequence) or []]
+    nested = [item for group in groups for item in group.get("PixelValueTransformationSequence") or []]
+    holders = [
+        holder
+        for holder in (header, *nested)
+        if holder.get("RescaleSlope") is not None and holder.get("RescaleIntercept") is not None
+    ]
+    if header.get("ModalityLUTSequence"):
+        return "no_rescale", f"is not in HU: {name} has a Modality LUT, which is not read here.", _APPLY
+    if not holders or not any(float(holder.RescaleSlope) for holder in holders):
+        return "no_rescale", f"is not in HU: {name} has no rescale slope and intercept to HU.", FETCH_AGAIN
+    kinds = {str(holder.get("RescaleType") or "HU").strip().upper() for holder in holders}
+    if kinds != {"HU"}:
+        # the type `US` is DICOM's "unspecified"
+        what = f"is not in HU: the rescale of {name} has the type {kinds.pop()[:16]!a}, not HU."
+        return "no_rescale", what, FETCH_AGAIN
+    return None
 
 
 def code_stream_fault(name: str, file: Path, header: Dataset) -> Fault | None:
@@ -228,12 +260,20 @@ def _to_hu(header: Dataset, form: PixelFormat, stored: np.ndarray) -> np.ndarray
     return hu
 
 
+def declared_padding(header: Dataset) -> float | None:
+    """Return the padding value of a slice in HU, None if it declares none."""
+    value = header.get("PixelPaddingValue")
+    if not isinstance(value, int):
+        return None
+    return float(value) * float(header.RescaleSlope) + float(header.RescaleIntercept)
+
+
 def _padding_range(header: Dataset, form: PixelFormat, slope: float, intercept: float) -> tuple[int, int] | None:
     """Return the least and largest stored value of declared padding, None where it is none or could be tissue.
 
     PS3.3 C.7.5.1.1.2. Some files declare 0, which is also water: padding is heeded outside of −1000 … 3071 HU alone.
     """
-    values = [header.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    values = [header.get(tag) for tag in _PADDING]
     numbers = [_as_stored(int(value), form) for value in values if isinstance(value, int)]
     if not numbers:
         return None

@@ -4,6 +4,7 @@ SimpleITK builds a volume from any list of files; only the headers tell whether 
 grid.
 """
 
+import math
 import re
 from collections import defaultdict
 from dataclasses import dataclass
@@ -11,11 +12,18 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
 
-from bimcvr.data.reading.dicom_header import PixelElement, read_header
-from bimcvr.data.reading.dicom_pixels import DicomVoxels, Fault, code_stream_fault, pixel_fault, pixel_format
-from bimcvr.data.reading.file_checks import SUFFIXES, check_present
+from bimcvr.data.reading.dicom_header import PixelElement, code, image_type, numbers, read_header
+from bimcvr.data.reading.dicom_pixels import (
+    DicomVoxels,
+    Fault,
+    code_stream_fault,
+    declared_padding,
+    pixel_fault,
+    pixel_format,
+    rescale_fault,
+)
+from bimcvr.data.reading.file_checks import SUFFIXES, check_present, other_kind
 from bimcvr.data.reading.grid import DEFAULT_RULES, Grid, GridRules
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.slice_positions import SlicePositions, check_positions
@@ -24,7 +32,8 @@ _ONE = "Put each series into a folder of its own and name that folder."
 _CT_SERIES = "Name the folder of the original CT series."
 # each with its number of values
 _PLACING = {"ImagePositionPatient": 3, "ImageOrientationPatient": 6, "PixelSpacing": 2}
-_NUMBERS = (*_PLACING, "RescaleSlope", "RescaleIntercept", "NumberOfFrames")
+_SINGLE = ("RescaleSlope", "RescaleIntercept", "NumberOfFrames")
+_NUMBERS = (*_PLACING, *_SINGLE)
 _IDENTITY = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 _LOOKED_AT = (
     *_NUMBERS, *_IDENTITY, "Modality", "ImageType", "SamplesPerPixel", "Rows", "Columns", "PhotometricInterpretation",
@@ -116,11 +125,42 @@ def find_stack(path: Path, rules: GridRules = DEFAULT_RULES) -> DicomStack:
         listing = "; ".join(_describe(members) for members in stacks[:5])
         raise RefusedVolume("several_series", path, f"has {len(stacks)} series: {listing}.", _ONE)
     others = [members for members in series if members is not stacks[0]]
-    found = _positions(path, stacks[0])
+    try:
+        found = _positions(path, stacks[0])
+    except RefusedVolume as error:
+        misfit = _misfit(stacks[0], others)
+        if misfit is None or error.reason not in ("missing_slices", "variable_gaps"):
+            raise
+        wrong = f"has a slice of another size or id than the others of its series: {misfit.file.name!a}."
+        raise RefusedVolume("unread_slices", path, wrong, FETCH_AGAIN) from error
+    _refuse_parts_below(path, stacks[0])
     for members in others:
         _refuse_lost_slices(path, members, stacks[0], found)
     notes = tuple(f"skipped: {_describe(members)}" for members in others)
     return _stack(path, stacks[0], found, notes, rules)
+
+
+def _misfit(stack: list[_Slice], others: list[list[_Slice]]) -> _Slice | None:
+    """Return a single slice of the same series that was left out, and whose place is then a gap."""
+    series = stack[0].header.get("SeriesInstanceUID")
+    singles = (members[0] for members in others if len(members) == 1)
+    return next((one for one in singles if series and one.header.get("SeriesInstanceUID") == series), None)
+
+
+def _refuse_parts_below(path: Path, stack: list[_Slice]) -> None:
+    """Refuse a series of which other slices lie in a sub-folder; the first DICOM file of each is looked at.
+
+    Raises:
+        RefusedVolume: `unread_slices`.
+    """
+    series = stack[0].header.get("SeriesInstanceUID")
+    for folder in sorted(path.iterdir()) if path.is_dir() and series else ():
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        first = next((file for file in sorted(folder.iterdir()) if file.is_file() and is_dicom(file)), None)
+        if first is not None and _read_slice(first).header.get("SeriesInstanceUID") == series:
+            wrong = f"has only a part of its series: other slices are in its sub-folder {folder.name!a}."
+            raise RefusedVolume("unread_slices", path, wrong, "Move all slices of the series into one folder.")
 
 
 def _refuse_lost_slices(path: Path, others: list[_Slice], stack: list[_Slice], found: SlicePositions) -> None:
@@ -132,7 +172,7 @@ def _refuse_lost_slices(path: Path, others: list[_Slice], stack: list[_Slice], f
     for other in others:
         header = other.header
         names = ("SOPClassUID", "Modality", "SeriesInstanceUID")
-        complete = all(header.get(name) for name in names) and (header.get("Modality") != "CT" or header.get("Rows"))
+        complete = all(header.get(name) for name in names) and (code(header, "Modality") != "CT" or header.get("Rows"))
         if not complete or _continues(other, stack, found):
             why = "continues the stack under another id" if complete else "lacks parts of its header"
             raise RefusedVolume(
@@ -145,14 +185,14 @@ def _refuse_lost_slices(path: Path, others: list[_Slice], stack: list[_Slice], f
 
 def _continues(other: _Slice, stack: list[_Slice], found: SlicePositions) -> bool:
     """Tell whether a file lies one gap beyond an end of a stack, turned like it."""
-    position, orientation = (_numbers(other.header, tag) or [] for tag in list(_PLACING)[:2])
+    position, orientation = (numbers(other.header, tag) or [] for tag in list(_PLACING)[:2])
     if len(position) != 3 or len(orientation) != 6 or not np.all(np.isfinite(position)):
         return False
-    first = _numbers(stack[0].header, "ImageOrientationPatient")
+    first = numbers(stack[0].header, "ImageOrientationPatient")
     if not np.allclose(orientation, np.asarray(first), atol=1e-2):
         return False
     normal = np.cross(orientation[:3], orientation[3:])
-    ends = [np.asarray(_numbers(stack[found.order[end]].header, "ImagePositionPatient")) for end in (0, -1)]
+    ends = [np.asarray(numbers(stack[found.order[end]].header, "ImagePositionPatient")) for end in (0, -1)]
     offsets = [(np.asarray(position) - end) @ normal * sign for end, sign in zip(ends, (-1, 1), strict=True)]
     return any(abs(offset - found.gap) <= 0.1 * found.gap for offset in offsets)
 
@@ -174,11 +214,22 @@ def _headers(path: Path) -> list[_Slice]:
         raise RefusedVolume(
             "no_dicom",
             path,
-            "has no DICOM file.",
+            f"has no DICOM file{_instead(path, files)}.",
             f"Name the folder with the slices, or a file that ends in {', '.join(SUFFIXES)}.",
         )
     _refuse_unread(path, {item.file for item in slices}, files)
     return slices
+
+
+def _instead(path: Path, files: list[Path]) -> str:
+    """Return what a folder without slices holds instead, as the rest of a sentence."""
+    for file in files:
+        if file.is_file() and path.is_dir():
+            with file.open("rb") as stream:
+                kind = other_kind(stream.read(512))
+            return f": {file.name!a} is {kind}" if kind else ""
+    folders = sorted(item.name for item in path.iterdir() if item.is_dir()) if path.is_dir() else []
+    return f", but the sub-folder {folders[0]!a}" if folders else ""
 
 
 def _read_slice(file: Path) -> _Slice:
@@ -210,13 +261,13 @@ def _lacks_only_the_preamble(file: Path) -> bool:
 
 def _refuse_unread(path: Path, read: set[Path], files: list[Path]) -> None:
     """Refuse a folder in which something that looks like one of its slices cannot be read."""
-    patterns = {_pattern(file) for file in read}
+    patterns = {form for file in read for form in (_pattern(file), *_without_suffix(file))}
     unread = [
         file
         for file in files
         if file not in read
         and file.suffix.lower() not in _BESIDE
-        and (_pattern(file) in patterns or _pattern(file.with_suffix("")) in patterns or file.is_symlink())
+        and (not patterns.isdisjoint((_pattern(file), *_without_suffix(file))) or file.is_symlink())
     ]
     if unread:
         names = ", ".join(ascii(file.name) for file in unread[:5])
@@ -229,14 +280,19 @@ def _refuse_unread(path: Path, read: set[Path], files: list[Path]) -> None:
 
 
 def _pattern(file: Path) -> str:
-    return re.sub(r"\d+", "#", file.name)
+    return re.sub(r"\d+", "#", file.name.rstrip("~"))
+
+
+def _without_suffix(file: Path) -> list[str]:
+    """Return the pattern without the suffix, where that is one (`.dcm`, `.bak`) and no part of an identifier."""
+    return [_pattern(file.with_suffix(""))] if re.fullmatch(r"\.[A-Za-z]\w*~?", file.suffix) else []
 
 
 def _series_key(header: Dataset) -> tuple[object, ...]:
     return (
         *(str(header.get(tag, "")) for tag in _IDENTITY),
-        str(header.get("Modality", "")),
-        "LOCALIZER" in _image_type(header),
+        code(header, "Modality"),
+        "LOCALIZER" in image_type(header),
         header.get("SamplesPerPixel", 1),
         header.get("Rows"),
         header.get("Columns"),
@@ -247,21 +303,22 @@ def _fault(members: list[_Slice]) -> Fault | None:
     """Return reason, problem and remedy of the first fault of a series; None if its slices are a CT in HU."""
     headers = [member.header for member in members]
     first = headers[0]
-    if first.get("Modality") != "CT":
+    if code(first, "Modality") != "CT":
         return "not_ct", f"is of modality {first.get('Modality') or 'unknown'}, not CT.", _CT_SERIES
-    if "LOCALIZER" in _image_type(first):
+    if "LOCALIZER" in image_type(first):
         return "localizer", "has only a localiser (scout).", _CT_SERIES
-    photometric = {str(header.get("PhotometricInterpretation") or "MONOCHROME2") for header in headers}
+    photometric = {code(header, "PhotometricInterpretation") or "MONOCHROME2" for header in headers}
     if first.get("SamplesPerPixel", 1) != 1 or photometric - {"MONOCHROME1", "MONOCHROME2"}:
         return "colour", "has colour images, which are not in HU.", _CT_SERIES
     if "MONOCHROME1" in photometric:
         return "monochrome1", "has inverted (MONOCHROME1) images, which CT does not use.", _CT_SERIES
     for member in members:
-        malformed = next((tag for tag in _NUMBERS if _numbers(member.header, tag) is None), None)
+        malformed = next((tag for tag in _NUMBERS if _is_malformed(member.header, tag)), None)
         if malformed:
-            return "unreadable", f"has a {malformed} that is not a number in {member.file.name}.", FETCH_AGAIN
+            kind = "not one finite number" if malformed in _SINGLE else "not a number"
+            return "unreadable", f"has a {malformed} that is {kind} in {member.file.name}.", FETCH_AGAIN
     for member in members:
-        fault = _rescale_fault(member)
+        fault = rescale_fault(member.file.name, member.header)
         if fault:
             return fault
     if any(
@@ -271,7 +328,7 @@ def _fault(members: list[_Slice]) -> Fault | None:
     if len(members) < 2:
         return "not_a_volume", "is a single slice.", "Name the folder that holds all slices of the series."
     for member in members:
-        if not all(len(_numbers(member.header, tag) or []) == count for tag, count in _PLACING.items()):
+        if not all(len(numbers(member.header, tag) or []) == count for tag, count in _PLACING.items()):
             return "no_position", f"does not say where {member.file.name} lies in the patient.", FETCH_AGAIN
         fault = pixel_fault(member.file.name, member.header, member.pixels)
         if fault:
@@ -296,7 +353,7 @@ def _stack(
         if fault:
             raise RefusedVolume(fault[0], path, fault[1], fault[2])
     rescales = {(float(header.RescaleSlope), float(header.RescaleIntercept)) for header in headers}
-    paddings = {_padding(header) for header in headers}
+    paddings = {declared_padding(header) for header in headers}
     return DicomStack(
         files=tuple(member.file for member in ordered),
         grid=grid,
@@ -310,71 +367,33 @@ def _stack(
 
 
 def _grid(path: Path, header: Dataset, slices: int, gap: float, rules: GridRules) -> Grid:
-    row, column = np.asarray(_numbers(header, "ImageOrientationPatient")).reshape(2, 3)
+    row, column = np.asarray(numbers(header, "ImageOrientationPatient")).reshape(2, 3)
     direction = np.stack([row, column, np.cross(row, column)], axis=1)
-    down, across = _numbers(header, "PixelSpacing") or (0.0, 0.0)
+    down, across = numbers(header, "PixelSpacing") or (0.0, 0.0)
     size = (int(header.Columns), int(header.Rows), slices)
-    origin = _numbers(header, "ImagePositionPatient") or []
+    origin = numbers(header, "ImagePositionPatient") or []
     return Grid.checked(path, size, 1, rules.max_voxels, lambda: (across, down, gap), lambda: direction, lambda: origin)
 
 
 def _positions(path: Path, members: list[_Slice]) -> SlicePositions:
     positions, orientations, spacings = (
-        np.array([_numbers(member.header, tag) for member in members]) for tag in _PLACING
+        np.array([numbers(member.header, tag) for member in members]) for tag in _PLACING
     )
     return check_positions(path, positions, orientations, spacings)
 
 
-def _numbers(header: Dataset, tag: str) -> list[float] | None:
-    """Return the numbers of an element; an empty list if it is absent or empty, None if they are not numbers."""
-    try:
-        value = header.get(tag)
-        if value is None or value == "":
-            return []
-        return [float(item) for item in (value if isinstance(value, MultiValue) else [value])]
-    except (ValueError, TypeError, OverflowError):
-        return None
+def _is_malformed(header: Dataset, tag: str) -> bool:
+    found = numbers(header, tag)
+    return found is None or (tag in _SINGLE and (len(found) > 1 or not all(map(math.isfinite, found))))
 
 
 def _is_spread(members: list[_Slice]) -> bool:
     return len({tuple(member.header.ImagePositionPatient) for member in members}) > 1
 
 
-def _rescale_fault(member: _Slice) -> Fault | None:
-    """Return why stored values do not become HU, None if they do; enhanced objects keep the rescale in groups."""
-    header, name = member.header, member.file.name
-    sequences = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-    groups = [group for sequence in sequences for group in header.get(sequence) or []]
-    nested = [item for group in groups for item in group.get("PixelValueTransformationSequence") or []]
-    holders = [
-        holder
-        for holder in (header, *nested)
-        if holder.get("RescaleSlope") is not None and holder.get("RescaleIntercept") is not None
-    ]
-    if not holders or not any(float(holder.RescaleSlope) for holder in holders):
-        return "no_rescale", f"is not in HU: {name} has no rescale slope and intercept to HU.", FETCH_AGAIN
-    kinds = {str(holder.get("RescaleType") or "HU").strip().upper() for holder in holders}
-    if kinds != {"HU"}:
-        # the type `US` is DICOM's "unspecified"
-        what = f"is not in HU: the rescale of {name} has the type {kinds.pop()[:16]!a}, not HU."
-        return "no_rescale", what, FETCH_AGAIN
-    return None
-
-
-def _padding(header: Dataset) -> float | None:
-    value = header.get("PixelPaddingValue")
-    if not isinstance(value, int):
-        return None
-    return float(value) * float(header.RescaleSlope) + float(header.RescaleIntercept)
-
-
-def _image_type(header: Dataset) -> list[str]:
-    return [str(kind).strip().upper() for kind in header.get("ImageType") or []]
-
-
 def _describe(members: list[_Slice]) -> str:
     header = members[0].header
-    kind = "localiser" if "LOCALIZER" in _image_type(header) else header.get("Modality") or "unknown"
+    kind = "localiser" if "LOCALIZER" in image_type(header) else header.get("Modality") or "unknown"
     return (
         f"{len(members)} {kind} images of {header.get('Columns')} × {header.get('Rows')} in series "
         f"'{header.get('SeriesInstanceUID', '')}' ({members[0].file.name} …)"

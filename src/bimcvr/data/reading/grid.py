@@ -87,6 +87,8 @@ class Grid(NamedTuple):
         across, back, up = checked_spacing(path, spacing())
         cosines = np.asarray(direction(), dtype=np.float64)[:3, :3]
         # a direction that is no unit vector is a header that was tampered with, not a grid
+        if not np.allclose(np.linalg.norm(cosines, axis=0), 1, atol=1e-2):
+            raise no_orientation(path, "has directions in its header that are no unit vectors")
         if not np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-2):
             raise sheared_grid(path)
         first = [float(number) for number in origin()[:3]]

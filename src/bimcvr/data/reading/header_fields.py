@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from bimcvr.data.reading.file_checks import check_present
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 
 LONGEST_HEADER = 1 << 20
 """Bytes of a header that are read at most."""
 _MOST_FILES = 1 << 16
+_NUMBER = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 
 
 class HeaderFields:
@@ -61,18 +63,19 @@ class HeaderFields:
             raise malformed(self.path, f"has no whole numbers in the field '{name}'")
         return self._counted(name, [int(word) for word in words], count)  # type: ignore[return-value]
 
-    def numbers(self, name: str, count: int | None = None) -> tuple[float, ...]:
-        """Return a field's finite numbers.
+    def numbers(self, name: str, count: int | None = None, finite: bool = True) -> tuple[float, ...]:
+        """Return a field's numbers.
 
         Args:
             name: the field.
             count: how many there have to be.
+            finite: whether all of them have to be finite.
         """
         try:
-            values = [float(word) for word in self.text(name).split()]
+            values = [strict_float(word) for word in self.text(name).split()]
         except ValueError:
             raise malformed(self.path, f"has no numbers in the field '{name}'") from None
-        if not all(map(math.isfinite, values)):
+        if finite and not all(map(math.isfinite, values)):
             raise malformed(self.path, f"has a value that is not finite in the field '{name}'")
         return self._counted(name, values, count)
 
@@ -92,8 +95,11 @@ def existing_files(path: Path, names: Sequence[str], slices: int) -> list[Path]:
 
     Raises:
         RefusedVolume: `missing_file` for one that is not there; `truncated` where their number is not that of the
-            slices.
+            slices; `unreadable` where one is named twice; `empty_file`, `git_lfs_pointer`.
     """
+    repeated = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
+    if repeated is not None:
+        raise malformed(path, f"names the data file {repeated[:80]!a} for several slices")
     if len(names) not in (1, slices):
         raise RefusedVolume(
             "truncated", path, f"lists {len(names)} data files for {slices} slices.", "Copy all files of the volume."
@@ -107,6 +113,7 @@ def existing_files(path: Path, names: Sequence[str], slices: int) -> list[Path]:
                 f"keeps its voxels in {name[:80]!a}, which is not beside it.",
                 "Copy the header and its data files together.",
             )
+        check_present(file)
     return files
 
 
@@ -154,6 +161,23 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name that no file system takes
         return False
+
+
+def strict_float(word: str) -> float:
+    """Return a number; Python itself also takes `0_7` for 7, and the digits of any script.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not _NUMBER.fullmatch(word.strip()):
+        raise ValueError("not a number")
+    return float(word)
+
+
+def unread_encoding(path: Path, what: str) -> RefusedVolume:
+    """Return the refusal of a sound file whose voxels are stored in a way that is not read here."""
+    remedy = "Write it again with raw or gzipped voxels (SimpleITK does)."
+    return RefusedVolume("unreadable", path, f"{what}, which is not read here.", remedy)
 
 
 def malformed(path: Path, what: str) -> RefusedVolume:

@@ -18,6 +18,8 @@ from bimcvr.data.reading.header_fields import (
     listed_files,
     malformed,
     numbered_files,
+    strict_float,
+    unread_encoding,
 )
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
@@ -61,6 +63,7 @@ def read_metaimage(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
         )
         order = ">" if _byte_order_msb(fields) else "<"
         dtype = np.dtype(order + str(fields.choice("ElementType", _TYPES)))
+        _refuse_other_modality(fields)
         _refuse_intensity_function(fields)
         voxels = _voxels(fields, stream, dtype, grid)
     return grid, voxels.reshape(grid.shape)
@@ -108,12 +111,12 @@ def _spacing(fields: HeaderFields, rank: int) -> tuple[float, ...] | None:
     if "ElementSpacing" not in fields:
         return None
     millimetres = fields.choice("DistanceUnits", _UNITS, "mm")
-    return tuple(value * float(str(millimetres)) for value in fields.numbers("ElementSpacing", rank))
+    return tuple(value * float(str(millimetres)) for value in fields.numbers("ElementSpacing", rank, finite=False))
 
 
 def _axes(fields: HeaderFields, rank: int) -> np.ndarray:
     """Return the direction cosines (rank, rank), column k where image axis k points in LPS."""
-    given = [fields.numbers(name, rank * rank) for name in _MATRICES if name in fields]
+    given = [fields.numbers(name, rank * rank, finite=False) for name in _MATRICES if name in fields]
     if not given:
         raise no_orientation(fields.path, "has no field 'TransformMatrix'")
     if any(other != given[0] for other in given):
@@ -125,7 +128,7 @@ def _origin(fields: HeaderFields) -> list[float]:
     """Return the middle of the first voxel in mm; 0 where the header has none, as in ITK."""
     words = next((fields.text(name).split() for name in _ORIGINS if name in fields), ["0", "0", "0"])
     try:
-        return [float(word) * float(str(fields.choice("DistanceUnits", _UNITS, "mm"))) for word in words]
+        return [strict_float(word) * float(str(fields.choice("DistanceUnits", _UNITS, "mm"))) for word in words]
     except ValueError:
         return []
 
@@ -136,6 +139,14 @@ def _byte_order_msb(fields: HeaderFields) -> bool:
     if len(orders) > 1:
         raise malformed(fields.path, "has two byte orders in its header that contradict each other")
     return orders.pop() if orders else False
+
+
+def _refuse_other_modality(fields: HeaderFields) -> None:
+    modality = fields.text("Modality", "MET_MOD_CT").strip()
+    if modality not in ("MET_MOD_CT", "MET_MOD_OTHER", "MET_MOD_UNKNOWN"):
+        raise RefusedVolume(
+            "not_ct", fields.path, f"says that it is of the modality {modality[:20]!a}, not CT.", "Give a CT."
+        )
 
 
 def _refuse_intensity_function(fields: HeaderFields) -> None:
@@ -155,7 +166,7 @@ def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid
     encoding: Encoding = "zlib" if compressed else "raw"
     skip = fields.integers("HeaderSize", 1)[0] if "HeaderSize" in fields else 0
     if not fields.choice("BinaryData", _TRUTH, "True"):
-        raise malformed(path, "keeps its voxels as text (BinaryData = False), which is not read here")
+        raise unread_encoding(path, "keeps its voxels as text (BinaryData = False)")
     if fields.text("ElementDataFile").upper() == "LOCAL":
         if skip > 0:
             raise malformed(path, f"has HeaderSize = {skip} beside voxels in the same file")
@@ -163,7 +174,7 @@ def _voxels(fields: HeaderFields, stream: IO[bytes], dtype: np.dtype, grid: Grid
         return read_voxels(path, stream, encoding, dtype, count)
     files = existing_files(path, _file_names(fields, stream), fields.integers("DimSize")[-1])
     if len(files) > 1 and compressed:
-        raise malformed(path, "keeps compressed voxels in several files, which is not read here")
+        raise unread_encoding(path, "keeps compressed voxels in several files")
     if count % len(files):
         raise malformed(path, f"names {len(files)} files for {grid.shape[0]} slices")
     parts = []

@@ -11,6 +11,7 @@ import numpy as np
 from nibabel.quaternions import quat2mat
 
 from bimcvr.data.hu.geometry import axes_of
+from bimcvr.data.reading.file_checks import no_image, other_kind
 from bimcvr.data.reading.grid import Grid, GridRules, NiftiForm, no_orientation
 from bimcvr.data.reading.header_fields import malformed
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume, sheared_grid
@@ -19,14 +20,16 @@ from bimcvr.data.reading.voxels import StreamedVoxels, refuse_impossible
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 """From NIfTI's RAS to LPS."""
 _RIGHT_AFFINE = "Convert it again from DICOM, or write an affine that is known to be right."
+# the low three bits of xyzt_units: unknown, which all take for mm, or mm
+_MILLIMETRES = (0, 2)
 # (type, offset) of: data type and bits a voxel, dim, pixdim, vox_offset, scl_slope and scl_inter, qform_code and
 # sform_code, three parts of the qform's quaternion and its
-# offset, the rows of the sform
+# offset, the rows of the sform, the units
 _NIFTI_1 = (
-    ("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280)
+    ("2h", 70), ("8h", 40), ("8f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280), ("B", 123)
 )  # fmt: skip
 _NIFTI_2 = (
-    ("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("6d", 352), ("12d", 400)
+    ("2h", 12), ("8q", 16), ("8d", 104), ("q", 168), ("2d", 176), ("2i", 344), ("6d", 352), ("12d", 400), ("i", 500)
 )  # fmt: skip
 _MAGIC_1, _MAGIC_2 = b"n+1\0", b"n+2\0\r\n\x1a\n"
 _TYPES = {
@@ -101,6 +104,8 @@ def _read_header(path: Path, compressed: bool) -> _Header:
             raw = stream.read(540)
     except (OSError, EOFError, zlib.error) as error:
         raise RefusedVolume("truncated", path, f"cannot be decompressed ({error}).", FETCH_AGAIN) from error
+    if compressed and (kind := other_kind(raw)):
+        raise no_image(path, f"{kind} within a gzip file")
     for order in "<>":
         if len(raw) >= 348 and struct.unpack_from(order + "i", raw)[0] == 348:
             return _parse(path, order, raw, _NIFTI_1, raw[344:348] == _MAGIC_1)
@@ -113,7 +118,7 @@ def _read_header(path: Path, compressed: bool) -> _Header:
 
 def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ...], is_single_file: bool) -> _Header:
     fields: list[Any] = [struct.unpack_from(order + kind, raw, offset) for kind, offset in layout]
-    (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), quaternion, rows = fields
+    (kind, bits), dim, pixdim, (offset,), (slope, intercept), (qform, sform), quaternion, rows, (units,) = fields
     if not is_single_file:
         raise malformed(path, "has no magic number of a NIfTI file that holds header and voxels")
     # the voxels follow the header; with a smaller offset, bytes of the header would be read as HU
@@ -123,6 +128,14 @@ def _parse(path: Path, order: str, raw: bytes, layout: tuple[tuple[str, int], ..
         raise malformed(path, f"has a value in its header that NIfTI does not define (codes {qform} and {sform})")
     if not 1 <= dim[0] <= 7 or min(dim[1 : 1 + dim[0]]) < 1:
         raise malformed(path, "has a header without a valid number of axes and voxels")
+    if units & 7 not in _MILLIMETRES:
+        # ITK converts, nibabel does not, and the programs that write such files mean either
+        raise RefusedVolume(
+            "no_spacing",
+            path,
+            f"does not measure its voxels in mm, but in the unit {units & 7} (1 is m, 3 is µm).",
+            "Convert it to mm, or correct the unit if its voxel sizes are mm.",
+        )
     # the fifth axis holds the values of a voxel
     values = int(dim[5]) if dim[0] == 5 and dim[5] > 1 else _COLOURS.get(kind, 1)
     stored = order + _TYPES[kind] if kind in _TYPES else ""

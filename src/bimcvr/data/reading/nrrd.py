@@ -19,6 +19,8 @@ from bimcvr.data.reading.header_fields import (
     listed_files,
     malformed,
     numbered_files,
+    strict_float,
+    unread_encoding,
 )
 from bimcvr.data.reading.refused import FETCH_AGAIN, RefusedVolume
 from bimcvr.data.reading.voxels import Encoding, read_voxels
@@ -56,6 +58,7 @@ _UNITS = {
     "µm": 0.001,
     "microns": 0.001,
 }
+_SPATIAL_KINDS = ("domain", "space", "none", "???")
 _VECTOR = re.compile(r"\(\s*([^()]*?)\s*\)|\bnone\b", re.IGNORECASE)
 
 
@@ -87,6 +90,7 @@ def read_nrrd(path: Path, rules: GridRules) -> tuple[Grid, np.ndarray]:
             lambda: _direction(fields, first),
             lambda: _origin(fields),
         )
+        _refuse_other_axes(fields, first, grid)
         _refuse_value_range(fields)
         dtype = _dtype(fields)
         voxels = _voxels(fields, stream, dtype, grid)
@@ -146,9 +150,11 @@ def _vectors(fields: HeaderFields) -> list[list[float] | None]:
     vectors: list[list[float] | None] = []
     for match in _VECTOR.finditer(text):
         try:
-            vectors.append(None if match[1] is None else [float(word) for word in match[1].split(",")])
+            vectors.append(None if match[1] is None else [strict_float(word) for word in match[1].split(",")])
         except ValueError:
             raise malformed(fields.path, "has no numbers in the field 'space directions'") from None
+    if len(vectors) != fields.integers("dimension", 1)[0]:
+        raise malformed(fields.path, f"has {len(vectors)} vectors in the field 'space directions', not one an axis")
     return vectors
 
 
@@ -166,27 +172,33 @@ def _millimetres(fields: HeaderFields) -> float:
     """Return how many mm the header's unit of space has; without one it is taken for mm, as all do."""
     if "space units" not in fields:
         return 1.0
-    units = re.findall(r'"([^"]*)"', fields.text("space units")) or fields.text("space units").split()
-    known = {_UNITS.get(unit.lower()) for unit in units[:3]}
-    if len(known) != 1 or None in known:
-        raise RefusedVolume(
-            "no_spacing",
-            fields.path,
-            f"measures its voxels in the space units {ascii(' '.join(units))[:60]}, which are not known here.",
-            "Convert it to mm.",
-        )
+    units = _quoted(fields.text("space units"))
+    known = {_UNITS.get(unit.lower()) for unit in units}
+    if len(units) != 3 or len(known) != 1 or None in known:
+        raise _unknown_units(fields, "space units", units)
     return float(known.pop() or 1.0)
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r'"([^"]*)"', text) or text.split()
+
+
+def _unknown_units(fields: HeaderFields, name: str, units: list[str]) -> RefusedVolume:
+    wrong = f"measures its voxels in the {name} {ascii(' '.join(units))[:60]}, which are not known here."
+    return RefusedVolume("no_spacing", fields.path, wrong, "Convert it to mm.")
 
 
 def _spacing(fields: HeaderFields, first: int) -> tuple[float, ...] | None:
     matrix = _matrix(fields, first)
     if matrix is not None:
         return tuple(float(length) for length in np.linalg.norm(matrix, axis=0))
-    if "spacings" not in fields:
-        return None
+    return _spacings(fields, first) if "spacings" in fields else None
+
+
+def _spacings(fields: HeaderFields, first: int) -> tuple[float, ...]:
     numbers = fields.text("spacings").split()[first : first + 3]
     try:
-        return tuple(float(number) for number in numbers)
+        return tuple(strict_float(number) for number in numbers)
     except ValueError:
         raise malformed(fields.path, "has no numbers in the field 'spacings'") from None
 
@@ -211,7 +223,7 @@ def _origin(fields: HeaderFields) -> list[float]:
     if "space origin" not in fields:
         return [0.0, 0.0, 0.0]
     signs, words = _SPACES[fields.text("space")], fields.text("space origin")[1:-1].split(",")
-    return [sign * float(word) * _millimetres(fields) for sign, word in zip(signs, words, strict=True)]
+    return [sign * strict_float(word) * _millimetres(fields) for sign, word in zip(signs, words, strict=True)]
 
 
 def _is_vector(text: str) -> bool:
@@ -219,9 +231,34 @@ def _is_vector(text: str) -> bool:
         return False
     words = text[1:-1].split(",")
     try:
-        return len(words) == 3 and all(math.isfinite(float(word)) for word in words)
+        return len(words) == 3 and all(math.isfinite(strict_float(word)) for word in words)
     except ValueError:
         return False
+
+
+def _refuse_other_axes(fields: HeaderFields, first: int, grid: Grid) -> None:
+    """Refuse what says of the three axes something else than their vectors: their kinds, their spacings and units."""
+    kinds = fields.text("kinds", "").split()[first : first + 3]
+    odd = next((kind for kind in kinds if kind.lower() not in _SPATIAL_KINDS), None)
+    if odd is not None:
+        raise RefusedVolume(
+            "not_a_volume",
+            fields.path,
+            f"has an axis of the kind {odd[:20]!a}, which does not lie in the patient.",
+            "Give one volume of CT values a file.",
+        )
+    units = _quoted(fields.text("units", ""))[first : first + 3]
+    if any(unit.lower() not in ("", "mm", "none") for unit in units):
+        raise _unknown_units(fields, "units", units)
+    if "spacings" in fields:
+        stated = zip(_spacings(fields, first), grid.spacing[::-1], strict=False)
+        if any(math.isfinite(one) and abs(one - mm) > 0.01 * mm for one, mm in stated):
+            raise RefusedVolume(
+                "contradictory_header",
+                fields.path,
+                "contradicts itself: its spacings and its space directions differ by more than 1 %.",
+                "Convert it again from DICOM.",
+            )
 
 
 def _refuse_value_range(fields: HeaderFields) -> None:
@@ -236,6 +273,9 @@ def _refuse_value_range(fields: HeaderFields) -> None:
 
 
 def _dtype(fields: HeaderFields) -> np.dtype:
+    encoding = fields.text("encoding")
+    if encoding not in _ENCODINGS:
+        raise unread_encoding(fields.path, f"stores its voxels in the encoding {encoding[:20]!a}")
     code = str(fields.choice("type", _TYPES))
     if code.endswith("1"):
         return np.dtype(code)
