@@ -351,3 +351,26 @@ class Probes:
     study_id: list[str]
     kind: list[str]
     vector: Tensor
+
+
+LOCATED = ("pointing", "chance_pointing", "other_pointing", "mass", "chance_mass", "other_mass")
+"""What is measured of a finding's map (`bimcvr.metrics.localisation`), each as a share from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Located:
+    """How the maps of M pairs of a study and a finding agree with the finding's place.
+
+    Attributes:
+        study_id: M names.
+        finding: M labels.
+        scores: (M, 6) float64, the columns of `LOCATED`; NaN where a study has every finding and so no other query.
+        how: what the maps were made of: `tokens`, or `gradients` of the input.
+        token_mm: the size of their parts, mm along slices, rows and columns, mean over the volumes.
+    """
+
+    study_id: list[str]
+    finding: list[str]
+    scores: np.ndarray
+    how: str
+    token_mm: tuple[float, float, float]

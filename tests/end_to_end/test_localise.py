@@ -1,9 +1,12 @@
 """From training to the place of a finding: the verb `localise`, and the figures of `test`."""
 
+import json
+import shutil
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 
@@ -73,3 +76,52 @@ def test_localise_writes_a_map_on_the_volumes_own_grid(
 def test_what_is_missing_is_said(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["localise", "ct.nii.gz", *words]) == 1
     assert said in capsys.readouterr().err
+
+
+def with_places(manifest: Path, path: Path) -> None:
+    """The tiny cohort with the places of its balls, which are blocks of 4 × 5 × 5 voxels of 4 × 3 × 3 mm."""
+    table = pd.read_csv(manifest, dtype=str)
+    cells = []
+    for number in range(len(table)):
+        side, level = number % 2, number // 2 % 3
+        centre = [3.0 * (5 + 9 * side), 30.0, 4.0 * (3.5 + 5 * level)]
+        cells.append(json.dumps([{"finding": "nodule", "centre": centre, "half_axes": [8, 8, 9]}]))
+    table.assign(places=cells).to_csv(path, index=False)
+
+
+def test_test_scores_where_the_model_looks_and_evaluate_repeats_it(
+    trained: Path, tiny_cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, run = tmp_path / "manifest.csv", tmp_path / "runs/places/run"
+    with_places(tiny_cohort, manifest)
+    shutil.copytree(trained, run)
+    words = ["test", "--checkpoint", str(run / "checkpoints/best.ckpt"), "--trust", "helpers"]
+    words += ["--data.manifest", str(manifest), "--data.root", str(tiny_cohort.parent)]
+    assert main(words) == 0
+    result = json.loads((run / "result.json").read_text())
+    nodule = result["metrics"]["localisation"]["nodule"]
+    assert nodule["studies"] == 7
+    assert 0 < nodule["chance_mass"] < nodule["chance_pointing"] < 100
+    assert len(result["intervals"]["localisation"]["nodule"]["pointing"]) == 2
+    assert result["localisation"]["how"] == "tokens"
+    assert result["localisation"]["token_mm"] == pytest.approx([12, 7.5, 7.5])
+    # the one direction that its tokens have is brightness: it points at the ball always, or never
+    assert nodule["pointing"] in (0, 100)
+    capsys.readouterr()
+    out = ["--out", str(tmp_path / "again.json"), "--html", str(tmp_path / "page.html")]
+    again = ["evaluate", str(run / "embeddings.npz"), "--manifest", str(manifest), "--root", str(tiny_cohort.parent)]
+    assert main([*again, *out]) == 0
+    repeated = json.loads((tmp_path / "again.json").read_text())
+    for part in ("metrics", "intervals"):
+        assert repeated[part]["localisation"] == result[part]["localisation"]
+    told = capsys.readouterr().out
+    assert "where the model looks, no diagnosis: maps by tokens of 12 × 8 × 8 mm" in told
+    assert f"nodule, 7 studies: pointing {nodule['pointing']:.1f} %" in told
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Where the model looks" in page
+    assert "it is no diagnosis" in page
+    # switched off, or without places, nothing of it appears, and the other figures are the same
+    assert main([*words, "--model.pointing", "false"]) == 0
+    without = json.loads((run / "result.json").read_text())
+    assert "localisation" not in without
+    assert without["metrics"] == {name: of for name, of in result["metrics"].items() if name != "localisation"}

@@ -193,3 +193,38 @@ def test_lists_of_ids_as_editors_leave_them(name: str, content: bytes, said: str
     assert load_arrays(tmp_path / "t.npy", tmp_path / "t.npy", tmp_path / name).study_id == IDS
     np.save(tmp_path / "ids.npy", np.array([name.encode() for name in IDS]))
     assert load_arrays(tmp_path / "t.npy", tmp_path / "t.npy", tmp_path / "ids.npy").study_id == IDS
+
+
+LOCATED = {
+    "located_study": np.array(["s1", "s3"]),
+    "located_finding": np.array(["mass", "nodule"]),
+    "located_scores": np.array([[1, 0.2, np.nan, 0.5, 0.1, np.nan], [0, 0.2, 0.1, 0.5, 0.1, 1]]),
+    "located_how": np.array(["tokens"]),
+    "located_token_mm": np.array([12.0, 8.0, 8.0]),
+}
+
+
+def test_scores_of_maps_come_back_and_malformed_ones_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", **good(), **LOCATED)
+    found = load_embeddings(tmp_path / "e.npz")
+    assert found.located is not None
+    save_embeddings(tmp_path / "again.npz", found)
+    again = load_embeddings(tmp_path / "again.npz").located
+    assert again is not None
+    assert (again.study_id, again.finding, again.how, again.token_mm) == (
+        ["s1", "s3"],
+        ["mass", "nodule"],
+        "tokens",
+        (12.0, 8.0, 8.0),
+    )
+    np.testing.assert_array_equal(again.scores, LOCATED["located_scores"])
+    wrong = {
+        "located_scores": LOCATED["located_scores"] * 100,
+        "located_study": LOCATED["located_study"][:1],
+        "located_how": np.array([], dtype=str),
+        "located_token_mm": np.ones(2),
+    }
+    for name, value in wrong.items():
+        np.savez(tmp_path / "e.npz", **good(), **{**LOCATED, name: value})
+        with pytest.raises(UserError, match="the arrays 'located_…'"):
+            load_embeddings(tmp_path / "e.npz")

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from bimcvr.atomic_files import replacing
-from bimcvr.contracts import Probes, Prompts
+from bimcvr.contracts import Located, Probes, Prompts
 from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.numpy_files import UnreadableArrays, read_npy, read_npz
 from bimcvr.data.text_table import BadRow, read_text_table
@@ -34,6 +34,7 @@ class Embeddings:
         grid: the grid that the volumes were on, where that is known.
         reports: (N,) int64, hashes of the reports that were embedded (`report_hashes`), where they are known.
         provenance: what made the file, where it says so: encoders, their receipts, checkpoint, manifest, versions.
+        located: how maps of relevance agree with the places of findings, where `test` has measured it.
     """
 
     study_id: list[str]
@@ -46,6 +47,7 @@ class Embeddings:
     grid: ModelGrid | None = None
     reports: np.ndarray | None = None
     provenance: dict[str, Any] | None = None
+    located: Located | None = None
 
     def only(self, rows: list[int]) -> "Embeddings":
         """Return the embeddings of some rows, in the given order; what is not about rows stays as it is."""
@@ -100,6 +102,15 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
         arrays["report_hash"] = embeddings.reports
     if embeddings.provenance is not None:
         arrays["provenance"] = _texts([json.dumps(embeddings.provenance, ensure_ascii=False)])
+    if embeddings.located is not None:
+        located = embeddings.located
+        arrays |= {
+            "located_study": _texts(located.study_id),
+            "located_finding": _texts(located.finding),
+            "located_scores": located.scores,
+            "located_how": _texts([located.how]),
+            "located_token_mm": np.array(located.token_mm),
+        }
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 

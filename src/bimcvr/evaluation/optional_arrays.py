@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from bimcvr.contracts import Probes, Prompts
+from bimcvr.contracts import LOCATED, Located, Probes, Prompts
 from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.trained_rows import TrainedRows
 from bimcvr.errors import UserError
@@ -36,6 +36,7 @@ def optional_arrays(arrays: dict[str, np.ndarray], width: int, path: Path) -> di
         "grid": _grid(arrays, path),
         "reports": _reports(arrays, path),
         "provenance": _provenance(arrays, path),
+        "located": _located(arrays, path),
     }
 
 
@@ -119,6 +120,25 @@ def _probes(arrays: dict[str, np.ndarray], width: int, path: Path) -> Probes | N
     vector = _vectors(arrays, "probe_embedding", ("probe_study", "probe_kind"), width, path)
     study, kind = (names_of(arrays[name], f"{path}: '{name}'") for name in ("probe_study", "probe_kind"))
     return Probes(study, kind, vector)
+
+
+def _located(arrays: dict[str, np.ndarray], path: Path) -> Located | None:
+    if "located_scores" not in arrays:
+        return None
+    try:
+        scores = arrays["located_scores"].astype(np.float64)
+        study, finding = (names_of(arrays[f"located_{name}"], str(path)) for name in ("study", "finding"))
+        (how,) = names_of(arrays["located_how"], str(path))
+        up, back, across = arrays["located_token_mm"].astype(np.float64).tolist()
+        shares = scores[~np.isnan(scores)]
+        if scores.shape != (len(study), len(LOCATED)) or len(finding) != len(study) or (abs(shares - 0.5) > 0.5).any():
+            raise ValueError
+        return Located(study, finding, scores, how, (up, back, across))
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{path}: the arrays 'located_…', which say how maps agree with the places of findings, are not as `test`"
+            " writes them. Write the file anew, or leave these arrays out."
+        ) from error
 
 
 def _vectors(arrays: dict[str, np.ndarray], name: str, beside: tuple[str, ...], width: int, path: Path) -> Tensor:

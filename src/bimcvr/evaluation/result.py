@@ -1,7 +1,7 @@
 """From embeddings to a result: metrics, intervals, chance levels and ties, by one function for every model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,8 @@ from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_intervals
 from bimcvr.metrics.counterfactual import probe_metrics
 from bimcvr.metrics.keyword import keyword_metrics, rows_with_label, zero_shot_metrics
 from bimcvr.metrics.label_map import DEFINITION, label_relevance_metrics
+from bimcvr.metrics.localisation import DEFINITION as LOCALISATION
+from bimcvr.metrics.localisation import localisation_metrics
 from bimcvr.metrics.metric_family import MetricFamily, mean_over_seeds, spread_over_seeds
 from bimcvr.metrics.per_query import RECALL_AT, average_over_seeds, chance_metrics, per_query_values, summarize
 from bimcvr.metrics.ranking.rank_engine import rank_both
@@ -39,7 +41,7 @@ def build_result(
     resampling: Resampling = Resampling(),
     rule: str = "report",
 ) -> dict[str, Any]:
-    """Score both directions, keywords, zero-shot findings, label relevance and counterfactual probes.
+    """Score both directions, keywords, zero-shot findings, label relevance, counterfactual probes, and places.
 
     Args:
         runs: The embeddings of one method in one or several runs (seeds), each with exactly the gallery's rows, in
@@ -93,6 +95,12 @@ def build_result(
         "label_relevance_definition": DEFINITION,
         "notes": notes,
     }
+    if "localisation" in joined and (located := runs[0].located) is not None:
+        result["localisation"] = {
+            "definition": LOCALISATION,
+            "how": located.how,
+            "token_mm": list(located.token_mm),
+        }
     if len(runs) > 1:
         result["runs"] = len(runs)
         summaries = [{direction: summarize(run[direction]) for direction in DIRECTIONS} for run in per_run]
@@ -129,7 +137,9 @@ def _families(
     runs: Sequence[Embeddings], gallery: Gallery, resampling: Resampling
 ) -> tuple[dict[str, list[MetricFamily]], list[str]]:
     """Score what needs labels, prompts or probes, run by run; note why something is absent."""
-    families: dict[str, list[MetricFamily]] = {"keyword": [], "zero_shot": [], "label_relevance": [], "probes": []}
+    families: dict[str, list[MetricFamily]] = {
+        name: [] for name in ("keyword", "zero_shot", "label_relevance", "probes", "localisation")
+    }
     patients, seed, resamples = gallery.patient, resampling.seed, resampling.resamples
     labelled, prompted, probed = any(gallery.labels), all(run.prompts for run in runs), all(run.probes for run in runs)
     position = {study: i for i, study in enumerate(gallery.study_id)}
@@ -160,9 +170,25 @@ def _families(
                     resamples,
                 )
             )
+        if run.located is not None and _same_findings(runs):
+            rows = [row for row, study in enumerate(run.located.study_id) if study in position]
+            located = replace(
+                run.located,
+                study_id=[run.located.study_id[row] for row in rows],
+                finding=[run.located.finding[row] for row in rows],
+                scores=run.located.scores[rows],
+            )
+            owners = [patients[position[study]] for study in located.study_id]
+            if rows:
+                families["localisation"].append(localisation_metrics(located, owners, seed, resamples))
     notes = _keyword_notes(runs, gallery, families, labelled, prompted)
     notes += _probe_notes(runs, gallery, families, probed)
     return {name: family_runs for name, family_runs in families.items() if family_runs}, notes
+
+
+def _same_findings(runs: Sequence[Embeddings]) -> bool:
+    scored = [run.located and (run.located.study_id, run.located.finding) for run in runs]
+    return all(one == scored[0] for one in scored)
 
 
 def _keyword_notes(

@@ -25,6 +25,7 @@ def format_result(result: dict[str, Any]) -> str:
             *_keyword_lines(result),
             *_relevance_lines(result),
             *_probe_lines(result),
+            *_place_lines(result),
             *_slice_lines(result),
             *[f"note: {note}" for note in result["notes"]],
             *_compared_lines(result),
@@ -36,7 +37,9 @@ def format_result(result: dict[str, Any]) -> str:
 
 def cell(name: str, value: float) -> str:
     """Format a metric with its unit."""
-    if name.startswith(("R@", "P@", "mAP@", "Jaccard@", "AP", "won", "chance_", "prevalence")):
+    if name.startswith(
+        ("R@", "P@", "mAP@", "Jaccard@", "AP", "won", "chance_", "prevalence", "pointing", "mass", "other_")
+    ):
         return f"{value:.1f} %"
     return f"{value:.3f}" if name in ("MRR", "AUROC") else f"{value:.1f}"
 
@@ -170,6 +173,25 @@ def _probe_lines(result: dict[str, Any]) -> list[str]:
         for kind, metrics in probes.items()
     ]
     return ["", *lines] if lines else []
+
+
+def _place_lines(result: dict[str, Any]) -> list[str]:
+    findings = result["metrics"].get("localisation", {})
+    if not findings:
+        return []
+    about = result["localisation"]
+    size = " × ".join(f"{mm:.0f}" for mm in about["token_mm"])
+    lines = ["", f"where the model looks, no diagnosis: maps by {about['how']} of {size} mm (slices, rows, columns)"]
+    for finding, metrics in findings.items():
+        parts = []
+        for name in ("pointing", "mass"):
+            value = with_interval(name, metrics[name], result["intervals"]["localisation"][finding].get(name))
+            beside = [f"chance {cell(name, metrics[f'chance_{name}'])}"]
+            if f"other_{name}" in metrics:
+                beside.append(f"another query {cell(name, metrics[f'other_{name}'])}")
+            parts.append(f"{name} {value} ({', '.join(beside)})")
+        lines.append(f"{finding}, {metrics['studies']:.0f} studies: {'; '.join(parts)}")
+    return lines
 
 
 def _slice_lines(result: dict[str, Any]) -> list[str]:

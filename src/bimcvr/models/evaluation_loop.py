@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bimcvr.atomic_files import sha256_of
-from bimcvr.contracts import Batch, Gallery, Probes, Prompts
+from bimcvr.contracts import Batch, Features, Gallery, Probes, Prompts
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 from bimcvr.metrics.retrieval_metric import CrossModalRetrieval, selection_score
+from bimcvr.models.localisation.pointing import PointingGame
 from bimcvr.models.part_checks import check_features
 from bimcvr.models.receipts import receipt_of
 from bimcvr.models.run_outputs import write_embeddings, write_result
@@ -50,14 +53,18 @@ class EvaluationLoop:
         self._metric = CrossModalRetrieval(size, model.embed_dim, group).to(model.device)
         if slice_hits is not None and model.trainer.world_size > 1:
             raise UserError("model.slice_hits needs one process: add --trainer.devices 1, or --model.slice_hits null.")
+        self._pointing = self._pointing_game() if split == "test" and model.pointing and slice_hits is None else None
         self._slices = None if slice_hits is None else SliceRetrieval(slice_hits, size)
 
     def add(self, batch: Batch) -> None:
         """Embed a batch of the split."""
         rows = torch.as_tensor(self.gallery.rows, device=batch["index"].device)
         positions = torch.searchsorted(rows, batch["index"])
-        if self._slices is None:
+        if self._slices is None and self._pointing is None:
             image, text = self._model(batch["volume"], batch["text"])
+        elif self._slices is None:
+            image = self._embed_and_point(batch)
+            text = self._model.embed_text(batch["text"])
         else:
             image = self._embed_slices(self._slices, positions, batch["volume"])
             text = self._model.embed_text(batch["text"])
@@ -94,6 +101,42 @@ class EvaluationLoop:
         if self._model.trainer.is_global_zero:
             write_embeddings(self._collect(image, text, with_probes=False), self._model.trainer)
 
+    def _pointing_game(self) -> PointingGame | None:
+        """Return what scores the maps of findings whose places the manifest states; None where it states none."""
+        model, labels = self._model, set()
+        for row in self.gallery.rows.tolist():
+            labels |= {place.finding for place in self._datamodule.places(row)}
+        if not labels:
+            return None
+        if model.trainer.world_size > 1:
+            rank_zero_warn("Where the model looks is not scored: that needs one process (--trainer.devices 1).")
+            return None
+        sentences, names, _ = prompt_sentences(sorted(labels), model.prompts, ())
+        vectors = normalize(model.embed_texts(sentences), dim=-1)
+        queries = {name: vectors[[name == other for other in names]].mean(0) for name in labels}
+        return PointingGame(model, queries, self._datamodule.window)
+
+    def _embed_and_point(self, batch: Batch) -> Tensor:
+        """Return the vectors of volumes (B, E), and score the maps of their findings."""
+        model, volume = self._model, batch["volume"]
+        with model.eval_precision():
+            features = model.volume_encoder(volume)
+            check_features(model.volume_encoder, features, len(volume), model.volume_encoder.dim)
+            image = model.pool_views(features, features).float()
+        for number, row in enumerate(batch["index"].tolist()):
+            places = self._datamodule.places(row)
+            if not places or self._pointing is None:
+                continue
+            own = Features(features.cls[number : number + 1], features.tokens[number : number + 1])
+            study = self._datamodule.manifest.cell("study_id", row)
+            try:
+                placement = self._datamodule.placement(row)
+                self._pointing.add(study, places, placement, volume[number : number + 1], own)
+            except UserError as error:
+                rank_zero_warn(f"Where the model looks is not scored: {error}")
+                self._pointing = None
+        return image
+
     def _embed_slices(self, retrieval: SliceRetrieval, positions: Tensor, volume: Tensor) -> Tensor:
         """Keep the vectors of the slices, and return those of the volumes (B, E)."""
         model = self._model
@@ -121,6 +164,7 @@ class EvaluationLoop:
             data.cache.grid,
             data.report_hashes(self.gallery.rows),
             self._provenance(),
+            None if self._pointing is None else self._pointing.located(),
         )
 
     def _provenance(self) -> dict[str, object]:

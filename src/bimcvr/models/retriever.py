@@ -75,6 +75,7 @@ class Retriever(LightningModule):
         prompts: sentences that ask for a keyword; a query is the mean of their vectors.
         denials: sentences that deny it, for zero-shot pairs.
         probes: whether `test` also embeds each report with one thing changed.
+        pointing: whether `test` also scores where the model looks for a finding, where the manifest has `places`.
         eval_autocast: evaluate in the trainer's precision instead of float32.
 
     Raises:
@@ -98,6 +99,7 @@ class Retriever(LightningModule):
         prompts: tuple[str, ...] = AFFIRM,
         denials: tuple[str, ...] = DENY,
         probes: bool = True,
+        pointing: bool = True,
         eval_autocast: bool = False,
     ) -> None:
         super().__init__()
@@ -138,7 +140,7 @@ class Retriever(LightningModule):
         self.project_text = nn.Linear(text_dim, embed_dim, bias=False) if embed_dim else nn.Identity()
         self.optimizer, self.warmup, self.chunk_size = optimizer, warmup, chunk_size
         self.keywords, self.prompts, self.denials, self.probes = keywords, prompts, denials, probes
-        self.eval_autocast = eval_autocast
+        self.pointing, self.eval_autocast = pointing, eval_autocast
         self.register_buffer("first_sd", torch.tensor(math.nan))
         self.first_sd: Tensor
         self._collapse_warned = False

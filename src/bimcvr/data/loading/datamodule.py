@@ -19,12 +19,15 @@ from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
 from bimcvr.data.hu.model_grid import Centre, ModelGrid
+from bimcvr.data.hu.placement import Placement
 from bimcvr.data.loading.dataset import Collate, StudyDataset, TextSampler
 from bimcvr.data.loading.sampler import EpochSampler
 from bimcvr.data.loading.view_checks import check_views_and_sampler
 from bimcvr.data.loading.views import View, refuse_left_right_flip
 from bimcvr.data.manifest import read_manifest, write_manifest
+from bimcvr.data.places import Place, places_of
 from bimcvr.data.reading.grid import MAX_VOXELS, GridRules, NiftiForm
+from bimcvr.data.reading.resample import place
 from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.data.trained_rows import TrainedRows, describe_seen, report_hashes
@@ -291,6 +294,14 @@ class CTReportDataModule(LightningDataModule):
             split: train, val, test or all.
         """
         return counterfactual_probes(self.manifest, self._rows(split))
+
+    def places(self, row: int) -> list[Place]:
+        """Return where the findings of a row of the manifest are; empty where it does not say."""
+        return places_of(self.manifest, row)
+
+    def placement(self, row: int) -> Placement:
+        """Return where a row's volume lies in the patient and on the model's grid."""
+        return place(self.manifest.volume_path(row), self.cache.grid, self.cache.rules)
 
     def _rows(self, split: SplitName) -> np.ndarray:
         return self._usable() if split == "all" else self.split.rows(split)
