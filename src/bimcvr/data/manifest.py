@@ -13,7 +13,7 @@ import pandas as pd
 from bimcvr.atomic_files import replacing
 from bimcvr.data.manifest_schema import COLUMNS
 from bimcvr.data.text.entities import decode_entities
-from bimcvr.data.text_table import MISSING, UnreadableTable, read_text_table
+from bimcvr.data.text_table import UnreadableTable, is_missing, read_text_table
 from bimcvr.errors import UserError
 from bimcvr.suggest import nearest
 
@@ -189,6 +189,9 @@ def _table_of(path: Path) -> pd.DataFrame:
     repeated = [name for name in columns if columns.count(name) > 1]
     if repeated:
         raise UserError(f"{path} has the column '{repeated[0]}' twice. Remove or rename one.")
+    absent = next((name for name in REQUIRED if name not in columns), None)
+    if absent:
+        raise _missing_column(pd.DataFrame(columns=columns, dtype=str), path, absent)
     too_long = next((line for line, cells in content.rows if len(cells) > len(columns)), None)
     if too_long:
         raise UserError(f"{path}, line {too_long} cannot be read. {_MORE_CELLS}")
@@ -198,7 +201,7 @@ def _table_of(path: Path) -> pd.DataFrame:
 
 def _without_missing(cells: "pd.Series[str]", path: Path) -> "pd.Series[str]":
     """Empty the cells whose text stands for a missing value: they are not one patient, one report or one label."""
-    missing = cells.str.lower().isin(MISSING)
+    missing = cells.map(is_missing) & (cells != "")
     if missing.any():
         warnings.warn(
             f"{path}: the {cells.name} of {missing.sum()} rows is '{cells[missing].iloc[0]}', which was read as empty.",

@@ -16,8 +16,16 @@ _LONGEST_CELL = 1 << 20
 _SEPARATORS = (",", ";", "\t")
 # the line with which Excel names the separator
 _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
-# what pandas, numpy, R, SQL and spreadsheets write for a missing value
-MISSING = ("nan", "none", "null", "<na>", "nat", "na", "n/a", "#n/a")
+# what pandas, numpy, R, SQL and spreadsheets write for a missing value, and Excel for a long number, which has then
+# lost its last digits: many ids become one
+_MISSING = re.compile(
+    r"[<(\[{]?(?:nan|none|null|na|n/a|n\.a\.?|nat|undefined|missing)[>)\]}]?|[-+]nan|\\n|\[\]|\"\"|''|-+|\?+|\.+"
+    r"|#(?:n/a(?: n/a)?|na|ref!|value!|div/0!|name\?|num!|null!|calc!|spill!)|-?1\.#(?:ind|qnan)"
+    r"|\d(?:[.,]\d+)?e\+\d+",
+    re.IGNORECASE,
+)
+# marks without a width: a byte-order mark inside a joined file, blanks of web pages
+_INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF))
 
 
 class UnreadableTable(ValueError):
@@ -73,7 +81,7 @@ def read_text_table(path: Path, required: Sequence[str] = ()) -> TextTable:
     text, encoding = _decode(path.read_bytes())
     if not text.strip("\0 \r\n\t"):
         raise UnreadableTable("contains only null bytes" if "\0" in text else "is empty")
-    lines = list(io.StringIO(text, newline=""))
+    lines = list(io.StringIO(text.translate(_INVISIBLE), newline=""))
     del text
     sep_line = _SEP_LINE.fullmatch(lines[0])
     first = 1 if sep_line else 0
@@ -94,6 +102,8 @@ def read_text_table(path: Path, required: Sequence[str] = ()) -> TextTable:
             bad_rows.append(BadRow(line + 1, problem))
         elif not columns:
             columns = tuple(cell.strip() for cell in cells)
+        elif columns == tuple(cell.strip() for cell in cells):
+            bad_rows.append(BadRow(line + 1, "repeats the header: two tables were joined"))
         elif any(cell.strip() for cell in cells):
             rows.append((line + 1, list(cells)))
     return TextTable(columns, rows, sorted(bad_rows), encoding)
@@ -101,8 +111,8 @@ def read_text_table(path: Path, required: Sequence[str] = ()) -> TextTable:
 
 def is_missing(cell: str) -> bool:
     """Return whether a cell is blank or has only the text that programs write for a missing value, like `nan`."""
-    text = cell.strip().lower()
-    return not text or text in MISSING
+    text = cell.strip()
+    return not text or bool(_MISSING.fullmatch(text))
 
 
 def present(cell: str) -> str:
@@ -115,11 +125,12 @@ def _records(lines: list[str], start: int, separator: str) -> Iterator[tuple[int
     csv.field_size_limit(_LONGEST_CELL)
     while start < len(lines):
         reader = csv.reader(_from(lines, start), delimiter=separator, strict=True)
-        position = start
+        position, torn = start, 0
         try:
             for cells in reader:
                 end = start + reader.line_num
-                if _has_swallowed_a_row(lines[position + 1 : end], cells, separator):
+                torn = _lines_of_torn_row(lines[position:end], cells, separator)
+                if torn:
                     yield position, "has a quotation mark that is closed in a later row only. Close it in its own row"
                     break
                 yield (
@@ -131,7 +142,7 @@ def _records(lines: list[str], start: int, separator: str) -> Iterator[tuple[int
                 return
         except csv.Error as error:
             yield position, f"cannot be read ({error}). Look for an unclosed quotation mark"
-        start = position + 1
+        start = position + (torn or 1)
 
 
 def _is_torn(raw: list[str], cells: list[str]) -> bool:
@@ -148,16 +159,40 @@ def _from(lines: list[str], start: int) -> Iterator[str]:
     return (lines[number] for number in range(start, len(lines)))
 
 
-def _has_swallowed_a_row(further: list[str], cells: list[str], separator: str) -> bool:
-    """Return whether a further line of a record looks like a row: as many cells, and a key of the same shape."""
-    # a quick look at each line of a long report
-    lines = [line for line in further if line.count(separator) >= len(cells) - 1]
-    shape = _shape(cells[0]) if lines else ""
-    # without a number it may be the first word of a line
-    if "9" not in shape:
-        return False
-    rows = (next(csv.reader([line], delimiter=separator), []) for line in lines)
-    return any(len(row) == len(cells) and _shape(row[0]) == shape for row in rows)
+def _lines_of_torn_row(lines: list[str], cells: list[str], separator: str) -> int:
+    """Return how many lines are of the first row of a record that holds several; 0 if it is one row.
+
+    A cell of several lines then holds the rest of its own row and the beginning of another. Either a further line looks
+    like a row: as many cells, and a key or a file's name of the same shape before the cell in question. Or a line
+    before the last ends like a row: with cells of the same shape as those behind that cell.
+    """
+    long = [place for place, cell in enumerate(cells) if "\n" in cell or "\r" in cell]
+    if len(lines) < 2 or not long:
+        return 0
+    before, behind = cells[: long[0]], cells[long[-1] + 1 :]
+    for number, line in enumerate(lines):
+        # a quick look at each line of a long report
+        if number and line.count(separator) >= len(cells) - 1:
+            row = next(csv.reader([line], delimiter=separator), [])
+            if len(row) == len(cells) and _begins_alike(row, before):
+                return number
+        if behind and number < len(lines) - 1 and line.count(separator) >= len(behind):
+            end = line.rstrip("\r\n").split(separator)[-len(behind) :]
+            if _any_alike(end, behind):
+                return number + 1
+    return 0
+
+
+def _begins_alike(row: list[str], before: list[str]) -> bool:
+    # a first cell with a number is a key; without one it may be the first word of a line
+    shape = _shape(before[0]) if before else ""
+    return ("9" in shape and _shape(row[0]) == shape) or _any_alike(row, before)
+
+
+def _any_alike(some: list[str], others: list[str]) -> bool:
+    """Return whether two cells in one place have the same shape, that of a key or a file's name: `a9`, `a.a.a`."""
+    shapes = ((_shape(one), _shape(other)) for one, other in zip(some, others, strict=False))
+    return any(one == other and "a" in one and re.search("[9./_]", one) for one, other in shapes)
 
 
 def _shape(key: str) -> str:
@@ -170,7 +205,7 @@ def _separator_of(header: str, path: Path, required: Sequence[str]) -> str:
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     candidates = sorted(_SEPARATORS, key=lambda separator: separator != usual)
     counts = {}
-    for separator in candidates:
+    for separator in (*candidates, "|"):
         names = [cell.strip() for cell in next(csv.reader([header], delimiter=separator), [])]
         if required and set(required) <= set(names):
             return separator
@@ -180,11 +215,12 @@ def _separator_of(header: str, path: Path, required: Sequence[str]) -> str:
 
 def _decode(raw: bytes) -> tuple[str, str]:
     """Return the text, and the name of its encoding if it had to be guessed."""
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff") or raw[:4] == b"\0\0\xfe\xff":
+        encoding = "utf-32" if raw[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") else "utf-16"
         try:
-            return raw.decode("utf-16"), ""
+            return raw.decode(encoding), ""
         except UnicodeDecodeError:
-            return raw.decode("utf-16", errors="replace"), "damaged UTF-16"
+            return raw.decode(encoding, errors="replace"), f"damaged {encoding.upper()}"
     head = raw.partition(b"\n")[0]
     for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
         # Latin text in UTF-16 has a zero in every second byte

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bimcvr.curation.archives.file_tree import ids_of, stem_of
 from bimcvr.curation.sources.dicom_metadata import TAGS, age_in_years, columns_of_header, columns_of_json
 from bimcvr.curation.sources.table_reader import parse_codes, parse_list, parse_sentences, read_table
+from bimcvr.data.text_table import is_missing
 
 TEXT = "id,texto\n1,opacidad en pulmón izquierdo\n2,ñandú\n"
 
@@ -318,3 +319,43 @@ def test_a_lost_quotation_mark_mixes_no_two_rows(tmp_path: Path, quoting: int, p
     for cells in taken:
         numbers = set(re.findall(r"(?:finding|note)-(\d)", "".join(cells.values())))
         assert numbers == {cells["id"][1:]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'study_id,volume,report\nana,ana.nii.gz,"one\nbea,bea.nii.gz,two"\ncia,cia.nii.gz,three\n',
+        'study_id,volume,report\ns1,a.nii.gz,"one\nsub-02_x,b.nii.gz,two"\ns3,c.nii.gz,three\n',
+        'report,study_id,volume\n"one,s1,a.nii.gz\ntwo",s2,b.nii.gz\nthree,s3,c.nii.gz\n',
+        'report,study_id,volume\n"one\nmore,s1,a.nii.gz\ntwo",s2,b.nii.gz\nthree,s3,c.nii.gz\n',
+    ],
+)
+def test_a_swallowed_row_is_seen_wherever_its_key_is(content: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    table = read_table(tmp_path / "t.csv", ("study_id", "volume", "report"))
+    assert [cells["report"] for _, cells in table.rows] == ["three"]
+    assert {item.reason for item in table.set_aside} == {"unreadable_row"}
+
+
+def test_reports_of_several_lines_are_no_swallowed_rows(tmp_path: Path) -> None:
+    report = "Findings, none:\n1, 2 mm, 3 cm\nno, yes, no\nimage.5, 6, x"
+    for names in ("study_id,volume,report", "report,study_id,volume", "study_id,report,volume"):
+        cells = {"study_id": "s1", "volume": "a.nii.gz", "report": f'"{report}"'}
+        (tmp_path / "t.csv").write_text(f"{names}\n{','.join(cells[name] for name in names.split(','))}\n")
+        ((_, row),) = read_table(tmp_path / "t.csv", ("study_id",)).rows
+        assert row["report"] == report
+
+
+def test_joined_tables_invisible_marks_and_bars(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\ufeffstudy_id|report\ns1\u200b|a, b\n\ufeffstudy_id|report\ns2|c\n")
+    table = read_table(tmp_path / "t.csv", ("study_id", "report"))
+    assert [cells["study_id"] for _, cells in table.rows] == ["s1", "s2"]
+    assert [
+        item.message.endswith("line 3 repeats the header: two tables were joined.") for item in table.set_aside
+    ] == [True]
+
+
+@pytest.mark.parametrize("cell", ["-nan", "#N/A N/A", r"\N", "(null)", "#REF!", "<null>", "?", "[]", "2.01801E+11"])
+def test_what_stands_for_no_id(cell: str) -> None:
+    assert is_missing(cell)
+    assert not any(map(is_missing, ("P1", "1E5", "2018", "nana", "12-3")))

@@ -137,7 +137,7 @@ def parse_list(cell: str) -> list[str]:
     Raises:
         ValueError: the cell is not such a list.
     """
-    return [item.strip() for item in _literal_list(cell) if item.strip()]
+    return [item.strip() for item in _literal_list(cell) if not is_missing(item)]
 
 
 def parse_sentences(cell: str) -> str:
