@@ -25,6 +25,7 @@ class MissingExtra(UserError, ImportError):
 
     def __init__(self, extra: str, purpose: str = "") -> None:
         detail = f" for {purpose}" if purpose else ""
+        self.extra = extra
         super().__init__(f"needs the extra '{extra}'{detail}: pip install 'bimcvr[{extra}]'.")
 
 

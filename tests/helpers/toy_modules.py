@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from bimcvr.contracts import Features, TokenGrid
+from bimcvr.extras import MissingExtra
 
 
 class HashText(nn.Module):
@@ -44,6 +45,19 @@ class FixedConv(PlainConv):
     def __init__(self, dim: int = 8) -> None:
         super().__init__(dim)
         self.requires_grad_(False)
+
+
+class RandomConv(FixedConv):
+    """In the place of a published tower, without its weights."""
+
+    source = "random weights"
+
+
+class NeedsPeers(FixedConv):
+    """A tower whose extra is not installed."""
+
+    def __init__(self) -> None:
+        raise MissingExtra("peers")
 
 
 class NaNText(HashText):

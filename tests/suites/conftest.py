@@ -16,7 +16,7 @@ from helpers.cli import TINY, bimcvr
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two trained methods with two seeds and two trials, one untrained, one whose weights are absent.
 
-    One that fails.
+    One untrained of random weights, one whose extra is absent, one that fails.
     """
     folder = tmp_path_factory.mktemp("suite")
     base = yaml.safe_load(TINY)
@@ -50,6 +50,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 }
             }
         },
+        "random": {"model": {"volume_encoder": {"class_path": "helpers.toy_modules.RandomConv"}}},
+        "extra": {"model": {"volume_encoder": "helpers.toy_modules.NeedsPeers"}},
         "broken": {"model": {"text_encoder": {"class_path": "helpers.toy_modules.NaNText"}}},
     }
     for name, content in parts.items():
@@ -60,8 +62,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "name": name,
             "title": title,
             "files": [f"{file}.yaml" for file in ("base", *files)],
-            "tables": [2, 3, 4],
-            **more,
+            **{"tables": [2, 3, 4], **more},
         }
 
     (folder / "suite.yaml").write_text(
@@ -71,11 +72,15 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "cohort": {"patients": 50, "seed": 5},
                 "budget": {"epochs": 2, "seeds": 2, "learning_rate_factors": [1, 0.3]},
                 "options": {"data.strategy": "patient_hash", "data.fractions": [0.4, 0.15, 0.45]},
+                "galleries": ["all", "diagonal", "one_per_patient", "one_per_report"],
+                "pools": [4, 500],
                 "rows": [
                     row("one", "Toy & one", paper=["MedFinder (Resnet-50)", "Clip"]),
                     row("two", "Toy_two", "other"),
                     row("fixed", "Toy untrained", "fixed", train=False),
                     row("absent", "Toy absent", "absent"),
+                    row("random", "Toy tower", "fixed", "random", train=False),
+                    row("extra", "Toy of an extra", "fixed", "extra", train=False, tables=[]),
                     row("broken", "Toy broken", "broken", seeds=1, paper=["CLIP4clip"]),
                 ],
             }

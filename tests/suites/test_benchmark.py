@@ -18,7 +18,7 @@ from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.evaluation.result import Resampling, build_result
-from bimcvr.suites.published import published
+from bimcvr.suites.tables.published import published
 from helpers.cli import bimcvr, environment
 
 pytestmark = pytest.mark.slow
@@ -49,11 +49,12 @@ def test_every_run_has_a_row(undisturbed: Path) -> None:
     found = rows(undisturbed)
     count = {
         name: [row["status"] for row in found if row["row"] == name]
-        for name in ("one", "two", "fixed", "absent", "broken")
+        for name in ("one", "two", "fixed", "absent", "extra", "broken")
     }
     assert count["one"] == count["two"] == ["done"] * 3, "two trials at seed 0, and the better one at seed 1"
     assert count["fixed"] == ["done"]
     assert set(count["broken"]) == {"failed"}
+    assert count["extra"] == ["not run: extra absent (peers)"]
     assert all(
         status.startswith("not run: weights absent") and ABSENT.removeprefix("hf-hub:") in status
         for status in count["absent"]

@@ -20,7 +20,7 @@ from bimcvr.suites.paper_tables import difference_table
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.scores import Estimate, RowResult
 from bimcvr.suites.suite import SuiteRow
-from bimcvr.suites.table_formats import as_csv, as_markdown
+from bimcvr.suites.tables.table_formats import as_csv, as_markdown
 
 RESAMPLING = Resampling(0, 500)
 PATIENTS = [f"p{number // 2}" for number in range(120)]

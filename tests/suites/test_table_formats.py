@@ -8,8 +8,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bimcvr.suites.table import Cell, Column, Table, TableRow
-from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown, escape
+from bimcvr.suites.tables.table import Cell, Column, Table, TableRow
+from bimcvr.suites.tables.table_formats import as_csv, as_latex, as_markdown, escape
 
 COLUMNS: list[Column] = [("text → image", "R@1"), ("text → image", "MdR"), ("image → text", "R@1")]
 NUMBER = st.floats(0, 999, allow_nan=False)

@@ -1,5 +1,6 @@
 """A result as plain text for the terminal."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from bimcvr.data.hu.model_grid import describe_grid
@@ -55,13 +56,18 @@ def with_interval(name: str, value: float, interval: list[float] | None) -> str:
 def kind_of_data(result: dict[str, Any]) -> str:
     """Say whether a result is about phantoms or patients, and how much of it the model was trained on."""
     kind = "PHANTOM (synthetic data)" if result["about"]["synthetic"] else "data"
-    if any("random weights" in str(result["about"].get(name)) for name in ("volume_encoder", "text_encoder")):
+    if has_random_weights(result["about"]):
         kind += ", RANDOM WEIGHTS"
     trained = result["about"].get("trained_on")
     if not trained:
         return kind
     counts = ((trained["rows"], "ROWS TRAINED ON"), (trained["patients_rows"], "ROWS OF PATIENTS TRAINED ON"))
     return ", ".join([kind, *(f"{count} OF {result['n_queries']} {what}" for count, what in counts if count)])
+
+
+def has_random_weights(about: Mapping[str, Any]) -> bool:
+    """Say whether one of the two encoders has random weights in place of published ones: it is not that model then."""
+    return any("random weights" in str(about.get(name)) for name in ("volume_encoder", "text_encoder"))
 
 
 def gallery_choice(about: dict[str, Any]) -> str:

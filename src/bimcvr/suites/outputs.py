@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,19 @@ from bimcvr.suites.paper_tables import (
     table_3,
     table_4,
 )
+from bimcvr.suites.protocol_tables import protocol_tables
 from bimcvr.suites.report import page
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.runner import BenchmarkFolder, Record
 from bimcvr.suites.runs import Run, flat
-from bimcvr.suites.scores import CURVE, RowResult, chosen_runs, score, tested_split
+from bimcvr.suites.scores import CURVE, RowResult, TestSplit, chosen_runs, row_is_random, score, tested_split
 from bimcvr.suites.suite import Suite
-from bimcvr.suites.table import Table
-from bimcvr.suites.table_formats import as_csv, as_latex, as_markdown
+from bimcvr.suites.tables.table import Table
+from bimcvr.suites.tables.table_formats import as_csv, as_latex, as_markdown
+
+RANDOM = "RANDOM WEIGHTS, not results of these models."
+APART = "random_weights_"
+"""Rows of random weights are in files, tables and parts of the page of their own, which say so."""
 
 
 def write_benchmark_outputs(
@@ -59,12 +65,16 @@ def write_benchmark_outputs(
     import torch
 
     data = describe(suite, manifest)
-    write_text(places.folder / "rows.csv", rows_csv(rows, records, places, data))
+    random = {trials[0][0].row for trials in rows if row_is_random(trials, records, places)}
+    apart = [trials for trials in rows if trials[0][0].row in random]
+    ordinary = [trials for trials in rows if trials[0][0].row not in random]
+    write_text(places.folder / "rows.csv", rows_csv(ordinary, records, places, data))
+    if random:
+        write_text(places.folder / f"{APART}rows.csv", rows_csv(apart, records, places, f"{RANDOM} {data}"))
     tested = tested_split(rows, records, places, manifest)
-    tables: list[Table] = [
-        table_1(_statistics(tested.manifest if tested else manifest, places.folder / "facts"), data),
-        published_table(1, (), data),
-    ]
+    tables = [table_1(_statistics(tested.manifest if tested else manifest, places.folder / "facts"), data)]
+    if any(row.tables for row in suite.rows):
+        tables.append(published_table(1, (), data))
     methods: list[RowResult] = []
     context: TableContext | None = None
     figures: dict[str, Markup] = {}
@@ -83,19 +93,38 @@ def write_benchmark_outputs(
             {trials[0][0].row: trials[0][0].config for trials in rows},
             {trials[0][0].row: tried(trials, records) for trials in rows},
         )
-        titles = {row.name: row.title for row in suite.rows}
-        for number, build in ((2, table_2), (3, table_3), (4, table_4)):
-            if any(number in row.tables for row in suite.rows):
-                table, found = build(methods, context)
-                tables += [table, published_table(number, methods, data), difference_table(number, found, titles, data)]
-        figures = draw_figures(methods, context)
+        tables += _tables(suite, [method for method in methods if not method.random], tested, context)
+        tables += [
+            replace(
+                table,
+                name=f"{APART}{table.name}",
+                caption=f"{RANDOM} {table.caption}",
+                heading=f"Random weights. {table.heading}" if table.heading else "",
+            )
+            for table in _tables(suite, [method for method in methods if method.random], tested, context)
+            if table.lines and all(line.source != "paper" for line in table.lines)
+        ]
+        figures = draw_figures([method for method in methods if not method.random], context)
     for table in tables:
         for suffix, write in (("md", as_markdown), ("tex", as_latex), ("csv", as_csv)):
             write_text(places.folder / "tables" / f"{table.name}.{suffix}", write(table))
     for name, drawing in figures.items():
         write_text(places.folder / "figures" / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{drawing}')
-    write_text(places.folder / "report.html", page(suite, manifest, tables, figures, records, methods, context, data))
+    text = page(suite, manifest, tables, figures, records, methods, context, data, random)
+    write_text(places.folder / "report.html", text)
     return tables
+
+
+def _tables(suite: Suite, methods: Sequence[RowResult], tested: TestSplit, context: TableContext) -> list[Table]:
+    """Return the tables of some rows of a suite: the paper's, and those of galleries and pools."""
+    titles = {method.row.name: method.row.title for method in methods}
+    tables: list[Table] = []
+    for number, build in ((2, table_2), (3, table_3), (4, table_4)):
+        if any(number in method.row.tables for method in methods):
+            table, found = build(methods, context)
+            published = published_table(number, methods, context.data)
+            tables += [table, published, difference_table(number, found, titles, context.data)]
+    return [*tables, *(protocol_tables(suite.galleries, suite.pools, methods, tested, context) if methods else [])]
 
 
 def describe(suite: Suite, manifest: Manifest) -> str:

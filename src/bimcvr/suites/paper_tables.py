@@ -11,10 +11,10 @@ from bimcvr.evaluation.result import Resampling
 from bimcvr.metrics.prompts import PAPER_KEYWORDS
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, DIRECTIONS
 from bimcvr.suites.differences import Difference, best_and_significant, differences
-from bimcvr.suites.published import paper_table
-from bimcvr.suites.run_process import ABSENT, DONE
+from bimcvr.suites.run_process import DONE, NOT_RUN
 from bimcvr.suites.scores import LARGE, RowResult
-from bimcvr.suites.table import Cell, Column, Source, Table, TableRow
+from bimcvr.suites.tables.published import paper_table
+from bimcvr.suites.tables.table import Cell, Column, Source, Table, TableRow
 
 RETRIEVAL = ("R@1", "R@5", "R@10", "MdR", "MnR")
 KEYWORD = ("P@20", "P@50", "P@100")
@@ -83,6 +83,7 @@ def table_1(numbers: Statistics, data: str) -> Table:
         lines,
         (),
         "Statistic",
+        "Table 1",
     )
 
 
@@ -133,7 +134,8 @@ def table_3(methods: Sequence[RowResult], context: TableContext) -> tuple[Table,
         "Differences of keywords: p is twice the share of the bootstrap's draws that contradict the sign.",
         *_label_note(here),
     ]
-    return Table("table3", caption, (*ENCODERS, LABELS), columns, COST, [*lines, chance], notes), found
+    facts = (*ENCODERS, LABELS)
+    return Table("table3", caption, facts, columns, COST, [*lines, chance], notes, heading="Table 3"), found
 
 
 def table_4(methods: Sequence[RowResult], context: TableContext) -> tuple[Table, list[Difference]]:
@@ -228,10 +230,9 @@ def _retrieval(
     notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
     facts = ("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS)
     caption += f" {size} queries over a gallery of {size} volumes{patients}. R@K in percent; MdR, MnR: lower is better."
+    lines += [line for line in below if line.cells]
     return (
-        Table(
-            f"table{number}", caption, facts, columns, COST, [*lines, *(line for line in below if line.cells)], notes
-        ),
+        Table(f"table{number}", caption, facts, columns, COST, lines, notes, heading=f"Table {number}"),
         found,
     )
 
@@ -261,12 +262,20 @@ def _lines(
             for name, figure in method.figures.get(subject, {}).items()
             if name in names
         }
-        source: Source = (
-            "measured" if method.status == DONE else "not run" if method.status.startswith(ABSENT) else "failed"
+        lines.append(
+            TableRow(method.row.title, source_of(method), _row_facts(method, context), cells, status_of(method))
         )
-        status = {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source]
-        lines.append(TableRow(method.row.title, source, _row_facts(method, context), cells, status))
     return lines
+
+
+def source_of(method: RowResult) -> Source:
+    """Return where a row's values come from, or why there are none."""
+    return "measured" if method.status == DONE else "not run" if method.status.startswith(NOT_RUN) else "failed"
+
+
+def status_of(method: RowResult) -> str:
+    """Return what stands in place of values; empty where there are values."""
+    return {"measured": "", "not run": method.status, "failed": "failed: rows.csv says why"}[source_of(method)]
 
 
 def _row_facts(method: RowResult, context: TableContext) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -18,7 +18,7 @@ from bimcvr.suites.runner import Record
 from bimcvr.suites.runs import Run
 from bimcvr.suites.scores import RowResult
 from bimcvr.suites.suite import Suite
-from bimcvr.suites.table import Cell, Column, Table, TableRow
+from bimcvr.suites.tables.table import Cell, Column, Table, TableRow
 
 
 def page(
@@ -30,6 +30,7 @@ def page(
     methods: Sequence[RowResult],
     context: TableContext | None,
     data: str,
+    random: Collection[str],
 ) -> str:
     """Return the page as self-contained HTML.
 
@@ -42,20 +43,25 @@ def page(
         methods: The rows' results.
         context: What the tables share; None if no run has succeeded.
         data: What was measured on, in words.
+        random: The names of the rows of random weights: their runs are listed apart.
     """
+    ordinary, apart = (
+        {run: of for run, of in records.items() if (run.row in random) is of_random} for of_random in (False, True)
+    )
     return render(
         "suites/report.html",
         synthetic=manifest.is_phantom,
         has_patients=manifest.has_patients,
         suite=suite,
         data=data,
-        headlines=_headlines(methods, context),
+        headlines=_headlines([method for method in methods if not method.random], context),
+        random=[row.title for row in suite.rows if row.name in random],
         tables=[table for table in tables if not table.name.endswith("differences")],
         differences=[table for table in tables if table.name.endswith("differences")],
         figures=figures,
         budget=budget(suite),
         facts=_facts(suite, manifest, records, methods),
-        runs=_runs(records, data),
+        runs=[_runs(ordinary, data), *([_runs(apart, data, True)] if apart else [])],
         set_aside={str(run): record["reason"] for run, record in records.items() if record["status"] != DONE},
     )
 
@@ -135,7 +141,7 @@ def _headlines(methods: Sequence[RowResult], context: TableContext | None) -> li
     return lines
 
 
-def _runs(records: Mapping[Run, Record], data: str) -> Table:
+def _runs(records: Mapping[Run, Record], data: str, random: bool = False) -> Table:
     columns: list[Column] = [("", name) for name in ("learning rate", "val score", "fit, s", "test, s", "peak MB")]
     keys = ("val_score", "seconds_fit", "seconds_test", "peak_memory_mb")
     lines = []
@@ -158,7 +164,8 @@ def _runs(records: Mapping[Run, Record], data: str) -> Table:
         )
     return Table(
         "runs",
-        f"Every run, on {data}. The score of val chooses checkpoint and trial.",
+        f"{'RANDOM WEIGHTS: every' if random else 'Every'} run, on {data}. The score of val chooses checkpoint and"
+        " trial.",
         ("seed", "trial"),
         columns,
         (),

@@ -14,10 +14,12 @@ from typing import Any
 
 from bimcvr.atomic_files import write_json
 from bimcvr.errors import UserError, WeightsAbsent, system_problem
+from bimcvr.extras import MissingExtra
 from bimcvr.processes.lifeline import children_end_with_this_process, end_with
 from bimcvr.run_folder import newest_run
 
-DONE, FAILED, ABSENT = "done", "failed", "not run: weights absent"
+DONE, FAILED, NOT_RUN = "done", "failed", "not run"
+"""How a run ends; one whose weights or packages are not on this machine has not run, which is no failure."""
 PRELOAD = (
     "bimcvr.training.lightning_cli",
     "bimcvr.suites.run_process",
@@ -61,7 +63,9 @@ def run_one(
         with children_end_with_this_process():
             outcome = (_fit_and_test if trained else _test_alone)(words, experiment, seed, threads)
     except WeightsAbsent as error:
-        outcome = {"status": f"{ABSENT} ({_model_of(str(error))})", "reason": str(error)}
+        outcome = {"status": f"{NOT_RUN}: weights absent ({_model_of(str(error))})", "reason": str(error)}
+    except MissingExtra as error:
+        outcome = {"status": f"{NOT_RUN}: extra absent ({error.extra})", "reason": f"it {error}"}
     except UserError as error:
         outcome = {"status": FAILED, "reason": str(error)}
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import Any
 
 from bimcvr.atomic_files import write_json
 from bimcvr.suites.progress import SuiteProgress
-from bimcvr.suites.run_process import ABSENT, DONE, FAILED, PRELOAD, run_one
+from bimcvr.suites.run_process import DONE, FAILED, NOT_RUN, PRELOAD, run_one
 from bimcvr.suites.runs import Run
 
 Record = dict[str, Any]
@@ -102,8 +102,8 @@ def run_all(rows: Sequence[list[list[Run]]], places: BenchmarkFolder, jobs: int)
                 run, row, began = active.pop(process)
                 row.running -= 1
                 records[run] = _record_of(process, run, places)
-                if records[run]["status"].startswith(ABSENT):
-                    row.waiting.clear()  # another learning rate does not bring the weights
+                if records[run]["status"].startswith(NOT_RUN):
+                    row.waiting.clear()  # another learning rate does not bring weights or packages
                 clock.note(run, records[run], time.monotonic() - began)
 
 

@@ -15,6 +15,7 @@ from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings, load_embeddings
 from bimcvr.evaluation.result import Resampling
+from bimcvr.evaluation.text_table import has_random_weights
 from bimcvr.metrics.bootstrap import bootstrap_draws, quantiles
 from bimcvr.metrics.keyword import KS as KEYWORD_KS
 from bimcvr.metrics.keyword import keyword_metrics, rows_with_label
@@ -67,6 +68,8 @@ class RowResult:
         figures: by subject (a direction or a keyword) and name.
         outcomes: each query's mean outcomes over the seeds, by direction.
         prevalence: of each keyword, in percent.
+        runs: the embeddings of its runs, by seed, with the gallery's rows in its order; without prompts and probes.
+        random: whether an encoder has random weights in place of published ones; its title then says so.
     """
 
     row: SuiteRow
@@ -79,6 +82,8 @@ class RowResult:
     figures: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
     per_query: Mapping[str, PerQueryValues] = field(default_factory=dict)
     prevalence: Mapping[str, float] = field(default_factory=dict)
+    runs: Sequence[Embeddings] = field(default=(), repr=False, compare=False)
+    random: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,14 @@ def chosen_runs(trials: Sequence[list[Run]], records: Mapping[Run, Record]) -> l
     """Return the successful runs of a row's best trial on `val`."""
     best = best_trial(trials, records)
     return [] if best is None else [run for run in trials[best] if records.get(run, {}).get("status") == DONE]
+
+
+def row_is_random(trials: Sequence[list[Run]], records: Mapping[Run, Record], places: BenchmarkFolder) -> bool:
+    """Say whether a row's encoders have random weights in place of published ones, by its results or its files."""
+    asked = any(name.endswith("random_weights") and value is True for name, value in trials[0][0].config.items())
+    results = [places.result(run, records[run]) for of in trials for run in of if run in records]
+    abouts = [json.loads(path.read_text(encoding="utf-8"))["about"] for path in results if path]
+    return asked or any(map(has_random_weights, abouts))
 
 
 def tested_split(
@@ -116,10 +129,12 @@ def score(
     resampling: Resampling,
 ) -> RowResult:
     """Score a row's runs over the seeds; where there are none, give the reason."""
-    runs = chosen_runs(trials, records)
+    runs, random = chosen_runs(trials, records), row_is_random(trials, records, places)
+    if random:
+        row = row.model_copy(update={"title": f"{row.title} (random weights)"})
     if not runs:
         ended = next(records[of[0]] for of in trials if of[0] in records)
-        return RowResult(row, str(ended["status"]), str(ended.get("reason", "")))
+        return RowResult(row, str(ended["status"]), str(ended.get("reason", "")), random=random)
     folders = [places.runs / run.experiment / records[run]["folder"] for run in runs]
     embeddings = [_aligned(load_embeddings(folder / "embeddings.npz"), tested.gallery, row) for folder in folders]
     directions, means = _ways(embeddings, tested.gallery, resampling)
@@ -134,6 +149,8 @@ def score(
         figures={**directions, **keywords},
         per_query=means,
         prevalence=prevalence,
+        runs=[replace(run, prompts=None, probes=None) for run in embeddings],
+        random=random,
     )
 
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from bimcvr.errors import UserError
 from bimcvr.presets import read_yaml
 from bimcvr.suggest import did_you_mean
-from bimcvr.suites.published import published_rows
+from bimcvr.suites.tables.published import published_rows
 
 Positive = Annotated[StrictInt, Field(ge=1)]
+GalleryName = Literal["all", "diagonal", "one_per_patient", "one_per_report"]
+"""A protocol over a whole gallery: `bimcvr.suites.protocol_tables` says what each is."""
 
 
 class _Checked(BaseModel):
@@ -56,7 +58,8 @@ class SuiteRow(_Checked):
         name: Unique; its run folders are named after it.
         title: As tables print it.
         files: Its configuration, later files over earlier ones.
-        tables: The paper's tables that show it; Table 1 is about the cohort.
+        tables: The paper's tables that show it; Table 1 is about the cohort. Tables of galleries and pools show all
+            rows.
         paper: The published rows that it corresponds to.
         seeds: Its own number of seeds, if it is a minor row.
         train: False for a method that is not trained: one run, no trials, no pairs seen.
@@ -67,7 +70,7 @@ class SuiteRow(_Checked):
     )
     title: StrictStr = Field(description="text")
     files: tuple[Path, ...] = Field(min_length=1, description="a list of configuration files")
-    tables: tuple[Literal[2, 3, 4], ...] = Field(min_length=1, description="a list with some of 2, 3, 4")
+    tables: tuple[Literal[2, 3, 4], ...] = Field((), description="a list with some of 2, 3, 4")
     paper: tuple[StrictStr, ...] = Field((), description="a list of published rows")
     seeds: Positive | None = Field(None, description="a whole number of at least 1")
     train: StrictBool = Field(True, description="true or false")
@@ -81,6 +84,8 @@ class SuiteFile(_Checked):
         cohort: The phantoms to make; None where a manifest has to be given.
         budget: Of all rows.
         options: Options of `fit` and `test` that all rows share; they override the rows' files.
+        galleries: Protocols over whole galleries, each with a table of its own.
+        pools: Sizes of pools, each with a table of its own.
         rows: The methods, in the tables' order.
     """
 
@@ -88,6 +93,12 @@ class SuiteFile(_Checked):
     cohort: Cohort | None = Field(None, description="a mapping with the keys patients, seed")
     budget: Budget = Field(description="a mapping with the keys epochs, seeds, learning_rate_factors")
     options: dict[str, Any] = Field({}, description="a mapping of options of fit")
+    galleries: tuple[GalleryName, ...] = Field(
+        (), description=f"a list with some of {', '.join(get_args(GalleryName))}"
+    )
+    pools: tuple[Annotated[StrictInt, Field(ge=2)], ...] = Field(
+        (), description="a list of whole numbers of at least 2"
+    )
     rows: tuple[SuiteRow, ...] = Field(min_length=1, description="a list of methods")
 
 
@@ -169,6 +180,11 @@ def read_suite(path: Path) -> Suite:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UserError(f"{path}: the row '{twice}' appears twice.")
+    unseen = next((row.name for row in suite.rows if not row.tables), None)
+    if unseen and not suite.galleries and not suite.pools:
+        raise UserError(
+            f"{path}: no table shows the row '{unseen}'. Give it `tables`, or the suite `galleries` or `pools`."
+        )
     rows = tuple(_with_files(row, number, path) for number, row in enumerate(suite.rows, start=1))
     return Suite(**{**dict(suite), "rows": rows}, path=path)
 

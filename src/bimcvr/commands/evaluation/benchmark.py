@@ -63,7 +63,7 @@ def benchmark(
     from bimcvr.suites.run_process import DONE, FAILED
     from bimcvr.suites.runner import BenchmarkFolder, run_all
     from bimcvr.suites.runs import plan
-    from bimcvr.suites.table_formats import as_markdown
+    from bimcvr.suites.tables.table_formats import as_markdown
 
     cohort = read_manifest(manifest, root)
     places = BenchmarkFolder(folder)

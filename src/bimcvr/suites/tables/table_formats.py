@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from bimcvr.suites.table import Cell, Table, TableRow
+from bimcvr.suites.tables.table import Cell, Table, TableRow
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

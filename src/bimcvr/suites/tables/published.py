@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from bimcvr.suites.table import Cell, Column, Table, TableRow
+from bimcvr.suites.tables.table import Cell, Column, Table, TableRow
 
 MARK = "paper (published, BIMCV-R)"
 """In the header of every column of published numbers."""

@@ -79,6 +79,7 @@ class Table:
         lines: the rows.
         notes: below it.
         head: of the first column.
+        heading: above it on the page; empty where it belongs to the table before it.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Table:
     lines: Sequence[TableRow]
     notes: Sequence[str] = ()
     head: str = "Method"
+    heading: str = ""
 
     @property
     def groups(self) -> list[tuple[str, int]]:
