@@ -225,8 +225,7 @@ def _retrieval(
             },
         ),
     ]
-    size, named = len(context.gallery.rows), context.gallery.description.get("patients_named", True)
-    patients = f" of {len(set(context.gallery.patient))} patients" if named else ", with no patient_id"
+    size, patients = len(context.gallery.rows), patients_of(context.gallery)
     notes = [BOLD, MEDIAN, *(_gate_note(here) if number == 4 else _label_note(here))]
     facts = ("text sampler", "L_mse", *ENCODERS) if number == 4 else (*ENCODERS, LABELS)
     caption += f" {size} queries over a gallery of {size} volumes{patients}. R@K in percent; MdR, MnR: lower is better."
@@ -266,6 +265,12 @@ def _lines(
             TableRow(method.row.title, source_of(method), _row_facts(method, context), cells, status_of(method))
         )
     return lines
+
+
+def patients_of(gallery: Gallery) -> str:
+    """Say how many patients a gallery is of, or that nobody knows."""
+    named = gallery.description.get("patients_named", True)
+    return f" of {len(set(gallery.patient))} patients" if named else ", with no patient_id"
 
 
 def source_of(method: RowResult) -> Source:

@@ -13,7 +13,7 @@ from bimcvr.evaluation.text_table import gallery_choice
 from bimcvr.metrics.per_query import RECALL_AT, chance_metrics
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, DIRECTIONS, RULES, right_answers
 from bimcvr.phantom.oracle import phantom_ceiling
-from bimcvr.suites.paper_tables import ENCODERS, MEDIAN, TableContext, source_of, status_of
+from bimcvr.suites.paper_tables import ENCODERS, MEDIAN, TableContext, patients_of, source_of, status_of
 from bimcvr.suites.run_process import DONE
 from bimcvr.suites.scores import RowResult, TestSplit
 from bimcvr.suites.suite import GalleryName
@@ -24,7 +24,10 @@ SCORES = (
     "Every score is the plain cosine of one query and one item; scores over the whole matrix (dual softmax, banks)"
     " are none of these. Figures of another table are under another protocol: N, chance or right answers differ."
 )
-INTERVALS = "Brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients; ± is their deviation."
+INTERVALS = (
+    "Brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients (studies, where no"
+    " patient is named); ± is their deviation."
+)
 
 
 class Protocol(NamedTuple):
@@ -93,7 +96,7 @@ def _gallery_table(name: GalleryName, methods: Sequence[RowResult], tested: Test
         )
     caption = (
         f"Retrieval in both directions on {context.data}; gallery: {title}. {_split(methods, gallery)} {len(rows)}"
-        f" queries over a gallery of {len(rows)} volumes of {len(set(gallery.patient))} patients"
+        f" queries over a gallery of {len(rows)} volumes{patients_of(gallery)}"
         f"{gallery_choice(gallery.description)}. Right answers: {RULES[rule]}. R@K in percent; MdR: lower is better."
     )
     heading = f"Gallery: {title}"
@@ -126,8 +129,8 @@ def _pool_table(size: int, methods: Sequence[RowResult], tested: TestSplit, cont
         names = [metric for metric in chance if metric.startswith("R@")] or ["R@1"]
         lines.append(TableRow("chance", "chance", cells=_cells(dict.fromkeys(DIRECTIONS, chance), names)))
     caption = (
-        f"Retrieval within pools of {size} on {context.data}. {_split(methods, gallery)} {total} rows of"
-        f" {len(set(gallery.patient))} patients, shuffled {DRAWS} times and cut into {total // size} pools that do not"
+        f"Retrieval within pools of {size} on {context.data}. {_split(methods, gallery)} {total}"
+        f" rows{patients_of(gallery)}, shuffled {DRAWS} times and cut into {total // size} pools that do not"
         f" overlap; each query is ranked against its own pool of {size} alone, and its value is the mean over the"
         f" draws. Right answers: {RULES['report']}. R@K in percent."
     )
