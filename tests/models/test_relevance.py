@@ -24,7 +24,7 @@ from bimcvr.models.volume.vit3d import ViT3D
 from bimcvr.models.volume.window_channels import WindowChannels
 from helpers.toy_modules import HashText, PatchMeans, PlainConv
 
-SIZE = (16, 24, 32)
+SIZE = (32, 32, 40)
 
 
 def retriever(encoder: nn.Module, fusion: nn.Module) -> Retriever:
@@ -37,6 +37,7 @@ def encoders() -> dict[str, nn.Module]:
         "resnet": ResNet3D(10, width=4, stem_stride=(1, 1, 1), max_pool=False),
         "vit": ViT3D(SIZE, (8, 8, 8), dim=12, depth=1, heads=2),
         "patches": PatchMeans(8, (4, 4, 8)),
+        "few": PatchMeans(8, (16, 16, 20)),
         "conv": PlainConv(8),
     }
 
@@ -64,6 +65,7 @@ def test_the_mean_over_the_tokens_is_the_score(name: str) -> None:
         ("resnet", ChannelGate(), "tokens"),  # its class feature is the mean of its tokens
         ("vit", ChannelGate(), "gradients"),  # its class token is one of its own
         ("vit", TokenAttention(12), "tokens"),
+        ("few", FirstView(), "gradients"),  # 2 × 2 × 2 tokens
         ("conv", FirstView(), "gradients"),  # says nothing of where its tokens lie
     ],
 )
@@ -109,7 +111,7 @@ def test_a_resnets_tokens_lie_where_it_says(max_pool: bool) -> None:
 def test_a_transformers_tokens_lie_where_it_says() -> None:
     encoder = encoders()["vit"].eval()
     grid = encoder.token_grid(SIZE)  # type: ignore[operator]
-    assert grid == TokenGrid((2, 3, 4), (4, 4, 4), (8, 8, 8))
+    assert grid == TokenGrid((4, 4, 5), (4, 4, 4), (8, 8, 8))
     before = encoder.patches(torch.zeros(1, 1, *SIZE))  # type: ignore[operator]
     for number, index in enumerate(np.ndindex(*grid.shape)):
         volume = torch.zeros(1, 1, *SIZE)
@@ -128,7 +130,7 @@ def test_windows_as_channels_hand_on_where_the_tokens_lie() -> None:
 def test_a_token_grid_that_is_not_the_tokens_is_refused() -> None:
     encoder = PatchMeans(8, (4, 4, 8))
     encoder.token_grid = lambda size: TokenGrid((1, 2, 3), (0, 0, 0), (1, 1, 1))  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=r"token_grid says 1 × 2 × 3 tokens, but there are 96"):
+    with pytest.raises(UserError, match=r"token_grid says 1 × 2 × 3 tokens, but there are 320"):
         relevance(retriever(encoder, FirstView()), torch.rand(1, 1, *SIZE), torch.randn(1, 6))
 
 
@@ -136,6 +138,16 @@ class NoGradients(PlainConv):
     def forward(self, volume: Tensor) -> Features:
         with torch.no_grad():
             return super().forward(volume)
+
+
+def test_few_tokens_are_taken_where_there_are_no_gradients() -> None:
+    class Frozen(PatchMeans):
+        def forward(self, volume: Tensor) -> Features:
+            with torch.no_grad():
+                return super().forward(volume)
+
+    found = relevance(retriever(Frozen(8, (16, 16, 20)), FirstView()), torch.rand(1, 1, *SIZE), torch.randn(1, 6))
+    assert (found.how, found.values.shape) == ("tokens", (1, 2, 2, 2))
 
 
 def test_an_encoder_without_gradients_or_places_is_refused() -> None:
@@ -146,8 +158,8 @@ def test_an_encoder_without_gradients_or_places_is_refused() -> None:
 def test_a_map_over_tokens_is_linear_between_them() -> None:
     grid = TokenGrid((2, 3, 4), (4, 4, 4), (8, 8, 8))
     values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    spread = on_model_grid(values, grid, SIZE)
-    assert spread.shape == SIZE
+    spread = on_model_grid(values, grid, (16, 24, 32))
+    assert spread.shape == (16, 24, 32)
     # the middle of a token is the face between two voxels; beyond the outermost the map is constant
     assert spread[0, 11:13, 19:21].mean() == pytest.approx(values[0, 1, 2])
     assert spread[0, 0, 0] == 0

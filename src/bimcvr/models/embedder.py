@@ -12,6 +12,7 @@ import numpy as np
 from bimcvr.atomic_files import sha256_of
 from bimcvr.data.cache.cut_lungs import LITTLE
 from bimcvr.data.hu.model_grid import ModelGrid
+from bimcvr.data.hu.placement import Placement
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import only_trusted
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bimcvr.data.reading.volume import Volume
+    from bimcvr.models.localisation.relevance import Relevance
     from bimcvr.models.localisation.spread import SourceMap
     from bimcvr.models.retriever import Retriever
 
@@ -35,23 +37,39 @@ class FileVector(NamedTuple):
 
 @dataclass(frozen=True)
 class Localised:
-    """Where in a volume a model looks for a text.
+    """Where in a volume a model looks for a query.
 
     Attributes:
-        map: the relevance of each voxel of the source; above 0 a voxel speaks for the text, below 0 against it.
-        score: the cosine of the volume and the text.
-        how: `tokens`, or `gradients` of the input (`bimcvr.models.localisation.relevance`).
-        token_mm: the size of the parts that the map is made of, mm along slices, rows, columns.
+        relevance: of the parts of the volume for one query (`bimcvr.models.localisation.relevance`).
+        placement: where the model's grid lies on the source, and the source in the patient.
+        spacing: mm of the model's grid along slices, rows, columns.
         rules: which source grids were accepted.
         note: what the model does not see of the volume; usually empty.
     """
 
-    map: "SourceMap"
-    score: float
-    how: str
-    token_mm: tuple[float, float, float]
+    relevance: "Relevance"
+    placement: Placement
+    spacing: tuple[float, float, float]
     rules: GridRules
     note: str = ""
+
+    @functools.cached_property
+    def map(self) -> "SourceMap":
+        """The relevance of each voxel of the source; above 0 a voxel speaks for the query, below 0 against it."""
+        from bimcvr.models.localisation.spread import SourceMap
+
+        return SourceMap.of(self.relevance.values[0], self.relevance.grid, self.placement)
+
+    @property
+    def score(self) -> float:
+        """The cosine of the volume and the query."""
+        return float(self.relevance.score[0])
+
+    @property
+    def token_mm(self) -> tuple[float, float, float]:
+        """The size of the parts that the map is made of, mm along slices, rows, columns."""
+        up, back, across = (mm * voxels for mm, voxels in zip(self.spacing, self.relevance.token, strict=True))
+        return up, back, across
 
 
 class Embedder:
@@ -171,24 +189,29 @@ class Embedder:
             RefusedVolume: it is not a regular volume in HU.
             UserError: no map can be made of this encoder.
         """
+        return self.localise_vector(path, self.embed_texts([text])[0])
+
+    def localise_vector(self, path: Path, vector: np.ndarray) -> Localised:
+        """Return where in a volume file or DICOM folder the model looks for a query that is encoded already.
+
+        Args:
+            path: the file or folder.
+            vector: (E,), of a text, of prompts, or of another volume.
+
+        Raises:
+            RefusedVolume: it is not a regular volume in HU.
+            UserError: no map can be made of this encoder.
+        """
         import torch
 
         from bimcvr.data.loading.views import apply_window
         from bimcvr.models.localisation.relevance import relevance
-        from bimcvr.models.localisation.spread import SourceMap
 
         volume = self.read(path)
         seen = apply_window(volume.hu, self.window)[None, None].to(self.device)
-        found = relevance(self.retriever, seen, torch.from_numpy(self.embed_texts([text])))
-        depth, height, width = (mm * voxels for mm, voxels in zip(volume.spacing, found.token, strict=True))
-        return Localised(
-            SourceMap.of(found.values[0], found.grid, volume.placement),
-            float(found.score[0]),
-            found.how,
-            (depth, height, width),
-            self.rules,
-            self._unseen(volume),
-        )
+        query = torch.from_numpy(np.asarray(vector, dtype=np.float32))[None]
+        found = relevance(self.retriever, seen, query)
+        return Localised(found, volume.placement, volume.spacing, self.rules, self._unseen(volume))
 
     def _unseen(self, volume: "Volume") -> str:
         share = volume.lungs_outside

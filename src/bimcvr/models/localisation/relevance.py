@@ -5,8 +5,8 @@ i is N · ⟨∂s/∂tᵢ, tᵢ⟩, with the length of v held fixed: gradient ti
 Draelos and Carin 2020, arXiv 2011.08891). Fusion by the first view and the linear map make v a mean of mapped tokens;
 the relevance is then exactly the token's similarity q·P tᵢ / (‖q‖ ‖v‖), and its mean over the tokens is the score.
 
-Where no token map leads to v, it is gradient times input, smoothed by a mean over boxes (Shrikumar et al. 2016, arXiv
-1605.01713): coarser, noisier, and for any encoder that gives gradients.
+Where no token map leads to v, or one of fewer than 64 tokens, it is gradient times input, smoothed by a mean over boxes
+(Shrikumar et al. 2016, arXiv 1605.01713): noisier, and for any encoder that gives gradients.
 """
 
 import math
@@ -19,6 +19,9 @@ from torch.nn.functional import avg_pool3d, normalize
 
 from bimcvr.contracts import Features, HasTokenGrid, TokenGrid
 from bimcvr.errors import UserError
+
+FEW_TOKENS = 64
+"""4 × 4 × 4; fewer cannot tell one lobe from another, and gradients of the input are measured to be better."""
 
 BOXES = 12
 """Smoothing boxes along a side of the volume, for gradients of the input."""
@@ -73,15 +76,23 @@ def relevance(model: Localisable, volume: Tensor, queries: Tensor, features: Fea
         own = volume.detach().clone()
         wanted = normalize(queries.detach().clone().to(own.device).float(), dim=-1)
         depth, height, width = own.shape[-3:]
+        found = None
         grid = encoder.token_grid((depth, height, width)) if isinstance(encoder, HasTokenGrid) else None
         if grid is not None:
             if features is None:
                 with torch.no_grad():
                     features = encoder(own)
             found = _by_tokens(model, features, wanted, grid)
-            if found is not None:
+            if found is not None and found.values[0].size >= FEW_TOKENS:
                 return found
-        return _by_gradients(model, own, wanted)
+        found = _by_gradients(model, own, wanted) or found
+    if found is None:
+        raise UserError(
+            f"{type(encoder).__name__} gives no gradients of its input, and its tokens are not what its vectors are"
+            " made of: there is no map of it. An encoder whose fusion uses its tokens can say where they lie"
+            " (bimcvr.contracts.HasTokenGrid)."
+        )
+    return found
 
 
 def _by_tokens(model: Localisable, features: Features, queries: Tensor, grid: TokenGrid) -> Relevance | None:
@@ -104,17 +115,14 @@ def _by_tokens(model: Localisable, features: Features, queries: Tensor, grid: To
     return Relevance(_array(values), grid, grid.step, _array(scores), "tokens")
 
 
-def _by_gradients(model: Localisable, volume: Tensor, queries: Tensor) -> Relevance:
+def _by_gradients(model: Localisable, volume: Tensor, queries: Tensor) -> Relevance | None:
+    """Return the relevance of the voxels, smoothed; None where the encoder gives no gradients."""
     volume.requires_grad_()
     features = cast(Features, model.volume_encoder(volume))
     scores = _scores(model.pool_views(features, features), queries)
     slopes = _gradients(scores, volume)
     if slopes is None:
-        raise UserError(
-            f"{type(model.volume_encoder).__name__} gives no gradients of its input, and its tokens are not what its"
-            " vectors are made of: there is no map of it. An encoder whose fusion uses its tokens can say where they"
-            " lie (bimcvr.contracts.HasTokenGrid)."
-        )
+        return None
     size = cast(tuple[int, int, int], tuple(volume.shape[-3:]))
     # odd, so that a box has a voxel in its middle
     box = tuple(2 * (side // BOXES // 2) + 1 for side in size)
