@@ -12,6 +12,7 @@ from pytorch_lightning import Callback
 from bimcvr.cli import main
 from bimcvr.errors import UserError
 from bimcvr.models.checkpoint import plain_numbers, read_checkpoint
+from bimcvr.models.checkpoint_parts import _differences
 from helpers.cli import newest_run
 
 
@@ -63,3 +64,10 @@ def test_numpys_numbers(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "path": tmp_path}, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match=r"other.ckpt cannot be read as a checkpoint of `fit` \(UnpicklingError\)"):
         read_checkpoint(tmp_path / "other.ckpt")
+
+
+def test_an_option_that_came_later_is_no_difference() -> None:
+    before = {"class_path": "Loss", "init_args": {"alpha": 1.0}}
+    now = {"class_path": "Loss", "init_args": {"alpha": 1.0, "later": False}}
+    assert not list(_differences("objective", before, now))
+    assert list(_differences("objective", {**before, "init_args": {"alpha": 2.0}}, now))

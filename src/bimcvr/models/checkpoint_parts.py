@@ -61,7 +61,8 @@ def _differences(option: str, before: Any, now: Any) -> Iterator[str]:
         yield f"model.{option} is {_class(now)}, in the checkpoint {_class(before)}"
     else:
         ours, theirs = now.get("init_args") or {}, before.get("init_args") or {}
-        for name in {**ours, **theirs}:
+        # what only one side names was no option yet when the checkpoint was made, or is none any more
+        for name in (name for name in ours if name in theirs):
             yield from _differences(f"{option}.{name}", theirs.get(name), ours.get(name))
 
 
