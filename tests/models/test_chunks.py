@@ -13,7 +13,7 @@ from bimcvr.contracts import Features
 from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.profiling.memory import Footprint, footprint
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.volume.chunks import statistics_warning
+from bimcvr.models.volume.chunks import in_chunks, statistics_warning
 from bimcvr.models.volume.resnet3d import ResNet3D
 from bimcvr.models.volume.view_fusion import TokenAttention
 from bimcvr.models.volume.vit3d import ViT3D
@@ -116,6 +116,11 @@ def test_both_passes_see_the_same_random_numbers_and_autocast(encoder: str, half
         torch.testing.assert_close(statistics[name], value, rtol=0, atol=0, equal_nan=True)
     counters = [int(value) for name, value in statistics.items() if name.endswith("num_batches_tracked")]
     assert counters == [3] * len(counters)
+
+
+def test_a_class_token_does_not_keep_the_tokens_beside_it() -> None:
+    for first, *_ in in_chunks(made("vit", None)._volume_vectors, VIEWS, 2, nn.Identity()):
+        assert first.untyped_storage().nbytes() == first.nbytes
 
 
 def test_batch_norm_is_warned_of() -> None:
