@@ -38,14 +38,19 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return {name: value for name, value in state.items() if "first_sd" not in name}
 
 
+ALL_REPORTS = ["--model.objective.double_reports", "false", "--model.objective.all_reports", "true"]
+
+
 @pytest.mark.slow
-def test_one_step_of_two_processes_is_one_step_of_one(tiny_config: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("both", "chunks"), [([], []), (ALL_REPORTS, ["--model.chunk_size", "3"])])
+def test_one_step_of_two_processes_is_one_step_of_one(
+    both: list[str], chunks: list[str], tiny_config: list[str], tmp_path: Path
+) -> None:
     """SGD with a rate of 1 makes the step the gradient itself: every parameter's gradient, to 1e-6."""
-    one = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "one")
-    two = bimcvr("fit", *tiny_config, *ONE_STEP, "--data.batch_size", "4", "--experiment", "two", *TWO)
-    start = bimcvr(
-        "fit", *tiny_config, *ONE_STEP, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0"
-    )
+    words = ["fit", *tiny_config, *ONE_STEP, *both]
+    one = bimcvr(*words, "--data.batch_size", "8", "--experiment", "one")
+    two = bimcvr(*words, *chunks, "--data.batch_size", "4", "--experiment", "two", *TWO)
+    start = bimcvr(*words, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0")
     assert (one.returncode, two.returncode, start.returncode) == (0, 0, 0), one.stderr + two.stderr + start.stderr
     begun, alone, together = (weights(next((tmp_path / "runs" / name).iterdir())) for name in ("start", "one", "two"))
     assert "objective.log_scale" in alone
