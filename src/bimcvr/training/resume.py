@@ -25,7 +25,17 @@ _IDENTITY = (
 )
 _MAY_CHANGE = frozenset(
     f"model.{name}"
-    for name in ("warmup", "keywords", "prompts", "denials", "probes", "eval_autocast", "chunk_size", "slice_hits")
+    for name in (
+        "warmup",
+        "keywords",
+        "prompts",
+        "denials",
+        "probes",
+        "pointing",
+        "eval_autocast",
+        "chunk_size",
+        "slice_hits",
+    )
 ) | frozenset(f"model.optimizer.init_args.{name}" for name in ("lr", "weight_decay", "betas", "eps"))
 _NEUTRAL = ("checkpointing", "cache_size")  # arguments of parts that change no result
 _LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.min_epochs", "trainer.min_steps")
