@@ -86,8 +86,8 @@ from bimcvr.models.profiling.train_step import peak_bytes, random_batch, reset_p
 from models.test_memory_estimate import ENCODERS
 from helpers.toy_modules import HashText
 for name in ENCODERS:
-    for checkpointing in (False, True):
-        model = Retriever(ENCODERS[name](checkpointing), HashText(16))
+    for checkpointing, chunk in ((False, None), (True, None), (False, 2)):
+        model = Retriever(ENCODERS[name](checkpointing), HashText(16), chunk_size=chunk)
         batch = random_batch(model, 4, 2, (32, 64, 64), "cpu")
         volume_step(model, *batch)
         model.zero_grad()
@@ -96,7 +96,7 @@ for name in ENCODERS:
         volume_step(model, *batch)
         taken = peak_bytes(torch.device("cpu")) - before
         needs = footprint(model, 4, 2, (32, 64, 64), "32-true")
-        print("#" + json.dumps([name, checkpointing, taken, needs.gradients + needs.activations]))
+        print("#" + json.dumps([name, checkpointing, chunk, taken, needs.gradients + needs.activations]))
 """
 
 
@@ -116,10 +116,10 @@ def test_the_estimate_is_near_what_a_step_takes_on_the_cpu() -> None:
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line[1:]) for line in done.stdout.splitlines() if line.startswith("#")]
-    assert len(rows) == 4
-    for name, checkpointing, taken, estimated in rows:
+    assert len(rows) == 6
+    for name, checkpointing, chunk, taken, estimated in rows:
         said = (
-            f"{name}, checkpointing {checkpointing}: measured {taken / 2**20:.1f} MiB, estimated"
+            f"{name}, checkpointing {checkpointing}, chunk {chunk}: measured {taken / 2**20:.1f} MiB, estimated"
             f" {estimated / 2**20:.1f} MiB"
         )
         print(said)
