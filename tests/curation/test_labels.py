@@ -175,6 +175,40 @@ CASES = [
     ("There aren’t nodules; the effusion hasn't resolved.", "nodule:-; pleural effusion:+"),
     ("No neumot&oacute;rax.", "pneumothorax:-"),
     ("Sense nòduls.", "nodule:-"),
+    # absent before, so present now; absent now, whatever was before
+    ("Nodule not identified on the previous CT.", "nodule:+"),
+    ("The nodule was absent on the prior study.", "nodule:+"),
+    ("Derrame pleural no presente previamente.", "pleural effusion:+"),
+    ("Nódulo ausente en el estudio previo.", "nodule:+"),
+    ("The nodule is no longer seen compared with the previous CT.", "nodule:-"),
+    ("Pneumothorax was ruled out on the prior CT.", "pneumothorax:-"),
+    ("Nodule not seen on the current or previous study.", "nodule:-"),
+    # what is known, and what it has not
+    ("No cavitation of the known nodule.", "cavitation:-; nodule:+"),
+    ("No evidence of known emphysema.", "emphysema:-"),
+    ("No difference in size of the nodule.", "nodule:+"),
+    ("The nodule is not calcified.", "nodule:+"),
+    ("Los nódulos no están calcificados.", "nodule:+"),
+    ("The heart is not enlarged.", "cardiomegaly:-"),
+    # other ways to deny and to doubt
+    ("The study failed to identify a pulmonary embolism.", "pulmonary embolism:-"),
+    ("Lungs are free from nodules.", "nodule:-"),
+    ("Nothing to suggest pneumonia.", "pneumonia:-"),
+    ("Inconsistent with pneumonia.", "pneumonia:-"),
+    ("A nodule could not be identified.", "nodule:-"),
+    ("Nada que sugiera neumonía.", "pneumonia:-"),
+    ("I doubt pneumonia.", "pneumonia:?"),
+    ("There is little doubt that this is emphysema.", "emphysema:+"),
+    ("Pneumonia is the leading consideration.", "pneumonia:?"),
+    ("Riesgo de neumotórax.", "pneumothorax:?"),
+    ("Sin poder asegurar neumonía.", "pneumonia:?"),
+    # Catalan words of findings
+    ("No hi ha vessament pleural ni pneumotòrax.", "pleural effusion:-; pneumothorax:-"),
+    ("Vessament pleural sense canvis.", "pleural effusion:+"),
+    ("Tampoc hi ha emfisema.", "emphysema:-"),
+    ("S'ha descartat pneumònia.", "pneumonia:-"),
+    ("Sospita de pneumònia.", "pneumonia:?"),
+    ("Pare amb tuberculosi.", "tuberculosis:h"),
 ]
 
 

@@ -18,6 +18,7 @@ _LISTS = ("en", "es", "patterns", "unlike")
 _FIELDS = {"label", "parent", "umls", "radlex", *_LISTS}
 # the words of a pattern occur within this many words
 _REACH = 12
+_DENIALS = frozenset("not non no never without sin sense nunca".split())
 _JOINS = frozenset("and or y o e u ni nor , /".split())
 
 
@@ -259,7 +260,9 @@ def _add_pattern(
         free = [i for i in words if not any(match.first <= i < match.last for match in phrases)]
         within = all(first <= match.first and match.last <= last for match in phrases)
         shared = len(phrases) == 1 and bool(free) and _joined(phrases[0], free, sentence)
-        if free and (within or shared):
+        # `the nodule is not calcified` names a nodule, and no calcified one
+        denied = bool(phrases) and any(word.text in _DENIALS for word in sentence[first:last])
+        if free and not denied and (within or shared):
             matches = [match for match in matches if shared or match not in phrases]
             matches.append(KeywordMatch(label, first, last, head, False))
     return matches

@@ -12,10 +12,13 @@ accents; alternatives of a word are joined by `|`. The longest trigger wins, so 
 # (only the adjacent finding). `pseudo` looks like a trigger but is none.
 TRIGGERS: dict[tuple[str, str], str] = {
     ("absent", "after"): """
-        no; not; without; neither; neg for; negative|neg ct|study|exam|scan|examination|cta|ctpa for; nor; never;
+        no; not; without; neither; free from; inconsistent with; argue|argues against; against the|a diagnosis of;
+        nothing to suggest|indicate; nothing suspicious|concerning for|of; nada que sugiera|indique; neg for;
+        negative|neg ct|study|exam|scan|examination|cta|ctpa for; nor; never;
         absence of; lack of; negative for; free of; clear of; resolution of;
         rather than;
-        denies; denied; deny; fails to reveal; fails to show; ruled out for; disappearance of; instead of; no longer;
+        denies; denied; deny; fail|fails|failed to reveal|show|demonstrate|identify|detect|depict; ruled out for;
+        disappearance of; instead of; no longer;
         unremarkable for; devoid of; zero; nil; complete|interval clearing of; complete interval clearing of;
         non visualization|visualisation of; nonvisualization|nonvisualisation of;
         non visualized|visualised; nonvisualized|nonvisualised; w / o; isnt; arent; doesnt; dont; didnt;
@@ -32,7 +35,8 @@ TRIGGERS: dict[tuple[str, str], str] = {
         queda|quedan descartado|descartada|descartados|descartadas;
         sense; tras|despues descartar|descartarse|excluir|excluirse; absencia de|d; lliure|lliures de;
         negatiu|negativa per a;
-        en ausencia de; nula|nulo; imposibilidad de; inapreciable|inapreciables""",
+        en ausencia de; nula|nulo; tampoc; desaparicio de|del|d; ha|han desaparegut; s ha descartat; es descarta;
+        imposibilidad de; inapreciable|inapreciables""",
     ("absent", "both"): """
         no longer seen|visible|present|identified|evident|visualized|visualised|observed|demonstrated|detected;
         not seen|identified|present|visualized|visualised|observed|demonstrated|evident|detected|noted|found|visible;
@@ -47,12 +51,18 @@ TRIGGERS: dict[tuple[str, str], str] = {
         ya no se observa|observan|aprecia|aprecian|visualiza|visualizan|identifica|identifican|ve|ven;
         no s observa|observen|aprecia|aprecien|identifica|identifiquen|visualitza|visualitzen|veu|veuen;
         no s ' observa|observen|aprecia|aprecien|identifica|identifiquen; no hi ha; absent|absents;
+        ja no s observa|observen|aprecia|aprecien|veu|veuen; ja no s ' observa|observen|aprecia|aprecien|veu|veuen;
+        s ' ha descartat;
         no se observaba|observaban|apreciaba|apreciaban|demuestra|demuestran;
         no visible|visibles|presente|presentes|evidente|evidentes""",
     ("absent", "before"): """
         is|are|was|were excluded; has|have resolved; has|have disappeared; has|have cleared; negative; neg; cleared;
         is|are|was|were ruled out; has|have been ruled out; is|are|was|were absent;
         no longer seen|visible|present|identified|evident;
+        is|are|was|were not appreciated|apparent; is|are|was|were not a feature; is|are|was|were gone;
+        could|can not be identified|seen|found|detected|visualized|demonstrated;
+        cannot be identified|seen|found|visualized;
+        negatiu|negativa|negatius|negatives;
         is|are|was|were not seen|identified|present|visualized|visualised|observed|demonstrated;
         is|are|was|were not evident|detected|noted|found|visible
         negativo|negativa|negativos|negativas; ausente|ausentes; resuelto|resuelta|resueltos|resueltas;
@@ -60,12 +70,15 @@ TRIGGERS: dict[tuple[str, str], str] = {
         desaparecido|desaparecida""",
     ("absent", "last"): "(-)",
     ("absent", "end"): "no; none; ninguno|ninguna|ningun",
-    ("absent", "answer"): "n; 0; nil; ausencia; absence; libre|libres",
+    ("absent", "answer"): "n; 0; nil; nad; negatiu; ausencia; absence; libre|libres",
     ("uncertain", "both"): """
         unlikely; less likely; very|highly unlikely; improbable|improbables; poco probable|probables;
         indeterminate|inconclusive for; doubtful; tal vez; indeterminate; inconclusive;
         not favored|favoured; if any; si acaso""",
     ("uncertain", "after"): """
+        doubt; risk of|for; riesgo de; risc de|d; sospita de; dubtos|dubtosa; apparent; unclear if|whether;
+        is unclear if|whether;
+        orienta|orientan a; sin poder asegurar|confirmar; no se puede asegurar|confirmar; no|not diagnostic of;
         not|non specific for; nonspecific for; no especifico|especifica|especificos|especificas de|para; ?; r / o;
         whether; whether there is|are; nondiagnostic for; non diagnostic for; nondiagnostic|limited|suboptimal to;
         assess|assessment|evaluate|evaluation for; unclear; uncertain; not certain; not sure; question whether;
@@ -109,6 +122,8 @@ TRIGGERS: dict[tuple[str, str], str] = {
         no|sin evidencia clara de;
         si se trata de; aparente|aparentes; aparentemente; a confirmar; orientado|orientada a""",
     ("uncertain", "before"): """
+        is|are favored|favoured; is the leading|primary|main|first consideration|diagnosis|possibility;
+        como primera|principal posibilidad|opcion|hipotesis;
         ( ? ); is|remains a possibility|consideration; remains possible|likely|suspected;
         in the differential; is|are|remains in the differential; is|are unclear|uncertain|indeterminate|equivocal;
         to be confirmed;
@@ -134,12 +149,14 @@ TRIGGERS: dict[tuple[str, str], str] = {
         esposa|esposo|marido; conyuge; familiares|familiar con|de;
         historia familiar de; antecedentes familiares; contacto con; contacto estrecho con; convive con;
         conviviente|convivientes; exposicion a;
-        mare|pare|avi|avia amb; pareja con|tiene; germa|germana; his|her|whose|the|a son; tuvo; h / o; s / p;
+        mare|pare|avi|avia amb; pareja con|tiene; germa|germana; his|her|whose|the|a son; donor; pare; tuvo; h / o;
+        s / p;
         status post; hx; s p;
         history of; h o; hx of; past history of; past medical history; prior history of; previous history of;
         known history of
         antecedente|antecedentes de|del; antecedente|antecedentes personales de; antecedente|antecedentes; historia de;
-        historia previa de; historia clinica de; episodio|episodios previo|previos de""",
+        historia previa de; historia clinica de; antecedents de|d; antecedents familiars;
+        episodio|episodios previo|previos de""",
     ("history", "before"): """
         years ago; months ago; in childhood; en la infancia;
         hace un|una|dos|tres|cuatro|cinco|seis|siete|ocho|diez|unos|varios|muchos ano|anos|mes|meses;
@@ -168,7 +185,7 @@ TRIGGERS: dict[tuple[str, str], str] = {
         prior|previous study|studies|exam|examination|ct|imaging|report|radiograph|radiographs|comparison|scan;
         no other;
         not available; compared with|to prior|previous; no longer than; not significantly; not well; no doubt;
-        without doubt;
+        without doubt; without a doubt; little doubt; beyond doubt; no hay|existe duda;
         not clearly
         no hodgkin; no visto|vista|vistos|vistas en; no presente|presentes en; sin cambios; sin cambio;
         sin variacion|variaciones;

@@ -35,7 +35,8 @@ todo sea resulta logra consigue categoricamente definitivamente formalmente fiab
 # what a denial leaves where it is: nouns and verbs of change
 CHANGE = frozenset(
     """
-change changes growth progression progress increase decrease enlargement worsening improvement reduction resolution
+change changes difference differences growth progression progress increase decrease enlargement worsening improvement
+reduction resolution
 regression variation clearing expansion extension
 cambio cambios crecimiento crecimientos progresion aumento incremento disminucion reduccion mejoria empeoramiento
 variacion variaciones modificacion modificaciones resolucion desaparicion regresion diferencia diferencias evolucion
@@ -47,6 +48,17 @@ modifica modifican progresa progresan resuelve resuelven desaparece desaparecen 
 canvi canvis creixement progressio augment disminucio milloria empitjorament variacions crescut augmentat
 """.split()
 )
+# `no cavitation of the known nodule`: what is known is there
+KNOWN = frozenset("known existing preexisting conocido conocida conocidos conocidas preexistente preexistentes".split())
+# `not seen on the prior study`: what was not there, is
+EARLIER = frozenset(
+    """
+prior previous previously earlier before preceding last previo previa previos previas anterior anteriores previamente
+anteriormente anterioridad precedente previ previament
+""".split()
+)
+NOW = frozenset("current currently today actual actualmente either compared comparado comparada respecto".split())
+AT = frozenset("on in at en al a previously previamente anteriormente before earlier con amb".split())
 # these follow `not`; after `no` they describe a finding: `no enlarged nodes`
 ADJECTIVES_OF_CHANGE = frozenset(
     """

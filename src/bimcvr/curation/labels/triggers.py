@@ -9,12 +9,17 @@ from bimcvr.curation.labels.keyword_library import KeywordMatch
 from bimcvr.curation.labels.negation_triggers import TERMINATORS, TRIGGERS
 from bimcvr.curation.labels.trigger_words import (
     ADJECTIVES_OF_CHANGE,
+    ANSWER_WORDS,
+    AT,
     CHANGE,
     CHANGE_AS_CAUSE,
     DENIALS,
+    EARLIER,
     EXCLUSION,
+    KNOWN,
     LINKS,
     NEW,
+    NOW,
     OR,
     PARTIAL,
     RESOLUTION,
@@ -26,6 +31,9 @@ _BREAKS = frozenset(", ; : ( ) and or nor y o e u ni (-) (+)".split())
 _LINK_REACH = 6
 _CHANGE_REACH = 5
 _PARTIAL_REACH = 3
+_EARLIER_REACH = 7
+_THE = frozenset("the el la los las del".split())
+_OF = frozenset("of in del de en".split())
 _TriggerIndex = dict[str, list[tuple[tuple[str, ...], str, str]]]
 
 
@@ -49,8 +57,10 @@ class Trigger:
 def find_triggers(sentence: Sequence[Word], matches: Sequence[KeywordMatch] = ()) -> list[Trigger]:
     """Return the triggers and terminators of a sentence from left to right, the longest at each word.
 
-    Three combinations of words make one trigger, whatever stands between their words: a denied exclusion (`not
-    entirely excluded`) is a doubt; a denied change (`no interval growth of`) and a partial resolution deny nothing.
+    Four combinations of words make one trigger, whatever stands between their words: a denied exclusion (`not
+    entirely excluded`) is a doubt; a denied change (`no interval growth of`) and a partial resolution deny nothing,
+    nor does what
+    was absent before (`not seen on the prior study`).
 
     Args:
         sentence: its words.
@@ -63,6 +73,8 @@ def find_triggers(sentence: Sequence[Word], matches: Sequence[KeywordMatch] = ()
         *_denied_exclusions(texts, taken),
         *_denied_changes(texts, listed, taken, matches),
         *_partial_resolutions(texts, taken),
+        *_absent_earlier(texts, listed, taken),
+        *_what_is_known(texts),
     ]
     covered = {i for trigger in combined for i in range(trigger.first, trigger.last)}
     kept = [trigger for trigger in listed if not covered.intersection(range(trigger.first, trigger.last))]
@@ -130,6 +142,32 @@ def _denied_changes(
                 if not _is_cause(texts, i, first_words):
                     yield Trigger("pseudo", "change", trigger.first, i + 1)
                     yield from _what_is_new(texts, i + 1)
+                break
+
+
+def _what_is_known(texts: Sequence[str]) -> Iterator[Trigger]:
+    """Yield an end of scopes at `no cavitation [of the known] nodule`, but not at `no evidence of known emphysema`."""
+    for i, text in enumerate(texts):
+        if text in KNOWN and i > 2 and texts[i - 1] in _THE:
+            first = i - 2 if texts[i - 2] in _OF else i - 1
+            if (texts[first] in _OF or texts[first] == "del") and texts[first - 1] not in ANSWER_WORDS:
+                yield Trigger("stop", "", first, i + 1)
+
+
+def _absent_earlier(texts: Sequence[str], listed: Sequence[Trigger], taken: set[int]) -> Iterator[Trigger]:
+    """Yield `not identified on the previous CT`, `was absent on the prior study`, `ausente en el estudio previo`."""
+    for trigger in listed:
+        words = texts[trigger.first : trigger.last]
+        denied = len(words) > 1 and not {"no", "not"}.isdisjoint(words)
+        seen = trigger.kind == "absent" and (denied or words[-1] in ("absent", "ausente", "ausentes"))
+        following = texts[trigger.last : trigger.last + _EARLIER_REACH]
+        if not seen or "longer" in words or words[0] == "ya" or not following or following[0] not in AT:
+            continue
+        for i in range(trigger.last, min(trigger.last + _EARLIER_REACH, len(texts))):
+            if texts[i] in _BREAKS or i in taken or texts[i] in NOW:
+                break
+            if texts[i] in EARLIER and not NOW.intersection(following):
+                yield Trigger("pseudo", "", trigger.first, i + 1)
                 break
 
 
