@@ -12,6 +12,17 @@ from bimcvr.curation.anonymise.anonymiser import Anonymiser
 anonymise = Anonymiser()
 
 GONE = {
+    "Dr. D. José M.ª Pérez y Dr. Ahmed El-Sayed": ("Pérez", "Sayed"),
+    "Drs. Smith and Jones reviewed; DrPérez, Dr . Gil": ("Smith", "Jones", "Pérez", "Gil"),
+    "Firma: A. Llopis\nResident: Wei Zhang\nEnfermera: Rosa Tortosa": ("Llopis", "Zhang", "Tortosa"),
+    "Transcrito por: mlopez": ("mlopez",),
+    "Acompañado por su hija Elena Tortosa. Hijo: Pablo.": ("Elena", "Tortosa", "Pablo"),
+    "Pager 12345, juan.perez [at] gva.es, IP: 192.168.1.12.": ("12345", "juan", "192"),
+    "UID 1.2.840.113619.2.55.3": ("113619",),
+    "12·05·2020, 12MAY2020, estudio de 12-05, FN 12-5-50": ("05", "MAY", "12-5"),
+    "Viene del H. Universitario La Paz, antes HU La Fe y Hosp. Gral. de Alicante": ("La Paz", "La Fe", "Alicante"),
+    "Seen at Johns Hopkins, King's College Hospital and Memorial Sloan Kettering": ("Hopkins", "King", "Kettering"),
+    "Paciente natural de Cullera, remitido desde Torrevieja": ("Cullera", "Torrevieja"),
     "Nombre: Ernesto. Apellidos: Rivera Bueno.": ("Ernesto", "Rivera"),
     "Nombre: maria del mar\nApellidos: lópez": ("maria", "lópez"),
     "NHC: 368503.\nNASS: 26 63514095 11.\nMRN: 1234567": ("368503", "63514095", "1234567"),
@@ -89,6 +100,10 @@ GONE = {
 }
 
 STAYS = [
+    "Técnica: Adquisición Helicoidal Multidetector. Técnico: helicoidal. Contacto: Tuberculosis Pulmonar.",
+    "Padre: Enfisema Pulmonar. Hijo sano. Mujer Caucásica natural de Ecuador, procedente de Urgencias.",
+    "TC realizado por: Sospecha de TEP. Validado por: pendiente. Enfermera: avisada.",
+    "CAP with effusion, 30 HU La lesión, control de 10-12 meses, ext 35 mm, segmentos 1.2.3, 12 mar",
     (
         "Linfoma de Hodgkin, enfermedad de Crohn, malformación de Arnold Chiari, enfermedad de Parkinson y nódulo de"
         " Virchow."

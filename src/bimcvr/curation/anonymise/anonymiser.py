@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bimcvr.curation.anonymise import rules
+from bimcvr.curation.anonymise import hospital_rules, rules
 from bimcvr.curation.anonymise.names import is_eponym, is_family, is_given, is_listed, may_spread, name_words
 from bimcvr.curation.text.tokens import fold
 from bimcvr.data.text.entities import decode_entities, decode_with_positions
@@ -115,17 +115,20 @@ class Anonymiser:
         for kind, patterns in (
             ("EMAIL", rules.EMAILS),
             ("URL", rules.URLS),
-            ("PHONE", rules.LABELLED_PHONES),
+            ("PHONE", (*rules.LABELLED_PHONES, rules.SHORT_NUMBERS)),
             ("ID", rules.LABELLED_IDS),
-            ("HOSPITAL", rules.HOSPITALS),
+            ("HOSPITAL", hospital_rules.HOSPITALS),
             ("ADDRESS", rules.ADDRESSES),
-            ("DATE", (*rules.DATES, rules.DAY_AND_MONTH, rules.BORN)),
+            ("DATE", (*rules.DATES, rules.DAY_AND_MONTH, rules.BORN, rules.BIRTHDAY)),
             ("PHONE", rules.PHONES),
             ("ID", rules.IDS),
         ):
             for pattern in patterns:
                 for match in pattern.finditer(text):
                     collector.add(*match.span("value"), kind)
+        for match in rules.FROM_TOWN.finditer(text):
+            if rules.PLACES.intersection(fold(match["value"]).split()):
+                collector.add(*match.span("value"), "ADDRESS")
         for match in rules.POSTAL.finditer(text):
             if rules.PLACES.intersection(fold(match["town"]).split()):
                 collector.add(*match.span("value"), "ADDRESS")
@@ -214,7 +217,17 @@ def _people(collector: _SpanCollector) -> None:
         )
         if words and named and not prose:
             collector.add(*_trim_to_listed_names(collector.text, *match.span("value")), "NAME")
-    for pattern in (rules.TITLED, rules.CREDENTIALS):
+    for pattern in (rules.NAMED_STAFF, rules.NAMED_RELATIVE):
+        for match in pattern.finditer(collector.text):
+            words = name_words(match["value"])
+            # `Hijo: Pablo Tortosa`, `Resident: Wei Zhang`, not `Padre: Enfisema`
+            staff = pattern is rules.NAMED_STAFF and len(match["value"].split()) > 1
+            if words and (staff or is_given(words[0])) and not is_eponym(collector.text[: match.start("value")], words):
+                collector.add(*match.span("value"), "NAME")
+    for match in rules.ACCOUNT.finditer(collector.text):
+        if not rules.DEPARTMENT.match(match["value"]):
+            collector.add(*match.span("value"), "NAME")
+    for pattern in (rules.TITLED, rules.COUPLED, rules.STUCK, rules.CREDENTIALS):
         for match in pattern.finditer(collector.text):
             collector.add(*_trim_to_listed_names(collector.text, *match.span("value")), "NAME")
 
@@ -252,7 +265,7 @@ def _lower_case(collector: _SpanCollector) -> None:
     for match in _OWN_LINE.finditer(collector.text):
         if fold(match["value"]) in rules.PLACES:
             collector.add(*match.span("value"), "ADDRESS")
-    for match in rules.HOSPITAL_LOWER.finditer(collector.text):
+    for match in hospital_rules.HOSPITAL_LOWER.finditer(collector.text):
         collector.add(
             match.start("value"), _stop_of_names(collector.text, match.start("rest"), match.end("value")), "HOSPITAL"
         )

@@ -23,8 +23,9 @@ _SPECIALTY = (
     r"terapia|radiology|surgery|"
     r"oncology|medicine))"
 )
-_STOP = rf"(?!(?:(?i:{NOT_A_NAME})|{_SPECIALTY})(?![\w]))"
-TOKEN = rf"{_STOP}(?:[{UP}](?:[^\W\d_]|[’'´·ª])+(?:-(?:[^\W\d_]|[’'´])+)*(?![\d_])|[{UP}]\.|M\.?[ªa°º]\.?)"
+# `El-Sayed` is a name
+STOP = rf"(?!(?:(?i:{NOT_A_NAME})|{_SPECIALTY})(?![\w]|-[{UP}][a-z]))"
+TOKEN = rf"{STOP}(?:M\.?[ªa°º]\.?(?!\w)|[{UP}](?:[^\W\d_]|[’'´·ª])+(?:-(?:[^\W\d_]|[’'´])+)*(?![\d_])|[{UP}]\.)"
 _LINK = rf"(?:[ \t]*,[ \t]*|[ \t]+|-)(?:{PARTICLE}[ \t]+){{0,2}}"
 NAME_RUN = (
     rf"(?<!\w)(?:(?:De|DE|Del|DEL|La|LA|De la|de|del)[ \t]+)?(?:{PARTICLE}[ \t]+)?{TOKEN}(?:{_LINK}{TOKEN}){{0,6}}"
@@ -75,7 +76,29 @@ SIGNATURE = re.compile(
     r"(?:electronically\s+)?signed\s+by|"
     r"dictated\s+by)\b\s*[.:]*[ \t]*(?P<block>\S[^\n\r]{0,450})$"
 )
-TITLED = re.compile(rf"{TITLE}:?[ \t]*(?P<value>{NAME_RUN})")
+TITLED = re.compile(rf"{TITLE}(?:[ \t]?\.)?:?[ \t]*(?P<value>{NAME_RUN})")
+# the last name after a title of several people: `Drs. Smith and Jones`
+COUPLED = re.compile(
+    rf"\b(?:Drs|DRS|Dres|DRES|Doctors|Doctores|Doctoras)\b\.?[ \t]+{NAME_RUN}(?:[ \t]*,[ \t]*{NAME_RUN})*,?[ \t]+"
+    rf"(?:and|&)[ \t]+(?P<value>{NAME_RUN})"
+)
+STUCK = re.compile(rf"\bDra?(?P<value>{TOKEN}(?:{_LINK}{TOKEN}){{0,4}})")
+# people of a department, and relatives: a name follows the colon, or the relative
+_STAFF = (
+    r"firma|transcrit[oa]\s+por|transcribed\s+by|revisad[oa]\s+por|dictad[oa]\s+por|t[ée]cnico|technologist|technician|"
+    r"enfermer[oa]|nurse|residente?|fellow|mir|next\s+of\s+kin"
+)
+_RELATIVES = (
+    r"madre|padre|hij[oa]|espos[oa]|marido|mujer|herman[oa]|pareja|cuidadora?|tutora?|wife|husband|daughter|son|mother|"
+    r"father|sister|brother|partner"
+)
+NAMED_STAFF = re.compile(rf"(?i:\b(?:{_STAFF}))[ \t]*:[ \t]*(?:{TITLE}\s*)?(?P<value>{NAME_RUN})")
+NAMED_RELATIVE = re.compile(rf"\b(?i:{_RELATIVES})(?:[ \t]*:)?[ \t]+(?P<value>{NAME_RUN})")
+# the name of an account: `Transcrito por: mlopez`
+ACCOUNT = re.compile(
+    r"(?i:\b(?:transcrit|dictad|informad|validad|firmad)[oa]\s+por|\b(?:transcribed|dictated|signed|verified)\s+by)"
+    r"[ \t]*:[ \t]*(?!pendiente|pending|tutor|adjunt)(?P<value>[a-z]{2}[a-z0-9._]{2,})(?=[ \t]*(?:[\n,;]|\.(?!\w)|$))"
+)
 TITLED_LOWER = re.compile(
     rf"{LOWER_TITLE}(?P<value>(?:[^\W\d_]|-)+(?:[ \t]+(?!(?:m[ée]dic|dra?\b|doctor))(?:[^\W\d_]|-)+){{0,5}})"
 )
@@ -106,6 +129,8 @@ IDS: tuple[Pattern[str], ...] = (
         r"(?<!\w)(?:H\.?\s?C\.?|h\.\s?c\.?|[Hh]istoria|HISTORIA)[ \t]*(?:n[ºo°]\.?)?[ \t]*[.:#-]*[ \t]*"
         r"(?!\d{1,2}[/-]\d)(?P<value>\d[\d/-]{3,}\d)(?![\w])"
     ),
+    re.compile(r"(?<![\w.])(?P<value>1\.[23]\.(?:\d+\.){3,}\d+)(?![\w])"),  # a UID of DICOM
+    re.compile(r"(?i)\bIP(?:\s+address)?[ \t]*:?[ \t]*(?P<value>(?:\d{1,3}\.){3}\d{1,3})(?![\w]|\.\d)"),
     re.compile(
         r"N[ºo°]\s?Col\w*\.?\s*:?\s*(?P<value>\d[\d /.-]*\d)(?![\w])"
     ),  # also without a space after the name before it
@@ -125,6 +150,9 @@ LABELLED_PHONES: tuple[Pattern[str], ...] = (
         rf"(?:[ \t]*(?:[.:]|y\s+fax|o\s+fax|n[ºo°])){{0,4}}[ \t]*(?P<value>{_PHONE}(?:[ \t]*[/;,y-][ \t]*{_PHONE})*)"
     ),
 )
+SHORT_NUMBERS = re.compile(
+    r"(?i)(?<![\w])(?:pager|bleep|busca|ext(?:ensi[óo]n)?)\.?[ \t]*[:#]?[ \t]*(?P<value>\d{3,6})(?![\w]|[.,]\d)"
+)
 PHONES: tuple[Pattern[str], ...] = (
     re.compile(r"(?<![\w.,/+-])(?P<value>(?:\+|00)\d{2,3}[ .-]?\d(?:[ .-]?\d){7,10})(?![\w]|[.,]\d)"),
     re.compile(
@@ -135,11 +163,12 @@ PHONES: tuple[Pattern[str], ...] = (
 )
 EMAILS: tuple[Pattern[str], ...] = (
     re.compile(r"(?P<value>[^\s@<>()\[\],;:]+@[^\s@<>()\[\],;:]*\w)"),
+    re.compile(r"(?i)(?P<value>[\w.+-]+[ \t]*[\[(][ \t]*(?:at|arroba|@)[ \t]*[\])][ \t]*[\w-]+(?:\.[\w-]+)+)"),
     re.compile(r"(?i)(?<![\w])e-?mail(?:\s+autor)?\s*[:.]\s*(?P<value>[\w.+-]+(?:@|\s+at\s+)[\w.-]+)"),
 )
 URLS: tuple[Pattern[str], ...] = (re.compile(r"(?i)\b(?P<value>(?:https?://|www\.)[^\s<>]+)"),)
 
-_MONTH_ES = "enero|febrero|marzo|abril|mayo|junio|julio|agosto|sep?tiembre|octubre|noviembre|diciembre"
+MONTH_ES = "enero|febrero|marzo|abril|mayo|junio|julio|agosto|sep?tiembre|octubre|noviembre|diciembre"
 _MONTH_CA = "gener|febrer|març|maig|juny|juliol|agost|setembre|novembre|desembre"
 _MONTH_EN = (
     "January|February|March|April|May|June|July|August|September|October|November|December|"
@@ -157,16 +186,17 @@ DATES: tuple[Pattern[str], ...] = tuple(
     re.compile(rf"{_OPEN}(?P<value>{body}){_CLOSE}{_NO_UNIT}")
     for body in (
         rf"{_YEAR}[-/.]{_MON}[-/.]{_DAY}(?:[T ]\d\d:\d\d(?::\d\d)?)?",
-        rf"(?:{_DAY}\s?[/.-]\s?{_MON}|{_MON}\s?[/.-]\s?{_DAY})\s?[/.-]\s?{_YEAR}",
+        rf"(?:{_DAY}\s?[/.·-]\s?{_MON}|{_MON}\s?[/.·-]\s?{_DAY})\s?[/.·-]\s?{_YEAR}",
         rf"(?:{_DAY}\s?/\s?{_MON}|{_MON}/{_DAY})\s?/\s?\d{{2}}",
         r"(?:0[1-9]|[12]\d|3[01])([-.])(?:0[1-9]|1[0-2])\2\d{2}",
         rf"{_MON}[/-]{_YEAR}",
         rf"{_YEAR}[/-](?:0[1-9]|1[0-2])",
         rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])",
-        rf"(?i:{_DAY}\s?[ºª]?(?:\s*(?:de|-|/|d['’])\s*|\s+)(?:{_MONTH_ES}|{_MONTH_CA})"
+        rf"(?i:{_DAY}\s?[ºª]?(?:\s*(?:de|-|/|d['’])\s*|\s+)(?:{MONTH_ES}|{_MONTH_CA})"
         rf"(?:\s*(?:,|de[l]?|-|/)?\s*(?:año\s+)?{_YEAR}|[-/.]\d{{2}}(?!\d))?)",
-        rf"(?i:(?:{_MONTH_ES}|{_MONTH_CA})(?:\s*(?:,|de[l]?|-|/)\s*(?:año\s+)?|\s+){_YEAR})",
+        rf"(?i:(?:{MONTH_ES}|{_MONTH_CA})(?:\s*(?:,|de[l]?|-|/)\s*(?:año\s+)?|\s+){_YEAR})",
         rf"{_DAY}[- ]?(?i:{_MONTH_SHORT})[- ]{_YEAR}",
+        rf"{_DAY}(?i:{_MONTH_SHORT})(?:{_YEAR}|\d{{2}})",
         rf"{_DAY}([-/.])(?i:{_MONTH_SHORT})\.?\2(?:{_YEAR}|\d{{2}})",
         rf"{_DAY}([-/.])(?:{_MONTH_ROMAN})\2(?:{_YEAR}|\d{{2}})",
         rf"(?:{_MONTH_ROMAN})/{_YEAR}",
@@ -183,65 +213,13 @@ DAY_AND_MONTH = re.compile(
     rf"(?:(?:previ[oa]|anterior|prior|t[óo]rax|chest|tor[áa]cic[oa]|abdomen|realizad[oa]|performed|con|"
     rf"fecha)[ \t]+){{0,3}}"
     rf"(?:de(?:l|\s+fecha)?|of|from|on|dated|d[íi]a|el|\()[ \t]*(?:d[íi]a[ \t]+)?"
-    rf"(?![1-4]/[2-5](?!\d))(?P<value>{_DAY}/{_MON}|{_MON}/{_DAY})(?![\w]|[./-]\d|,\d)"
-    r"(?!\s*(?:x|×|mm|cm|mg|ml|cc|kg|%|costillas|segmentos|ribs|slices|cortes|im[áa]genes|images)(?![\w]))"
+    rf"(?![1-4]/[2-5](?!\d))(?P<value>{_DAY}/{_MON}|{_MON}/{_DAY}|(?:0[1-9]|[12]\d|3[01])-(?:0[1-9]|1[0-2]))"
+    r"(?![\w]|[./-]\d|,\d)(?!\s*(?:x|×|mm|cm|mg|ml|cc|kg|%|meses|semanas|d[íi]as|años|months|weeks|days|costillas|segmentos|ribs|slices|cortes|im[áa]genes|images)(?![\w]))"
 )
 BORN = re.compile(
     rf"(?i)\b(?:fecha\s+(?:de\s+)?nacimiento|f\.?\s?nac(?:imiento)?|date\s+of\s+birth|dob)\b\W{{0,4}}(?P<value>{_YEAR})\b"
 )
-
-_GENERIC = (
-    r"(?i:Universitari[oa]?|General|Regional|Provincial|Comarcal|Cl[íi]nico|Cl[íi]nic|Nacional|Militar|Materno[-"
-    r" ]?Infantil|Polit[èée]cnic[oa]?|"
-    r"Hospitalari[oa]|Asistencial|M[ée]dico|Quir[úu]rgico|Infantil)"
-)
-_PLACE_WORD = (
-    r"(?:(?i:nuestra[ \t]+se[ñn]ora)|(?:La|El|Los|Las|LA|EL|LOS|LAS)["
-    rf" \t]+[{UP}]\w+|{_STOP}[{UP}“\"][\w’'´·.\"”-]*[\w\"”]|\d{{1,2}}(?=\s+(?i:de\s+(?:{_MONTH_ES}))))"
-)
-_PLACE_RUN = (
-    rf"(?:{_GENERIC}\s+(?:(?i:[yi])\s+(?={_GENERIC}))?)*(?:(?i:de\s+la|de\s+las|de\s+los|de|del|la|l['’´]|d['’´])\s*)*{_PLACE_WORD}"
-    rf"(?:[ \t]+(?:(?i:de\s+la|de\s+las|de\s+los|del?|las?|los|y|i)[ \t]+|(?i:[dl])['’´])*"
-    rf"(?:{_PLACE_WORD}|(?i:{_MONTH_ES})))*"
-)
-_NO_HOSPITAL = r"(?i:discharge|admission|course|stay|days?|number|record|de\s+d[íi]a)\b"
-HOSPITALS: tuple[Pattern[str], ...] = (
-    re.compile(
-        rf"\b(?:(?:(?:Hospital|HOSPITAL)(?!\s+{_NO_HOSPITAL})|Policl[íi]nica|Sanatorio|Complejo\s+(?:Hospitalario|Asistencial)|Centro\s+(?:de\s+Salud|"
-        rf"M[ée]dico|Hospitalario|Penitenciario)|Ambulatorio|Consultorio|Fundaci[óo]n\s+(?:Hospital|Jim[ée]nez)|Mutua|"
-        rf"Instituto|Universidad|Facultad|C\.\s?S\.)[ \t]+|(?<=[a-z,(.)][ ])(?:Cl[íi]nica|CL[ÍI]NICA)[ \t]+|"
-        rf"(?<=\n)Cl[íi]nica[ \t]+)"
-        rf"(?P<value>{_PLACE_RUN})"
-    ),
-    re.compile(
-        rf"\b(?:HOSPITAL(?!\s+{_NO_HOSPITAL})|HOSP\.|CENTRO\s+DE\s+SALUD|CENTRO\s+M[ÉE]DICO)\s+(?P<value>(?:(?:UNIVERSITARIO|GENERAL|REGIONAL|"
-        rf"PROVINCIAL|"
-        rf"COMARCAL|CL[ÍI]NICO|DE|DEL|LA|LOS|VIRGEN|SAN|SANTA|SANT|NUESTRA)\s+){{1,4}}[{UP}]{{3,}})"
-    ),
-    re.compile(
-        rf"(?P<value>\b[{UP}]{{3,}}[ \t]+(?:GENERAL|MEMORIAL|UNIVERSITY|REGIONAL|COUNTY|COMMUNITY|CHILDREN['’]?S|"
-        r"VETERANS)[ \t]+(?:HOSPITAL|INFIRMARY|CLINIC|MEDICAL[ \t]+CENT(?:ER|RE)))\b"
-    ),
-    re.compile(
-        rf"(?P<value>\b(?:St\.?|Saint)\s+[{UP}]\w+(?:['’]s)?(?:[ \t]+[{UP}]\w+)?[ \t]+(?:Hospital|Infirmary|Clinic|"
-        rf"Medical\s+Cent(?:er|re)))"
-    ),
-    re.compile(
-        rf"(?P<value>\b(?!(?:The|At|In|This|Our|From|Outside)\b)[{UP}]\w+(?:['’]s)?(?:[ \t]+(?:and[ \t]+|"
-        rf"of[ \t]+)?[{UP}][\w'’]+){{0,4}}"
-        r"[ \t]+(?:Hospital|Infirmary|Clinic|Medical\s+Cent(?:er|re)|Health\s+(?:System|Cent(?:er|re))|"
-        r"Imaging\s+Cent(?:er|re)|University))\b"
-        rf"(?![ \t]+(?:[{UP}\d\[]|(?:del?|models?|calculators?|criteria|scores?|classification|nomograms?|"
-        r"(?:and|or|y|o)[ \t]+\w+[ \t]+models?)\b))"
-    ),
-    re.compile(rf"(?P<value>\b(?:Hospital|University|Institute)\s+of\s+[{UP}]\w+(?:[ \t]+[{UP}]\w+){{0,3}})"),
-)
-HOSPITAL_LOWER = re.compile(
-    r"\b(?:hospital|centro de salud|complejo hospitalario)(?P<value>(?:["
-    r" \t]+(?:universitari[oa]?|general|regional|provincial|comarcal|"
-    r"cl[íi]nico|virgen|san|santa|sant|nuestra|reina|pr[íi]ncipe|doctor|dr|se[ñn]ora))+(?P<rest>(?:["
-    r" \t]+[^\W\d_]+){0,4}))"
-)
+BIRTHDAY = re.compile(rf"\bF\.?\s?N\.?[ \t:]{{1,3}}(?P<value>{_DAY}[-/. ]{_MON}[-/. ](?:{_YEAR}|\d{{2}}))(?![\w])")
 
 # in a text without capitals and colons a field ends where the next one begins
 _LOWER_FIELD = (
@@ -275,13 +253,25 @@ _FLOOR = (
     r"[ée]sc\.?|Esc\.?|dcha\.?|izq[.a-z]*|"
     r"bloque|local|portal))"
 )
-_TOWN = rf"{_STOP}[{UP}][\w’'´·-]+(?:[ \t]+(?:de[l]?[ \t]+|la[ \t]+|los[ \t]+|y[ \t]+)*[{UP}][\w’'´·-]+){{0,4}}"
+_TOWN = rf"{STOP}[{UP}][\w’'´·-]+(?:[ \t]+(?:de[l]?[ \t]+|la[ \t]+|los[ \t]+|y[ \t]+)*[{UP}][\w’'´·-]+){{0,4}}"
 _STATE = (
     "(?:A[KLRZ]|C[AOT]|D[CE]|FL|GA|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|RI|S[CD]|T[NX]|UT|V[AT]|"
     "W[AIVY])"
 )
 _POSTAL = r"(?:E-|C\.?P\.?\s*)?(?:0[1-9]|[1-4]\d|5[0-2])\d{3}"
 _REST_OF_ADDRESS = rf"{_NUMBER}{_FLOOR}{{0,6}}(?:[ \t.,·(-]*{_POSTAL}(?![\w])(?:[ \t.,()-]*{_TOWN}){{0,3}})?"
+# where somebody is from can matter to the diagnosis, and names nobody
+_COUNTRIES = (
+    "Espa[ñn]a|Spain|Marruecos|Morocco|Ecuador|Colombia|Per[úu]|Bolivia|Argentina|Bra[sz]il|Venezuela|M[ée]xico|Chile|Cuba|"
+    "Paraguay|Uruguay|Honduras|Nicaragua|Guatemala|Rep[úu]blica|Ruman[íi]a|Romania|Bulgaria|Ucrania|Ukraine|Rusia|Russia|"
+    "Polonia|Poland|Portugal|Francia|France|Italia|Italy|Alemania|Germany|Reino|United|Inglaterra|England|China|India|"
+    "Pakist[áa]n|Filipinas|Philippines|Senegal|Nigeria|Ghana|Mal[íi]|Guinea|Argelia|Algeria|Am[ée]rica|[ÁA]frica|Asia|Europa"
+)
+# a town without its address: only one that is known
+FROM_TOWN = re.compile(
+    r"(?i:remitid[oa]\s+(?:desde|de)|trasladad[oa]\s+(?:desde|de)|procedente\s+de|transferred\s+from)[ \t]+"
+    rf"(?P<value>{_TOWN})"
+)
 ADDRESSES: tuple[Pattern[str], ...] = (
     re.compile(rf"(?<![\w/])(?P<value>{_STREET}[ \t]*(?:[^\n\d:;@=/]{{2,70}}?)[ \t,.:]*{_REST_OF_ADDRESS})"),
     re.compile(rf"(?<![\w/])(?P<value>{_WEAK_STREET}[ \t]+(?:{PARTICLE}[ \t]+)*{_TOWN}[ \t,.:-]*{_REST_OF_ADDRESS})"),
@@ -294,6 +284,10 @@ ADDRESSES: tuple[Pattern[str], ...] = (
         r"(?:,?[ \t]*[A-Z]{2}[ \t]+\d{5}(?:-\d{4})?|,?[ \t]*[A-Z]{1,2}\d[A-Z\d]?[ \t]*\d[A-Z]{2})?)"
     ),
     re.compile(rf"(?P<value>\b{_TOWN},[ \t]*{_STATE}[ \t]+\d{{5}}(?:-\d{{4}})?)\b"),
+    re.compile(
+        r"\b(?i:natural\s+de|nacid[oa]\s+en|reside(?:nte)?\s+en|vive\s+en|vecin[oa]\s+de|empadronad[oa]\s+en|born\s+in|"
+        rf"lives\s+in)[ \t]+(?!(?:{_COUNTRIES})\b)(?P<value>{_TOWN})"
+    ),
     re.compile(r"(?P<value>(?i:p\.?\s?o\.?\s+box|apartado(?:\s+de\s+correos)?|apdo\.?)[ \t]+(?:postal[ \t]+)?\d{1,6})"),
 )
 
