@@ -107,7 +107,7 @@ ALLOWED = {
     },
     "search.ingest": {"search.query", "search.index", "models", "data", "data.*", "metrics", "metrics.*", "evaluation"},
     "search.output": {"search.query", "search.index", "data"},
-    "search.server": {"search.query", "search.index", "data", "data.*"},
+    "search.server": {"search.query", "search.index", "models", "models.localisation", "data", "data.*"},
     "training": {"parsing", "models", "models.*", "data", "data.*", "metrics", "metrics.*", "evaluation", "phantom"},
     "sweeps": set(),
     "doctor": {"data", "data.*", "models", "models.*", "search.index"},

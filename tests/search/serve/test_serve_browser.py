@@ -85,6 +85,7 @@ def picture(page: Any, viewer: int = 0) -> bytes:
 
 def ready(page: Any, viewers: int = 1) -> None:
     page.wait_for_selector(f".viewer[data-ready] >> nth={viewers - 1}")
+    page.wait_for_selector(".viewer[data-map]")  # the map comes last, and may move the case to its highest place
 
 
 def slice_number(page: Any, viewer: int = 0) -> int:
@@ -166,6 +167,33 @@ def test_a_case_is_read_slice_by_slice_and_by_keys(page: Any) -> None:
     assert page.evaluate("document.activeElement.closest('.card').dataset.case") == names(page)[2]
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "query"
+
+
+def test_a_case_opens_where_the_model_looks(page: Any) -> None:
+    ask(page, "a nodule")
+    page.click(".open >> nth=0")
+    ready(page)
+    assert page.get_attribute(".viewer", "data-map") == "shown"
+    assert "no diagnosis" in page.inner_text("#attention")
+    # the same map by the API: its highest place is the slice that is shown
+    case = names(page)[0]
+    found = page.evaluate(
+        """async name => (await fetch("api/relevance", {method: "POST", headers: {"Content-Type": "application/json"},
+        body: JSON.stringify({case: name, mode: "text", query: "a nodule"})})).json()""",
+        case,
+    )
+    assert found["speaks"]
+    # 18 slices of 4 mm around the middle
+    assert slice_number(page) == round(found["peak_mm"][2] / 4 + 17 / 2) + 1
+    seen = picture(page)
+    page.uncheck("#show-map")
+    until(page, "document.querySelector('.viewer').dataset.strength === '0'")
+    without = picture(page)
+    assert without != seen
+    page.check("#show-map")
+    page.fill("#map-strength", "90")
+    assert page.get_attribute(".viewer", "data-strength") == "0.9"
+    assert picture(page) not in (seen, without)
 
 
 def test_the_patients_right_is_on_the_left(page: Any) -> None:

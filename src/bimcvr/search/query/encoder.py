@@ -9,7 +9,7 @@ import numpy as np
 from bimcvr.atomic_files import sha256_of
 from bimcvr.data.hu.model_grid import describe_grid
 from bimcvr.errors import UserError
-from bimcvr.models.embedder import Embedder, FileVector
+from bimcvr.models.embedder import Embedder, FileVector, Localised
 
 if TYPE_CHECKING:
     from bimcvr.search.index.reader import Index
@@ -26,6 +26,9 @@ class Encoder(Protocol):
 
     def encode_file(self, path: Path) -> FileVector:
         """Return the vector (E,) of a volume file or DICOM folder, and what speaks against it."""
+
+    def localise_vector(self, path: Path, vector: np.ndarray) -> Localised:
+        """Return where in a volume file or DICOM folder the model looks for a query (E,)."""
 
 
 def load_search_model(

@@ -47,6 +47,16 @@ class ScoresRequest(_StrictModel):
     condition: JoinedConditions = Field("", description=JOINED_CONDITIONS)
 
 
+class RelevanceRequest(_StrictModel):
+    """A case, and a query whose place in it is wanted."""
+
+    case: CaseName = Field(description="the case's name")
+    mode: Literal["text", "keyword", "study"] = Field(
+        description="free text, a keyword of the index, or the volume of a case"
+    )
+    query: QueryText = Field(description="the text, the keyword, or the case's name")
+
+
 class SearchRequest(_StrictModel):
     """A query."""
 
@@ -118,6 +128,18 @@ class ScoresResponse(BaseModel):
 
     cases: list[str]
     scores: list[float] = Field(description="cosines, float64")
+
+
+class RelevanceResponse(BaseModel):
+    """Where in a case the model looks for a query. It is no diagnosis."""
+
+    score: float = Field(description="the cosine of the case's volume and the query")
+    speaks: bool = Field(description="whether any part of the volume speaks for the query; if not, the map is empty")
+    made_of: Literal["tokens", "gradients"] = Field(description="the encoder's tokens, or gradients of its input")
+    token_mm: tuple[float, float, float] = Field(description="size of a part of the map: slices, rows, columns")
+    peak_mm: tuple[float, float, float] = Field(description="the highest place, in the mm of the NIfTI of `api/volume`")
+    note: str = Field(description="what the model does not see of the volume")
+    map: str = Field(description="base64 of a compressed NIfTI in the same mm: uint8, 255 at the highest place")
 
 
 class GridOut(BaseModel):

@@ -45,6 +45,17 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         summary="Search by text, keyword, case or words",
         responses=api.ERROR_RESPONSES,
     )
+
+    async def relevance(request: api.RelevanceRequest) -> api.RelevanceResponse:
+        return await limits.run_at_model(lambda: service.snapshot().relevance(request))
+
+    app.add_api_route(
+        "/api/relevance",
+        relevance,
+        methods=["POST"],
+        summary="Where in a case the model looks for a query; no diagnosis",
+        responses=api.ERROR_RESPONSES,
+    )
     app.add_api_route(
         "/api/scores",
         scores,

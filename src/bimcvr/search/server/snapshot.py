@@ -18,11 +18,16 @@ from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.results import SearchResults
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
+from bimcvr.search.server.overlay import overlay
 from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, filter_columns
 from bimcvr.search.server.responses import grid_out, search_response
 
 _NEAREST = 6
 _SOURCE_MISSING = "The source volume of this case is not where it was when the index was made."
+_OTHER_GRID = (
+    "The source volume of this case has another size or spacing than when the index was made, so it is not shown as"
+    " this case. Run `index` again."
+)
 _NO_MODEL = (
     "This index is served without a model: keywords, cases and words of reports can be searched for, new texts and"
     " volumes cannot."
@@ -172,14 +177,9 @@ class IndexSnapshot:
             UserError: the query or a filter is not valid for this index.
         """
         where = self._conditions(request.where, request.condition)
-        if request.mode == "keyword":
-            results = self.searcher.keyword(request.query, top=1)
-        elif request.mode == "study":
-            results = self.searcher.study(self.study_id(request.query), into=request.into, top=1, leave_out="nothing")
-        else:
-            results = self.searcher.text(request.query, top=1, into=request.into)
+        vector = self._query_vector(request.mode, request.query, request.into)
         mask = self.index.mask(where)
-        scores = self.searcher.scores_all(cast(np.ndarray, results.query_vector), request.into).tolist()
+        scores = self.searcher.scores_all(vector, request.into).tolist()
         passing = [position for position in range(len(scores)) if mask is None or mask[position]]
         if self._names.anonymous:
             passing.sort(key=lambda position: self._case_names[position])
@@ -187,6 +187,30 @@ class IndexSnapshot:
             cases=[self._case_names[position] for position in passing],
             scores=[scores[position] for position in passing],
         )
+
+    def relevance(self, request: api.RelevanceRequest) -> api.RelevanceResponse:
+        """Return where in a case the model looks for a query.
+
+        Args:
+            request: the case and the query.
+
+        Raises:
+            CaseNotFound: there is no such case, or its source is missing or no longer a regular volume.
+            UserError: there is no model, it gives no map, or the query is not valid.
+        """
+        if self.searcher.model is None:
+            raise UserError(_NO_MODEL)
+        study = self.index.row(self.study_id(request.case))
+        vector = self._query_vector(request.mode, request.query, "image")
+        if not study.source or not Path(study.source).exists():
+            raise CaseNotFound(_SOURCE_MISSING)
+        try:
+            found = self.searcher.model.localise_vector(Path(study.source), vector)
+        except RefusedVolume as refusal:
+            raise CaseNotFound(f"The source volume of this case can no longer be read ({refusal.reason}).") from refusal
+        if study.geometry and list(found.placement.shape) != list(study.geometry["native_size"]):
+            raise CaseNotFound(_OTHER_GRID)
+        return overlay(found)
 
     def case(self, case: str) -> api.CaseResponse:
         """Return all that is shown of a case.
@@ -258,11 +282,17 @@ class IndexSnapshot:
         except UserError as error:
             raise CaseNotFound(_SOURCE_MISSING) from error
         if study.geometry and not _has_grid(path, study.geometry):
-            raise CaseNotFound(
-                "The source volume of this case has another size or spacing than when the index was made, so it is not"
-                " shown as this case. Run `index` again."
-            )
+            raise CaseNotFound(_OTHER_GRID)
         return path
+
+    def _query_vector(self, mode: str, query: str, into: api.Into) -> np.ndarray:
+        if mode == "keyword":
+            results = self.searcher.keyword(query, top=1)
+        elif mode == "study":
+            results = self.searcher.study(self.study_id(query), into=into, top=1, leave_out="nothing")
+        else:
+            results = self.searcher.text(query, top=1, into=into)
+        return cast(np.ndarray, results.query_vector)
 
     def _conditions(self, where: Sequence[str], condition: str) -> list[str]:
         """Return all conditions of a request.

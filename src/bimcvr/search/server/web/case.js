@@ -71,8 +71,36 @@ function showVolumes(details, request, signal) {
     };
   }
   query?.load();
-  caseViewer.load(fetchBytes("api/volume", { query: { case: details.case }, signal }), details.grid);
+  find("attention").hidden = true;
+  const loaded = caseViewer.load(fetchBytes("api/volume", { query: { case: details.case }, signal }), details.grid);
+  showAttention(caseViewer, loaded, details, request, signal);
 }
+
+const strength = () => (find("show-map").checked ? Number(find("map-strength").value) / 100 : 0);
+
+// where the model looks for the query in the case; a query by words or by an uploaded volume has no vector on the server
+async function showAttention(viewer, loaded, details, request, signal) {
+  try {
+    const itself = request.mode === "study" && request.query === details.case;
+    if (!canLocate || itself || !["text", "keyword", "study"].includes(request.mode)) return;
+    const json = { case: details.case, mode: request.mode, query: request.query };
+    const [found] = await Promise.all([call("api/relevance", { json, signal }), loaded]);
+    if (signal.aborted) return;
+    await viewer.overlay(found, strength());
+    const size = found.token_mm.map((mm) => mm.toFixed(0)).join(" × ");
+    fill(find("map-facts"), `The model's attention, no diagnosis: ${found.speaks ? `parts of ${size} mm, by ${found.made_of}` : "no part of the volume speaks for the query"}.`, found.note ? ` ${found.note}` : null);
+    find("attention").hidden = false;
+  } catch (error) {
+    // a case without a map is read all the same
+    if (error.name !== "AbortError") console.warn(`No map: ${error.message}`);
+  } finally {
+    viewer.element.dataset.map = find("attention").hidden ? "none" : "shown";
+  }
+}
+
+let canLocate = false;
+// whether the server has a model
+export const allowAttention = (can) => { canLocate = can; };
 
 // the query's volume, if it has one; an uploaded one is sent again to be converted, since the server keeps nothing of it
 function queryVolume(request, details, signal) {
@@ -138,6 +166,7 @@ export function setUpTools() {
     onclick: () => choose(one, chosenWindow) }, one[0]));
   fill(find("windows"), windows);
   fill(find("planes"), planes);
+  for (const control of ["show-map", "map-strength"]) find(control).addEventListener("input", () => viewers.at(-1)?.setStrength(strength()));
 }
 
 function choose(newPlane, newWindow) {

@@ -1,7 +1,7 @@
 // The page: searching, history, keys and dropped files.
 
 import { call } from "./api.js";
-import { caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
+import { allowAttention, caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
 import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
@@ -41,6 +41,7 @@ async function start() {
     type: "button", class: "chip", "data-label": value, onclick: () => search({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
   showFilters(facts, () => { const chosen = chosenFilters(); if (request) search({ ...request, ...chosen, labels: chosenLabels(), top: FIRST }); });
   if (innerWidth > 900) find("filters").open = true;
+  allowAttention(facts.can_embed);
   if (!facts.can_embed) {
     find("query").placeholder = "Words that occur in reports";
     preferred.by = "words";

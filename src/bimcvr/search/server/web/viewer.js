@@ -40,7 +40,7 @@ export class Viewer {
     this.element = make("figure", { class: "viewer" }, this.title, this.stage, this.slider);
     this.plane = PLANES[0];
     this.window = WINDOWS[0];
-    this.slider.addEventListener("input", () => this.show(Number(this.slider.value) - 1));
+    this.slider.addEventListener("input", () => { this.moved = true; this.show(Number(this.slider.value) - 1); });
     this.stage.addEventListener("wheel", (event) => this.wheel(event), { capture: true, passive: false });
     // replaced by the caller: called with the position in the volume, 0 to 1, when the user has scrolled
     this.onscroll = () => {};
@@ -93,6 +93,27 @@ export class Viewer {
     this.updateLabel();
   }
 
+  // lay a map over the volume and go to its highest place; map: {map, peak_mm} as api/relevance gives it
+  async overlay({ map, peak_mm: peak, speaks }, opacity) {
+    if (!this.nv?.volumes[0]) return;
+    const bytes = Uint8Array.from(atob(map), (letter) => letter.charCodeAt(0));
+    await this.nv.addVolumeFromUrl({ url: "map.nii.gz", name: "map.nii.gz", buffer: bytes.buffer, colormap: "inferno", opacity, cal_min: 25, cal_max: 255 });
+    // below cal_min nothing is painted
+    this.nv.volumes[1].colorbarVisible = false;
+    this.setStrength(opacity);
+    // who has scrolled already is left where they are
+    if (!speaks || this.moved) return;
+    const place = this.nv.mm2frac(peak);
+    for (const axis of [0, 1, 2]) this.nv.scene.crosshairPos[axis] = place[axis];
+    this.show(this.slice());
+  }
+
+  // 0: the map is not shown
+  setStrength(opacity) {
+    if (this.nv?.volumes[1]) this.nv.setOpacity(1, opacity);
+    this.element.dataset.strength = opacity;
+  }
+
   slices() {
     return this.nv?.volumes[0]?.dimsRAS[this.plane[2] + 1] ?? 1;
   }
@@ -117,6 +138,7 @@ export class Viewer {
   }
 
   step(by) {
+    this.moved = true;
     if (this.nv?.volumes[0]) this.show(this.slice() + by);
   }
 
