@@ -1,16 +1,17 @@
 """Reading suites: what is wrong is named by row and key; those that come with bimcvr are right."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from bimcvr.errors import UserError
+from bimcvr.models.peers.ct_clip import _SHAPE as SHAPE
 from bimcvr.suites.outputs import tried
 from bimcvr.suites.run_process import DONE, FAILED
 from bimcvr.suites.runs import plan
-from bimcvr.suites.suite import Suite, read_suite
+from bimcvr.suites.suite import GalleryName, Suite, read_suite
 from test_docs import chain
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,9 @@ def test_a_suite_is_read_with_paths_beside_it(tmp_path: Path) -> None:
             "row 2 (b): paper names '3D-MIRR', which is no row of Tables 2 to 4. Did you mean '3D-MIR'?",
         ),
         ({"rows": []}, "rows is empty"),
+        ({"galleries": ["al"]}, "galleries is ['al']; expected a list with some of all, diagonal, one_per_patient"),
+        ({"pools": [1]}, "pools is [1]; expected a list of whole numbers of at least 2"),
+        ({"rows__1__tables": []}, "no table shows the row 'b'. Give it `tables`, or the suite `galleries` or `pools`"),
         ({"cohort__seed": None}, "cohort: the key 'seed' is missing"),
     ],
 )
@@ -156,7 +160,7 @@ def test_a_row_without_a_learning_rate_cannot_be_tuned(tmp_path: Path) -> None:
 def test_suites_that_come_with_bimcvr(path: Path) -> None:
     suite = read_suite(path)
     assert path.read_text().startswith("# ")
-    assert {2, 3, 4} == {table for row in suite.rows for table in row.tables}
+    assert (suite.galleries and suite.pools) or {2, 3, 4} == {table for row in suite.rows for table in row.tables}
     assert {"data.strategy", "data.fractions"} <= set(suite.options), "no row's file decides what it is tested on"
     for row in suite.rows:
         assert [file.resolve() for file in row.files] == chain(row.files[-1].resolve()), (
@@ -169,10 +173,11 @@ def test_suites_that_come_with_bimcvr(path: Path) -> None:
 def test_rows_of_a_suite_share_batch_and_trainer(path: Path) -> None:
     """What decides how many negatives a step has, and how often it is taken."""
     suite = read_suite(path)
+    same_grid = {"data.size"} if path.stem != "peers" else set()  # each tower reads the voxels it was trained on
     trained = [plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config for row in suite.rows if row.train]
     for name in (
         "data.batch_size",
-        "data.size",
+        *same_grid,
         "trainer.accumulate_grad_batches",
         "trainer.precision",
         "trainer.max_epochs",
@@ -180,6 +185,24 @@ def test_rows_of_a_suite_share_batch_and_trainer(path: Path) -> None:
         "data.strategy",
     ):
         assert len({str(config.get(name)) for config in trained}) == 1, name
+
+
+def test_the_suite_of_peers_has_every_peer_twice_and_leaves_the_grids_to_them() -> None:
+    """Zero-shot and with a head, beside ours, under every protocol; no published row of the paper is beside them."""
+    suite = read_suite(ROOT / "src/bimcvr/experiments/suites/peers.yaml")
+    shipped = {file.stem for file in (ROOT / "src/bimcvr/experiments/peers").glob("*.yaml")} - {"base"}
+    assert {row.name for row in suite.rows} == {*shipped, "paper", "strong"}
+    assert not {"data.size", "data.spacing", "data.window", "data.centre"} & set(suite.options)
+    assert set(suite.galleries) == set(get_args(GalleryName))
+    assert not [row.name for row in suite.rows if row.tables or row.paper]
+    for row in suite.rows:
+        head = row.name.endswith("_head")
+        if row.name in shipped:
+            config = plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config
+            assert row.train is head
+            assert (config["data.spacing"] is not None, config.get("data.two_views", True)) == (True, not head)
+    grid = yaml.safe_load((ROOT / "src/bimcvr/experiments/peers/ctclip.yaml").read_text())["data"]["size"]
+    assert grid == [SHAPE["slices"], SHAPE["image_size"], SHAPE["image_size"]]
 
 
 def test_the_phantom_suite_is_the_benchmark_that_is_promised() -> None:

@@ -209,7 +209,7 @@ class RetrieverCLI(LightningCLI):
         if verb != "fit" and value_of("--init_from", _Parser.words) is not None:
             raise UserError(f"--init_from is the start of a new `fit`; {verb} takes its weights by --checkpoint.")
         _refuse_other_folders(config)
-        refuse_unsupported(config.trainer)
+        refuse_unsupported(config.trainer, trains=self.subcommand == "fit")
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )

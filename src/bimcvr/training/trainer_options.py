@@ -33,6 +33,7 @@ class _Refusal(NamedTuple):
 
 
 _PART = "figures over a part of the rows could not be compared with others. Leave it at 1.0"
+_UNTRAINED = "nothing would be trained"
 _REFUSALS = {
     "accelerator": _Refusal(
         lambda value: value not in ("auto", "cpu", "gpu", "cuda", "mps"), "choose auto, cpu, gpu, cuda or mps"
@@ -56,12 +57,12 @@ _REFUSALS = {
         "it replaces the order of the studies, which seed and epoch determine, and scores a part of `val`. To see"
         " whether a model can learn a few studies by heart, give a manifest of those alone",
     ),
-    "limit_train_batches": _Refusal(lambda value: value is not None and value == 0, "nothing would be trained"),
+    "limit_train_batches": _Refusal(lambda value: value is not None and value == 0, _UNTRAINED),
     "limit_val_batches": _Refusal(lambda value: not (_is_whole(value) or value == 0), f"{_PART}, or at 0 for no `val`"),
     "limit_test_batches": _Refusal(lambda value: not _is_whole(value), _PART),
     "limit_predict_batches": _Refusal(lambda value: not _is_whole(value), _PART),
-    "max_epochs": _Refusal(lambda value: value == 0, "nothing would be trained"),
-    "max_steps": _Refusal(lambda value: value == 0, "nothing would be trained"),
+    "max_epochs": _Refusal(lambda value: value == 0, _UNTRAINED),
+    "max_steps": _Refusal(lambda value: value == 0, _UNTRAINED),
     "max_time": _Refusal(
         lambda value: isinstance(value, str) and not re.fullmatch(r"\d+(:\d+){3}", value),
         "give days, hours, minutes and seconds as DD:HH:MM:SS",
@@ -83,18 +84,19 @@ _REFUSALS = {
 }
 
 
-def refuse_unsupported(trainer: Any) -> None:
+def refuse_unsupported(trainer: Any, trains: bool = True) -> None:
     """Refuse options of the Trainer that would fail late, or make a run other than its files say.
 
     Args:
         trainer: the configuration's `trainer`, not yet instantiated.
+        trains: whether it is to train; the files of a zero-shot experiment say max_epochs 0.
 
     Raises:
         UserError: an option has a value that is not supported.
     """
     for option, refusal in _REFUSALS.items():
         value = trainer[option]
-        if refusal.refused(value):
+        if refusal.refused(value) and (trains or refusal.reason != _UNTRAINED):
             raise UserError(f"trainer.{option} cannot be {_shown(value)}: {refusal.reason}.")
     for name in class_names(trainer.callbacks):
         if name in CALLBACKS:

@@ -36,7 +36,7 @@ def embed(
 
     Args:
         volumes: a volume file, a DICOM folder, or a manifest (a CSV file).
-        model: a model, or several with commas between: a published one (colipri, spectre, merlin), a checkpoint
+        model: a model, or several with commas between: a published one (colipri, spectre, merlin, ctclip), a checkpoint
             (runs/…/checkpoints/best.ckpt), or the YAML file of an experiment that needs no training.
         text: the text: the report of the scan, or any other to compare it with; a manifest has its own.
         out: where the result is written: a folder; a scan gets a manifest.csv there, for `index` and `evaluate`.
