@@ -92,7 +92,7 @@ def test_a_checkpoint_gives_what_predict_gives(
     ("words", "told"),
     [
         (["absent.nii.gz", "--model", "colipri"], "There is no scan or manifest at absent.nii.gz"),
-        (["SCAN"], "embed needs --model: colipri, merlin, spectre"),
+        (["SCAN"], "embed needs --model: colipri, ctclip, merlin, spectre"),
         (["SCAN", "--model", "collipri"], "Did you mean 'colipri'?"),
         (["SCAN", "--model", "small.yaml,./small.yaml"], "would be written to one file"),
         (["SCAN", "--model", "absent.ckpt"], "no checkpoint in a run folder at absent.ckpt"),
