@@ -83,6 +83,11 @@ def test_sigterm_ends_a_process_within_a_library_s_endless_wait() -> None:
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment())
     assert process.stdout is not None
     assert process.stdout.readline() == b"waits\n"
+    state = Path(f"/proc/{process.pid}/stat")
+    asleep = 0
+    while asleep < 5:  # it may still be on its way from `print` into the lock
+        time.sleep(0.02)
+        asleep = asleep + 1 if state.read_text().rpartition(") ")[2].startswith("S") else 0
     process.terminate()
     try:
         assert process.wait(10) == 143
