@@ -180,3 +180,11 @@ def test_nothing_but_rubbish_ends_with_a_word(tmp_path: Path, capsys: pytest.Cap
     aside = dict(pd.read_csv(tmp_path / "out/set_aside.csv")[["name", "reason"]].itertuples(index=False))
     assert list(aside.values()) == ["formula"]
     assert "has no usable study" in capsys.readouterr().err
+
+
+def test_a_line_break_in_a_name_is_called_one(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a\nb.nii.gz", side=40)
+    (tmp_path / "t.csv").write_text('study_id,volume,report\ns1,"a\nb.nii.gz",No pleural effusion is seen today\n')
+    _, aside = run(tmp_path / "out", "CsvTable", table=str(tmp_path / "t.csv"))
+    assert aside == {"s1": "bad_name"}
+    assert "line break" in (tmp_path / "out/set_aside.csv").read_text()

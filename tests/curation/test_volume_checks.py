@@ -33,6 +33,11 @@ def test_how_a_sound_scan_is_stored_does_not_matter(flips: tuple[int, int, int],
     )
 
 
+def test_halved_values_are_no_hu(tmp_path: Path) -> None:
+    hu, spacing = chest(0)
+    assert "no air near" in flags_of(write(tmp_path / "v.nii", hu // 2, spacing))["not_hu"]
+
+
 @pytest.mark.parametrize("kind", WRONG_VOXELS)
 def test_each_wrong_volume_gets_its_flag(kind: str, tmp_path: Path) -> None:
     flag, spoil = WRONG_VOXELS[kind]

@@ -132,7 +132,11 @@ def _unique(items: list[Item]) -> tuple[list[CurationRow], list[SetAside]]:
             continue
         name = item.study.study_id
         if not f"{name}{item.volume}".isprintable():
-            message = f"{item.study.volume} has a name with bytes that are in no encoding. Rename it (convmv)."
+            path = str(item.study.volume)
+            if any("\ud800" <= sign <= "\udfff" for sign in path):
+                message = f"{path} has a name with bytes that are in no encoding. Rename it (convmv)."
+            else:
+                message = f"{path!a} has a name with a line break or another sign that cannot be printed. Rename it."
             set_aside.append(SetAside(name, "bad_name", message))
         elif name in ingested:
             message = f"{item.volume} has the same study_id as {ingested[name].volume}. Keep one."
