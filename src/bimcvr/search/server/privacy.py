@@ -14,7 +14,9 @@ MOST_VALUES = 30
 LEAST_STUDIES = 5
 """In anonymous mode, how many studies at least must share each value of a column that is shown, or have a label."""
 
-SEPARATE_COLUMNS = ("study_id", "report", "report_original", "labels", "volume", "sha256", "facts", "planted")
+SEPARATE_COLUMNS = (
+    "study_id", "report", "report_original", "labels", "volume", "sha256", "facts", "planted", "places"
+)  # fmt: skip
 """Columns that a case shows elsewhere, or that no reader needs."""
 
 _IDENTIFYING_COLUMNS = ("study_id", "patient_id", "report_id", "volume", "sha256")
