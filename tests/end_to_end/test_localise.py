@@ -1,6 +1,7 @@
 """From training to the place of a finding: the verb `localise`, and the figures of `test`."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_localise_writes_a_map_on_the_volumes_own_grid(
     assert f"x {place[0]:.1f}, y {place[1]:.1f}, z {place[2]:.1f} mm" in told
     picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "map.png")))
     assert picture.shape[1] > 1000
+
+
+@pytest.mark.skipif(not os.environ.get("BIMCVR_REAL_DATA"), reason="BIMCVR_REAL_DATA names no folder of real volumes")
+def test_the_map_of_a_dicom_folder_lies_as_simpleitk_reads_it(trained: Path, tmp_path: Path) -> None:
+    study = Path(os.environ["BIMCVR_REAL_DATA"]) / "lidc_idri_small/LIDC-IDRI-0003"
+    words = ["localise", str(study), "--checkpoint", str(trained / "checkpoints/best.ckpt"), "--trust", "helpers"]
+    assert main([*words, "--query", "There is a nodule.", "--out", str(tmp_path / "map.nii.gz")]) == 0
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(study)))
+    theirs, ours = reader.Execute(), sitk.ReadImage(str(tmp_path / "map.nii.gz"))
+    assert ours.GetSize() == theirs.GetSize()
+    assert ours.GetOrigin() == pytest.approx(theirs.GetOrigin(), abs=1e-3)
+    assert ours.GetDirection() == pytest.approx(theirs.GetDirection(), abs=1e-5)
+    assert ours.GetSpacing() == pytest.approx(theirs.GetSpacing(), abs=1e-4)
 
 
 @pytest.mark.parametrize(
