@@ -16,6 +16,7 @@ import pytest
 import SimpleITK as sitk
 
 from bimcvr.cli import main
+from bimcvr.curation import BimcvCovid19, BimcvR, sources
 from bimcvr.data.manifest import read_manifest
 from curation.conftest import REPORTS, write_table, write_volume
 
@@ -188,3 +189,7 @@ def test_a_line_break_in_a_name_is_called_one(tmp_path: Path) -> None:
     _, aside = run(tmp_path / "out", "CsvTable", table=str(tmp_path / "t.csv"))
     assert aside == {"s1": "bad_name"}
     assert "line break" in (tmp_path / "out/set_aside.csv").read_text()
+
+
+def test_class_paths_of_earlier_configurations() -> None:
+    assert (sources.bimcv_r.BimcvR, sources.bimcv_covid.BimcvCovid19) == (BimcvR, BimcvCovid19)
