@@ -31,6 +31,7 @@ def write_peer_suite(folder: Path, ct_clip: bool) -> Path:
         files = [str((EXPERIMENTS / "suites" / file).resolve()) for file in row["files"]]
         if row["name"] in OURS:
             files += [str(SMALL / f"{name}.yaml") for name in OURS[row["name"]]]
+            row["title"] += ", a small one"
             over: dict[str, Any] = {"data": {"size": [16, 32, 32]}}
         else:
             over = smaller(row["name"], files[-1], folder)

@@ -74,7 +74,7 @@ def test_a_table_of_pools_holds_what_evaluate_says(undisturbed: Path, tmp_path: 
     pools = evaluated(runs(undisturbed, "one"), ["--pools", "[4]"], tmp_path / "r.json")["pools"]
     printed(found["Toy & one"], pools[0])  # type: ignore[index]
     assert found["chance"]["text → image R@1"] == f"{pools[0]['chance']['R@1']:.1f}"  # type: ignore[index]
-    assert "shuffled 100 times and cut into" in found["chance"]["table"]
+    assert "shuffled 100 times and cut into pools" in found["chance"]["table"]
     for line in lines(undisturbed, "pools_500").values():
         assert line["source"] == "not run"
         assert line["status"].endswith("rows of the split do not fill a pool of 500")

@@ -26,7 +26,7 @@ SCORES = (
 )
 INTERVALS = (
     "Brackets are 95 % intervals of the mean over seeds, by a bootstrap over patients (studies, where no"
-    " patient is named); ± is their deviation."
+    " patient is named); ± is the standard deviation over seeds."
 )
 
 
@@ -130,9 +130,9 @@ def _pool_table(size: int, methods: Sequence[RowResult], tested: TestSplit, cont
         lines.append(TableRow("chance", "chance", cells=_cells(dict.fromkeys(DIRECTIONS, chance), names)))
     caption = (
         f"Retrieval within pools of {size} on {context.data}. {_split(methods, gallery)} {total}"
-        f" rows{patients_of(gallery)}, shuffled {DRAWS} times and cut into {total // size} pools that do not"
-        f" overlap; each query is ranked against its own pool of {size} alone, and its value is the mean over the"
-        f" draws. Right answers: {RULES['report']}. R@K in percent."
+        f" rows{patients_of(gallery)}, shuffled {DRAWS} times and cut into pools that do not overlap"
+        f" ({total // size} each time); each query is ranked against its own pool of {size} alone, and its value is"
+        f" the mean over the draws. Right answers: {RULES['report']}. R@K in percent."
     )
     return Table(
         f"pools_{size}",

@@ -152,7 +152,7 @@ _DROPPED = str.maketrans("", "", "\"'()")
 def _weights(model: str, random_weights: bool) -> PeerWeights:
     if not random_weights and not Path(model).expanduser().exists():
         raise WeightsAbsent(
-            f"There is no file or folder {model}. Where there is a network run `hf download --repo-type dataset"
+            f"There is no file or folder '{model}'. Where there is a network run `hf download --repo-type dataset"
             " ibrahimhamamci/CT-RATE models/CT-CLIP-Related/CT-CLIP_v2.pt --local-dir DIR` (its owners grant access),"
             " and give the path of CT-CLIP_v2.pt as `model`."
         )
