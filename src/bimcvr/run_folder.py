@@ -45,6 +45,23 @@ def choose_run(verb: str, ckpt_path: str | None, runs: Path, experiment: str, se
     return chosen, checkpoint
 
 
+def refuse_experiment(name: str | None) -> None:
+    """Refuse an experiment's name that is no folder in that of all runs.
+
+    Args:
+        name: the experiment's name.
+
+    Raises:
+        UserError: it is empty, leads elsewhere, or has a variable that nothing replaces.
+    """
+    path = Path(name or "")
+    if not path.parts or path.is_absolute() or ".." in path.parts or not str(name).isprintable() or "${" in str(name):
+        raise UserError(
+            f"experiment is {name!r}: give the name of a folder in --runs, without `..`, and without variables, which"
+            " are not replaced in a file."
+        )
+
+
 def is_first_process() -> bool:
     """Return whether this is the one process that makes the run folder and writes into it."""
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)

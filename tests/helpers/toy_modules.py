@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from pathlib import Path
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -58,6 +59,68 @@ class NeedsPeers(FixedConv):
 
     def __init__(self) -> None:
         raise MissingExtra("peers")
+
+
+class UnregisteredConv(nn.Module):
+    """With its layer in a plain list, where no optimiser and no checkpoint finds it."""
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.dim = dim
+        self.layers = [nn.Conv3d(1, dim, 3, stride=2)]
+
+    def forward(self, volume: Tensor) -> Features:
+        tokens = self.layers[0](volume).flatten(2).transpose(1, 2)
+        return Features(cls=tokens.mean(1), tokens=tokens)
+
+
+class DetachedConv(PlainConv):
+    """Whose output does not depend on its parameters, as far as gradients know."""
+
+    @torch.no_grad()
+    def forward(self, volume: Tensor) -> Features:
+        return super().forward(volume)
+
+
+class DoubleConv(PlainConv):
+    """That returns another type than the model's."""
+
+    def forward(self, volume: Tensor) -> Features:
+        features = super().forward(volume)
+        return Features(cls=features.cls.double(), tokens=features.tokens.double())
+
+
+class BrokenConv(PlainConv):
+    """That cannot be made."""
+
+    def __init__(self) -> None:
+        raise KeyError("weights")
+
+
+class FixedBatchConv(PlainConv):
+    """That takes the two volumes of a trial and no other number."""
+
+    def forward(self, volume: Tensor) -> Features:
+        if len(volume) != 2:
+            raise ValueError("two volumes are needed")
+        return super().forward(volume)
+
+
+class StatefulConv(PlainConv):
+    """With a state that a checkpoint cannot hold."""
+
+    def get_extra_state(self) -> dict[str, str]:
+        return {"name": "x"}
+
+    def set_extra_state(self, state: dict[str, str]) -> None:
+        pass
+
+
+class PathKeeper(Callback):
+    """With a state that is not read from a checkpoint."""
+
+    def state_dict(self) -> dict[str, object]:
+        return {"path": Path("x")}
 
 
 class NaNText(HashText):

@@ -102,6 +102,11 @@ def with_pickled_weights(folder: Path) -> None:
     describe(folder)
 
 
+def with_a_tokenizer_of_fewer_tokens(folder: Path) -> None:
+    write_tokenizer(folder, model_max_length=6)
+    describe(folder)
+
+
 PROMPTS = {"prompts": {"query": "large nodule "}, "default_prompt_name": "query"}
 
 
@@ -116,8 +121,9 @@ PROMPTS = {"prompts": {"query": "large nodule "}, "default_prompt_name": "query"
         in_old_layout,
         in_shards,
         with_pickled_weights,
+        with_a_tokenizer_of_fewer_tokens,
     ],
-    ids=["lower", "prompt", "no default prompt", "short", "normalize", "old layout", "shards", "pickled"],
+    ids=["lower", "prompt", "no default prompt", "short", "normalize", "old layout", "shards", "pickled", "lengths"],
 )
 def test_vectors_are_those_of_sentence_transformers(bert: Path, tmp_path: Path, prepare: Any) -> None:
     folder = tmp_path / "model"
@@ -147,6 +153,10 @@ def test_roberta_has_fewer_tokens_than_positions(tmp_path: Path) -> None:
         ({"prompts": {**PROMPTS, "default_prompt_name": "passage"}}, "passage"),
         ({"prompts": PROMPTS, "pooling": {"include_prompt": False}}, "pooling leaves out"),
         ({"settings": {"tokenizer_args": {"trust_remote_code": True}}}, "tokenizer_args"),
+        ({"prompts": {"truncate_dim": 8}}, "truncate_dim"),
+        ({"settings": {"max_seq_length": 0}}, "max_seq_length is 0"),
+        ({"settings": {"max_seq_length": "64"}}, "max_seq_length is '64'"),
+        ({"modules": [{"path": "", "type": "Normalize"}, {"path": "", "type": "Pooling"}]}, "in the order Normalize"),
         ({"settings": {"transformer_task": "text-generation"}}, "text-generation"),
         ({"modules": [{"path": ""}]}, "modules.json"),
         ({"modules": {}}, "holds no list"),
@@ -157,6 +167,23 @@ def test_settings_that_are_not_followed_are_refused(bert: Path, tmp_path: Path, 
     describe(tmp_path / "model", **files)
     with pytest.raises(UserError, match=said):
         SentenceEncoder(str(tmp_path / "model"))
+
+
+def test_adapters_and_tokens_without_a_vector_are_refused(bert: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "model"
+    shutil.copytree(bert, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["pneumatocele"])
+    tokenizer.save_pretrained(folder)
+    encoder = SentenceEncoder(str(folder))
+    assert encoder(["large nodule"]).isfinite().all()
+    with pytest.raises(UserError, match="token 'pneumatocele'"):
+        encoder(["large pneumatocele"])
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(UserError, match="is an adapter"):
+        SentenceEncoder(str(folder))
 
 
 def test_models_of_other_kinds_are_refused(bert: Path, tmp_path: Path) -> None:

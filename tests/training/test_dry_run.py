@@ -68,6 +68,10 @@ def test_it_refuses_what_fit_refuses(tiny_config: list[str], capsys: pytest.Capt
         (["--trainer.max_epochs", "-1"], "trainer.max_steps"),
         (["--trainer.precision", "bf16-true"], "trainer.precision"),
         (["--trainer.limit_train_batches", "0.2"], "trainer.limit_train_batches"),
+        (["--data.batch_size", "1"], "no negatives"),
+        (["--model.optimizer", "torch.optim.LBFGS"], "LBFGS"),
+        (["--trainer.default_root_dir", "x"], "trainer.default_root_dir"),
+        (["--experiment", "../x"], "experiment is '../x'"),
     ):
         capsys.readouterr()
         assert main(["dry-run", *tiny_config, *words]) == 1

@@ -128,6 +128,11 @@ def test_one_callback_as_a_mapping_and_a_second_one_appended(tiny_config: list[s
     [
         (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val_loss"], "no metric val_loss"),
         (["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=train/nothing"], "train/L_sim"),
+        (["--trainer.max_time=00:00:00:00"], "more than none"),
+        (["--trainer.min_epochs=5"], "ends the training before"),
+        (["--trainer.val_check_interval=0"], "a share of an epoch"),
+        (["--trainer.val_check_interval=00:00:10:00"], "a share of an epoch"),
+        (["--model.optimizer.init_args.lr=1e400"], "learning rate is inf"),
         (["--trainer.max_epochs=null", "--trainer.max_time=00:01:00:00"], "number of steps"),
         (["--trainer.limit_train_batches=0.01"], "limit_train_batches"),
         (["--model.optimizer=torch.optim.LBFGS"], "LBFGS doesn't support"),

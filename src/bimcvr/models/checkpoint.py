@@ -1,5 +1,6 @@
 """A checkpoint's content: written so that it can be read without running code, and read that way alone."""
 
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -50,8 +51,8 @@ def read_checkpoint(path: Path, mmap: bool = True) -> dict[str, Any]:
         if isinstance(error, OSError) and error.filename is not None:
             raise UserError(system_problem(error)) from error
         raise UserError(
-            f"{path} cannot be read as a checkpoint of `fit` ({_reason(error)}): it is"
-            " damaged, or another kind of file. Give the checkpoints/best.ckpt of a run, or take last.ckpt beside it."
+            f"{path} cannot be read as a checkpoint of `fit` ({_reason(error)}): it is damaged, or another kind of"
+            f" file. Give the checkpoints/best.ckpt of a run, or {_other(path)}."
         ) from error
 
 
@@ -84,6 +85,14 @@ def _reason(error: Exception) -> str:
     return f"{kind}: {next(iter(str(error).splitlines()), '')[:120]}"
 
 
+def _other(path: Path) -> str:
+    return (
+        "take best.ckpt beside it (to train on: --init_from)"
+        if path.name == "last.ckpt"
+        else "take last.ckpt beside it"
+    )
+
+
 def _check_sums(path: Path) -> None:
     """Compare the file with its own checksums, which torch.load does not do."""
     with zipfile.ZipFile(path) as packed:
@@ -100,6 +109,34 @@ def _check_kinds(content: Any) -> None:
     for name, value in content["state_dict"].items():
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise TypeError(f"the weight {name} is {type(value).__name__}")
+
+
+def refuse_unreadable(callbacks: dict[str, Any], weights: dict[str, Any]) -> None:
+    """Refuse states that could be written into a checkpoint, and not be read again without running code.
+
+    Args:
+        callbacks: the states of callbacks, by name.
+        weights: the model's `state_dict`.
+
+    Raises:
+        UserError: a state holds something else than tensors, numbers, texts and collections of them.
+    """
+    for name, state in callbacks.items():
+        buffer = io.BytesIO()
+        try:
+            torch.save(plain_numbers(state), buffer)
+            torch.load(io.BytesIO(buffer.getvalue()), weights_only=True)
+        except Exception as error:  # of pickle, torch, and of classes that refuse to be pickled
+            raise UserError(
+                f"trainer.callbacks: the state of {name} could not be read again from a checkpoint, which is read"
+                " without running code. Let its state_dict return tensors, numbers, texts, lists and dicts alone."
+            ) from error
+    for name, value in weights.items():
+        if not isinstance(value, torch.Tensor):
+            raise UserError(
+                f"The model's state {name} is {type(value).__name__}, and a checkpoint holds tensors alone: it could"
+                " not be read again. Let get_extra_state return a tensor, or leave it out."
+            )
 
 
 def plain_numbers(value: Any) -> Any:

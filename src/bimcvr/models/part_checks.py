@@ -3,6 +3,9 @@
 They compare shapes only: they draw no random numbers and run nothing, so that every batch can be checked.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from bimcvr.contracts import DataGrid, Features, TakesGrid
@@ -20,6 +23,11 @@ def check_dim(part: nn.Module, option: str) -> None:
     Raises:
         UserError: it has no positive whole number `dim`.
     """
+    if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in part.parameters()):
+        raise UserError(
+            f"{named(part, option)} has layers whose size its first input decides (torch's Lazy modules): no optimiser"
+            " and no checkpoint can hold them before. Give their sizes in its constructor."
+        )
     dim = getattr(part, "dim", None)
     if not isinstance(dim, int) or dim < 1:
         found = "has no attribute `dim`" if dim is None else f"has `dim` = {dim!r}"
@@ -27,6 +35,62 @@ def check_dim(part: nn.Module, option: str) -> None:
             f"{named(part, option)} {found}: set `self.dim` in its constructor to the length of the vectors that it"
             " returns, a whole number."
         )
+
+
+def check_learns(encoder: nn.Module, option: str, *features: Tensor) -> None:
+    """Check in a training step that exactly what an encoder registers as trainable is trained.
+
+    Args:
+        encoder: the volume or text encoder.
+        option: where the configuration names it.
+        features: its outputs.
+
+    Raises:
+        UserError: it trains tensors that no checkpoint would hold, or none of its trainable parameters.
+    """
+    if not (encoder.training and torch.is_grad_enabled()):
+        return
+    trainable = any(parameter.requires_grad for parameter in encoder.parameters())
+    learns = any(value.requires_grad for value in features)
+    if learns and not trainable:
+        raise UserError(
+            f"{named(encoder, option)} trains tensors that are no parameters of it: no optimiser would change them and"
+            " no checkpoint hold them. Assign its layers as attributes, or put them into an nn.ModuleList."
+        )
+    if trainable and not learns:
+        raise UserError(
+            f"{named(encoder, option)} has trainable parameters, and its output does not depend on them: nothing of it"
+            " would be trained. Compute it without `detach` and `torch.no_grad`, or freeze them"
+            " (requires_grad_(False))."
+        )
+
+
+def run_part(part: nn.Module, option: str, *inputs: Any) -> Any:
+    """Run a part, and name it where it fails.
+
+    Args:
+        part: the part.
+        option: where the configuration names it.
+        inputs: what it is given.
+
+    Raises:
+        UserError: it fails, other than for memory.
+    """
+    try:
+        return part(*inputs)
+    except (UserError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        given = ", ".join(
+            f"Features(cls={tuple(item.cls.shape)}, tokens={tuple(item.tokens.shape)})"
+            if isinstance(item, Features)
+            else describe(item)
+            for item in inputs
+        )
+        raise UserError(
+            f"{named(part, option)} failed on {given}: {type(error).__name__}:"
+            f" {' '.join(str(error).split())[:300]}. docs/howto/model.md says what each part is given and returns."
+        ) from error
 
 
 def check_grid(encoder: nn.Module, grid: DataGrid) -> None:

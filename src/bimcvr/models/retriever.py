@@ -20,8 +20,22 @@ from bimcvr.models.evaluation_loop import EvaluationLoop
 from bimcvr.models.losses.loss_inputs import LossInputs
 from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_targets import TrainingTargets
-from bimcvr.models.optim import apply_settings, optimizer_and_schedule, settings_of
-from bimcvr.models.part_checks import check_dim, check_features, check_losses, check_text_features, check_tokens
+from bimcvr.models.optim import (
+    apply_settings,
+    optimizer_and_schedule,
+    settings_of,
+    steps_of_resumed,
+    warmup_cosine,
+)
+from bimcvr.models.part_checks import (
+    check_dim,
+    check_features,
+    check_learns,
+    check_losses,
+    check_text_features,
+    check_tokens,
+    run_part,
+)
 from bimcvr.models.start_check import check_parts, check_training
 from bimcvr.models.text.whitening import Whitening
 from bimcvr.models.training_monitor import (
@@ -240,7 +254,8 @@ class Retriever(LightningModule):
     def on_train_start(self) -> None:
         """Let the optimiser's settings of this configuration hold in a resumed run, not those of the checkpoint."""
         if self.trainer.ckpt_path:
-            apply_settings(self._settings, cast(LambdaLR, self.lr_schedulers()))
+            factor = warmup_cosine(steps_of_resumed(self.trainer), self.warmup)
+            apply_settings(self._settings, cast(LambdaLR, self.lr_schedulers()), factor)
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout from seed, epoch and rank alone, so that a resumed run equals an uninterrupted one."""
@@ -338,8 +353,9 @@ class Retriever(LightningModule):
         return VolumeVectors(first.cls, second.cls, image, getattr(self.fusion, "entropy", None))
 
     def _encode_volume(self, volume: Tensor) -> Features:
-        features = self.volume_encoder(volume)
+        features: Features = run_part(self.volume_encoder, "model.volume_encoder", volume)
         check_features(self.volume_encoder, features, len(volume), self.volume_encoder.dim)
+        check_learns(self.volume_encoder, "model.volume_encoder", features.cls, features.tokens)
         return features
 
     def _check_for_evaluation(self) -> None:
@@ -351,8 +367,10 @@ class Retriever(LightningModule):
 
     def map_text(self, text: list[str] | Tensor) -> Tensor:
         """Map B texts, or their features (B, text_encoder.dim), into the common space → (B, E)."""
-        features = text if isinstance(text, Tensor) else self.text_encoder(text)
+        features = text if isinstance(text, Tensor) else run_part(self.text_encoder, "model.text_encoder", text)
         check_text_features(self.text_encoder, features, len(text), self.text_encoder.dim)
+        if not isinstance(text, Tensor):
+            check_learns(self.text_encoder, "model.text_encoder", features)
         if self.dtype == torch.float64:  # a frozen encoder stays in float32
             features = features.double()
         mapped: Tensor = self.project_text(features if self.whitening is None else self.whitening(features))

@@ -1,12 +1,13 @@
 """Runs each part of a model once before anything is trained or evaluated, so that a wrong one is named at once."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from bimcvr.contracts import DataGrid, Features
+from bimcvr.contracts import DataGrid
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.errors import UserError
 from bimcvr.models.losses.objective import Objective
@@ -17,8 +18,8 @@ from bimcvr.models.part_checks import (
     check_losses,
     check_text_features,
     check_tokens,
-    describe,
     named,
+    run_part,
 )
 from bimcvr.models.volume.cached_features import CachedFeatures
 from bimcvr.models.volume.chunks import statistics_warning
@@ -66,19 +67,19 @@ def check_parts(model: "Retriever", grid: DataGrid, trains: bool) -> None:
 
 def _check(model: "Retriever", volumes: Tensor, trains: bool) -> None:
     encoder, text_encoder, fusion, objective = model.volume_encoder, model.text_encoder, model.fusion, model.objective
-    features = _run(encoder, "model.volume_encoder", volumes)
+    features = run_part(encoder, "model.volume_encoder", volumes)
     check_features(encoder, features, len(volumes), encoder.dim)
-    text = _run(text_encoder, "model.text_encoder", _TEXTS)
+    text = run_part(text_encoder, "model.text_encoder", _TEXTS)
     check_text_features(text_encoder, text, len(_TEXTS), text_encoder.dim)
-    tokens = _run(fusion, "model.fusion", features, features)
+    tokens = run_part(fusion, "model.fusion", features, features)
     check_tokens(fusion, tokens, len(volumes), encoder.dim)
+    image = _map(encoder, "model.volume_encoder", tokens.mean(1), model.project_image)
+    mapped = _map(text_encoder, "model.text_encoder", text, model.map_text)
     if not trains:
         return
     with torch.enable_grad():
-        cls = features.cls.detach().requires_grad_()
-        image = model.project_image(tokens.mean(1)).detach().requires_grad_()
-        mapped = model.map_text(text).detach().requires_grad_()
-        losses = _run(objective, "model.objective", cls, cls, image, mapped)
+        cls, image, mapped = (value.detach().requires_grad_() for value in (features.cls, image, mapped))
+        losses = run_part(objective, "model.objective", cls, cls, image, mapped)
     check_losses(objective, losses)
     if not losses["loss"].requires_grad:
         raise UserError(
@@ -86,6 +87,25 @@ def _check(model: "Retriever", volumes: Tensor, trains: bool) -> None:
             " nothing would be trained. Compute it from them, without `detach` or `item`."
         )
     check_logged(objective, objective.logged())
+
+
+def refuse_no_negatives(objective: nn.Module, batch: int, processes: int) -> None:
+    """Refuse batches of one study.
+
+    Args:
+        objective: the loss.
+        batch: studies in a batch of a process.
+        processes: how many there are.
+
+    Raises:
+        UserError: a batch has no negatives.
+    """
+    together = batch * (processes if getattr(objective, "gather_negatives", True) else 1)
+    if isinstance(objective, Objective) and together < 2 and not objective.all_reports:
+        raise UserError(
+            "A batch of one study has no negatives, so the similarity loss is 0 and trains nothing: set"
+            " data.batch_size to 2 or more."
+        )
 
 
 def check_training(model: "Retriever") -> None:
@@ -99,13 +119,7 @@ def check_training(model: "Retriever") -> None:
             volumes of different labels where labels are trained on, or reports are kept that training would change.
     """
     data, objective = cast(Any, model.trainer).datamodule, model.objective
-    gathers = getattr(objective, "gather_negatives", True)
-    together = data.batch_size * (model.trainer.world_size if gathers else 1)
-    if isinstance(objective, Objective) and together < 2 and not objective.all_reports:
-        raise UserError(
-            "A batch of one study has no negatives, so the similarity loss is 0 and trains nothing: set"
-            " data.batch_size to 2 or more."
-        )
+    refuse_no_negatives(objective, data.batch_size, model.trainer.world_size)
     changed = [f"data.view_{number}" for number, view in enumerate(data.views, start=1) if view is not None]
     changed += ["data.cutmix"] * bool(data.cutmix)
     if changed and any(isinstance(part, CachedFeatures) for part in model.volume_encoder.modules()):
@@ -132,19 +146,13 @@ def check_training(model: "Retriever") -> None:
         rank_zero_warn(warning)
 
 
-def _run(part: nn.Module, option: str, *inputs: Any) -> Any:
+def _map(part: nn.Module, option: str, features: Tensor, to_common: Callable[[Tensor], Tensor]) -> Tensor:
+    """Map features into the common space, and name the encoder where they are of another type than the map."""
     try:
-        return part(*inputs)
-    except (UserError, torch.cuda.OutOfMemoryError):
-        raise
-    except Exception as error:
-        given = ", ".join(
-            f"Features(cls={tuple(item.cls.shape)}, tokens={tuple(item.tokens.shape)})"
-            if isinstance(item, Features)
-            else describe(item)
-            for item in inputs
-        )
+        return to_common(features)
+    except RuntimeError as error:
+        kind = str(features.dtype).removeprefix("torch.")
         raise UserError(
-            f"{named(part, option)} failed on {given}: {type(error).__name__}:"
-            f" {' '.join(str(error).split())[:300]}. docs/howto/model.md says what each part is given and returns."
+            f"{named(part, option)} returned {kind}, which the map into the common space does not take"
+            f" ({' '.join(str(error).split())[:200]}). Return float32."
         ) from error

@@ -7,7 +7,7 @@ import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from bimcvr.atomic_files import replacing
-from bimcvr.models.checkpoint import plain_numbers, read_checkpoint, refuse_not_finite
+from bimcvr.models.checkpoint import plain_numbers, read_checkpoint, refuse_not_finite, refuse_unreadable
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -15,6 +15,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint whole or not at all."""
+        refuse_unreadable(checkpoint.get("callbacks", {}), checkpoint["state_dict"])
         # through a stream: its errors tell a full disk
         with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
             torch.save(plain_numbers(checkpoint), stream)

@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+from pytorch_lightning.utilities import rank_zero_warn
 
 from bimcvr.errors import UserError
 from bimcvr.metrics.per_query import KS
 from bimcvr.metrics.ranking.ranks import DIRECTIONS
-from bimcvr.models.checkpoint import read_checkpoint
+from bimcvr.models.checkpoint import read_checkpoint, refuse_unreadable
 
 LOWER_IS_BETTER = ("MdR", "MnR")
 
@@ -50,6 +51,7 @@ class RunCheckpoints(Checkpoint):
         self.best_score: float | None = None
         self._folder = Path()
         self._writes_best = self._at_epoch_end = self._trained = False
+        self._patience: dict[EarlyStopping, int] = {}
 
     @property
     def best(self) -> Path:
@@ -65,7 +67,20 @@ class RunCheckpoints(Checkpoint):
         """Find the run folder, which only the first process chooses, and read the best score in it."""
         self._folder = Path(trainer.strategy.broadcast(str(Path(trainer.default_root_dir) / "checkpoints")))
         if stage == "fit" and self.best.is_file():
-            self.best_score = _state(read_checkpoint(self.best), self.best)["score"]
+            self.best_score = _state(_read_best(self.best), self.best)["score"]
+        self._patience = {
+            item: item.patience
+            for item in trainer.callbacks  # type: ignore[attr-defined]
+            if isinstance(item, EarlyStopping)
+        }
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Say where a resumed run has lost its best weights."""
+        if trainer.state.fn == "fit" and self.best_score is None and checkpoint.get("run", {}).get("score") is not None:
+            rank_zero_warn(
+                f"{self.best} is gone, whose score was {checkpoint['run']['score']:.4g}: it becomes the best epoch from"
+                " here on, which may be worse."
+            )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse figures that `val` does not have, now that refused volumes have left it."""
@@ -124,7 +139,14 @@ class RunCheckpoints(Checkpoint):
                 part["completed"] = part["processed"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin a resumed run with an ordinary epoch: Lightning would look for the rest of an unfinished one."""
+        """Begin a resumed run with an ordinary epoch: Lightning would look for the rest of an unfinished one.
+
+        The configuration's patience holds, not the checkpoint's, which Lightning has restored.
+        """
+        states = {item.state_key: item.state_dict() for item in trainer.callbacks}  # type: ignore[attr-defined]
+        refuse_unreadable(states, pl_module.state_dict())
+        for stopping, patience in self._patience.items():
+            stopping.patience = patience
         trainer.fit_loop.restarting = False
 
     def _improves(self, score: float, best: float) -> bool:
@@ -186,6 +208,16 @@ def missing_checkpoints(trainer: Trainer) -> str:
             f" came before the first validation). Test the last epoch: --checkpoint {kept.last}"
         )
     return ""
+
+
+def _read_best(best: Path) -> dict[str, Any]:
+    try:
+        return read_checkpoint(best)
+    except UserError as error:
+        raise UserError(
+            f"The run to go on with has a damaged {best}: {error} Or remove it: the best of the epochs from here on"
+            " takes its place."
+        ) from error
 
 
 def _state(content: dict[str, Any], checkpoint: Path) -> dict[str, Any]:

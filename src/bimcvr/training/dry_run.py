@@ -9,11 +9,14 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
+from bimcvr.models.optim import check_optimizer
 from bimcvr.models.part_checks import check_grid
 from bimcvr.models.profiling.measure import MEASURED_STEPS, measure_step
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters
 from bimcvr.models.retriever import Retriever
-from bimcvr.training.lightning_cli import RetrieverCLI
+from bimcvr.models.start_check import refuse_no_negatives
+from bimcvr.run_folder import refuse_experiment
+from bimcvr.training.lightning_cli import RetrieverCLI, refuse_other_folders
 from bimcvr.training.trainer_options import (
     batches_an_epoch,
     limited,
@@ -53,7 +56,10 @@ class DryRunCLI(RetrieverCLI):
 
     def before_instantiate_classes(self) -> None:
         """Refuse what `fit` refuses, and make no run folder."""
-        refuse_unsupported(self.config[self.subcommand].trainer)
+        config = self.config[self.subcommand]
+        refuse_other_folders(config)
+        refuse_experiment(config.experiment)
+        refuse_unsupported(config.trainer)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Make no trainer: the devices it asks for need not be here."""
@@ -73,6 +79,8 @@ class DryRunCLI(RetrieverCLI):
                 "There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test`"
                 " with the same options and no checkpoint."
             )
+        check_optimizer(model.optimizer)
+        refuse_no_negatives(model.objective, batch, processes)
         check_grid(model.volume_encoder, data.grid)
         lines = [*_parameters(model), *_text_tower(model), *_data(data)]
         batches = limited(batches_an_epoch(data, processes), trainer.limit_train_batches)

@@ -30,6 +30,7 @@ from bimcvr.run_folder import (
     leave_run,
     needs_checkpoint,
     newest_checkpoint,
+    refuse_experiment,
     refuse_without_checkpoint,
     remove_empty_run,
     run_in_use,
@@ -39,7 +40,13 @@ from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, pro
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.quiet import quieten
-from bimcvr.training.resume import nothing_left, refuse_other_folder, refuse_other_rows, refuse_other_settings
+from bimcvr.training.resume import (
+    nothing_left,
+    recorded_start,
+    refuse_other_folder,
+    refuse_other_rows,
+    refuse_other_settings,
+)
 from bimcvr.training.run_record import RunRecord
 from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
@@ -208,7 +215,8 @@ class RetrieverCLI(LightningCLI):
         config = expand_home(self.config[verb])
         if verb != "fit" and value_of("--init_from", _Parser.words) is not None:
             raise UserError(f"--init_from is the start of a new `fit`; {verb} takes its weights by --checkpoint.")
-        _refuse_other_folders(config)
+        refuse_other_folders(config)
+        refuse_experiment(config.experiment)
         refuse_unsupported(config.trainer, trains=self.subcommand == "fit")
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
@@ -217,6 +225,7 @@ class RetrieverCLI(LightningCLI):
         if verb == "fit" and config.ckpt_path:
             given = {name: config[name] for name in ("runs", "experiment") if value_of(f"--{name}", _Parser.words)}
             refuse_other_folder(self.run, **given)
+            config.init_from = recorded_start(self.run, config.init_from)
             settings = yaml.safe_load(self._parser("fit").dump(config, skip_none=False))
             refuse_other_settings(self.run, settings)
             self.complete = nothing_left(self.run, progress_of(Path(config.ckpt_path)), settings)
@@ -360,8 +369,15 @@ def _with_own_config(arguments: list[str]) -> tuple[list[str], Path | None]:
     return ([verb, "--config", str(config), *rest] if config else arguments), config
 
 
-def _refuse_other_folders(config: Any) -> None:
-    """Refuse options that would move a run's files from where `best` and `last` are looked for."""
+def refuse_other_folders(config: Any) -> None:
+    """Refuse options that would move a run's files from where `best` and `last` are looked for.
+
+    Args:
+        config: the settings of a verb.
+
+    Raises:
+        UserError: one is set.
+    """
     refused = {
         "trainer.default_root_dir": config.trainer.default_root_dir is not None,
         "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False,

@@ -20,6 +20,10 @@ _RUNTIME_ERRORS = {
         "A part of the model has parameters that the loss does not depend on, so that the processes wait for their"
         " gradients: freeze them (requires_grad_(False)), or set trainer.strategy to ddp_find_unused_parameters_true."
     ),
+    "backward through the graph a second time": (
+        "A part of the model keeps tensors of an earlier step together with how they were computed. Keep them by"
+        " `detach()`."
+    ),
     "does not have a deterministic implementation": "{message}",
 }
 """Texts by which errors of torch are known, and what they mean here."""
@@ -78,9 +82,25 @@ def run_errors() -> Iterator[None]:
             raise UserError(
                 f"The configuration names something that cannot be made: {_last_reason(str(error))}"
             ) from error
-        if not _raised_by_lightning(error):
+        if _raised_by_lightning(error):
+            raise UserError(_REFUSED.format(message=_one_line(error))) from error
+        if isinstance(error, UserError | MemoryError) or (made := _being_made(error)) is None:
             raise
-        raise UserError(_REFUSED.format(message=_one_line(error))) from error
+        raise UserError(
+            f"{made.__module__}.{made.__qualname__}, which the configuration names, cannot be made:"
+            f" {type(error).__name__}: {_one_line(error)}"
+        ) from error
+
+
+def _being_made(error: Exception) -> type | None:
+    """Return the class whose constructor raised an error, where the parser was making a part; the innermost."""
+    made = [
+        frame.f_locals.get("class_type")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "default_class_instantiator"
+    ]
+    named = [item for item in made if isinstance(item, type) and not item.__module__.startswith("bimcvr.data.loading")]
+    return named[-1] if named else None
 
 
 def _raised_by_lightning(error: Exception) -> bool:

@@ -21,6 +21,7 @@ _IDENTITY = (
     "data.spacing",
     "data.centre",
     "data.window",
+    "data.nifti_form",
     "trainer.limit_val_batches",  # a score on a part of `val` is no match for one on another part
 )
 _MAY_CHANGE = frozenset(
@@ -38,7 +39,10 @@ _MAY_CHANGE = frozenset(
     )
 ) | frozenset(f"model.optimizer.init_args.{name}" for name in ("lr", "weight_decay", "betas", "eps"))
 _NEUTRAL = ("checkpointing", "cache_size")  # arguments of parts that change no result
-_LIMITS = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.min_epochs", "trainer.min_steps")
+# what may end a training; EarlyStopping is one of the callbacks
+_LIMITS = tuple(
+    f"trainer.{name}" for name in ("max_epochs", "max_steps", "max_time", "min_epochs", "min_steps", "callbacks")
+)
 # columns that say how a row is used
 _USE = ("split", "status", "flags")
 
@@ -88,6 +92,25 @@ def refuse_other_settings(run: Path, config: Mapping[str, Any]) -> None:
             )
 
 
+def recorded_start(run: Path, given: str | None) -> str | None:
+    """Return the checkpoint whose weights a run began with, which a resume records again.
+
+    Args:
+        run: its folder.
+        given: the `--init_from` of the resume.
+
+    Raises:
+        UserError: another one is given, which would have no effect.
+    """
+    before: str | None = read_config(run / "config.yaml").get("init_from")
+    if given not in (None, before):
+        raise UserError(
+            f"The run {run} began with {f'the weights of {before}' if before else 'weights of its own'}, and a resume"
+            f" does not take those of {given}. Leave --init_from out, or leave --checkpoint out to start a new run."
+        )
+    return before
+
+
 def refuse_other_rows(run: Path, manifest: Manifest, split: list[str]) -> None:
     """Refuse to go on with a run on another manifest or another split.
 
@@ -100,7 +123,13 @@ def refuse_other_rows(run: Path, manifest: Manifest, split: list[str]) -> None:
         UserError: rows, reports or splits differ. Rows that either side has set aside are not compared.
     """
     trained = run / "manifest.csv"
-    before = pd.read_csv(trained, dtype=str, keep_default_na=False).set_index("study_id")
+    try:
+        before = pd.read_csv(trained, dtype=str, keep_default_na=False).set_index("study_id")
+    except (ValueError, KeyError) as error:  # no table, no UTF-8, no such column
+        raise UserError(
+            f"{trained}, which says what this run was trained on, is damaged ({error}). Restore it; or start a new run"
+            f" with these weights: --init_from {run / 'checkpoints/last.ckpt'} instead of --checkpoint."
+        ) from error
     now = manifest.with_column("split", split).table.set_index("study_id")
     remedy = (
         f"Go on with --data.manifest {trained}, or start a new run with these weights: --init_from"

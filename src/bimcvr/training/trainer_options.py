@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from bimcvr.data.loading.datamodule import CTReportDataModule
@@ -64,8 +65,17 @@ _REFUSALS = {
     "max_epochs": _Refusal(lambda value: value == 0, _UNTRAINED),
     "max_steps": _Refusal(lambda value: value == 0, _UNTRAINED),
     "max_time": _Refusal(
-        lambda value: isinstance(value, str) and not re.fullmatch(r"\d+(:\d+){3}", value),
-        "give days, hours, minutes and seconds as DD:HH:MM:SS",
+        lambda value: (
+            value is not None
+            and not (isinstance(value, str) and re.fullmatch(r"\d+(:\d+){3}", value) and re.search("[1-9]", value))
+            and not (isinstance(value, dict) and any(value.values()))
+            and not (isinstance(value, timedelta) and value)
+        ),
+        "give days, hours, minutes and seconds as DD:HH:MM:SS, more than none",
+    ),
+    "val_check_interval": _Refusal(
+        lambda value: value is not None and (not isinstance(value, int | float) or value == 0),
+        "give a share of an epoch such as 0.5, or a number of batches",
     ),
     "check_val_every_n_epoch": _Refusal(lambda value: value is not None and value < 1, "at least 1 is needed"),
     "accumulate_grad_batches": _Refusal(lambda value: value < 1, "at least 1 is needed"),
@@ -107,6 +117,9 @@ def refuse_unsupported(trainer: Any, trains: bool = True) -> None:
                 f"trainer.callbacks: there is no metric {metric}. The names of metrics begin with train/ or val/, such"
                 " as val/score."
             )
+    least, most = trainer.min_epochs, trainer.max_epochs
+    if trains and least is not None and most is not None and -1 < int(most) < int(least):
+        raise UserError(f"trainer.min_epochs is {least}, and trainer.max_epochs {most} ends the training before.")
     endless = trainer.max_epochs == -1 or (trainer.max_epochs is None and trainer.max_time is not None)
     if endless and trainer.max_steps == -1:
         raise UserError(

@@ -9,6 +9,8 @@ from bimcvr.hub import REPAIR
 
 Pooling = Literal["mean", "cls", "lasttoken"]
 
+LEAST_TOKENS = 3
+
 _RUN = ("Transformer", "Pooling", "Normalize")
 # of the transformer's module; the first that is there counts, as there
 _SETTINGS = ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
@@ -38,6 +40,12 @@ class Published:
         for key in _ARGUMENTS:
             if self._settings.get(key):
                 raise self._refusal(self._settings_file, f"passes {key} on to the library that loads it")
+        described = top / "config_sentence_transformers.json"
+        if _json(described, {}).get("truncate_dim") is not None:
+            raise self._refusal(described, "keeps a part of each vector only (truncate_dim)")
+        for folder in {top, transformer}:
+            if (folder / "adapter_config.json").is_file():
+                raise self._refusal(folder / "adapter_config.json", "is an adapter to the weights of another one")
         if self._settings.get("transformer_task", "feature-extraction") != "feature-extraction":
             raise self._refusal(self._settings_file, f"is for {self._settings['transformer_task']}")
 
@@ -48,7 +56,12 @@ class Published:
     def length(self) -> int | None:
         """Return how many tokens of a text are read, None where the folder does not say."""
         length = self._settings.get("max_seq_length")
-        return None if length is None else int(length)
+        if length is not None and (type(length) is not int or length < LEAST_TOKENS):
+            raise UserError(
+                f"{self._settings_file}: max_seq_length is {length!r}; a whole number from {LEAST_TOKENS} is needed: a"
+                f" word between two marks. {REPAIR}"
+            )
+        return length
 
     def prompt(self, wanted: str | None = None) -> str:
         """Return what is put before every text.
@@ -146,6 +159,11 @@ def _modules(folder: Path) -> dict[str, Path]:
         raise UserError(
             f"The model in {folder} has a module of the kind {unknown[0]}, which is not "
             "supported here. Choose one made of Transformer, Pooling and Normalize only."
+        )
+    if list(modules) != [name for name in _RUN if name in modules]:
+        raise UserError(
+            f"{path} runs its modules in the order {', '.join(modules)}, which is not supported here. Choose a model of"
+            " Transformer, Pooling and Normalize in this order."
         )
     return modules
 

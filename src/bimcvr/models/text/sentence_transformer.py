@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from bimcvr.errors import UserError
 from bimcvr.hub import REPAIR, TOKENIZER_FILES, first_line, model_folder, pick
 from bimcvr.models.text.base import FrozenTextEncoder
-from bimcvr.models.text.published import Pooling, Published, transformer_folder
+from bimcvr.models.text.published import LEAST_TOKENS, Pooling, Published, transformer_folder
 
 _WEIGHTS = (
     "model.safetensors",
@@ -87,9 +87,19 @@ class SentenceEncoder(FrozenTextEncoder):
             max_length=self.max_tokens,
             return_tensors="pt",
         ).to(self.device)
+        self._refuse_unknown(tokens["input_ids"])
         states = cast(Tensor, self.tower(**{k: v for k, v in tokens.items() if k in self._inputs}).last_hidden_state)
         vectors = _pool(states, tokens["attention_mask"], self.pooling)
         return normalize(vectors, dim=-1) if self._unit and not self.sentences else vectors
+
+    def _refuse_unknown(self, ids: Tensor) -> None:
+        known = cast(Any, self.tower).get_input_embeddings().num_embeddings
+        if ids.numel() and int(ids.max()) >= known:
+            token = self._tokenizer.convert_ids_to_tokens(int(ids.max()))
+            raise UserError(
+                f"The tokenizer of the text encoder {self.source} has the token '{token}', and its weights have vectors"
+                f" of {known} tokens only. Give a folder whose tokenizer and weights belong together."
+            )
 
 
 def _pool(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
@@ -127,6 +137,11 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
     finally:
         logging.set_verbosity(level)
         logging.enable_progress_bar()
+    if tower.config.is_encoder_decoder or not hasattr(tower.config, "hidden_size"):
+        raise UserError(
+            f"The model in {folder} ({type(tower).__name__}) is no encoder alone, which is not supported here. Choose"
+            " an encoder such as BERT, RoBERTa or MPNet."
+        )
     # the pooler is not used here, and many published encoders come without one
     absent = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if absent:
@@ -134,11 +149,6 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
             f"The weights in {folder} lack {len(absent)} of the encoder's tensors (the first: "
             f"{absent[0]}), which would stay random. Give a folder whose weights belong to its "
             "config.json."
-        )
-    if tower.config.is_encoder_decoder or not hasattr(tower.config, "hidden_size"):
-        raise UserError(
-            f"The model in {folder} ({type(tower).__name__}) is no encoder alone, which is not supported here. Choose"
-            " an encoder such as BERT, RoBERTa or MPNet."
         )
     if tokenizer.pad_token is None:
         raise UserError(
@@ -166,12 +176,13 @@ def _rotary(tower: nn.Module) -> bool:
 def _length(folder: Path, wanted: int | None, published: int | None, tokenizer: Any, tower: nn.Module) -> int | None:
     """Return how many tokens of a text are read, special ones included; None where nothing limits them."""
     positions = _positions(tower)
-    if wanted is not None and not 3 <= wanted <= (positions or wanted):
+    if wanted is not None and not LEAST_TOKENS <= wanted <= (positions or wanted):
         raise UserError(
             f"max_tokens is {wanted}, but the model in {folder} reads at most {positions} tokens, and at least 3 are"
             " needed: a word between two marks."
         )
-    lengths = [wanted] if wanted else [published, tokenizer.model_max_length, positions]
+    # the folder's own length replaces the tokenizer's, as in sentence-transformers
+    lengths = [wanted] if wanted else [published or tokenizer.model_max_length, positions]
     return min((int(length) for length in lengths if length and length < _UNLIMITED), default=None)
 
 
