@@ -17,10 +17,6 @@ def last_of(run: Path) -> dict[str, object]:
     return state
 
 
-def rate(state: dict[str, object]) -> float:
-    return float(state["lr_schedulers"][0]["_last_lr"][0])  # type: ignore[index]
-
-
 def test_larger_batches_do_not_end_the_schedule(tiny_config: list[str], tmp_path: Path) -> None:
     assert main(["fit", *tiny_config, "--trainer.max_epochs", "3"]) == 0
     resume = ["fit", *tiny_config, "--checkpoint", "last", "--trainer.max_epochs", "6", "--data.batch_size", "8"]
