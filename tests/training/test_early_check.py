@@ -114,6 +114,8 @@ def test_what_is_right_passes(here: Path, tiny_cohort: Path) -> None:
         "last",
     ]
     early_check.refuse_early("fit", ["--config", "tiny.yaml", *flags])
+    (here / "more.yaml").write_text("trainer: {callbacks+: {class_path: pytorch_lightning.callbacks.Timer}}")
+    early_check.refuse_early("fit", ["--config", "more.yaml"])
     for path in EXPERIMENTS.glob("*/*.yaml"):
         if path.parent.name in ("bimcv_r", "phantom", "peers"):
             early_check.refuse_early("fit", ["--config", str(path)])

@@ -27,6 +27,11 @@ def explain(message: str, known: Collection[str], words: Sequence[str] = (), lis
     "Wrong configuration: there is no key 'model.embed_dims'. Did you mean 'model.embed_dim'?"
     """
     key = _unknown_key(message)
+    if key and re.fullmatch(r"checkpoint\.\w+", key):  # a setting of Lightning's ModelCheckpoint
+        return (
+            f"{key} cannot be set: a run always keeps checkpoints/best.ckpt, chosen by checkpoint.monitor and"
+            " checkpoint.mode, and last.ckpt, the last epoch's end. Leave it out."
+        )
     if key:
         owner = _owner(message, key)
         candidates = _parameters(owner) if owner else known

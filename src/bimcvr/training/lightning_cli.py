@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
@@ -339,11 +338,6 @@ class _Parser(LightningArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)  # one attempt within a union of types: another may succeed
         told = explain(message, {action.dest for parser in self.created for action in parser._actions}, self.words)
-        if other := re.search(r"no key '(checkpoint\.\w+)'", told):  # a setting of Lightning's ModelCheckpoint
-            told = (
-                f"{other.group(1)} cannot be set: a run always keeps checkpoints/best.ckpt, chosen by"
-                " checkpoint.monitor and checkpoint.mode, and last.ckpt, the last epoch's end. Leave it out."
-            )
         raise UserError(told) from ex
 
 

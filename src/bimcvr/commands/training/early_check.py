@@ -100,7 +100,7 @@ def _unknown(content: Mapping[Any, Any], known: Sequence[str], under: str = "") 
     """Yield the keys of a file that are to be looked up: each as deep as the list of options goes."""
     names = [name for name in known if not name.endswith(".help")]
     for name, value in content.items():
-        key = f"{under}{name}"
+        key = f"{under}{name}".removesuffix("+")  # `callbacks+:` appends to a list
         if isinstance(value, Mapping) and any(other.startswith(f"{key}.") for other in names):
             yield from _unknown(value, known, f"{key}.")
         else:
