@@ -6,14 +6,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bimcvr.commands.stdout import say
 from bimcvr.errors import UserError
 from bimcvr.presets import FOLDER, preset
-
-if TYPE_CHECKING:
-    from bimcvr.evaluation.embeddings import Embeddings
 
 _PEERS = Path("experiments/peers")
 _NO_REPORT = "no report was given"
@@ -67,7 +64,10 @@ def embed(
             kept = cache if is_manifest or cache else Path(work) / "cache"
             made = _predict(_words_of_model(word, Path(work)), manifest, root, kept, trust, Path(work))
             path = out / f"embeddings_{name}.npz"
-            _write(made, path, with_text=is_manifest or text is not None)
+            if is_manifest or text is not None:
+                made.replace(path)
+            else:
+                _write_without_text(made, path)
         _print_receipt(name, path, text)
     if not is_manifest:
         say(f"manifest: {manifest}")
@@ -89,9 +89,7 @@ def _words_of_model(word: str, work: Path) -> list[str]:
         return ["--checkpoint", str(_run_beside(path, work))]
     if path.suffix in (".yaml", ".yml"):
         return ["--config", str(preset(path))]
-    shipped = sorted(
-        file.stem for file in (FOLDER / "peers").glob("*.yaml") if not file.stem.endswith(("base", "head"))
-    )
+    shipped = _shipped()
     if word not in shipped:
         from bimcvr.suggest import did_you_mean
 
@@ -138,10 +136,8 @@ def _manifest_of_scan(scan: Path, text: str | None, out: Path) -> Path:
     return out / "manifest.csv"
 
 
-def _predict(
-    model: list[str], manifest: Path, root: Path | None, cache: Path | None, trust: str, work: Path
-) -> "Embeddings":
-    from bimcvr.evaluation.embeddings import load_embeddings
+def _predict(model: list[str], manifest: Path, root: Path | None, cache: Path | None, trust: str, work: Path) -> Path:
+    """Embed the rows of a manifest; returns the file that `predict` has written below `work`."""
     from bimcvr.training.lightning_cli import train
 
     given = {"--data.root": root, "--data.cache": cache, "--trust": trust or None}
@@ -153,7 +149,7 @@ def _predict(
     with _as_told_to_predict():
         train(["predict", *model, "--data.manifest", str(manifest), *options, *quiet])
     (path,) = (work / "runs").rglob("embeddings_*.npz")
-    return load_embeddings(path)
+    return path
 
 
 @contextmanager
@@ -169,17 +165,13 @@ def _as_told_to_predict() -> Iterator[None]:
         raise
 
 
-def _write(made: "Embeddings", path: Path, with_text: bool) -> None:
-    """Write the file; without a report of the scan it has no `text`, so that nothing scores the stand-in."""
+def _write_without_text(made: Path, path: Path) -> None:
+    """Write the embeddings of a scan that has no report without `text`, so that nothing scores the stand-in."""
     import numpy as np
 
     from bimcvr.atomic_files import replacing
-    from bimcvr.evaluation.embeddings import save_embeddings
 
-    save_embeddings(path, made)
-    if with_text:
-        return
-    with np.load(path, allow_pickle=False) as stored:
+    with np.load(made, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files if name not in ("text", "report_hash")}
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
