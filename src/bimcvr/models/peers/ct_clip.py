@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError, WeightsAbsent
 from bimcvr.models.peers.cxr_bert import TOKENIZER, TOKENS, cxr_bert_tokenizer
+from bimcvr.models.peers.first_token import FirstToken
 from bimcvr.models.peers.text import PeerText
 from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token
 from bimcvr.models.peers.weights import PeerWeights, drawn_at_random, load, read_tensors, refuse_reduced
@@ -120,12 +120,8 @@ class CtClipText(PeerText):
         with drawn_at_random():
             language = BertModel(BertConfig(vocab_size=len(words), **(reduced or {})))
             head = nn.Linear(language.config.hidden_size, _SPACE, bias=False)
-        for path in weights.files:
-            tensors = read_tensors(path, "text_transformer.")
-            tensors.pop("embeddings.position_ids", None)  # a constant that older versions saved
-            load(language, tensors, path)
-            load(head, read_tensors(path, "to_text_latent."), path)
-        tower = nn.ModuleDict({"language": language, "head": head})
+        tower = FirstToken(language, head)
+        tower.load_published(weights, "text_transformer.", "to_text_latent.")
         form = {
             "form": "without quotation marks and brackets",
             "max_tokens": TOKENS,
@@ -139,10 +135,7 @@ class CtClipText(PeerText):
         """Compute the vectors of n texts → (n, E), without the cache."""
         plain = [text.translate(_DROPPED) for text in texts]
         tokens = self._tokenizer(plain, max_length=TOKENS, padding=True, truncation=True, return_tensors="pt")
-        states = self.tower["language"](
-            tokens["input_ids"].to(self.device), attention_mask=tokens["attention_mask"].to(self.device)
-        )
-        vectors: Tensor = normalize(self.tower["head"](states.last_hidden_state[:, 0]), dim=-1)
+        vectors: Tensor = self.tower({name: tokens[name].to(self.device) for name in ("input_ids", "attention_mask")})
         return vectors
 
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from bimcvr.contracts import Features
 from bimcvr.errors import UserError
 from bimcvr.extras import require_extra
 from bimcvr.hub import first_line
+from bimcvr.models.peers.first_token import FirstToken
 from bimcvr.models.peers.text import PeerText
 from bimcvr.models.peers.volume import PeerVolume, TowerInput, one_token, with_version
 from bimcvr.models.peers.weights import PeerWeights, drawn_at_random, load, read_tensors, refuse_reduced
@@ -106,12 +106,8 @@ class MerlinText(PeerText):
         with drawn_at_random():
             language, tokenizer, files = _longformer(language_model)
             head = nn.Linear(language.config.hidden_size, _SPACE)
-        for path in weights.files:
-            tensors = read_tensors(path, "encode_text.text_encoder.")
-            tensors.pop("embeddings.position_ids", None)  # a constant that older versions saved
-            load(language, tensors, path)
-            load(head, read_tensors(path, "encode_text.linear_layer."), path)
-        tower = nn.ModuleDict({"language": language, "head": head})
+        tower = FirstToken(language, head)
+        tower.load_published(weights, "encode_text.text_encoder.", "encode_text.linear_layer.")
         form = {
             "form": "lower case, words and punctuation apart",
             "max_tokens": _TOKENS,
@@ -132,8 +128,7 @@ class MerlinText(PeerText):
             truncation=True,
             max_length=_TOKENS,
         )
-        states = self.tower["language"](**{name: value.to(self.device) for name, value in tokens.items()})
-        vectors: Tensor = normalize(self.tower["head"](states.last_hidden_state[:, 0]), dim=-1)
+        vectors: Tensor = self.tower({name: value.to(self.device) for name, value in tokens.items()})
         return vectors
 
 
