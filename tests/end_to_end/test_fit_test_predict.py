@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from bimcvr.cli import main
@@ -52,6 +53,20 @@ def test_a_run_folder_holds_everything(trained: Path) -> None:
     assert about["text_encoder"] == "HashText"
     assert about["manifest_hash"]
     assert set(pd.read_csv(trained / "manifest.csv")["split"]) == {"train", "val", "test"}
+
+
+def test_findings_are_classified_by_the_score_that_val_chose(trained: Path) -> None:
+    kept = torch.load(trained / "checkpoints/best.ckpt", weights_only=True)["zero_shot_score"]
+    table = pd.concat(pd.read_csv(path) for path in trained.glob("logs/version_*/metrics.csv"))
+    logged = table[[f"val/zero_shot/{name}" for name in kept["val"]]].dropna().to_numpy().tolist()
+    assert pytest.approx(list(kept["val"].values())) in logged
+    assert kept["used"] == max(kept["val"], key=kept["val"].get)
+    provenance = load_embeddings(trained / "embeddings.npz").provenance or {}
+    assert provenance["zero_shot_score"] == kept
+    result = json.loads((trained / "result.json").read_text())
+    assert "chosen on the run's val" in result["zero_shot_score"][0]
+    label = next(iter(result["metrics"]["zero_shot"].values()))
+    assert label["AUROC"] == label[f"AUROC_{kept['used']}"]
 
 
 def test_embeddings_are_in_the_manifests_order(trained: Path) -> None:

@@ -133,8 +133,10 @@ def killed_until_done(words: list[str], out: Path, draw: random.Random, seconds:
     """Start a fit again and again, and end it at random moments `kills` times; then let it end."""
     for done in range(kills):
         process = Started(words, out)
-        if process.wait(draw.uniform(0.0, 1.3 * seconds)) == 0:
+        code = process.wait(draw.uniform(0.0, 1.3 * seconds))
+        if code == 0:
             return done
+        assert code is None, out.read_text()[-3000:]
         os.kill(process.pid, draw.choice(SIGNALS))
         assert process.wait(60) is not None, "it does not end"
         until = time.monotonic() + 10
@@ -165,3 +167,4 @@ def test_killed_at_random_moments_a_fit_ends_as_an_undisturbed_one(tiny_config: 
             [*words, str(tmp_path / f"cut{part}")], tmp_path / "log", draw, seconds, min(5, KILLS - killed)
         )
         assert_same(run_of(tmp_path / f"cut{part}"), run_of(tmp_path / f"whole{part}"), words)
+        print(f"part {part}: the same after {killed} kills in all", flush=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,6 +39,19 @@ PROMPTS = Prompts(
 PROBES = Probes(
     ["s2", "s1", "gone"], ["side", "side", "side"], torch.tensor([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 )
+
+
+def test_the_zero_shot_score_is_what_the_run_chose_on_val() -> None:
+    """Affirming alone volumes score 0, 1, 0, 1: of masses 0, 1 and 3 two are above volume 2 and one is tied."""
+    chosen = {"zero_shot_score": {"used": "affirming", "val": {"affirming": 0.9, "pair": 0.6}}}
+    run = replace(whole(), provenance=chosen)
+    result = build_result([run], gallery([{"mass"}, {"mass"}, {"cyst"}, {"mass"}]), ks=(1,), resampling=FEW)
+    assert result["metrics"]["zero_shot"]["mass"]["AUROC"] == pytest.approx(2.5 / 3)
+    assert result["metrics"]["zero_shot"]["mass"]["AUROC_pair"] == pytest.approx(2 / 3)
+    assert result["zero_shot_score"] == [
+        "the cosine of the volume with the affirming sentences, chosen on the run's val (mean AUROC there: affirming"
+        " 0.900, pair 0.600)"
+    ]
 
 
 def whole(prompts: Prompts | None = PROMPTS, probes: Probes | None = PROBES) -> Embeddings:
@@ -86,7 +100,9 @@ def test_every_figure_worked_by_hand() -> None:
     # the mass query (0, 1, 0): volumes 1 and 3 tied at 1, then 0 and 2 tied: AP = (1 + 1 + (3/3 + 3/4)/2)/3
     assert result["metrics"]["keyword"]["mass"]["AP"] == pytest.approx(100 * (1 + 1 + (1 + 0.75) / 2) / 3)
     # margins 0: −1, 1: 1, 2: 0, 3: 1; the only other is 2: two of three masses are above it
-    assert result["metrics"]["zero_shot"]["mass"] == {"AUROC": pytest.approx(2 / 3)}
+    assert result["metrics"]["zero_shot"]["mass"]["AUROC"] == pytest.approx(2 / 3)
+    assert result["metrics"]["zero_shot_mean"]["labels"]["AUROC"] == pytest.approx(2 / 3)
+    assert "as usual: no run has chosen" in result["zero_shot_score"][0]
     # study 2 wins (1 against 0), study 1 wins (.8 against 0); the third probe is of no study of the gallery
     assert result["metrics"]["probes"] == {"side": {"won": 100.0, "studies": 2}}
     assert result["notes"] == []

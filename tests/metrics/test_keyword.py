@@ -8,7 +8,8 @@ from torch import Tensor
 from bimcvr.contracts import Prompts
 from bimcvr.errors import UserError
 from bimcvr.metrics.bootstrap import patient_draws
-from bimcvr.metrics.keyword import keyword_metrics, rows_with_label, zero_shot_metrics
+from bimcvr.metrics.keyword import keyword_metrics, rows_with_label
+from bimcvr.metrics.zero_shot import best_zero_shot_score, macro_average, zero_shot_metrics
 
 LABELS = [frozenset({"mass"}), frozenset({"mass", "nodule"}), frozenset(), frozenset({"nodule"})]
 IMAGE = torch.tensor([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [-1.0, 0.0]])
@@ -60,8 +61,36 @@ def test_zero_shot_worked_by_hand() -> None:
     along, against = [[1.0, 0.0]], [[-1.0, 0.0]]
     prompts = asking(mass=along, no_mass=against, nodule=along, no_nodule=against, cyst=[[1.0, 1.0]])
     found = zero_shot_metrics(IMAGE, prompts, rows_with_label(LABELS, prompts.labels), list("abcd"), resamples=50)
-    assert found.values == {"mass": {"AUROC": 1.0}, "nodule": {"AUROC": 0.25}}
+    assert {label: of["AUROC"] for label, of in found.values.items()} == {"mass": 1.0, "nodule": 0.25}
     assert found.intervals()["mass"]["AUROC"] == [1.0, 1.0]
+
+
+def test_the_zero_shot_score_is_chosen_by_the_mean_over_labels() -> None:
+    """Cosines with "mass" are 1, .7, 0, −1; with its denial 1, .7, 0, −1 too, so that the pair sees nothing (0.5).
+
+    Nodules (1, 3) are found by the pair: cosines with (0, 1) are 0, .7, 1, 0, of (1, 0), (1, 2), (3, 0) and (3, 2) one
+    is won and one tied: 3/8. Minus those with (1, 1), .7, 1, .7, −.7, they are −.7, −.3, .3, .7: three are won.
+    """
+    prompts = asking(mass=[[1.0, 0.0]], no_mass=[[1.0, 0.0]], nodule=[[0.0, 1.0]], no_nodule=[[1.0, 1.0]])
+    relevant = rows_with_label(LABELS, prompts.labels)
+    pair = zero_shot_metrics(IMAGE, prompts, relevant, list("abcd"), resamples=30, score="pair")
+    assert pair.values == {
+        "mass": {"AUROC": 0.5, "AUROC_affirming": 1.0, "AUROC_pair": 0.5},
+        "nodule": {"AUROC": 0.75, "AUROC_affirming": 0.375, "AUROC_pair": 0.75},
+    }
+    alone = zero_shot_metrics(IMAGE, prompts, relevant, list("abcd"), resamples=30, score="affirming")
+    assert {label: of["AUROC"] for label, of in alone.values.items()} == {"mass": 1.0, "nodule": 0.375}
+    mean = macro_average(alone)
+    assert mean.values == {"labels": {"AUROC": 0.6875, "AUROC_affirming": 0.6875, "AUROC_pair": 0.625, "count": 2.0}}
+    drawn = torch.stack([alone.draws[label]["AUROC"] for label in ("mass", "nodule")])
+    both = ~drawn.isnan().any(0)
+    assert 0 < both.sum() < 30, "no resample lacks a label: the mean of what is left is not tried"
+    torch.testing.assert_close(mean.draws["labels"]["AUROC"][both], drawn[:, both].mean(0))
+    assert best_zero_shot_score(IMAGE, prompts, relevant) == ("affirming", {"affirming": 0.6875, "pair": 0.625})
+    only_nodule = {**relevant, "mass": torch.zeros(4, dtype=torch.bool)}
+    assert best_zero_shot_score(IMAGE, prompts, only_nodule) == ("pair", {"affirming": 0.375, "pair": 0.75})
+    nothing = {label: torch.zeros(4, dtype=torch.bool) for label in prompts.labels}
+    assert best_zero_shot_score(IMAGE, prompts, nothing) is None
 
 
 def cohort(n: int = 90) -> tuple[Tensor, Prompts, list[frozenset[str]], list[str]]:

@@ -11,7 +11,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_intervals
 from bimcvr.metrics.counterfactual import probe_metrics
-from bimcvr.metrics.keyword import keyword_metrics, rows_with_label, zero_shot_metrics
+from bimcvr.metrics.keyword import keyword_metrics, rows_with_label
 from bimcvr.metrics.label_map import DEFINITION, label_relevance_metrics
 from bimcvr.metrics.localisation import DEFINITION as LOCALISATION
 from bimcvr.metrics.localisation import localisation_metrics
@@ -19,6 +19,7 @@ from bimcvr.metrics.metric_family import MetricFamily, mean_over_seeds, spread_o
 from bimcvr.metrics.per_query import RECALL_AT, average_over_seeds, chance_metrics, per_query_values, summarize
 from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.metrics.ranking.ranks import DIRECTIONS, RULES, Ranks, right_answers
+from bimcvr.metrics.zero_shot import ZERO_SHOT_SCORES, ZeroShotScore, macro_average, zero_shot_metrics
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def build_result(
             "how": located.how,
             "token_mm": list(located.token_mm),
         }
+    if "zero_shot_mean" in joined:
+        result["zero_shot_score"] = list(dict.fromkeys(_zero_shot_score(run)[1] for run in runs))
     if len(runs) > 1:
         result["runs"] = len(runs)
         summaries = [{direction: summarize(run[direction]) for direction in DIRECTIONS} for run in per_run]
@@ -138,7 +141,7 @@ def _families(
 ) -> tuple[dict[str, list[MetricFamily]], list[str]]:
     """Score what needs labels, prompts or probes, run by run; note why something is absent."""
     families: dict[str, list[MetricFamily]] = {
-        name: [] for name in ("keyword", "zero_shot", "label_relevance", "probes", "localisation")
+        name: [] for name in ("keyword", "zero_shot", "zero_shot_mean", "label_relevance", "probes", "localisation")
     }
     patients, seed, resamples = gallery.patient, resampling.seed, resampling.resamples
     labelled, prompted, probed = any(gallery.labels), all(run.prompts for run in runs), all(run.probes for run in runs)
@@ -153,9 +156,12 @@ def _families(
             families["keyword"].append(
                 keyword_metrics(run.image, run.prompts, relevant, patients, seed=seed, resamples=resamples)
             )
-            families["zero_shot"].append(
-                zero_shot_metrics(run.image, run.prompts, relevant, patients, seed=seed, resamples=resamples)
+            zero_shot = zero_shot_metrics(
+                run.image, run.prompts, relevant, patients, seed, resamples, _zero_shot_score(run)[0]
             )
+            families["zero_shot"].append(zero_shot)
+            if zero_shot.values:
+                families["zero_shot_mean"].append(macro_average(zero_shot))
         if run.probes is not None and probed:
             in_split = [i for i, study in enumerate(run.probes.study_id) if study in position]
             families["probes"].append(
@@ -184,6 +190,15 @@ def _families(
     notes = _keyword_notes(runs, gallery, families, labelled, prompted)
     notes += _probe_notes(runs, gallery, families, probed)
     return {name: family_runs for name, family_runs in families.items() if family_runs}, notes
+
+
+def _zero_shot_score(run: Embeddings) -> tuple[ZeroShotScore, str]:
+    """Return by which score a run's findings are classified, and why in words."""
+    chosen = (run.provenance or {}).get("zero_shot_score")
+    if not isinstance(chosen, dict) or chosen.get("used") not in ZERO_SHOT_SCORES:
+        return "pair", f"{ZERO_SHOT_SCORES['pair']}, as usual: no run has chosen on its val"
+    means = ", ".join(f"{name} {value:.3f}" for name, value in chosen["val"].items())
+    return chosen["used"], f"{ZERO_SHOT_SCORES[chosen['used']]}, chosen on the run's val (mean AUROC there: {means})"
 
 
 def _same_findings(runs: Sequence[Embeddings]) -> bool:

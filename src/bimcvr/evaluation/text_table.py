@@ -155,6 +155,14 @@ def _keyword_lines(result: dict[str, Any]) -> list[str]:
         text = ", ".join([*precision, f"AP {metrics['AP']:.1f} %"])
         auroc = f"; zero-shot AUROC {zero_shot[label]['AUROC']:.2f}" if label in zero_shot else ""
         lines.append(f"keyword {label}: {text} (chance = prevalence {metrics['prevalence']:.1f} %){auroc}")
+    mean = result["metrics"].get("zero_shot_mean", {}).get("labels")
+    if mean:
+        text = with_interval("AUROC", mean["AUROC"], result["intervals"]["zero_shot_mean"]["labels"].get("AUROC"))
+        lines += [
+            f"zero-shot AUROC, mean over {mean['count']:.0f} labels: {text} (chance 0.5); affirming sentences alone"
+            f" {mean['AUROC_affirming']:.3f}, minus denying ones {mean['AUROC_pair']:.3f}",
+            *(f"  score: {why}" for why in result["zero_shot_score"]),
+        ]
     return ["", *lines] if lines else []
 
 

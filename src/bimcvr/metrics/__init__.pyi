@@ -1,6 +1,6 @@
 from .bootstrap import bootstrap_draws, bootstrap_intervals
 from .counterfactual import probe_metrics
-from .keyword import keyword_metrics, zero_shot_metrics
+from .keyword import keyword_metrics
 from .label_map import label_relevance_metrics
 from .metric_family import MetricFamily
 from .noise_ceiling import noise_ceiling_metrics, oracle_ranks
@@ -10,6 +10,7 @@ from .ranking.rank_engine import rank_both, rank_queries
 from .ranking.ranks import DIRECTION_TITLES, DIRECTIONS, Ranks, chance_ranks, rank_scores, right_answers
 from .retrieval_metric import CrossModalRetrieval, selection_score
 from .significance import compare_methods, holm, randomisation_test
+from .zero_shot import zero_shot_metrics
 
 __all__ = [
     "DIRECTIONS",

@@ -1,4 +1,4 @@
-"""Prompts as queries: P@K, AP and lift of a keyword, AUROC of a zero-shot finding; ties count in expectation."""
+"""Prompts as queries: P@K, AP and lift of a keyword; ties count in expectation."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -44,8 +44,9 @@ def keyword_metrics(
         UserError: An embedding is not finite or has length zero.
     """
     ks = [k for k in ks if k <= len(image)]
-    scores = _scores(
-        image, {label: _mean(prompts.affirming(label)) for label in prompts.labels if bool(relevant[label].any())}
+    scores = cosines(
+        image,
+        {label: mean_direction(prompts.affirming(label)) for label in prompts.labels if bool(relevant[label].any())},
     )
 
     def measure(order: Blocks) -> dict[str, Tensor]:
@@ -57,7 +58,7 @@ def keyword_metrics(
             **{f"lift@{k}": value / share for k, value in precision.items()},
         }
 
-    family = _with_draws(scores, relevant, patients, measure, seed, resamples)
+    family = with_draws(scores, relevant, patients, measure, seed, resamples)
     for label, values in family.values.items():
         count = relevant[label].sum()[None]
         values["prevalence"] = 100 * count.item() / len(image)
@@ -65,41 +66,7 @@ def keyword_metrics(
     return family
 
 
-def zero_shot_metrics(
-    image: Tensor,
-    prompts: Prompts,
-    relevant: Mapping[str, Tensor],
-    patients: Sequence[str],
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-) -> MetricFamily:
-    """Classify every finding by a pair of prompts: the score is cos(image, "there is") − cos(image, "there is no").
-
-    Args:
-        image: (N, E) floating point.
-        prompts: The prompts, affirming and denying.
-        relevant: For each label (N,) bool, which images have it.
-        patients: N patient ids; the intervals resample the gallery's patients.
-        seed: Seed of the draws.
-        resamples: Number of draws.
-
-    Returns:
-        For each label with prompts of both kinds that some but not all images have: AUROC (0 to 1, chance 0.5). A
-        resample without both kinds of images is left out of the interval.
-
-    Raises:
-        UserError: An embedding is not finite or has length zero.
-    """
-    paired = [
-        label for label in prompts.labels if prompts.has_pair(label) and 0 < int(relevant[label].sum()) < len(image)
-    ]
-    yes = _scores(image, {label: _mean(prompts.affirming(label)) for label in paired})
-    no = _scores(image, {label: _mean(prompts.denying(label)) for label in paired})
-    margins = {label: yes[label] - no[label] for label in paired}
-    return _with_draws(margins, relevant, patients, lambda order: {"AUROC": order.auroc()}, seed, resamples)
-
-
-def _with_draws(
+def with_draws(
     scores: Mapping[str, Tensor],
     relevant: Mapping[str, Tensor],
     patients: Sequence[str],
@@ -107,6 +74,16 @@ def _with_draws(
     seed: int,
     resamples: int,
 ) -> MetricFamily:
+    """Measure the order of the images by each label's scores, and that of resamples of their patients.
+
+    Args:
+        scores: For each label (N,), one score an image.
+        relevant: For each label (N,) bool, which images have it.
+        patients: N patient ids.
+        measure: From an order to its metrics by name.
+        seed: Seed of the draws.
+        resamples: Number of draws.
+    """
     patient = patient_numbers(patients)
     measured = {label: measure(ordered_blocks(score[None], relevant[label][None])) for label, score in scores.items()}
     values = {label: {name: value.item() for name, value in metrics.items()} for label, metrics in measured.items()}
@@ -122,11 +99,12 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def _mean(vectors: Tensor) -> Tensor:
+def mean_direction(vectors: Tensor) -> Tensor:
+    """Return the mean of unit vectors (n, E) → (E,), float64."""
     return normalize(vectors.double(), dim=-1).mean(0)
 
 
-def _scores(image: Tensor, queries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def cosines(image: Tensor, queries: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return each query's cosines (N,) with all images, in float64 on the CPU."""
     if not queries:
         return {}

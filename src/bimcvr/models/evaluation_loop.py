@@ -14,8 +14,10 @@ from bimcvr.atomic_files import sha256_of
 from bimcvr.contracts import Batch, Features, Gallery, Probes, Prompts
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings
+from bimcvr.metrics.keyword import rows_with_label
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 from bimcvr.metrics.retrieval_metric import CrossModalRetrieval, selection_score
+from bimcvr.metrics.zero_shot import best_zero_shot_score
 from bimcvr.models.localisation.pointing import PointingGame
 from bimcvr.models.part_checks import check_features
 from bimcvr.models.receipts import receipt_of
@@ -84,6 +86,8 @@ class EvaluationLoop:
         }
         self._model.log_dict(flat, rank_zero_only=False)
         self._model.log(f"{self._split}/score", selection_score(figures), prog_bar=True)
+        if self._split == "val":
+            self._choose_zero_shot_score()
 
     def write_result(self) -> None:
         """Write embeddings and result into the run folder; every process has to call it."""
@@ -100,6 +104,19 @@ class EvaluationLoop:
         image, text = self.embeddings()
         if self._model.trainer.is_global_zero:
             write_embeddings(self._collect(image, text, with_probes=False), self._model.trainer)
+
+    def _choose_zero_shot_score(self) -> None:
+        """Log how well the split's findings are classified by each score, and let the model keep the best."""
+        prompts = self._embed_prompts() if any(self.gallery.labels) else None
+        if prompts is None:
+            return
+        image, _ = self.embeddings()
+        chosen = best_zero_shot_score(image, prompts, rows_with_label(self.gallery.labels, prompts.labels))
+        if chosen is None:
+            return
+        best, means = chosen
+        self._model.log_dict({f"val/zero_shot/{name}": mean for name, mean in means.items()}, rank_zero_only=False)
+        self._model.zero_shot_score = {"used": best, "val": means}
 
     def _pointing_game(self) -> PointingGame | None:
         """Return what scores the maps of findings whose places the manifest states; None where it states none."""
@@ -175,6 +192,7 @@ class EvaluationLoop:
             "volume_encoder": part_name(model.volume_encoder),
             "text_encoder": part_name(model.text_encoder),
             "zero_shot": model.zero_shot(),
+            "zero_shot_score": model.zero_shot_score,
             "checkpoint_sha256": sha256_of(Path(checkpoint)) if checkpoint else None,
             "receipts": {
                 "volume": receipt_of(model.volume_encoder),

@@ -157,6 +157,7 @@ class Retriever(LightningModule):
         self.pointing, self.eval_autocast = pointing, eval_autocast
         self.register_buffer("first_sd", torch.tensor(math.nan))
         self.first_sd: Tensor
+        self.zero_shot_score: dict[str, Any] | None = None
         self._collapse_warned = False
         self._inputs: LossInputs | None = None
         self._evaluation: EvaluationLoop | None = None
@@ -222,8 +223,13 @@ class Retriever(LightningModule):
         self._log_training(output)
         return output.losses["loss"]
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep by which score findings are classified, as chosen on `val`."""
+        checkpoint["zero_shot_score"] = self.zero_shot_score
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model where a trainer loads it."""
+        self.zero_shot_score = checkpoint.get("zero_shot_score")
         if self._trainer is not None:
             check_same_parts(self, checkpoint, resumes=self.trainer.state.fn == "fit")
 
