@@ -367,6 +367,8 @@ class Located:
         scores: (M, 6) float64, the columns of `LOCATED`; NaN where a study has every finding and so no other query.
         how: what the maps were made of: `tokens`, or `gradients` of the input.
         token_mm: the size of their parts, mm along slices, rows and columns, mean over the volumes.
+        diameter: (M,) float64, of the finding's largest place, counted in such parts: that of a ball of its volume, by
+            the side of a cube of theirs; NaN where it is not known.
     """
 
     study_id: list[str]
@@ -374,3 +376,4 @@ class Located:
     scores: np.ndarray
     how: str
     token_mm: tuple[float, float, float]
+    diameter: np.ndarray

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bimcvr.contracts import Located
-from bimcvr.metrics.localisation import ALL, chance_scores, localisation_metrics, region_scores
+from bimcvr.metrics.localisation import ALL, LARGE, chance_scores, localisation_metrics, region_scores
 
 SHAPE = (8, 10, 12)
 
@@ -55,9 +55,13 @@ def test_random_maps_are_at_chance_on_the_mean() -> None:
 
 def test_figures_are_means_over_findings_with_intervals_over_patients() -> None:
     scores = np.array([[1, 0.2, 0.5, 0.4, 0.1, np.nan], [0, 0.2, 0.5, 0.2, 0.1, np.nan], [1, 0.4, 0, 0.6, 0.3, 0.3]])
-    located = Located(["a", "b", "a"], ["mass", "mass", "nodule"], scores, "tokens", (10.0, 9.0, 9.0))
+    located = Located(
+        ["a", "b", "a"], ["mass", "mass", "nodule"], scores, "tokens", (10.0, 9.0, 9.0), np.array([2, 1.9, 2.1])
+    )
     family = localisation_metrics(located, ["p", "q", "p"], resamples=400)
-    assert list(family.values) == [ALL, "mass", "nodule"]
+    assert list(family.values) == [ALL, LARGE, "mass", "nodule"]
+    assert family.values[LARGE]["pointing"] == 100
+    assert family.values[LARGE]["chance_mass"] == pytest.approx(20)
     assert family.values["mass"] == pytest.approx(
         {"pointing": 50, "chance_pointing": 20, "other_pointing": 50, "mass": 30, "chance_mass": 10, "studies": 2}
     )
@@ -67,5 +71,6 @@ def test_figures_are_means_over_findings_with_intervals_over_patients() -> None:
     intervals = family.intervals()
     assert intervals["mass"]["pointing"] == [0, 100]
     assert intervals["nodule"]["pointing"] == [100, 100]
-    one = localisation_metrics(Located(["a"], ["mass"], scores[:1], "tokens", (1.0, 1.0, 1.0)), ["p"], resamples=10)
+    small = Located(["a"], ["mass"], scores[:1], "tokens", (1.0, 1.0, 1.0), np.array([np.nan]))
+    one = localisation_metrics(small, ["p"], resamples=10)
     assert list(one.values) == ["mass"]

@@ -28,6 +28,11 @@ class Place(NamedTuple):
     half_axes: Point
     site: str = ""
 
+    @property
+    def diameter(self) -> float:
+        """The diameter of the ball of the same volume, mm."""
+        return 2 * math.prod(self.half_axes) ** (1 / 3)
+
     def share(self, affine: np.ndarray, shape: Sequence[int], grown: Sequence[float] = (0.0, 0.0, 0.0)) -> np.ndarray:
         """Return the share of each voxel of a grid that the ellipsoid fills, float32 (D, H, W) from 0 to 1.
 

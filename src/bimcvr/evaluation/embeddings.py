@@ -110,6 +110,7 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
             "located_scores": located.scores,
             "located_how": _texts([located.how]),
             "located_token_mm": np.array(located.token_mm),
+            "located_diameter": located.diameter,
         }
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]

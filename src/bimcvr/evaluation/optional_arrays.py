@@ -130,10 +130,16 @@ def _located(arrays: dict[str, np.ndarray], path: Path) -> Located | None:
         study, finding = (names_of(arrays[f"located_{name}"], str(path)) for name in ("study", "finding"))
         (how,) = names_of(arrays["located_how"], str(path))
         up, back, across = arrays["located_token_mm"].astype(np.float64).tolist()
+        diameter = np.asarray(arrays.get("located_diameter", np.full(len(study), np.nan)), dtype=np.float64)
         shares = scores[~np.isnan(scores)]
-        if scores.shape != (len(study), len(LOCATED)) or len(finding) != len(study) or (abs(shares - 0.5) > 0.5).any():
+        if (
+            scores.shape != (len(study), len(LOCATED))
+            or len(finding) != len(study)
+            or (abs(shares - 0.5) > 0.5).any()
+            or diameter.shape != (len(study),)
+        ):
             raise ValueError
-        return Located(study, finding, scores, how, (up, back, across))
+        return Located(study, finding, scores, how, (up, back, across), diameter)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(
             f"{path}: the arrays 'located_…', which say how maps agree with the places of findings, are not as `test`"

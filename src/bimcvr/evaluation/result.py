@@ -183,6 +183,7 @@ def _families(
                 study_id=[run.located.study_id[row] for row in rows],
                 finding=[run.located.finding[row] for row in rows],
                 scores=run.located.scores[rows],
+                diameter=run.located.diameter[rows],
             )
             owners = [patients[position[study]] for study in located.study_id]
             if rows:

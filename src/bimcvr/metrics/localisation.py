@@ -13,7 +13,7 @@ from bimcvr.contracts import LOCATED, Located
 from bimcvr.metrics.bootstrap import RESAMPLES, bootstrap_draws
 from bimcvr.metrics.metric_family import MetricFamily, MetricValues
 
-ALL = "all findings"
+ALL, LARGE = "all findings", "findings of 2 tokens or more"
 TIED = 1e-6
 """Values of a map no further apart than this share of its largest are tied."""
 
@@ -21,7 +21,8 @@ DEFINITION = (
     "Pointing: the highest voxel of the map of a finding's prompts lies inside the finding, grown by one token; ties"
     " count in expectation. Mass: the share of the map above 0 that lies inside the finding. Both within the body."
     " Chance is the share of the body that the region takes, which a constant map scores; 'another query' is the same"
-    " region under the map of a finding that the study does not have."
+    " region under the map of a finding that the study does not have. Findings of 2 tokens or more have a place whose"
+    " volume is that of a ball at least as wide as two cubes of a token's volume."
 )
 
 
@@ -66,6 +67,7 @@ def localisation_metrics(
         resamples: Number of draws.
 
     Returns:
+        The means over all pairs, over those whose finding is at least two tokens wide, and of each finding:
         `{"nodule": {"pointing": percent, "chance_pointing": …, "other_pointing": …, "mass": …, "studies": …}, …}`; the
         draws of pointing and mass, under the query and under another one, resample patients.
     """
@@ -73,8 +75,10 @@ def localisation_metrics(
     values: MetricValues = {}
     draws: dict[str, dict[str, Tensor]] = {}
     names = sorted(set(located.finding))
-    for name in [ALL, *names] if len(names) > 1 else names:
-        rows = [row for row, finding in enumerate(located.finding) if name in (ALL, finding)]
+    rows_of = {name: [row for row, finding in enumerate(located.finding) if finding == name] for name in names}
+    large = np.flatnonzero(located.diameter >= 2).tolist()
+    whole = {ALL: list(range(len(located.finding)))} if len(names) > 1 else {}
+    for name, rows in {**whole, **({LARGE: large} if large else {}), **rows_of}.items():
         columns = dict(zip(LOCATED, scores[rows].unbind(1), strict=True))
         # a study that has every finding has no other query
         means = {column: float(table[~table.isnan()].mean()) for column, table in columns.items()}

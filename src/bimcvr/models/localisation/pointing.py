@@ -32,6 +32,7 @@ class PointingGame:
         self._study: list[str] = []
         self._finding: list[str] = []
         self._scores: list[list[float]] = []
+        self._diameter: list[float] = []
         self._token: list[np.ndarray] = []
         self._how: set[str] = set()
 
@@ -81,6 +82,7 @@ class PointingGame:
             }
             self._study.append(study)
             self._finding.append(finding)
+            self._diameter.append(max(place.diameter for place in here) / float(token.prod()) ** (1 / 3))
             self._scores.append([row[name] for name in LOCATED])
         self._token.append(token)
         self._how.add(found.how)
@@ -91,7 +93,9 @@ class PointingGame:
             return None
         across, back, up = np.mean(self._token, axis=0).tolist()
         how = " and ".join(sorted(self._how))
-        return Located(self._study, self._finding, np.array(self._scores), how, (up, back, across))
+        return Located(
+            self._study, self._finding, np.array(self._scores), how, (up, back, across), np.array(self._diameter)
+        )
 
 
 def body_of(volume: np.ndarray, window: tuple[float, float]) -> np.ndarray:
