@@ -301,7 +301,7 @@ def test_going_back_takes_how_it_was_ranked_along(page: Any) -> None:
     until(page, status_has("fused rank"))
     page.go_back()
     until(page, status_has("cosine"))
-    assert (page.input_value("#into"), page.input_value("#by")) == ("report", "meaning")
+    assert (page.input_value("#into"), page.input_value("#by")) == ("report", "")
     page.go_back()
     until(page, status_has("The nearest volumes"))
     assert page.input_value("#into") == "image"
@@ -321,7 +321,7 @@ def test_choices_that_the_query_would_ignore_are_disabled(page: Any) -> None:
     assert not page.is_disabled("#by")
     page.click(".chip[data-label='nodule']")
     until(page, "document.querySelector('#status').textContent.includes('The nearest volumes')")
-    assert page.input_value("#by") == "meaning"
+    assert page.input_value("#by") == "", "a finding is ranked by both, unless the user wants otherwise"
     assert page.eval_on_selector("#by option[value=words]", "option => option.disabled")
     page.select_option("#by", "both")
     until(page, "document.querySelector('#status').textContent.includes('fused rank')")

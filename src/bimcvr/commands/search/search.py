@@ -23,7 +23,7 @@ def search(
     keyword: str = "",
     words: str = "",
     into: Literal["image", "report"] | None = None,
-    hybrid: bool = False,
+    hybrid: bool | None = None,
     where: str = "",
     labels: str = "",
     holding: bool | None = None,
@@ -45,7 +45,8 @@ def search(
         keyword: find studies with this finding, like atelectasis, by the model's prompts.
         words: find reports that contain these words, by full-text search alone.
         into: rank volumes (image, the default) or reports.
-        hybrid: fuse the ranking by vectors with the one by words; for a text or --keyword.
+        hybrid: fuse the ranking by vectors with the one by words, in which a report that denies what is asked is no
+            match; for a text or --keyword; true by default where volumes are ranked and the query names a finding.
         where: only studies that meet these conditions on the index's columns, like "age >= 60 and split = test".
         labels: only studies that have all of these labels, with commas between.
         holding: only studies whose labels contain the keyword (true) or do not (false); for --keyword, true by default
@@ -110,7 +111,7 @@ def search(
 
 
 def _check_options(
-    mode: str, top: int, into: str | None, hybrid: bool, holding: bool | None, leave_out: str | None
+    mode: str, top: int, into: str | None, hybrid: bool | None, holding: bool | None, leave_out: str | None
 ) -> None:
     """Refuse options that the query would ignore."""
     if top < 1:
@@ -132,7 +133,7 @@ def _run_query(
     mode: str,
     query: "str | ParsedQuery",
     into: Literal["image", "report"] | None,
-    hybrid: bool,
+    hybrid: bool | None,
     where: Sequence[str],
     holding: bool | None,
     leave_out: Literal["nothing", "study", "patient"] | None,

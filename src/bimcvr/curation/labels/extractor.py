@@ -1,10 +1,11 @@
 """Labels of a report: the findings of the keyword library that it states as present, in English and Spanish."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bimcvr.curation.labels.assertion import Assertion, assertions
 from bimcvr.curation.labels.keyword_library import KeywordLibrary, read_library
-from bimcvr.curation.text.tokens import sentences
+from bimcvr.curation.text.tokens import Word, sentences
 
 NORMAL = "normal"
 
@@ -51,8 +52,17 @@ class LabelExtractor:
             language: `en` or `es` to search the phrases of that language only; otherwise both, as a translation may
                 have untranslated words.
         """
+        return self.mentions(sentences(report), language)
+
+    def mentions(self, report: Iterable[Sequence[Word]], language: str = "") -> list[Mention]:
+        """Return the mentions in a report that is split into words already.
+
+        Args:
+            report: the words of each of its sentences.
+            language: as in `__call__`.
+        """
         mentions = []
-        for sentence in sentences(report):
+        for sentence in report:
             matches = self.library.find(sentence, language)
             mentions += [
                 Mention(match.label, sentence[match.first].start, sentence[match.last - 1].end, assertion)

@@ -14,7 +14,7 @@ from bimcvr.curation.text.tokens import Word, fold, sentences
 from bimcvr.errors import UserError
 from bimcvr.presets import read_yaml
 
-_LISTS = ("en", "es", "patterns", "unlike")
+_LISTS = ("en", "es", "patterns", "unlike", "asks")
 _FIELDS = {"label", "parent", "umls", "radlex", *_LISTS}
 # the words of a pattern occur within this many words
 _REACH = 12
@@ -35,6 +35,7 @@ class Keyword:
         es: Spanish phrases.
         patterns: groups of words that mean the finding where they occur together in one clause (see the library file).
         unlike: phrases that contain its words but mean something else (`mass effect`).
+        asks: sentences that ask for it, where `There is …` is no English (`normal`).
     """
 
     label: str
@@ -45,6 +46,7 @@ class Keyword:
     es: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
+    asks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,8 @@ def _library_of(entries: Any, name: str) -> KeywordLibrary:
                 f" {', '.join(sorted(_FIELDS))}."
             )
         parent, umls, radlex = (str(entry.get(field, "")) for field in ("parent", "umls", "radlex"))
-        en, es, patterns, unlike = (tuple(entry.get(field, ())) for field in _LISTS)
-        keywords[label] = Keyword(label, parent, umls, radlex, en, es, patterns, unlike)
+        en, es, patterns, unlike, asks = (tuple(entry.get(field, ())) for field in _LISTS)
+        keywords[label] = Keyword(label, parent, umls, radlex, en, es, patterns, unlike, asks)
     for label in keywords:
         path = [label]
         while parent := keywords[path[-1]].parent:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bimcvr.data.cache.cut_lungs import CutLungs
 from bimcvr.data.cache.fill import describe_refused, write_refused
 from bimcvr.data.evaluation_rows import split_rows
@@ -18,8 +20,10 @@ from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import check_columns
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.ingest.changes import Changes, write_changes
+from bimcvr.search.ingest.measure_labels import measure_labels
 from bimcvr.search.ingest.vector_sources import EMBEDDINGS, VectorSource
 from bimcvr.search.query.calibration import calibrate
+from bimcvr.search.query.measured import LABELS
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def update_index(
         unreadable = {ids[row] for row, reason in refused.items() if _is_damaged(reason)}
         removed = {*remove, *unreadable, *(known - embedded if prune else ())} & known
         writer.remove(sorted(removed))
-        erased = _finish(writer, source, {**facts, **_run_facts(manifest)})
+        erased = _finish(writer, source, manifest, {**facts, **_run_facts(manifest)})
         studies = set(writer.hashes())
     volumes = {row: reason for row, reason in refused.items() if not _has_no_embedding(reason)}
     write_refused(manifest, volumes, out / "refused.csv")
@@ -159,13 +163,23 @@ def remove_studies(out: Path, study_ids: Sequence[str]) -> UpdateReport:
     return UpdateReport(out, studies, removed=removed, erased=erased, not_found=tuple(not_found))
 
 
-def _finish(writer: IndexWriter, source: VectorSource, facts: dict[str, Any]) -> bool:
+def _finish(writer: IndexWriter, source: VectorSource, manifest: Manifest, facts: dict[str, Any]) -> bool:
     writer.refresh_words()
     with Index.open(writer.folder) as index:
         prompts = source.prompts([frozenset(labels) for labels in index.labels])
+        unseen = _held_out(source, manifest, set(index.study_ids))
         calibration = calibrate(index, prompts, source.text_encoder())
+        calibration[LABELS] = measure_labels(index, prompts, unseen)
         facts |= {"with_pictures": index.count_with_thumbnails()}
     return writer.finish(facts, calibration, prompts)
+
+
+def _held_out(source: VectorSource, manifest: Manifest, indexed: set[str]) -> set[str] | None:
+    """Return the indexed studies of a manifest that the model was not trained on; None where that is not known."""
+    ids = manifest.column("study_id")
+    rows = np.array([row for row, study in enumerate(ids) if study in indexed], dtype=np.int64)
+    held_out = source.held_out(manifest, rows)
+    return None if held_out is None else {ids[row] for row in rows[held_out]}
 
 
 def _run_facts(manifest: Manifest) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_id
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.grid import DEFAULT_RULES, MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.reading.refused import RefusedVolume, killed_reader, refusing_denied
+from bimcvr.data.trained_rows import OWN_SPLIT, UNSEEN, TrainedRows
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
@@ -64,6 +65,9 @@ class VectorSource(Protocol):
 
     def text_encoder(self) -> Embed | None:
         """Return the text encoder, if there is one."""
+
+    def held_out(self, manifest: Manifest, rows: np.ndarray) -> np.ndarray | None:
+        """Return which rows (N,) the model was not trained on, (N,) bool; None where that is not recorded."""
 
 
 class CheckpointSource:
@@ -146,6 +150,18 @@ class CheckpointSource:
         """Return the model's text encoder."""
         return self.model.embed_texts
 
+    def held_out(self, manifest: Manifest, rows: np.ndarray) -> np.ndarray | None:
+        """Compare the rows with those that the checkpoint names as trained on."""
+        from bimcvr.data.loading.datamodule import CTReportDataModule
+        from bimcvr.models.checkpoint import read_checkpoint
+
+        state = read_checkpoint(self.model.checkpoint).get(CTReportDataModule.__qualname__, {})
+        hashes = state.get("trained_rows")
+        if not hashes:
+            return None
+        trained = TrainedRows.from_arrays({name: value.numpy() for name, value in hashes.items()})
+        return np.isin(trained.seen(manifest, rows, {}), (UNSEEN, OWN_SPLIT))
+
     def _folder(self, manifest: Manifest) -> VolumeCache:
         return VolumeCache(self._cache or default_folder(manifest), self.model.grid, self._rules)
 
@@ -226,6 +242,13 @@ class EmbeddingsSource:
     def text_encoder(self) -> Embed | None:
         """Return None: a file cannot encode texts."""
         return None
+
+    def held_out(self, manifest: Manifest, rows: np.ndarray) -> np.ndarray | None:
+        """Compare the rows with those that the file names as trained on; of models of others it names none."""
+        trained = self._embeddings.trained
+        if trained is None:
+            return None
+        return np.isin(trained.seen(manifest, rows, {}), (UNSEEN, OWN_SPLIT))
 
 
 def _draw_all(

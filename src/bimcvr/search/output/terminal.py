@@ -21,7 +21,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def format_results(results: SearchResults) -> Group:
-    """Lay results out: the query, a table of the hits, and the notes.
+    """Lay results out: the query, what is to be known before the first hit, and a table of the hits.
 
     Args:
         results: the results.
@@ -43,10 +43,13 @@ def format_results(results: SearchResults) -> Group:
     seconds = (
         f"query encoded in {1000 * results.encode_seconds:.0f} ms, ranked in {1000 * results.search_seconds:.1f} ms"
     )
+    measured = results.measured
+    found = [measured.sentence(results.label)] if measured is not None and measured.better_than_chance else []
     return Group(
         Text(printable(f"{results.mode}: {query} → {scope}")),
-        table,
+        *(Text(printable(sentence), style="dim") for sentence in found),
         *(Text(printable(f"note: {note}")) for note in results.notes),
+        table,
         Text(seconds),
     )
 

@@ -13,11 +13,16 @@ class ParsedQuery:
 
     Attributes:
         text: as it was typed.
-        words: the words of all its sentences, in order.
+        sentences: the words of each of its sentences.
     """
 
     text: str
-    words: tuple[Word, ...]
+    sentences: tuple[tuple[Word, ...], ...]
+
+    @cached_property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all its sentences, in order."""
+        return tuple(word for sentence in self.sentences for word in sentence)
 
     @cached_property
     def stems(self) -> frozenset[str]:
@@ -48,4 +53,4 @@ def parse_query(query: str | ParsedQuery) -> ParsedQuery:
     """
     if isinstance(query, ParsedQuery):
         return query
-    return ParsedQuery(query, tuple(word for sentence in sentences(query) for word in sentence))
+    return ParsedQuery(query, tuple(map(tuple, sentences(query))))

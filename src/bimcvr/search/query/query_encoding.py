@@ -9,6 +9,7 @@ from bimcvr.errors import UserError
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.reader import Index
 from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.labels import label_extractor
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class EncodedQuery:
     Attributes:
         vector: (E,).
         parts: what was encoded: the sentences of a text, the prompts of a keyword, the name of a volume or study.
-        kind: `text`, `keyword`, `volume` or `study`; its scores are compared with the index's calibration of that kind.
+        kind: `text`, `keyword`, `denied`, `volume` or `study`; its scores are compared with the index's calibration of
+            that kind.
         note: what speaks against the vector; usually empty.
     """
 
@@ -41,13 +43,17 @@ def encode_text(text: str, model: Encoder) -> EncodedQuery:
     return EncodedQuery(model.embed_texts([text])[0], tuple(split_sentences(text)), "text")
 
 
-def encode_keyword(label: str, model: Encoder | None, index: Index) -> EncodedQuery:
+def encode_keyword(label: str, model: Encoder | None, index: Index, denied: bool = False) -> EncodedQuery:
     """Encode a keyword as the mean of its prompts' unit vectors, as `evaluate` does.
+
+    A denied one is what is opposite to it: the cases least like `There is …` come first. Text encoders read `no` as a
+    word among others, so the prompts that deny a finding rank worse (measured in docs/search.md).
 
     Args:
         label: the keyword.
         model: the text encoder, for a label whose prompt vectors the index does not have; None if there is none.
         index: an open index.
+        denied: whether the finding is to be absent.
 
     Returns:
         The encoded query.
@@ -61,7 +67,9 @@ def encode_keyword(label: str, model: Encoder | None, index: Index) -> EncodedQu
         texts = [sentence for sentence, about, denies in rows if about == label and not denies]
         vectors = prompts.affirming(label).numpy()
     elif model is not None:
-        texts = [template.format(label) for template in model.affirm]
+        keyword = label_extractor().library.keywords.get(label.casefold())
+        own = keyword.asks if keyword is not None else ()
+        texts = list(own or (template.format(label) for template in model.affirm))
         vectors = model.embed_texts(texts)
     else:
         known = ", ".join(prompts.labels) if prompts is not None else "none"
@@ -70,4 +78,7 @@ def encode_keyword(label: str, model: Encoder | None, index: Index) -> EncodedQu
             f" with vectors: {known}. Name the model (--checkpoint), or write prompts into the .npz file (python -m"
             " bimcvr probes) and run `index` again."
         )
-    return EncodedQuery(np.mean([unit_vector(vector) for vector in vectors], axis=0), tuple(texts), "keyword")
+    mean = np.mean([unit_vector(vector) for vector in vectors], axis=0)
+    if denied:
+        return EncodedQuery(-mean, tuple(f"unlike: {text}" for text in texts), "denied")
+    return EncodedQuery(mean, tuple(texts), "keyword")

@@ -7,6 +7,7 @@ import numpy as np
 
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index, Stream
+from bimcvr.search.query.asked import Asked, agreeing
 
 RRF = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
@@ -64,20 +65,22 @@ def rank_by_vector(
     ]
 
 
-def rank_by_words(index: Index, words: str, depth: int, allowed: np.ndarray | None) -> list[RankedRow]:
-    """Rank reports by full-text search.
+def rank_by_words(index: Index, asked: Asked, depth: int, allowed: np.ndarray | None) -> tuple[list[RankedRow], int]:
+    """Rank reports by full-text search; one that contradicts the query is no match (`asked.agreeing`).
 
     Args:
         index: the index.
-        words: the words to look for.
+        asked: the query's words, and what it asks of findings.
         depth: how many rows to return at most.
         allowed: (N,) bool, the rows that may be returned; None for all.
 
     Returns:
-        The rows, best first.
+        The rows, best first, and how many reports contain words of the query but are no match.
     """
-    matches = index.word_ranks(words, allowed)[:depth]
-    return [RankedRow(position, score, words_rank=rank) for rank, (position, score) in enumerate(matches, 1)]
+    scores = dict(index.word_ranks(asked.words, allowed))
+    matches = agreeing(index, asked, list(scores))
+    ranked = [RankedRow(row, scores[row], words_rank=rank) for rank, row in enumerate(matches[:depth], 1)]
+    return ranked, len(scores) - len(matches)
 
 
 def fuse(by_vector: Sequence[RankedRow], by_words: Sequence[RankedRow], index: Index) -> list[RankedRow]:

@@ -6,7 +6,9 @@ import numpy as np
 
 from bimcvr.search.index.filters import parse_where
 from bimcvr.search.index.reader import Index, Stream
+from bimcvr.search.query.asked import Asked
 from bimcvr.search.query.calibration import ENOUGH
+from bimcvr.search.query.measured import MeasuredLabel
 from bimcvr.search.query.parsed_query import ParsedQuery
 from bimcvr.search.query.query_encoding import EncodedQuery
 from bimcvr.suggest import nearest
@@ -65,6 +67,37 @@ def unknown_words(index: Index, query: ParsedQuery) -> tuple[list[str], int]:
     """
     words = query.informative_words[:_CHECKED_WORDS]
     return [word for word in words if not index.has_word(word)], len(words)
+
+
+def chance_note(measured: MeasuredLabel | None, label: str, hybrid: bool) -> tuple[str, ...]:
+    """Return the note on a finding that the model has not been shown to find in volumes; empty for any other.
+
+    Args:
+        measured: what `index` has measured of the label, if anything.
+        label: the label.
+        hybrid: whether the reports' words were ranked too.
+    """
+    if measured is None or measured.better_than_chance:
+        return ()
+    what = (
+        " What comes first does so by its report."
+        if hybrid
+        else " Nothing here is a reason to believe that a case has it."
+    )
+    return (measured.sentence(label) + what,)
+
+
+def contrary_note(asked: Asked, count: int) -> tuple[str, ...]:
+    """Return the note on reports that contain a query's words and contradict it; empty where there are none.
+
+    Args:
+        asked: what the query asks of findings.
+        count: how many they are.
+    """
+    if not count:
+        return ()
+    found = ", ".join(sorted(asked.present)) or f"the absence of {', '.join(sorted(asked.absent))}"
+    return (f"{count} reports contain words of the query but do not state {found}: they are left out.",)
 
 
 def unfinished_note(index: Index) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from bimcvr.search.index.reader import Stream
 from bimcvr.search.query.highlights import HighlightSpan
+from bimcvr.search.query.measured import MeasuredLabel
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class SearchResults:
         search_seconds: how long ranking took.
         hybrid: whether the rankings by vectors and by words were fused.
         label: of a keyword query, the label that was searched for.
+        denied: whether that finding is to be absent; a cosine is then that with the opposite of its prompts.
+        measured: how well the model finds that label by the volumes alone, where the index knows it.
         query_vector: the query's vector (E,); None for a query by words.
     """
 
@@ -77,9 +80,12 @@ class SearchResults:
     search_seconds: float
     hybrid: bool = False
     label: str = ""
+    denied: bool = False
+    measured: MeasuredLabel | None = None
     query_vector: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return the results as what can be written as JSON, without the query's vector."""
         fields = {name: value for name, value in vars(self).items() if name not in ("hits", "query_vector")}
+        fields["measured"] = vars(self.measured) if self.measured else None
         return {**fields, "hits": [{**vars(hit), "spans": [vars(span) for span in hit.spans]} for hit in self.hits]}

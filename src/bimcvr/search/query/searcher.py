@@ -10,13 +10,17 @@ import numpy as np
 
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index, Stream
+from bimcvr.search.query.asked import NOTHING, Asked, asked_of, one_finding
 from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.hits import read_hits
-from bimcvr.search.query.labels import canonical_label, has_label
+from bimcvr.search.query.labels import has_label
+from bimcvr.search.query.measured import MeasuredLabel
 from bimcvr.search.query.parsed_query import ParsedQuery, parse_query
 from bimcvr.search.query.query_encoding import EncodedQuery, encode_keyword, encode_text
 from bimcvr.search.query.ranking import FUSION_DEPTH, fuse, rank_by_vector, rank_by_words
 from bimcvr.search.query.reliability_notes import (
+    chance_note,
+    contrary_note,
     empty_filter_note,
     no_match_note,
     reliability_notes,
@@ -49,17 +53,18 @@ class Searcher:
         *,
         top: int = 10,
         where: str | Sequence[str] = "",
-        hybrid: bool = False,
+        hybrid: bool | None = None,
         into: Stream = "image",
     ) -> SearchResults:
         """Find the studies that a text describes.
 
         Args:
-            text: free text is encoded as a whole, as reports are in training; a bare finding (`pleural effusion`) is
-                searched for as a keyword.
+            text: free text is encoded as a whole, as reports are in training; a bare finding (`pleural effusion`, `no
+                pleural effusion`) is searched for as a keyword.
             top: how many hits to return.
             where: a filter, as `filters.parse_where` takes it.
-            hybrid: fuse the ranking by vectors with the one by the text's words in the reports.
+            hybrid: fuse the ranking by vectors with the one by the text's words in the reports, in which a report that
+                denies what is asked is no match; by default where volumes are ranked and the text names a finding.
             into: rank volumes (`image`) or reports (`report`).
 
         Returns:
@@ -71,11 +76,12 @@ class Searcher:
         query = parse_query(text)
         if not query.text.strip():
             raise UserError("The query is empty. Describe findings, like: large right pleural effusion.")
-        if canonical_label(query, self.index):
+        if one_finding(query, self.index)[0]:
             return replace(self.keyword(query, top=top, where=where, hybrid=hybrid, into=into), mode="text")
         began = time.perf_counter()
         encoded = encode_text(query.text, self._text_encoder())
-        return self._by_vector("text", encoded, began, top, where, into, query=query, hybrid=hybrid)
+        asked = asked_of(query)
+        return self._by_vector("text", encoded, began, top, where, into, query=query, hybrid=hybrid, asked=asked)
 
     def keyword(
         self,
@@ -84,20 +90,21 @@ class Searcher:
         top: int = 10,
         where: str | Sequence[str] = "",
         holding: bool | None = None,
-        hybrid: bool = False,
+        hybrid: bool | None = None,
         into: Stream = "image",
     ) -> SearchResults:
         """Find the studies with a finding.
 
         Args:
-            keyword: a label or another name of one (`enlarged heart`); any other text is put into the model's prompts
-                as it is, if there is a model.
+            keyword: a label or another name of one (`enlarged heart`), or its denial (`no enlarged heart`), for which
+                the volumes least like the finding come first; any other text is put into the model's prompts as it is,
+                if there is a model.
             top: how many hits to return.
             where: a filter, as `filters.parse_where` takes it.
             holding: rank only studies that have the label, or that of a narrower finding (True), or only those that do
                 not (False); labels respect negation. By default all volumes are ranked, but only the reports that have
                 the label: a report that denies a finding is as close to its prompt as one that affirms it.
-            hybrid: fuse the ranking by vectors with the one by words.
+            hybrid: as in `text`.
             into: rank volumes (`image`) or reports (`report`).
 
         Returns:
@@ -110,14 +117,25 @@ class Searcher:
         if not query.text.strip():
             raise UserError("The keyword is empty. Give one of the index's labels, like: atelectasis.")
         began = time.perf_counter()
-        label = canonical_label(query, self.index) or query.text.strip()
-        encoded = encode_keyword(label, self.model, self.index)
+        known, denied = one_finding(query, self.index)
+        label, denied = known or query.text.strip(), denied and bool(known)
+        encoded = encode_keyword(label, self.model, self.index, denied)
         labelled = has_label(self.index, label)
         if holding is None and into == "report" and labelled.any():
-            holding = True
+            holding = not denied
         candidates = None if holding is None else labelled == holding
         return self._by_vector(
-            "keyword", encoded, began, top, where, into, query=query, hybrid=hybrid, label=label, candidates=candidates
+            "keyword",
+            encoded,
+            began,
+            top,
+            where,
+            into,
+            query=query,
+            hybrid=hybrid,
+            label=label,
+            asked=asked_of(query, known, denied),
+            candidates=candidates,
         )
 
     def volume(
@@ -204,9 +222,10 @@ class Searcher:
             raise UserError("The query is empty. Give words that reports contain.")
         began = time.perf_counter()
         allowed = self.index.mask(where)
-        ranked = rank_by_words(self.index, query.text, top, allowed)
-        notes = [*unfinished_note(self.index)]
-        if not ranked:
+        asked = asked_of(query, *one_finding(query, self.index))
+        ranked, contrary = rank_by_words(self.index, asked, top, allowed)
+        notes = [*unfinished_note(self.index), *contrary_note(asked, contrary)]
+        if not ranked and not contrary:
             notes.append(no_match_note(self.index, query, where, allowed))
         return SearchResults(
             "words",
@@ -261,11 +280,15 @@ class Searcher:
         into: Stream,
         *,
         query: ParsedQuery | None = None,
-        hybrid: bool = False,
+        hybrid: bool | None = False,
         label: str = "",
+        asked: Asked = NOTHING,
         candidates: np.ndarray | None = None,
     ) -> SearchResults:
         """Rank by vectors, fuse with the ranking by words where `hybrid`, and read the hits."""
+        if hybrid is None:
+            hybrid = asked.names_any and into == "image"
+        measured = MeasuredLabel.of(self.index, label) if label and into == "image" else None
         encoded_at = time.perf_counter()
         allowed = self.index.mask(where)
         if candidates is not None:
@@ -274,9 +297,13 @@ class Searcher:
         ranked = rank_by_vector(self.index, encoded.vector, into, depth, allowed)
         best_score = ranked[0].score if ranked and allowed is None else None
         if hybrid and query is not None:
-            ranked = fuse(ranked, rank_by_words(self.index, query.text, FUSION_DEPTH, allowed), self.index)
+            ranked = fuse(ranked, rank_by_words(self.index, asked, FUSION_DEPTH, allowed)[0], self.index)
         ranked_at = time.perf_counter()
-        notes = [*unfinished_note(self.index), *reliability_notes(self.index, encoded, query, best_score, into)]
+        notes = [
+            *unfinished_note(self.index),
+            *chance_note(measured, label, hybrid),
+            *reliability_notes(self.index, encoded, query, best_score, into),
+        ]
         if not ranked:
             notes.append(empty_filter_note(self.index, where))
         return SearchResults(
@@ -293,6 +320,8 @@ class Searcher:
             search_seconds=ranked_at - encoded_at,
             hybrid=hybrid,
             label=label,
+            denied=encoded.kind == "denied",
+            measured=measured,
             query_vector=encoded.vector,
         )
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bimcvr.search.query.measured import MeasuredLabel
 from bimcvr.search.query.results import Hit, SearchResults
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.privacy import CaseNames
@@ -18,7 +19,10 @@ def search_response(results: SearchResults, names: CaseNames, columns: dict[str,
     Returns:
         The response.
     """
+    measured = results.measured
     score_is = "cosine of the query and the case"
+    if results.denied:
+        score_is = "cosine of the case and the opposite of the finding's prompts"
     if results.mode == "words":
         score_is = "BM25 of the query's words in the report"
     elif results.hybrid:
@@ -28,10 +32,23 @@ def search_response(results: SearchResults, names: CaseNames, columns: dict[str,
         hits=[_hit(hit, names, varying) for hit in results.hits],
         candidates=results.candidates,
         score_is=score_is,
+        hybrid=results.hybrid,
+        # one that is not better than chance is among the notes
+        measured=measured.sentence(results.label) if measured is not None and measured.better_than_chance else "",
         query_parts=list(results.query_parts) if results.mode in ("text", "keyword") else [],
         notes=list(results.notes),
         seconds=results.encode_seconds + results.search_seconds,
         encode_seconds=results.encode_seconds,
+    )
+
+
+def keyword_out(label: api.ValueCount, measured: MeasuredLabel | None) -> api.Keyword:
+    """Convert a label that can be searched for, with what was measured of it."""
+    return api.Keyword(
+        value=label.value,
+        count=label.count,
+        measured=measured.sentence(label.value) if measured is not None else "",
+        better_than_chance=measured.better_than_chance if measured is not None else None,
     )
 
 

@@ -65,8 +65,10 @@ class SearchRequest(_StrictModel):
     )
     query: QueryText = Field(description="the text, the keyword, the case's name, or the words")
     into: Into = Field("image", description="rank the studies' volumes or their reports")
-    hybrid: bool = Field(
-        False, description="fuse the ranking by vectors with the one by the words of the reports (text, keyword)"
+    hybrid: bool | None = Field(
+        None,
+        description="fuse the ranking by vectors with the one by the words of the reports (text, keyword); by default"
+        " where volumes are ranked and the query names a finding",
     )
     where: list[ConditionText] = Field([], max_length=20, description=CONDITIONS)
     condition: JoinedConditions = Field("", description=JOINED_CONDITIONS)
@@ -117,6 +119,8 @@ class SearchResponse(BaseModel):
     hits: list[HitOut]
     candidates: int = Field(description="how many studies pass the filters")
     score_is: str = Field(description="what the score is")
+    hybrid: bool = Field(description="whether the rankings by vectors and by words were fused")
+    measured: str = Field(description="how well the model finds the keyword by volumes alone; empty if not measured")
     query_parts: list[str] = Field(description="what the text encoder read: the sentences of a text, or prompts")
     notes: list[str] = Field(description="reasons to distrust the results")
     seconds: float
@@ -169,6 +173,13 @@ class ValueCount(BaseModel):
     count: int
 
 
+class Keyword(ValueCount):
+    """A label that can be searched for, and how well the model finds it by the volumes alone."""
+
+    measured: str = Field(description="what `index` has measured, as a sentence; empty if nothing")
+    better_than_chance: bool | None = Field(description="null where nothing was measured")
+
+
 class Column(BaseModel):
     """A column with few distinct values."""
 
@@ -190,7 +201,7 @@ class IndexFacts(BaseModel):
     can_embed: bool = Field(description="whether new texts and volumes can be searched for")
     why_not: str
     labels: list[ValueCount]
-    keywords: list[ValueCount] = Field(description="labels that can be searched for as a keyword")
+    keywords: list[Keyword] = Field(description="labels that can be searched for as a keyword")
     columns: list[Column] = Field(description="columns offered as filters, beside the labels")
     all_columns: list[str] = Field(description="columns that a condition may name")
     max_upload_mib: int

@@ -15,12 +15,13 @@ from bimcvr.search.index.filters import parse_where, split_where
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.viewer_volumes import ViewerVolumes, grid_of
 from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.measured import MeasuredLabel
 from bimcvr.search.query.results import SearchResults
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.overlay import overlay
 from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, filter_columns
-from bimcvr.search.server.responses import grid_out, search_response
+from bimcvr.search.server.responses import grid_out, keyword_out, search_response
 
 _NEAREST = 6
 _SOURCE_MISSING = "The source volume of this case is not where it was when the index was made."
@@ -106,7 +107,11 @@ class IndexSnapshot:
             can_embed=has_model,
             why_not="" if has_model else _NO_MODEL,
             labels=labels,
-            keywords=[label for label in labels if has_model or label.value in prompts],
+            keywords=[
+                keyword_out(label, MeasuredLabel.of(index, label.value))
+                for label in labels
+                if has_model or label.value in prompts
+            ],
             columns=[
                 api.Column(
                     name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()]

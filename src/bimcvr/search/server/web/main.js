@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { allowAttention, caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
+import { showKeywords } from "./keywords.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
 import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
 
@@ -18,7 +19,8 @@ let pending = null;
 const files = new Map();
 let openedCase = null;
 // how the user wants to rank; the two lists show how the last search was ranked, which may leave no choice
-const preferred = { by: "meaning", into: "image" };
+// by "": the server chooses, until the user has
+const preferred = { by: "", into: "image" };
 
 async function start() {
   setUpTools();
@@ -37,8 +39,7 @@ async function start() {
       : "Phantom: synthetic volumes and reports of no patient. Nothing here is a real finding.");
     find("banner").hidden = false;
   }
-  fill(find("chips"), facts.keywords.map(({ value, count: number }) => make("button", {
-    type: "button", class: "chip", "data-label": value, onclick: () => search({ mode: "keyword", query: value }) }, value, make("span", { class: "number" }, count(number)))));
+  showKeywords(facts.keywords, (value) => search({ mode: "keyword", query: value }));
   showFilters(facts, () => { const chosen = chosenFilters(); if (request) search({ ...request, ...chosen, labels: chosenLabels(), top: FIRST }); });
   if (innerWidth > 900) find("filters").open = true;
   allowAttention(facts.can_embed);
@@ -68,7 +69,7 @@ async function search(query, remember = true) {
   pending?.abort();
   pending = new AbortController();
   const { signal } = pending;
-  request = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: preferred.into, hybrid: preferred.by === "both" && HAS_WORDS.includes(query.mode), ...query };
+  request = { ...chosenFilters(), labels: chosenLabels(), top: FIRST, into: preferred.into, hybrid: wantsFusion(query.mode), ...query };
   if (request.mode === "words") request.into = "report";
   if (caseIsOpen()) {
     leaveCase();
@@ -91,6 +92,9 @@ async function search(query, remember = true) {
     find("results").removeAttribute("aria-busy");
   }
 }
+
+// null: the server fuses where the query names a finding
+const wantsFusion = (mode) => (HAS_WORDS.includes(mode) ? { both: true, meaning: false }[preferred.by] ?? null : false);
 
 function send({ mode, query, into, hybrid, where, condition, top, file }, signal) {
   if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, condition, top }, signal });
@@ -127,7 +131,7 @@ function showQuery() {
   fill(find("query-summary"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clearQuery, "aria-label": "Clear the query" }, "×")]);
 }
 
-const rankingOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid ? "both" : "meaning");
+const rankingOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid === null ? "" : hybrid ? "both" : "meaning");
 
 function showRanking() {
   const [by, into] = [find("by"), find("into")];

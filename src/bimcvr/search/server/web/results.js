@@ -35,6 +35,7 @@ function summary(results, request) {
   const what = request.mode === "words" ? "The first" : request.into === "report" ? "The nearest reports:" : "The nearest volumes:";
   parts.push(make("p", {}, `${what} ${count(results.hits.length)} of ${scope}, in ${duration(results.seconds)}. Score: ${results.score_is}.`,
     results.query_parts.length > 1 || request.mode === "keyword" ? ` Encoded as: ${results.query_parts.slice(0, 4).join(" · ")}${results.query_parts.length > 4 ? " …" : ""}` : null));
+  if (results.measured) parts.push(make("p", { class: "soft measured" }, results.measured));
   for (const note of results.notes) parts.push(make("p", { class: "warning" }, note));
   return parts;
 }
