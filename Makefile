@@ -10,7 +10,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast coverage docs lint types wheel perf benchmark control
+.PHONY: help install demo test test-fast coverage docs lint types wheel perf gpu benchmark control
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -56,6 +56,9 @@ perf: install ## speed and memory against peers, measured in one run
 	$(BIN)/python perf/preprocess.py
 	$(BIN)/python perf/ranks.py
 	$(BIN)/python perf/bootstrap.py
+
+gpu: install ## is a GPU right and fast here? under 7 minutes on an H100 with 16 cores; goes on where it was stopped
+	$(BIN)/python perf/gpu.py $(ARGS)
 
 benchmark: install ## Tables 1 to 4, figures, one page (about an hour on 2 cores); MANIFEST=manifest.csv SUITE=bimcv_r for patients' data
 	$(BIN)/python -m bimcvr benchmark --suite experiments/suites/$(SUITE).yaml $(if $(MANIFEST),--manifest $(MANIFEST)) $(ARGS)

@@ -3,9 +3,10 @@
     python perf/throughput.py --config experiments/bimcv_r/base.yaml --config experiments/bimcv_r/paper.yaml
     python perf/throughput.py --smoke true
 
-Takes the options of `fit`; without data.manifest it writes a cohort of noise on the model's grid. The text encoder is
-left out: a frozen one's features are kept after the first epoch, so random vectors take their place. Prints what it
-measured, and with --out appends it to a file of JSON rows. Share of the peak (MFU) only with --peak_tflops, the
+Takes the options of `fit`; without data.manifest it writes a cache of smooth noise on the model's grid. The text
+encoder is left out: a frozen one's features are kept after the first epoch, so random vectors take their place. Prints
+what it measured: the step's parts beside the encoder's own forward and backward pass, what the loader yields alone, and
+both together. With --out it appends that to a file of JSON rows. Share of the peak (MFU) only with --peak_tflops, the
 device's speed at this precision as its maker states it.
 """
 
@@ -14,15 +15,14 @@ import json
 import platform
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK
 import torch
 from pytorch_lightning.cli import LightningArgumentParser
+from step_timing import StepTimes, loader_rate, over_batches, parts_of_step, raw_batches, views_of
+from synthetic_cache import write_cohort
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -34,7 +34,6 @@ from bimcvr.models.profiling.train_step import (
     peak_bytes,
     random_batch,
     reset_peak,
-    synchronize,
     volume_step,
 )
 from bimcvr.provenance import git_commit, versions
@@ -55,6 +54,7 @@ class ThroughputCLI(DryRunCLI):
         """Add what only the benchmark asks."""
         super().add_arguments_to_parser(parser)
         parser.add_argument("--steps", type=int, default=20, help="Steps that are timed, after 3 that are not.")
+        parser.add_argument("--pairs", type=int, default=7, help="Pairs of a step and the encoder alone.")
         parser.add_argument(
             "--compile", type=str | None, default=None, help="Backend of torch.compile for the volume encoder."
         )
@@ -117,14 +117,18 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
     text = one[1]
 
     def step(views_of_batch: Tensor) -> None:
-        volume_step(model, views_of_batch.to(device, non_blocking=True), text, precision)
+        volume_step(model, views_of_batch, text, precision)
         optimizer.step()
         optimizer.zero_grad()
 
+    optimizer.zero_grad()
     reset_peak(device)
-    without = _time(step, itertools.repeat(one[0]), options.steps, device)
+    without = over_batches(step, itertools.repeat(one[0]), lambda views: views, device, options.steps)
     peak = peak_bytes(device)
-    with_data = _time(step, _endless(data), options.steps, device)
+    parts = parts_of_step(model, *one, precision, optimizer, options.pairs)
+    data.setup("fit")
+    loaded = loader_rate(data, seconds=0 if options.steps < 10 else 5)
+    with_data = over_batches(step, raw_batches(data), views_of(data, device), device, options.steps)
     flops = int(counter.get_total_flops())
     row = {
         "host": platform.node(),
@@ -142,16 +146,26 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
         "batch": batch,
         "views": views,
         "workers": data.num_workers,
+        "views_on_device": data.views_on_device,
+        "keep_in_memory": data.keep_in_memory,
         "steps": options.steps,
         "operations_a_step": flops,
         "peak_gib": round(peak / 2**30, 3),
         "peak_of": "tensors on the GPU" if device.type == "cuda" else "the whole process",
+        "parts_of_step": parts,
+        "loader_alone": {
+            "studies_a_second": round(loaded, 3),
+            "studies_a_second_per_process": round(loaded / max(1, data.num_workers), 3),
+        },
     }
-    for name, seconds in (("without_data", without), ("with_data", with_data)):
+    for name, times in (("without_data", without), ("with_data", with_data)):
+        seconds = times.whole
         median = float(np.median(seconds))
         row[name] = {
             "seconds_a_step": round(median, 5),
             "fastest": round(min(seconds), 5),
+            "wait_for_batch": _share(times.wait, times),
+            "views_on_device": _share(times.views, times),
             "studies_a_second": round(batch / median, 3),
             "views_a_second": round(batch * views / median, 3),
             "tflops": round(flops / median / 1e12, 4),
@@ -161,44 +175,16 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
     return row
 
 
-def _time(step: Callable[[Tensor], None], batches: Iterator[Tensor], steps: int, device: torch.device) -> list[float]:
-    """Return the seconds of each step, the wait for its batch included; the first three only warm up."""
-    seconds = []
-    for _ in range(steps + 3):
-        synchronize(device)
-        began = time.perf_counter()
-        step(next(batches))
-        synchronize(device)
-        seconds.append(time.perf_counter() - began)
-    return seconds[3:]
-
-
-def _endless(data: CTReportDataModule) -> Iterator[Tensor]:
-    """Yield the training set's batches of views as `fit` gets them, over and over."""
-    data.setup("fit")
-    loader = data.train_dataloader()
-    while True:
-        for found in loader:
-            yield found["views"]
+def _share(part: list[float], times: StepTimes) -> float:
+    return round(sum(part) / sum(times.whole), 4)
 
 
 def _noise(data: CTReportDataModule, folder: Path) -> CTReportDataModule:
-    """Write a cohort of noise on the model's grid, four batches for training.
-
-    Return a datamodule like `data` over it.
-    """
-    random = np.random.default_rng(0)
-    lines, train = ["study_id,volume,report,split"], 4 * data.batch_size
-    for number in range(train + 2):
-        voxels = random.integers(-1000, 400, data.cache.size, dtype=np.int16)
-        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), str(folder / f"{number}.nii.gz"))
-        lines.append(
-            f"{number},{number}.nii.gz,noise,{'train' if number < train else 'val' if number == train else 'test'}"
-        )
-    (folder / "noise.csv").write_text("\n".join(lines) + "\n")
+    """Write a cache of noise, four batches for training; return a datamodule like `data` over it."""
+    manifest = write_cohort(folder, data.cache.size, 4 * data.batch_size).rename(folder / "noise.csv")
     first, *second = data.views
     return CTReportDataModule(
-        str(folder / "noise.csv"),
+        str(manifest),
         size=data.cache.size,
         window=data.window,
         view_1=first,
@@ -207,6 +193,9 @@ def _noise(data: CTReportDataModule, folder: Path) -> CTReportDataModule:
         cutmix=data.cutmix,
         batch_size=data.batch_size,
         num_workers=data.num_workers,
+        read_ahead=data.read_ahead,
+        views_on_device=data.views_on_device,
+        keep_in_memory=data.keep_in_memory,
         seed=data.seed,
     )
 

@@ -35,6 +35,11 @@ def test_a_row_holds_what_was_measured(tmp_path: Path) -> None:
     assert row["host"]
     assert row["device"]
     assert row["versions"]["torch"]
+    parts = row["parts_of_step"]
+    assert parts["step_over_encoder"] > 0
+    assert parts["forward_backward"] + parts["checks"] + parts["optimizer"] == pytest.approx(parts["step"], rel=0.5)
+    assert row["loader_alone"]["studies_a_second_per_process"] == row["loader_alone"]["studies_a_second"] > 0
+    assert row["with_data"]["wait_for_batch"] > 0
     for part in (row["without_data"], row["with_data"]):
         assert part["fastest"] <= part["seconds_a_step"]
         assert part["studies_a_second"] == pytest.approx(2 / part["seconds_a_step"], rel=0.01)

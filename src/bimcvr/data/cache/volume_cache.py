@@ -7,6 +7,7 @@ and of every setting that affects the voxels, so an entry whose source or settin
 
 import hashlib
 import json
+import os
 import zlib
 from dataclasses import asdict
 from pathlib import Path
@@ -81,15 +82,34 @@ class VolumeCache:
         from bimcvr.data.reading.resample import read_on_grid
 
         volume = read_on_grid(source, self.grid, self.rules)
-        voxels = np.ascontiguousarray(volume.hu, dtype="<i2").tobytes()
+        self.write(entry, volume.hu, volume.spacing, asdict(volume.geometry), volume.lungs_outside)
+
+    def write(
+        self,
+        entry: Path,
+        hu: np.ndarray,
+        spacing: tuple[float, float, float],
+        geometry: dict[str, Any],
+        lungs_outside: float | None = 0.0,
+    ) -> None:
+        """Write a volume that is on the grid to the cache.
+
+        Args:
+            entry: the cache file, from `entry()`.
+            hu: int16 (D, H, W).
+            spacing: mm along (D, H, W).
+            geometry: the record of the source grid.
+            lungs_outside: the share of the lungs that the grid cuts away.
+        """
+        voxels = np.ascontiguousarray(hu, dtype="<i2").tobytes()
         record: dict[str, Any] = {
             "size": self.size,
-            "spacing": volume.spacing,
+            "spacing": spacing,
             "crc32": zlib.crc32(voxels),
-            "geometry": asdict(volume.geometry),
+            "geometry": geometry,
         }
         if self.grid.spacing is not None:
-            record["lungs_outside"] = volume.lungs_outside
+            record["lungs_outside"] = lungs_outside
         with replacing(entry) as temporary:
             temporary.write_bytes(voxels + json.dumps(record).encode())
 
@@ -103,7 +123,11 @@ class VolumeCache:
         Raises:
             UserError: the file is not what was written.
         """
-        content = entry.read_bytes()
+        with entry.open("rb", buffering=0) as stream:
+            content = bytearray(os.fstat(stream.fileno()).st_size)  # the voxels may be written to, as torch wants them
+            read = stream.readinto(content)
+        if read != len(content):
+            raise _damaged(entry)
         split = 2 * int(np.prod(self.size))
         try:
             record = json.loads(content[split:])

@@ -1,11 +1,9 @@
 """The Lightning data module: from a manifest to loaders, with split, cache, views and text sampling."""
 
 import functools
-import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -13,16 +11,20 @@ from pytorch_lightning import LightningDataModule
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch.utils.data import DataLoader
 
-from bimcvr.contracts import DataGrid, Gallery, Probe
+from bimcvr.contracts import Batch, DataGrid, Gallery, Probe
 from bimcvr.data.cache.cut_lungs import CutLungs, cut_lungs
 from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
+from bimcvr.data.cache.memory_copy import Kept, MemoryCopy
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
 from bimcvr.data.hu.model_grid import Centre, ModelGrid
 from bimcvr.data.hu.placement import Placement
 from bimcvr.data.loading.dataset import Collate, StudyDataset, TextSampler
+from bimcvr.data.loading.device_views import RawBatch, finish
+from bimcvr.data.loading.processes import loader_settings, shared_memory
 from bimcvr.data.loading.sampler import EpochSampler
 from bimcvr.data.loading.view_checks import check_views_and_sampler
+from bimcvr.data.loading.view_draws import refuse_without_twin
 from bimcvr.data.loading.views import View, refuse_left_right_flip
 from bimcvr.data.manifest import read_manifest, write_manifest
 from bimcvr.data.places import Place, places_of
@@ -32,7 +34,6 @@ from bimcvr.data.splits import SplitAssignment, Strategy, assign_splits
 from bimcvr.data.text.samplers import HeadSampler
 from bimcvr.data.trained_rows import TrainedRows, describe_seen, report_hashes
 from bimcvr.errors import UserError
-from bimcvr.parallel import start_worker, use_one_thread
 from bimcvr.processes.socket_folder import keep_socket_paths_short
 
 SplitName = Literal["train", "val", "test", "all"]
@@ -64,6 +65,11 @@ class CTReportDataModule(LightningDataModule):
         batch_size: studies in a batch, for each process.
         eval_batch_size: the same in evaluation.
         num_workers: processes that load data.
+        read_ahead: batches that each of them keeps ready.
+        views_on_device: send the volumes as int16 and make window, views and cutmix on the training device; the views
+            may then be RandomAffine, RandomNoise and Compose of them.
+        keep_in_memory: keep the training volumes in memory once they are read, shared by all processes: as int16, or as
+            uint8 in half of it, rounded to 255 steps of the window.
         seed: of shuffling, views, text sampling and cutmix.
         nifti_form: what decides how a NIfTI file's voxels lie: auto takes the sform and refuses a file whose sform and
             qform disagree; sform or qform takes that one.
@@ -92,17 +98,23 @@ class CTReportDataModule(LightningDataModule):
         batch_size: int = 4,
         eval_batch_size: int = 8,
         num_workers: int = 0,
+        read_ahead: int = 2,
+        views_on_device: bool = False,
+        keep_in_memory: Kept | None = None,
         seed: int = 0,
         nifti_form: NiftiForm = "auto",
         max_voxels: int = MAX_VOXELS,
     ) -> None:
         super().__init__()
-        refuse_left_right_flip("data.view_1", view_1)
-        refuse_left_right_flip("data.view_2", view_2)
+        for name, view in (("data.view_1", view_1), ("data.view_2", view_2)):
+            refuse_left_right_flip(name, view)
+            if views_on_device:
+                refuse_without_twin(name, view)
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("eval_batch_size", eval_batch_size, 1),
             ("num_workers", num_workers, 0),
+            ("read_ahead", read_ahead, 1),
         ):
             if value < least:
                 raise UserError(f"data.{name} is {value}: it must be {least} or more.")
@@ -118,6 +130,8 @@ class CTReportDataModule(LightningDataModule):
         self.views: list[View | None] = [view_1, view_2] if two_views else [view_1]
         self.text_sampler: TextSampler = text_sampler or HeadSampler()
         self.batch_size, self.eval_batch_size, self.num_workers = batch_size, eval_batch_size, num_workers
+        self.views_on_device, self.keep_in_memory, self.read_ahead = views_on_device, keep_in_memory, read_ahead
+        self._memory: MemoryCopy | None = None
         self.skip_refused = skip_refused
         self.manifest = read_manifest(manifest, root)
         self._split_arguments = (strategy, split_seed, fractions, allow_patient_overlap)
@@ -169,6 +183,9 @@ class CTReportDataModule(LightningDataModule):
             return
         if stage == "fit":
             check_views_and_sampler(self.views, self.text_sampler, self.cache.grid)
+            if self.keep_in_memory:
+                count = len(self.split.rows("train"))
+                self._memory = shared_memory(MemoryCopy(count, self.cache.size, self.keep_in_memory))
         rank_zero_info(f"split {self.split.strategy}: {self.split.shares()}")
         if self.split.patient_overlap:
             rank_zero_warn(f"{self.split.patient_overlap} patients are in more than one split ({self.split.strategy}).")
@@ -232,7 +249,7 @@ class CTReportDataModule(LightningDataModule):
 
     def train_dataset(self) -> StudyDataset:
         """Return the studies of `train` in the order of the manifest."""
-        return self._dataset(self.split.rows("train"))
+        return self._dataset(self.split.rows("train"), self._memory)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return shuffled batches of sampled texts and views."""
@@ -248,8 +265,21 @@ class CTReportDataModule(LightningDataModule):
         sampler.set_epoch(self._epochs_done)
         collate = Collate(self.cutmix, self.seed)
         return DataLoader(
-            dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._workers()
+            dataset, batch_size=self.batch_size, sampler=sampler, collate_fn=collate, drop_last=True, **self._loading()
         )
+
+    def on_after_batch_transfer(self, batch: Batch | RawBatch, dataloader_idx: int) -> Batch:
+        """Make window, views and cutmix of a batch that was sent to the device without them.
+
+        Args:
+            batch: on the device.
+            dataloader_idx: there is one loader only.
+        """
+        if "voxels" not in batch:
+            return batch
+        finished = finish(cast(RawBatch, batch), self.window)
+        # to the precision that Lightning has given the batches of other loaders before the transfer
+        return cast(Batch, self.trainer.precision_plugin.convert_input(finished) if self.trainer else finished)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the studies of `val` in the order of the manifest."""
@@ -341,7 +371,7 @@ class CTReportDataModule(LightningDataModule):
         self.split = SplitAssignment(names, self.split.strategy, self.split.patient_overlap)
         self.manifest = self.manifest.with_column("status", status).with_column("flags", flags)
 
-    def _dataset(self, rows: np.ndarray) -> StudyDataset:
+    def _dataset(self, rows: np.ndarray, memory: MemoryCopy | None = None) -> StudyDataset:
         reports = self.manifest.column("report")
         return StudyDataset(
             self.cache,
@@ -352,23 +382,13 @@ class CTReportDataModule(LightningDataModule):
             self.views,
             self.text_sampler,
             self.seed,
+            self.views_on_device,
+            memory,
         )
 
     def _eval_dataloader(self, rows: np.ndarray) -> DataLoader[Any]:
-        return DataLoader(self._dataset(rows), batch_size=self.eval_batch_size, collate_fn=Collate(), **self._workers())
+        return DataLoader(self._dataset(rows), batch_size=self.eval_batch_size, collate_fn=Collate(), **self._loading())
 
-    def _workers(self) -> dict[str, Any]:
-        if not self.num_workers:
-            return {"num_workers": 0}
-        return {
-            "num_workers": self.num_workers,
-            "persistent_workers": True,
-            "worker_init_fn": partial(_start_worker, os.getpid()),
-            # SimpleITK in forked workers can hang
-            "multiprocessing_context": "forkserver" if os.name == "posix" else "spawn",
-        }
-
-
-def _start_worker(parent: int, worker: int) -> None:
-    start_worker(parent)  # torch's own watch sees the fork server, which lives on
-    use_one_thread()
+    def _loading(self) -> dict[str, Any]:
+        device = self.trainer.strategy.root_device.type if self.trainer else None
+        return loader_settings(self.num_workers, self.read_ahead, device)

@@ -1,4 +1,4 @@
-"""Window and training views of a volume; the only module that imports TorchIO.
+"""Window and training views of a volume, by TorchIO.
 
 TorchIO images are (C, X, Y, Z) with an affine in RAS+ mm. Our volumes are (D, H, W) = (inferior→superior,
 anterior→posterior, right→left), so the axes are reversed to (W, H, D) and the affine says that the first runs
@@ -18,18 +18,27 @@ View = torchio.Transform
 Window = tuple[float, float]
 
 
-def apply_window(hu: np.ndarray, window: Window) -> Tensor:
+def apply_window(voxels: np.ndarray | Tensor, window: Window) -> Tensor:
     """Scale HU linearly so that `window` becomes [0, 1], and clip.
 
     Args:
-        hu: int16 (D, H, W), HU.
+        voxels: (…, D, H, W): int16, HU; or uint8, shares of the window (`to_bytes`).
         window: lower and upper HU.
 
     Returns:
-        float32 (D, H, W) in [0, 1].
+        float32 of the same shape in [0, 1], on the same device.
     """
-    low, high = window
-    return ((torch.from_numpy(hu.astype(np.float32)) - low) / (high - low)).clamp_(0, 1)
+    values = voxels if isinstance(voxels, Tensor) else torch.from_numpy(np.require(voxels, requirements="W"))
+    low, high = (0.0, 255.0) if values.dtype == torch.uint8 else window
+    # a GPU multiplies by the rounded reciprocal of a plain number: another last bit than the CPU's
+    width = torch.tensor(high - low, dtype=torch.float32, device=values.device)
+    return values.to(torch.float32, copy=True).sub_(low).div_(width).clamp_(0, 1)
+
+
+def to_bytes(hu: np.ndarray, window: Window) -> np.ndarray:
+    """Round HU (D, H, W) to 255 steps of the window: uint8, from which `apply_window` returns within half a step."""
+    rounded: np.ndarray = apply_window(hu, window).mul_(255).round_().to(torch.uint8).numpy()
+    return rounded
 
 
 def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View | None, seed: int) -> Tensor:
@@ -49,10 +58,7 @@ def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View |
     """
     if view is None:
         return volume
-    depth, height, width = spacing
-    image = torchio.ScalarImage(  # type: ignore[no-untyped-call]
-        tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0])
-    )
+    image = as_image(volume, spacing)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         transformed = view(image)
@@ -63,6 +69,14 @@ def apply_view(volume: Tensor, spacing: tuple[float, float, float], view: View |
             "transforms like Resize, Crop, Pad or ToCanonical; the size is set by data.size."
         )
     return transformed.data[0].permute(2, 1, 0).float().contiguous()
+
+
+def as_image(volume: Tensor, spacing: tuple[float, float, float]) -> torchio.ScalarImage:
+    """Return a volume (D, H, W) with voxels of `spacing` mm as TorchIO sees it."""
+    depth, height, width = spacing
+    return torchio.ScalarImage(  # type: ignore[no-untyped-call]
+        tensor=volume.permute(2, 1, 0)[None], affine=np.diag([-width, -height, depth, 1.0])
+    )
 
 
 def refuse_left_right_flip(name: str, view: View | None) -> None:
