@@ -96,6 +96,7 @@ ALLOWED = {
     "search.index": {"data", "data.*", "metrics", "metrics.*"},
     "search.query": {
         "search.index",
+        "curation.audit",
         "curation.labels",
         "curation.text",
         "models",

@@ -21,13 +21,13 @@ class EncodedQuery:
         parts: what was encoded: the sentences of a text, the prompts of a keyword, the name of a volume or study.
         kind: `text`, `keyword`, `denied`, `volume` or `study`; its scores are compared with the index's calibration of
             that kind.
-        note: what speaks against the vector; usually empty.
+        notes: what speaks against the vector; usually none.
     """
 
     vector: np.ndarray
     parts: tuple[str, ...]
     kind: str
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def encode_text(text: str, model: Encoder) -> EncodedQuery:

@@ -32,7 +32,7 @@ def reliability_notes(
     Returns:
         Sentences for the reader; none if nothing speaks against the results.
     """
-    notes = [encoded.note] if encoded.note else []
+    notes = [*encoded.notes]
     unknown, checked = unknown_words(index, query) if query is not None else ([], 0)
     if checked and len(unknown) == checked:
         notes.append("None of the query's words occurs in any report of this index: its model was not trained on this.")

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
 from bimcvr.search.index.reader import Index, Stream
 from bimcvr.search.query.asked import NOTHING, Asked, asked_of, one_finding
@@ -27,6 +28,7 @@ from bimcvr.search.query.reliability_notes import (
     unfinished_note,
 )
 from bimcvr.search.query.results import SearchResults
+from bimcvr.search.query.volume_check import volume_notes
 
 LeaveOut = Literal["nothing", "study", "patient"]
 _WITH_MODEL = (
@@ -162,7 +164,9 @@ class Searcher:
             )
         began = time.perf_counter()
         vector, note = self.model.encode_file(Path(path))
-        encoded = EncodedQuery(vector, (Path(path).name,), "volume", note)
+        rules = GridRules(self.index.facts.get("nifti_form", "auto"))
+        said = (*([note] if note else []), *volume_notes(Path(path), rules))
+        encoded = EncodedQuery(vector, (Path(path).name,), "volume", said)
         return self._by_vector("volume", encoded, began, top, where, into)
 
     def study(

@@ -16,6 +16,7 @@ from bimcvr.search.server.limits import ConcurrencyLimits
 from bimcvr.search.server.middleware import SecurityMiddleware
 from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.search_routes import add_case_routes, add_search_routes
+from bimcvr.search.server.series_choice import SeveralSeries
 from bimcvr.search.server.service import SearchService
 from bimcvr.search.server.snapshot import CaseNotFound
 from bimcvr.search.server.upload_routes import UPLOAD_PATHS, add_upload_routes
@@ -64,6 +65,11 @@ def _add_error_handlers(app: FastAPI, service: SearchService) -> None:
     async def not_found(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, 404)
 
+    async def several(_: Request, error: Exception) -> Response:
+        choice = cast(SeveralSeries, error)
+        answer = api.SeveralSeriesResponse(detail=service.public_message(choice), series=choice.series)
+        return JSONResponse(answer.model_dump(), 409)
+
     async def refused(_: Request, error: Exception) -> Response:
         return JSONResponse({"detail": service.public_message(cast(UserError, error))}, 422)
 
@@ -80,6 +86,7 @@ def _add_error_handlers(app: FastAPI, service: SearchService) -> None:
         return JSONResponse({"detail": "; ".join(map(_describe_invalid, errors))}, 422)
 
     app.add_exception_handler(CaseNotFound, not_found)
+    app.add_exception_handler(SeveralSeries, several)
     app.add_exception_handler(UserError, refused)
     app.add_exception_handler(OSError, unwritable)
     app.add_exception_handler(RequestValidationError, invalid)

@@ -90,6 +90,23 @@ class ErrorResponse(BaseModel):
     detail: str
 
 
+class SeriesOut(BaseModel):
+    """One of several series of an upload."""
+
+    series: int = Field(description="what to send as `series` to choose it")
+    description: str
+    modality: str
+    slices: int
+    kernel: str
+    thickness_mm: str
+
+
+class SeveralSeriesResponse(ErrorResponse):
+    """An upload has several series that could be meant."""
+
+    series: list[SeriesOut]
+
+
 class HighlightOut(BaseModel):
     """A part of a report that matches the query, in Unicode characters."""
 

@@ -14,11 +14,13 @@ from fastapi.responses import FileResponse, Response
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.search.index.viewer_volumes import write_nifti
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.limits import ConcurrencyLimits
 from bimcvr.search.server.middleware import Scope, Send
 from bimcvr.search.server.options import ServerOptions
+from bimcvr.search.server.series_choice import SeveralSeries, list_series
 from bimcvr.search.server.service import SearchService
 from bimcvr.search.server.slow_clients import Receive
 from bimcvr.search.server.uploads import open_upload, suffix_of, upload_folder
@@ -34,6 +36,7 @@ _BODY = {
 _FileName = Annotated[
     str, Query(min_length=1, max_length=300, description="the file's name; its ending gives the format")
 ]
+_Series = Annotated[int | None, Query(ge=1, description="of a zip with several series, the one that is meant")]
 _Where = TypeAdapter(list[api.ConditionText])
 _T = TypeVar("_T")
 
@@ -48,14 +51,16 @@ def add_upload_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         options: how the server is run.
     """
 
-    async def process(request: Request, name: str, stack: AsyncExitStack, work: Callable[[Path], _T]) -> _T:
+    async def process(
+        request: Request, name: str, series: int | None, stack: AsyncExitStack, work: Callable[[Path], _T]
+    ) -> _T:
         """Write a body to a folder of its own and process the volume in it; closing `stack` deletes the folder."""
         suffix = suffix_of(name)
         await stack.enter_async_context(limits.uploading())
         folder = stack.enter_context(upload_folder(service.uploads))
         file = folder / f"upload{suffix}"
         await _receive(request, file, options.upload_seconds)
-        return await limits.run_at_model(lambda: work(open_upload(file, folder)))
+        return await limits.run_at_model(lambda: _work_on(open_upload(file, folder, series), work))
 
     async def search_volume(
         request: Request,
@@ -64,15 +69,18 @@ def add_upload_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         into: api.Into = "image",
         top: Annotated[int, Query(ge=1, le=api.MOST_HITS)] = 20,
         condition: Annotated[api.JoinedConditions, Query(description=api.JOINED_CONDITIONS)] = "",
+        series: _Series = None,
     ) -> api.SearchResponse:
         if service.model is None:
             raise HTTPException(422, "This index is served without a model: it cannot be searched by a volume.")
         async with AsyncExitStack() as stack:
-            return await process(request, name, stack, partial(_search_volume, service, top, where, condition, into))
+            return await process(
+                request, name, series, stack, partial(_search_volume, service, top, where, condition, into)
+            )
 
-    async def convert(request: Request, name: _FileName) -> Response:
+    async def convert(request: Request, name: _FileName, series: _Series = None) -> Response:
         async with AsyncExitStack() as stack:
-            path = await process(request, name, stack, _convert)
+            path = await process(request, name, series, stack, _convert)
             return _DeletedAfterSending(path, stack.pop_all(), options.upload_seconds)
 
     app.add_api_route(
@@ -80,8 +88,8 @@ def add_upload_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         search_volume,
         methods=["POST"],
         openapi_extra=_BODY,
-        responses=api.ERROR_RESPONSES,
-        summary="Search by a volume (.nii, .nii.gz, .mha, .nrrd, or a .zip of one DICOM series); nothing of it is kept",
+        responses={**api.ERROR_RESPONSES, 409: {"model": api.SeveralSeriesResponse, "description": "choose a series"}},
+        summary="Search by a volume (.nii, .nii.gz, .mha, .nrrd, or a .zip of a DICOM series); nothing of it is kept",
     )
     app.add_api_route(
         "/api/convert",
@@ -90,7 +98,11 @@ def add_upload_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         openapi_extra=_BODY,
         response_class=Response,
         summary="A volume as the reader reads it: int16 HU, compressed NIfTI; nothing of it is kept",
-        responses={**api.ERROR_RESPONSES, 200: api.file_response("application/gzip")},
+        responses={
+            **api.ERROR_RESPONSES,
+            409: {"model": api.SeveralSeriesResponse, "description": "choose a series"},
+            200: api.file_response("application/gzip"),
+        },
     )
 
 
@@ -101,6 +113,18 @@ def _parse_where(
         return _Where.validate_json(where)
     except ValidationError as error:
         raise HTTPException(422, 'where is not a JSON list of conditions, like ["labels = nodule"].') from error
+
+
+def _work_on(source: Path, work: Callable[[Path], _T]) -> _T:
+    """Read the volume; where several series of a zip could be meant, say which there are."""
+    try:
+        return work(source)
+    except RefusedVolume as refusal:
+        if refusal.reason == "several_series" and source.is_dir():
+            series = list_series(source)
+            if len(series) > 1:
+                raise SeveralSeries(series) from refusal
+        raise
 
 
 def _search_volume(

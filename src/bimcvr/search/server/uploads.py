@@ -23,6 +23,7 @@ from bimcvr.atomic_files import only_one
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.decompression_bombs import RATIO, is_bomb
 from bimcvr.errors import UserError
+from bimcvr.search.server.series_choice import keep_series
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
 """Formats that may be uploaded; those with the voxels in a second file (.mhd, .nhdr) may not."""
@@ -98,12 +99,13 @@ def sweep_uploads(parent: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_upload(file: Path, folder: Path) -> Path:
+def open_upload(file: Path, folder: Path, series: int | None = None) -> Path:
     """Check an upload, and unpack it if it is a zip.
 
     Args:
         file: the upload; its name ends in one of `SUFFIXES`.
         folder: the folder of this upload alone.
+        series: of a zip with several series, the number of the one that is meant (`series_choice`).
 
     Returns:
         What the volume reader can read: the file, or the folder of slices that a zip was unpacked to.
@@ -116,6 +118,8 @@ def open_upload(file: Path, folder: Path) -> Path:
         source.mkdir()
         _unpack(file, source)
         _check_slices(source)
+        if series is not None:
+            keep_series(source, series)
         return source
     if file.suffix in (".mha", ".nrrd"):
         _check_self_contained(file)

@@ -8,9 +8,10 @@ const SENDABLE = /^[\x21-\x7e]+$/;
 let prompting = null;
 
 export class RequestError extends Error {
-  constructor(status, message) {
+  constructor(status, message, series = null) {
     super(message);
-    this.status = status;
+    // of an upload with several: [{series, description, modality, slices, kernel, thickness_mm}]
+    [this.status, this.series] = [status, series];
   }
 }
 
@@ -39,7 +40,8 @@ async function request(path, options) {
       continue;
     }
     if (response.ok) return response;
-    throw new RequestError(response.status, await reason(response));
+    const { detail, series } = await reason(response);
+    throw new RequestError(response.status, detail, series);
   }
 }
 
@@ -61,9 +63,9 @@ async function send(path, { json, file, query, signal }) {
 
 async function reason(response) {
   try {
-    return (await response.json()).detail;
+    return await response.json();
   } catch {
-    return `The server answered with the status ${response.status}.`;
+    return { detail: `The server answered with the status ${response.status}.` };
   }
 }
 

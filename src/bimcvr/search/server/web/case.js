@@ -106,7 +106,7 @@ export const allowAttention = (can) => { canLocate = can; };
 function queryVolume(request, details, signal) {
   if (request.mode === "volume") {
     const viewer = new Viewer(`Query: ${request.query}`);
-    return { viewer, load: () => viewer.load(convert(request.file), null) };
+    return { viewer, load: () => viewer.load(convert(request), null) };
   }
   if (request.mode === "study" && request.query !== details.case) {
     const viewer = new Viewer(`Query: case ${request.query}`);
@@ -116,13 +116,13 @@ function queryVolume(request, details, signal) {
 }
 
 // not aborted when the case is closed: the next one needs it too
-function convert(file) {
-  if (!converted.has(file)) {
-    const bytes = fetchBytes("api/convert", { file, query: { name: file.name } });
-    converted.set(file, bytes);
+function convert({ file, series }) {
+  if (converted.get(file)?.series !== series || !converted.has(file)) {
+    const bytes = fetchBytes("api/convert", { file, query: { name: file.name, ...(series && { series }) } });
+    converted.set(file, { bytes, series });
     bytes.catch(() => converted.delete(file));
   }
-  return converted.get(file);
+  return converted.get(file).bytes;
 }
 
 function reading(details, request, results, position, open) {

@@ -5,6 +5,7 @@ import { allowAttention, caseIsOpen, caseKey, closeCase, openCase, setUpTools } 
 import { count, fill, find, make, several } from "./dom.js";
 import { showKeywords } from "./keywords.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
+import { offerSeries } from "./series.js";
 import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
 
 const FIRST = 20;
@@ -88,6 +89,7 @@ async function search(query, remember = true) {
     if (error.name === "AbortError") return;
     results = null;
     showError(error.message);
+    if (error.series) offerSeries(error.series, (series) => search({ ...request, series }, remember));
   } finally {
     find("results").removeAttribute("aria-busy");
   }
@@ -96,9 +98,9 @@ async function search(query, remember = true) {
 // null: the server fuses where the query names a finding
 const wantsFusion = (mode) => (HAS_WORDS.includes(mode) ? { both: true, meaning: false }[preferred.by] ?? null : false);
 
-function send({ mode, query, into, hybrid, where, condition, top, file }, signal) {
+function send({ mode, query, into, hybrid, where, condition, top, file, series }, signal) {
   if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, condition, top }, signal });
-  return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where), condition }, signal });
+  return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where), condition, ...(series && { series }) }, signal });
 }
 
 // queries and ids stay out of addresses: they are in the history of the tab only
@@ -115,9 +117,9 @@ function fileKey(file) {
 // the same query after a change of how to rank
 function searchAgain() {
   if (!request) return;
-  const { query, file } = request;
+  const { query, file, series } = request;
   const mode = request.mode === "text" || request.mode === "words" ? (preferred.by === "words" ? "words" : "text") : request.mode;
-  search({ mode, query, file });
+  search({ mode, query, file, series });
 }
 
 function showQuery() {
