@@ -180,7 +180,8 @@ class RetrievalLoss(nn.Module, ABC):
     """The training loss of a batch.
 
     Attributes:
-        keywords: weight of the labels' prompts; above 0 `forward` is given `prompts` and `has_label`.
+        keywords: weight of the labels' prompts as queries; above 0 `forward` is given `prompts` and `has_label`.
+        presence: weight of the labels' prompts as classifiers; above 0 it is given them, too.
         double_reports: whether another row with a study's own report is its negative; if not, `forward` is given
             `same_report`.
         all_reports: whether all training reports are a volume's negatives; if so, `forward` is given `reports` and
@@ -188,6 +189,7 @@ class RetrievalLoss(nn.Module, ABC):
     """
 
     keywords: float = 0.0
+    presence: float = 0.0
     double_reports: bool = True
     all_reports: bool = False
     __call__: Callable[..., dict[str, Tensor]]
@@ -223,6 +225,10 @@ class RetrievalLoss(nn.Module, ABC):
         Returns:
             Scalars by name; `loss` is minimised, the others are logged as `train/<name>`.
         """
+
+    def reads_labels(self) -> bool:
+        """Return whether the loss uses the labels of the training rows."""
+        return self.keywords > 0 or self.presence > 0
 
     def candidates(self, local: Tensor) -> Tensor:
         """Return the (M, …) rows that this process's (B, …) are compared with: themselves, unless overridden."""

@@ -8,7 +8,8 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from bimcvr.models.losses.gather import gather
-from bimcvr.models.losses.objective import Objective, keyword_similarity, similarity, soft_target, view_consistency
+from bimcvr.models.losses.label_losses import keyword_similarity, presence_loss
+from bimcvr.models.losses.objective import Objective, similarity, soft_target, view_consistency
 
 
 def features(seed: int, *shape: int) -> Tensor:
@@ -111,6 +112,19 @@ def test_a_label_draws_all_volumes_that_bear_it() -> None:
     assert keyword_similarity(prompts, volumes, bears[:, [1, 3, 1, 3]], 3.0).item() == 0
 
 
+def test_a_volume_is_asked_for_each_label() -> None:
+    prompts, volumes, bears = features(0, 3, 6), features(1, 4, 6), features(5, 4, 3) > 0
+    slow = 0.0
+    for i, volume in enumerate(volumes):
+        for j, prompt in enumerate(prompts):
+            chance = 1 / (1 + math.exp(-(4 * cosine(volume, prompt) - 1)))
+            slow -= math.log(chance if bears[i, j] else 1 - chance) / 12
+    found = presence_loss(prompts, volumes, bears, torch.tensor(4.0), torch.tensor(-1.0))
+    assert found.item() == pytest.approx(slow, rel=1e-6)
+    without = Objective(keywords=1.0)
+    assert not any("presence" in name for name in without.state_dict()), "earlier checkpoints have no such weights"
+
+
 def test_autocast_changes_neither_loss_nor_gradient() -> None:
     objective = Objective(**{**WEIGHTS, "temperature": 0.02})
     text = features(1, 8, 32)
@@ -132,7 +146,8 @@ BEARS = torch.tensor([[1, 0], [0, 1], [1, 1], [0, 0]], dtype=torch.bool)
 SAME = torch.eye(4, dtype=torch.bool) | torch.tensor(
     [[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.bool
 )
-WEIGHTS = {"symmetric": True, "temperature": 0.1, "learn_temperature": True, "discrimination": 0.3, "keywords": 0.4}
+WEIGHTS = {"symmetric": True, "temperature": 0.1, "learn_temperature": True, "discrimination": 0.3}
+WEIGHTS |= {"keywords": 0.4, "presence": 0.6}
 
 
 def losses_of(objective: Objective, tower: Tensor, image: Tensor, text: Tensor, same: Tensor = SAME) -> Tensor:
@@ -151,7 +166,7 @@ def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:
     tower = features(9, 5, 5).requires_grad_()
     half = slice(2 * rank, 2 * rank + 2)
     losses_of(objective, tower, features(0, 4, 5)[half], features(1, 4, 5)[half], SAME[half]).backward()
-    grads = [tower.grad, objective.log_scale.grad]
+    grads = [tower.grad, *(number.grad for number in objective.parameters())]
     for grad in grads:
         torch.distributed.all_reduce(grad)
         grad /= 2
@@ -164,11 +179,13 @@ def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:
 def test_two_processes_have_one_processs_gradient(unused_port: int) -> None:
     queue: mp.Queue[list[Tensor]] = mp.get_context("spawn").Queue()
     context = mp.spawn(_worker, args=(unused_port, queue), nprocs=2, join=False)
-    tower_grad, scale_grad = queue.get(timeout=120)
+    tower_grad, *own_grads = queue.get(timeout=120)
     context.join()
     objective = Objective(**WEIGHTS)
     tower = features(9, 5, 5).requires_grad_()
     losses_of(objective, tower, features(0, 4, 5), features(1, 4, 5)).backward()
     assert tower.grad is not None
     torch.testing.assert_close(torch.tensor(tower_grad), tower.grad, rtol=0, atol=1e-6)
-    torch.testing.assert_close(torch.tensor(scale_grad), objective.log_scale.grad, rtol=0, atol=1e-6)
+    assert len(own_grads) == 3  # log_scale, presence_log_scale, presence_offset
+    for number, grad in zip(objective.parameters(), own_grads, strict=True):
+        torch.testing.assert_close(torch.tensor(grad), number.grad, rtol=0, atol=1e-6)

@@ -239,10 +239,10 @@ class Retriever(LightningModule):
         check_training(self)
         check_parts(self, datamodule.grid, trains=True)
         targets = TrainingTargets(datamodule.gallery("train"), self.device)
-        if self.objective.keywords and not targets.labels:
+        if self.objective.reads_labels() and not targets.labels:
             rank_zero_warn(
-                "model.objective.keywords has weight, but no training row has a label: L_key is left out. Fill the"
-                " column `labels` with `python -m bimcvr curate`."
+                "model.objective.keywords or presence has weight, but no training row has a label: L_key and L_presence"
+                " are left out. Fill the column `labels` with `python -m bimcvr curate`."
             )
         unfitted = None if self.whitening is None or bool(self.whitening.fitted) else self.whitening
         kept: Tensor | None = None
@@ -278,11 +278,10 @@ class Retriever(LightningModule):
             check_gradients(self, self.global_step)
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser and its schedule, warm-up and cosine; the temperature has no weight decay."""
+        """Return the optimiser and its schedule, warm-up and cosine; the loss's own numbers have no weight decay."""
         steps = int(self.trainer.estimated_stepping_batches)
-        optimizer, schedule = optimizer_and_schedule(
-            self, self.optimizer, steps, self.warmup, frozenset({"objective.log_scale"})
-        )
+        own = frozenset(name for name, number in self.objective.named_parameters("objective") if number.ndim == 0)
+        optimizer, schedule = optimizer_and_schedule(self, self.optimizer, steps, self.warmup, own)
         self._settings = settings_of(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -127,10 +127,10 @@ def check_training(model: "Retriever") -> None:
             f"CachedFeatures keeps the features of each volume, but {' and '.join(changed)} would make new volumes"
             " every epoch. Leave these options out, or train without CachedFeatures."
         )
-    if objective.keywords and data.cutmix:
+    if objective.reads_labels() and data.cutmix:
         raise UserError(
-            "model.objective.keywords cannot be combined with cutmix, which mixes volumes of different labels: set"
-            " data.cutmix to 0, or model.objective.keywords to 0."
+            "model.objective.keywords and presence cannot be combined with cutmix, which mixes volumes of different"
+            " labels: set data.cutmix to 0, or both of them to 0."
         )
     if objective.all_reports and any(weight.requires_grad for weight in model.text_encoder.parameters()):
         raise UserError(

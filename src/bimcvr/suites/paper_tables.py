@@ -309,8 +309,9 @@ def _row_facts(method: RowResult, context: TableContext) -> dict[str, str]:
 
 
 def _learns_labels(method: RowResult) -> bool:
-    """Return whether a row's objective has the keyword loss, which reads the manifest's labels."""
-    return method.row.train and float(method.config.get("model.objective.init_args.keywords") or 0.0) > 0
+    """Return whether a row's objective has a loss that reads the manifest's labels."""
+    weights = [method.config.get(f"model.objective.init_args.{name}") for name in ("keywords", "presence")]
+    return method.row.train and any(float(weight or 0.0) > 0 for weight in weights)
 
 
 def _label_note(methods: Sequence[RowResult]) -> list[str]:

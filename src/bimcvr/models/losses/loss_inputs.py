@@ -38,12 +38,12 @@ class LossInputs:
         """Return them for manifest rows (B,) by the names of `RetrievalLoss.forward`; every process has to call it."""
         inputs: dict[str, Tensor] = {}
         targets, objective = self._targets, self._objective
-        if objective.double_reports and not objective.keywords and self._reports is None:
+        if objective.double_reports and not objective.reads_labels() and self._reports is None:
             return inputs
         candidates = objective.candidates(index)
         if not objective.double_reports:
             inputs["same_report"] = targets.same_report(index, candidates)
-        if objective.keywords and targets.labels:
+        if objective.reads_labels() and targets.labels:
             sentences, _, _ = prompt_sentences(targets.labels, self._prompts, ())
             prompts = normalize(self._map_text(sentences), dim=-1)
             inputs["prompts"] = prompts.view(len(targets.labels), len(self._prompts), -1).mean(1)

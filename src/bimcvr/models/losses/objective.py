@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bimcvr.contracts import RetrievalLoss
 from bimcvr.errors import UserError
 from bimcvr.models.losses.gather import gather, rank
+from bimcvr.models.losses.label_losses import keyword_similarity, presence_loss
 
 _LOWEST = 0.01  # of a learned temperature
 
@@ -78,28 +79,6 @@ def similarity(
     return -(target * log_share).sum(-1).mean()
 
 
-def keyword_similarity(prompts: Tensor, volumes: Tensor, has_label: Tensor, scale: Tensor | float) -> Tensor:
-    """Cross-entropy of a label's prompt over the volumes of a batch; every volume with the label is a positive.
-
-    Its form is that of equation 7 with several positives (Khosla et al., Supervised Contrastive Learning, 2020, eq. 2).
-
-    Args:
-        prompts: (L, E), one vector a label.
-        volumes: (M, E) image features.
-        has_label: (M, L) bool. A label that no volume has, or that all have, is left out.
-        scale: 1 / temperature.
-
-    Returns:
-        The mean over the labels that are not left out; 0 where none remains.
-    """
-    logits = scale * F.normalize(prompts, dim=-1) @ F.normalize(volumes, dim=-1).T
-    positive = has_label.T.to(logits.dtype)
-    count = positive.sum(-1)
-    usable = (count > 0) & (count < len(volumes))
-    losses = -(positive * logits.log_softmax(-1)).sum(-1) / count.clamp_min(1)
-    return (losses * usable).sum() / usable.sum().clamp_min(1)
-
-
 def soft_target(partner: Tensor, kept: Tensor) -> Tensor:
     """Targets under cutmix: a study's own report has the share of voxels that it kept, the partner's the rest.
 
@@ -124,7 +103,7 @@ def _full_precision(features: Tensor | None) -> Any:
 
 
 class Objective(RetrievalLoss):
-    """The paper's training loss, equation 8: L_total = w · L_mse + α · L_sim + β · L_dis + γ · L_key.
+    """The paper's training loss, equation 8: L_total = w · L_mse + α · L_sim + β · L_dis + γ · L_key + δ · L_presence.
 
     Args:
         consistency: w; 0 leaves L_mse out (Table 4).
@@ -137,6 +116,8 @@ class Objective(RetrievalLoss):
             but leaves it out of equation 8.
         keywords: γ, weight of each training label's prompt against the volumes that have it; not in the paper. Not with
             cutmix, which mixes volumes of different labels.
+        presence: δ, weight of the question whether a volume has a training label, asked by its prompt; not in the
+            paper, and not with cutmix. A mean of many small terms: it takes weights of 10 or more to matter.
         double_reports: count another row with a study's own report as its negative, as printed.
         all_reports: image → text, count the whole reports of all training rows outside the batch as negatives too, but
             for the study's own; needs a text encoder that is not trained, and `double_reports: false`.
@@ -154,6 +135,7 @@ class Objective(RetrievalLoss):
         learn_temperature: bool = False,
         discrimination: float = 0.0,
         keywords: float = 0.0,
+        presence: float = 0.0,
         double_reports: bool = True,
         all_reports: bool = False,
         gather_negatives: bool = True,
@@ -170,6 +152,7 @@ class Objective(RetrievalLoss):
             ("alpha", alpha),
             ("discrimination", discrimination),
             ("keywords", keywords),
+            ("presence", presence),
         ):
             if not 0 <= weight < math.inf:
                 raise UserError(f"model.objective.{name} is {weight}: a weight is 0 or more.")
@@ -180,7 +163,11 @@ class Objective(RetrievalLoss):
                 "model.objective.all_reports would count a study's own report as its negative wherever another row has"
                 " it: set model.objective.double_reports to false."
             )
-        self.keywords, self.double_reports, self.all_reports = keywords, double_reports, all_reports
+        self.keywords, self.presence = keywords, presence
+        self.double_reports, self.all_reports = double_reports, all_reports
+        if presence:
+            self.presence_log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+            self.presence_offset = nn.Parameter(torch.tensor(-2.0))  # most labels are rare
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)), requires_grad=learn_temperature)
 
     @property
@@ -223,13 +210,14 @@ class Objective(RetrievalLoss):
             text: (B, E) text features.
             target: (B, B) soft targets from cutmix.
             same_report: (B, M) bool, which of the M candidates share a row's report; where `double_reports` is false.
-            prompts: (L, E), one vector a training label; where `keywords` has weight.
+            prompts: (L, E), one vector a training label; where `keywords` or `presence` has weight.
             has_label: (M, L) bool, the labels of the M candidates.
             reports: (N, E), one vector a training row; where `all_reports` is true.
             not_negative: (B, N) bool, which of them are no negatives of a row.
 
         Returns:
-            `L_mse`, `L_sim`, `L_dis` and `L_key`, as far as they have weight, and `loss`, their weighted sum.
+            `L_mse`, `L_sim`, `L_dis`, `L_key` and `L_presence`, as far as they have weight, and `loss`, their weighted
+            sum.
         """
         # at a low temperature half precision, of the features or by autocast of the logits, spoils loss and gradient
         with torch.autocast(image.device.type, enabled=False):
@@ -249,7 +237,11 @@ class Objective(RetrievalLoss):
             if self.discrimination:
                 losses["L_dis"] = similarity(z1, self.candidates(z2), self.scale)
                 total = total + self.discrimination * losses["L_dis"]
-            if prompts is not None and has_label is not None:
+            if self.keywords and prompts is not None and has_label is not None:
                 losses["L_key"] = keyword_similarity(prompts, images, has_label, self.scale)
                 total = total + self.keywords * losses["L_key"]
+            if self.presence and prompts is not None and has_label is not None:
+                scale, offset = self.presence_log_scale.exp(), self.presence_offset
+                losses["L_presence"] = presence_loss(prompts, images, has_label, scale, offset)
+                total = total + self.presence * losses["L_presence"]
         return {**losses, "loss": total}
