@@ -17,7 +17,7 @@ import numpy as np
 from bimcvr.cli import main as bimcvr
 from bimcvr.metrics.prompts import NO_FINDING
 from bimcvr.search import Index, Searcher, load_search_model
-from bimcvr.search.query.labels import has_label
+from bimcvr.search.asked.labels import has_label
 
 TOP = 10
 WAYS: dict[str, bool | None] = {"meaning": False, "fused": True, "default": None}

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bimcvr.search.asked.findings import asked_of, one_finding
+from bimcvr.search.asked.parsed_query import parse_query
 from bimcvr.search.index.reader import Index
-from bimcvr.search.query.asked import asked_of, one_finding
-from bimcvr.search.query.parsed_query import parse_query
 from bimcvr.search.query.searcher import Searcher
 from helpers.index_factory import WordEncoder, make_index, study
 

@@ -8,8 +8,8 @@ import pytest
 from bimcvr.cli import main
 from bimcvr.curation.text.tokens import Word, sentences
 from bimcvr.search import Index, Searcher
-from bimcvr.search.query import parsed_query
-from bimcvr.search.query.parsed_query import ParsedQuery, parse_query
+from bimcvr.search.asked.parsed_query import ParsedQuery, parse_query
+from bimcvr.search.asked import parsed_query
 from helpers.index_factory import WordEncoder, make_index, study
 
 
@@ -27,7 +27,7 @@ def tokenised(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         texts.append(text)
         return sentences(text)
 
-    for module in ("search.query.parsed_query", "search.query.highlights", "curation.labels.extractor"):
+    for module in ("search.asked.parsed_query", "search.query.highlights", "curation.labels.extractor"):
         monkeypatch.setattr(f"bimcvr.{module}.sentences", counted)
     return texts
 

@@ -295,7 +295,7 @@ def test_a_report_is_escaped_on_the_page(tmp_path: Path) -> None:
         hit = next(hit for hit in Searcher(opened, WordEncoder()).text("some nodule").hits if hit.study_id == "s1")
     page = str(highlighted_report(hit))
     assert "<script" not in page
-    assert page.count('<mark class="word">nodule</mark>') == 2
+    assert page.count('<mark class="present">nodule</mark>') == 2
 
 
 def test_scores_give_evaluates_figures(tmp_path: Path) -> None:

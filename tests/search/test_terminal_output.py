@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from bimcvr.search.asked.parsed_query import parse_query
 from bimcvr.search.output.terminal import excerpt, format_results
-from bimcvr.search.query.highlights import highlight_words
-from bimcvr.search.query.parsed_query import parse_query
+from bimcvr.search.query.highlights import highlight
 from bimcvr.search.query.results import Hit, SearchResults
 
 REPORT = (
@@ -20,7 +20,7 @@ QUERY = "large right pleural effusion"
 
 
 def hit(report: str = REPORT, study: str = "sub-1", labels: tuple[str, ...] = ("pleural effusion",)) -> Hit:
-    return Hit(1, study, 0.7057, "1", labels, report, tuple(highlight_words(report, parse_query(QUERY).stems)), {})
+    return Hit(1, study, 0.7057, "1", labels, report, tuple(highlight(report, parse_query(QUERY))), {})
 
 
 def results(*hits: Hit) -> SearchResults:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fastapi import HTTPException
 
-from bimcvr.search.server import uploads
 from bimcvr.search.server.limits import ConcurrencyLimits
+from bimcvr.search.uploading import uploads
 from helpers.cli import environment
 from helpers.limits import files_of_at_most
 from helpers.running_server import Made, Running, left_behind
@@ -30,7 +30,7 @@ def test_a_killed_servers_uploads_are_swept(tmp_path: Path) -> None:
     left = tmp_path / f"upload-{os.getpid()}-left"
     left.mkdir()
     (left / "upload.nii").write_text("x")
-    begin = "import sys; from pathlib import Path; from bimcvr.search.server.uploads import upload_folder"
+    begin = "import sys; from pathlib import Path; from bimcvr.search.uploading.uploads import upload_folder"
     code = (
         f"{begin}; held = upload_folder(Path({str(tmp_path)!r})); print(held.__enter__(), flush=True); sys.stdin.read()"
     )

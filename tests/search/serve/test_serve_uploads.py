@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
-from bimcvr.search.server import uploads
+from bimcvr.search.uploading import uploads
 from helpers.running_server import Made, left_behind
 from helpers.upload_factory import dicom, malformed, references, volume_bytes, zipped
 

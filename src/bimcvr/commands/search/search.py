@@ -10,7 +10,7 @@ from bimcvr.errors import UserError
 from bimcvr.parsing.trust import split_trust
 
 if TYPE_CHECKING:
-    from bimcvr.search.query.parsed_query import ParsedQuery
+    from bimcvr.search.asked.parsed_query import ParsedQuery
     from bimcvr.search.query.results import SearchResults
     from bimcvr.search.query.searcher import Searcher
 
@@ -67,11 +67,11 @@ def search(
     Raises:
         UserError: the options do not fit together, or the index cannot answer the query.
     """
+    from bimcvr.search.asked.labels import has_prompts
+    from bimcvr.search.asked.parsed_query import parse_query
     from bimcvr.search.index.filters import split_where
     from bimcvr.search.index.reader import Index
     from bimcvr.search.query.encoder import load_search_model
-    from bimcvr.search.query.labels import has_prompts
-    from bimcvr.search.query.parsed_query import parse_query
     from bimcvr.search.query.searcher import Searcher
 
     options = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}

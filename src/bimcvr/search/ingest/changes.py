@@ -9,12 +9,12 @@ import numpy as np
 
 from bimcvr.data.manifest import Manifest, split_list
 from bimcvr.parallel import progress_bar
+from bimcvr.search.asked.labels import label_extractor
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.ingest.thumbnails import VolumePreview
 from bimcvr.search.ingest.vector_sources import EmbeddedStudy, VectorSource
-from bimcvr.search.query.labels import label_extractor
 
 
 class Changes:

@@ -7,8 +7,8 @@ import torch
 
 from bimcvr.contracts import Prompts
 from bimcvr.metrics.keyword import keyword_metrics
+from bimcvr.search.asked.labels import has_label
 from bimcvr.search.index.reader import Index
-from bimcvr.search.query.labels import has_label
 
 MOST = 2000
 """How many studies are ranked at most, at equal steps: an interval narrows no further that anyone would see."""

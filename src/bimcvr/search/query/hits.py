@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
+from bimcvr.search.asked.findings import NOTHING, Asked
+from bimcvr.search.asked.parsed_query import ParsedQuery
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import IndexedStudy
-from bimcvr.search.query.highlights import HighlightSpan, highlight_findings, highlight_words
-from bimcvr.search.query.labels import label_extractor
-from bimcvr.search.query.parsed_query import ParsedQuery
+from bimcvr.search.query.highlights import HighlightSpan, highlight
 from bimcvr.search.query.ranking import RankedRow
 from bimcvr.search.query.results import Hit
 
 
 def read_hits(
-    index: Index, ranked: Sequence[RankedRow], query: ParsedQuery | None = None, label: str = ""
+    index: Index, ranked: Sequence[RankedRow], query: ParsedQuery | None = None, asked: Asked = NOTHING
 ) -> tuple[Hit, ...]:
     """Read the studies of a ranking from the index.
 
@@ -20,7 +20,7 @@ def read_hits(
         index: the index.
         ranked: the rows, best first.
         query: the query's words, which are highlighted in the reports; None for a query without a text.
-        label: of a keyword query, the label: its mentions are highlighted where the keyword library knows it.
+        asked: what it asks of findings, whose mentions are highlighted.
 
     Returns:
         One hit a row, in the same order.
@@ -34,7 +34,7 @@ def read_hits(
             study.patient_id,
             study.labels,
             study.report,
-            tuple(_highlights(study, query, label)),
+            tuple(_highlights(study, query, asked)),
             study.cells,
             row.cosine,
             row.vector_rank,
@@ -45,7 +45,5 @@ def read_hits(
     )
 
 
-def _highlights(study: IndexedStudy, query: ParsedQuery | None, label: str) -> list[HighlightSpan]:
-    if label.casefold() in label_extractor().library.keywords:
-        return highlight_findings(study.report, label.casefold(), study.cells.get("language", ""))
-    return highlight_words(study.report, query.stems) if query is not None else []
+def _highlights(study: IndexedStudy, query: ParsedQuery | None, asked: Asked) -> list[HighlightSpan]:
+    return highlight(study.report, query, asked, study.cells.get("language", "")) if query is not None else []

@@ -6,10 +6,10 @@ import numpy as np
 
 from bimcvr.data.text.sentences import split_sentences
 from bimcvr.errors import UserError
+from bimcvr.search.asked.labels import label_extractor
 from bimcvr.search.index.exact_search import unit_vector
 from bimcvr.search.index.reader import Index
 from bimcvr.search.query.encoder import Encoder
-from bimcvr.search.query.labels import label_extractor
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bimcvr.errors import UserError
+from bimcvr.search.asked.findings import Asked, agreeing
 from bimcvr.search.index.reader import Index, Stream
-from bimcvr.search.query.asked import Asked, agreeing
 
 RRF = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""

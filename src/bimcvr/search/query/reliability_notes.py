@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bimcvr.search.asked.findings import Asked
+from bimcvr.search.asked.parsed_query import ParsedQuery
 from bimcvr.search.index.filters import parse_where
 from bimcvr.search.index.reader import Index, Stream
-from bimcvr.search.query.asked import Asked
 from bimcvr.search.query.calibration import ENOUGH
 from bimcvr.search.query.measured import MeasuredLabel
-from bimcvr.search.query.parsed_query import ParsedQuery
 from bimcvr.search.query.query_encoding import EncodedQuery
 from bimcvr.suggest import nearest
 

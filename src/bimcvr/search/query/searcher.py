@@ -10,13 +10,13 @@ import numpy as np
 
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.errors import UserError
+from bimcvr.search.asked.findings import NOTHING, Asked, asked_of, one_finding
+from bimcvr.search.asked.labels import has_label
+from bimcvr.search.asked.parsed_query import ParsedQuery, parse_query
 from bimcvr.search.index.reader import Index, Stream
-from bimcvr.search.query.asked import NOTHING, Asked, asked_of, one_finding
 from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.hits import read_hits
-from bimcvr.search.query.labels import has_label
 from bimcvr.search.query.measured import MeasuredLabel
-from bimcvr.search.query.parsed_query import ParsedQuery, parse_query
 from bimcvr.search.query.query_encoding import EncodedQuery, encode_keyword, encode_text
 from bimcvr.search.query.ranking import FUSION_DEPTH, fuse, rank_by_vector, rank_by_words
 from bimcvr.search.query.reliability_notes import (
@@ -235,7 +235,7 @@ class Searcher:
             "words",
             (query.text,),
             "report",
-            read_hits(self.index, ranked, query),
+            read_hits(self.index, ranked, query, asked),
             self._count(allowed),
             len(self.index),
             tuple(notes),
@@ -314,7 +314,7 @@ class Searcher:
             mode,
             encoded.parts,
             into,
-            read_hits(self.index, ranked[:top], query, label),
+            read_hits(self.index, ranked[:top], query, asked),
             self._count(allowed),
             len(self.index),
             tuple(notes),

@@ -16,10 +16,10 @@ from bimcvr.search.server.limits import ConcurrencyLimits
 from bimcvr.search.server.middleware import SecurityMiddleware
 from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.search_routes import add_case_routes, add_search_routes
-from bimcvr.search.server.series_choice import SeveralSeries
 from bimcvr.search.server.service import SearchService
 from bimcvr.search.server.snapshot import CaseNotFound
 from bimcvr.search.server.upload_routes import UPLOAD_PATHS, add_upload_routes
+from bimcvr.search.uploading.series_choice import SeveralSeries
 
 PAGE = Path(__file__).parent / "web"
 """The page's files; no other file is served by name."""
@@ -67,7 +67,9 @@ def _add_error_handlers(app: FastAPI, service: SearchService) -> None:
 
     async def several(_: Request, error: Exception) -> Response:
         choice = cast(SeveralSeries, error)
-        answer = api.SeveralSeriesResponse(detail=service.public_message(choice), series=choice.series)
+        answer = api.SeveralSeriesResponse(
+            detail=service.public_message(choice), series=[api.SeriesOut(**vars(one)) for one in choice.series]
+        )
         return JSONResponse(answer.model_dump(), 409)
 
     async def refused(_: Request, error: Exception) -> Response:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bimcvr.search.query.measured import MeasuredLabel
+from bimcvr.search.query.reasons import Reasons
 from bimcvr.search.query.results import Hit, SearchResults
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.privacy import CaseNames
@@ -62,6 +63,20 @@ def _hit(hit: Hit, names: CaseNames, columns: list[str]) -> api.HitOut:
         spans=[api.HighlightOut(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
         columns={name: hit.row[name] for name in columns if hit.row.get(name)},
         thumbnails=hit.has_pictures,
+    )
+
+
+def reasons_out(reasons: Reasons) -> api.ReasonsResponse:
+    """Convert what explains a hit."""
+    matching, contrary = (
+        [api.SentenceOut(text=reasons.report[one.start : one.end], score=one.score) for one in sentences]
+        for sentences in (reasons.matching, reasons.contrary)
+    )
+    return api.ReasonsResponse(
+        matching=matching,
+        contrary=contrary,
+        labels=list(reasons.labels),
+        score_is="cosine with the query" if reasons.by_vectors else "parts that match",
     )
 
 

@@ -163,6 +163,30 @@ class RelevanceResponse(BaseModel):
     map: str = Field(description="base64 of a compressed NIfTI in the same mm: uint8, 255 at the highest place")
 
 
+class ReasonsRequest(_StrictModel):
+    """A case, and the query that it is a hit of."""
+
+    case: CaseName = Field(description="the case's name")
+    mode: Literal["text", "keyword", "study", "words"] = Field(description="as of the search")
+    query: QueryText = Field(description="as of the search")
+
+
+class SentenceOut(BaseModel):
+    """A sentence of a report."""
+
+    text: str
+    score: float = Field(description="its cosine with the query, or how many of its parts match")
+
+
+class ReasonsResponse(BaseModel):
+    """Why a case is a hit of a query, as far as its report tells."""
+
+    matching: list[SentenceOut] = Field(description="the sentences nearest to the query, best first")
+    contrary: list[SentenceOut] = Field(description="those that deny what the query wants, or state what it denies")
+    labels: list[str] = Field(description="labels that the case shares with the query")
+    score_is: str = Field(description="what a sentence's score is")
+
+
 class GridOut(BaseModel):
     """The grid of the source volume; its axes run left-right, front-back and bottom-top."""
 

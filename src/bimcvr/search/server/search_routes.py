@@ -56,6 +56,17 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         summary="Where in a case the model looks for a query; no diagnosis",
         responses=api.ERROR_RESPONSES,
     )
+
+    async def reasons(request: api.ReasonsRequest) -> api.ReasonsResponse:
+        return await limits.run_at_model(lambda: service.snapshot().reasons(request))
+
+    app.add_api_route(
+        "/api/reasons",
+        reasons,
+        methods=["POST"],
+        summary="Why a case is a hit of a query: sentences of its report, shared labels, denials",
+        responses=api.ERROR_RESPONSES,
+    )
     app.add_api_route(
         "/api/scores",
         scores,

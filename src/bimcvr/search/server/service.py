@@ -11,7 +11,7 @@ from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes
 from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.server.privacy import CaseNames, without_paths
 from bimcvr.search.server.snapshot import IndexSnapshot
-from bimcvr.search.server.uploads import sweep_uploads, upload_folder
+from bimcvr.search.uploading.uploads import sweep_uploads, upload_folder
 
 REOPEN_SECONDS = 5.0
 """How long a snapshot of the index is served before a newer commit is looked for."""

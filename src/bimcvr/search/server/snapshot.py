@@ -16,12 +16,13 @@ from bimcvr.search.index.reader import Index
 from bimcvr.search.index.viewer_volumes import ViewerVolumes, grid_of
 from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.measured import MeasuredLabel
+from bimcvr.search.query.reasons import explain, explain_like
 from bimcvr.search.query.results import SearchResults
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.overlay import overlay
 from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, filter_columns
-from bimcvr.search.server.responses import grid_out, keyword_out, search_response
+from bimcvr.search.server.responses import grid_out, keyword_out, reasons_out, search_response
 
 _NEAREST = 6
 _SOURCE_MISSING = "The source volume of this case is not where it was when the index was made."
@@ -243,6 +244,22 @@ class IndexSnapshot:
             thumbnails=bool(study.geometry),
             nearest=nearest,
         )
+
+    def reasons(self, request: api.ReasonsRequest) -> api.ReasonsResponse:
+        """Return why a case is a hit of a query, as far as its report tells.
+
+        Args:
+            request: the case and the query.
+
+        Raises:
+            CaseNotFound: there is no such case.
+            UserError: the query is not valid for this index.
+        """
+        study, model = self.study_id(request.case), self.searcher.model
+        if request.mode == "study":
+            return reasons_out(explain_like(self.index, model, study, self.study_id(request.query)))
+        vector = self._query_vector(request.mode, request.query, "image") if model and request.mode != "words" else None
+        return reasons_out(explain(self.index, model, study, request.query, vector))
 
     def thumbnail(self, case: str, plane: str) -> bytes:
         """Return a thumbnail of a case as JPEG.

@@ -3,6 +3,7 @@
 import { call, fetchBytes } from "./api.js";
 import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
 import { count, fill, find, make } from "./dom.js";
+import { reasons } from "./reasons.js";
 import { PLANES, Viewer, WINDOWS } from "./viewer.js";
 
 let viewers = [];
@@ -33,6 +34,8 @@ export async function openCase(name, { request, results, position, open }) {
     return;
   }
   fill(find("reading"), reading(details, request, results, position, open));
+  const why = reasons(details, request, signal);
+  if (why) find("reading").prepend(why);
   showVolumes(details, request, signal);
 }
 

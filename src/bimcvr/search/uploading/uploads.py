@@ -23,7 +23,7 @@ from bimcvr.atomic_files import only_one
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.decompression_bombs import RATIO, is_bomb
 from bimcvr.errors import UserError
-from bimcvr.search.server.series_choice import keep_series
+from bimcvr.search.uploading.series_choice import keep_series
 
 SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd", ".zip")
 """Formats that may be uploaded; those with the voxels in a second file (.mhd, .nhdr) may not."""

@@ -1,20 +1,41 @@
 """The series of an unpacked upload: hospital exports hold a scout and several kernels, and one of them is meant."""
 
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bimcvr.data.reading.refused import RefusedVolume
-from bimcvr.search.server import schemas as api
 
 _TAGS = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "ConvolutionKernel", "SliceThickness")
 _LONGEST = 64
 
 
+@dataclass(frozen=True)
+class Series:
+    """One of several series of an upload.
+
+    Attributes:
+        series: its number, by which it is chosen.
+        description: as the scanner has it; empty where the header has none, as the texts that follow.
+        modality: `CT` and others.
+        slices: how many slices there are.
+        kernel: of the reconstruction.
+        thickness_mm: of a slice.
+    """
+
+    series: int
+    description: str
+    modality: str
+    slices: int
+    kernel: str
+    thickness_mm: str
+
+
 class SeveralSeries(RefusedVolume):
     """An upload has several series that could be meant; `series` says which."""
 
-    def __init__(self, series: list[api.SeriesOut]) -> None:
+    def __init__(self, series: list[Series]) -> None:
         super().__init__(
             "several_series",
             "The upload",
@@ -24,7 +45,7 @@ class SeveralSeries(RefusedVolume):
         self.series = series
 
 
-def list_series(folder: Path) -> list[api.SeriesOut]:
+def list_series(folder: Path) -> list[Series]:
     """Describe the series of a folder of slices, numbered in the order of series number and UID.
 
     Args:
@@ -64,9 +85,9 @@ def _by_series(folder: Path) -> dict[tuple[int, str], list[tuple[Path, Any]]]:
     return dict(sorted(series.items()))
 
 
-def _describe(number: int, slices: list[tuple[Path, Any]]) -> api.SeriesOut:
+def _describe(number: int, slices: list[tuple[Path, Any]]) -> Series:
     texts = {tag: str(slices[0][1].get(tag) or "")[:_LONGEST] for tag in _TAGS}
-    return api.SeriesOut(
+    return Series(
         series=number,
         description=texts["SeriesDescription"],
         modality=texts["Modality"],

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 
 from bimcvr.curation.labels.extractor import LabelExtractor
+from bimcvr.search.asked.parsed_query import ParsedQuery
 from bimcvr.search.index.reader import Index
-from bimcvr.search.query.parsed_query import ParsedQuery
 
 
 @functools.cache

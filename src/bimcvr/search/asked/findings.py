@@ -7,9 +7,9 @@ import numpy as np
 
 from bimcvr.curation.labels.extractor import NORMAL
 from bimcvr.curation.labels.triggers import find_triggers
+from bimcvr.search.asked.labels import canonical_label, has_label, label_extractor
+from bimcvr.search.asked.parsed_query import ParsedQuery, parse_query
 from bimcvr.search.index.reader import Index
-from bimcvr.search.query.labels import canonical_label, has_label, label_extractor
-from bimcvr.search.query.parsed_query import ParsedQuery, parse_query
 
 _READ = 1000
 """Of how many reports the text is read for a finding that no label of the index says anything of."""

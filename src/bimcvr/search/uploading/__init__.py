@@ -1,0 +1,1 @@
+"""Uploaded volumes: checked and unpacked, and the choice among the series of a zip."""
