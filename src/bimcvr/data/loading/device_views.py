@@ -12,8 +12,11 @@ from bimcvr.data.loading.cutmix import Mix, paste
 from bimcvr.data.loading.view_draws import AffineDraw, Draws, NoiseDraw
 from bimcvr.data.loading.views import Window, apply_window
 
-VOXELS = 2**25
-"""Voxels that are resampled at a time; each takes 12 bytes for its place."""
+_AT_A_TIME = {"cpu": 2**20}
+"""Voxels that are resampled at a time, each with 12 bytes for its place: what a CPU's cache holds, …"""
+
+_BY_OTHERS = 2**25
+"""… and enough to keep a GPU busy."""
 
 
 class RawBatch(TypedDict):
@@ -67,10 +70,10 @@ def make_views(volumes: Tensor, draws: list[list[Draws]]) -> Tensor:
     for step in range(max(map(len, flat))):
         at_step = {number: view[step] for number, view in enumerate(flat) if step < len(view)}
         affine = {number: draw for number, draw in at_step.items() if isinstance(draw, AffineDraw)}
-        chunk = max(1, VOXELS // volumes[0].numel())
-        for first in range(0, len(affine), chunk):
-            rows = list(affine)[first : first + chunk]
-            out[rows] = resample(out[rows], [affine[row] for row in rows])
+        if len(affine) == len(out):
+            out = resample(out, list(affine.values()))
+        elif affine:
+            out[list(affine)] = resample(out[list(affine)], list(affine.values()))
         for number, draw in at_step.items():
             if isinstance(draw, NoiseDraw):
                 generator = torch.Generator(out.device).manual_seed(draw.seed)
@@ -95,18 +98,25 @@ def resample(volumes: Tensor, draws: list[AffineDraw]) -> Tensor:
     fills = torch.tensor([np.nan if draw.fill is None else draw.fill for draw in draws], dtype=volumes.dtype)
     fills = fills.to(volumes.device, non_blocking=True)
     matrices = torch.from_numpy(np.stack([draw.matrix for draw in draws])).to(volumes.device, torch.float32)
-    places = _places(matrices, volumes.shape[1:])
-    sampled = grid_sample(
-        volumes[:, None], places.permute(0, 2, 3, 4, 1), mode="bilinear", padding_mode="border", align_corners=False
-    )[:, 0]
-    outside = places.abs_().amax(1) > 1
-    return torch.where(outside, torch.where(fills.isnan(), lowest, fills)[:, None, None, None], sampled)
+    filled = torch.where(fills.isnan(), lowest, fills)[:, None, None, None]
+    count, depth, height, width = volumes.shape
+    slices = max(1, _AT_A_TIME.get(volumes.device.type, _BY_OTHERS) // (count * height * width))
+    out = torch.empty_like(volumes)
+    for first in range(0, depth, slices):
+        slab = out[:, first : first + slices]
+        places = _places(matrices, volumes.shape[1:], range(first, first + slab.shape[1]))
+        sampled = grid_sample(
+            volumes[:, None], places.permute(0, 2, 3, 4, 1), mode="bilinear", padding_mode="border", align_corners=False
+        )[:, 0]
+        torch.where(places.abs_().amax(1) > 1, filled, sampled, out=slab)
+    return out
 
 
-def _places(matrices: Tensor, size: torch.Size) -> Tensor:
-    """Return where matrices (N, 3, 4) take each voxel from: (N, 3, D, H, W), the first of the three along W."""
+def _places(matrices: Tensor, size: torch.Size, slices: range) -> Tensor:
+    """Return where matrices (N, 3, 4) take the voxels of some slices from: (N, 3, D', H, W), along W, H and D."""
     depth, height, width = (
-        (torch.arange(side, device=matrices.device, dtype=torch.float32) * 2 + 1) / side - 1 for side in size
+        (torch.arange(first, last, device=matrices.device, dtype=torch.float32) * 2 + 1) / side - 1
+        for side, first, last in zip(size, (slices.start, 0, 0), (slices.stop, *size[1:]), strict=True)
     )
     # sums of small parts: the places of all voxels are written once
     along_w = matrices[:, :, 0, None] * width + matrices[:, :, 3, None]
