@@ -36,6 +36,7 @@ from bimcvr.models.profiling.train_step import (
     reset_peak,
     volume_step,
 )
+from bimcvr.presets import resolve_presets
 from bimcvr.provenance import git_commit, versions
 from bimcvr.training.dry_run import DryRunCLI
 from bimcvr.training.lightning_cli import command_line
@@ -66,7 +67,7 @@ class ThroughputCLI(DryRunCLI):
 def main(arguments: list[str]) -> int:
     """Measure, print, and append to --out."""
     with tempfile.TemporaryDirectory() as folder:
-        words = list(arguments)
+        words = resolve_presets(arguments)
         if "--smoke" in words:
             place = words.index("--smoke")
             del words[place : place + 2]
