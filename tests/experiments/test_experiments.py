@@ -58,7 +58,10 @@ def within(part: object) -> list[str]:
 
 
 def words(files: list[Path], cohort: Path, runs: Path) -> list[str]:
-    overlays = [file for name in classes(files) if (file := SMALL / f"{name}.yaml").is_file()]
+    names = classes(files)
+    if "WindowChannels" in names:  # whose overlay makes the encoder within it small
+        names.remove("ResNet3D")
+    overlays = [file for name in names if (file := SMALL / f"{name}.yaml").is_file()]
     named = [word for file in (*files, SMALL / "every.yaml", *overlays) for word in ("--config", str(file))]
     return [*named, "--data.manifest", str(cohort), "--runs", str(runs)]
 

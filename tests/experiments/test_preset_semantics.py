@@ -89,7 +89,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def towers(name: str) -> list[str]:
     """Small towers for the real sizes' presets; those for phantoms are small."""
-    fits = ["--model.fusion.dim", "64"] if name.endswith("strong") else []
+    fits = ["--model.fusion.dim", "64"] if name == "bimcv_r/strong" else []
     return (
         [*SMALL_TOWERS, *fits]
         if name.startswith("bimcv_r")
@@ -111,7 +111,7 @@ def test_the_text_sampler_draws_anew_each_epoch_and_its_absence_does_not(
         }
 
 
-@pytest.mark.parametrize("name", ["bimcv_r/paper", "phantom/paper", "bimcv_r/strong", "phantom/strong"])
+@pytest.mark.parametrize("name", ["bimcv_r/paper", "phantom/paper", "bimcv_r/strong"])
 def test_the_two_views_of_a_study_differ(name: str, cohort: Path, tmp_path: Path) -> None:
     built = build(tmp_path, cohort, *preset(name), *SMALL, *towers(name))
     views = torch.stack([built.item(position, 0)["views"] for position in range(6)])
@@ -121,11 +121,12 @@ def test_the_two_views_of_a_study_differ(name: str, cohort: Path, tmp_path: Path
     assert not torch.equal(again, views[0])  # each epoch draws its own
 
 
-@pytest.mark.parametrize("name", ["bimcv_r/paper", "phantom/paper", "bimcv_r/strong", "phantom/strong"])
+@pytest.mark.parametrize("name", ["bimcv_r/paper", "phantom/paper", "bimcv_r/strong"])
 def test_l_mse_alone_moves_the_encoder_and_without_weight_nothing_of_it(
     name: str, cohort: Path, tmp_path: Path
 ) -> None:
-    words = [*preset(name), *SMALL, *towers(name), "--model.objective.alpha", "0", "--model.objective.keywords", "0"]
+    words = [*preset(name), *SMALL, *towers(name), "--model.objective.alpha", "0"]
+    words += ["--model.objective.keywords", "0", "--model.objective.presence", "0"]
     for weight, moves in (("1", True), ("0", False)):
         built = build(tmp_path, cohort, *words, "--model.objective.consistency", weight)
         batch = next(iter(built.data.train_dataloader()))
