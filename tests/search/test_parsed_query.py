@@ -8,8 +8,8 @@ import pytest
 from bimcvr.cli import main
 from bimcvr.curation.text.tokens import Word, sentences
 from bimcvr.search import Index, Searcher
-from bimcvr.search.asked.parsed_query import ParsedQuery, parse_query
 from bimcvr.search.asked import parsed_query
+from bimcvr.search.asked.parsed_query import ParsedQuery, parse_query
 from helpers.index_factory import WordEncoder, make_index, study
 
 

@@ -1,11 +1,13 @@
 """Reading suites: what is wrong is named by row and key; those that come with bimcvr are right."""
 
+import importlib
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
 
+from bimcvr.contracts import ViewFusion
 from bimcvr.errors import UserError
 from bimcvr.models.peers.ct_clip import _SHAPE as SHAPE
 from bimcvr.suites.outputs import tried
@@ -215,3 +217,17 @@ def test_the_phantom_suite_is_the_benchmark_that_is_promised() -> None:
         if row.name in ("clip4clip_meanp", "mir3d_head", "paper", "paper_vit", "paper_learned", "strong")
     ]
     assert [suite.seeds_of(row) for row in main] == [3] * 6
+
+
+def test_the_research_suite_differs_by_what_its_rows_name() -> None:
+    """Each row over the same base; only the settings that are asked about differ, and lost code can be imported."""
+    suite = read_suite(ROOT / "research/strong.yaml")
+    asked = ("volume_encoder", "fusion", "objective", "two_views", "view_2", "data.size", "experiment")
+    planned = [plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config for row in suite.rows]
+    for row, config in zip(suite.rows, planned, strict=True):
+        changed = {key for key in config | planned[0] if config.get(key) != planned[0].get(key)}
+        assert not {key for key in changed if not any(name in key for name in asked)}, row.name
+        assert row.name == "quick" or changed
+    assert issubclass(importlib.import_module("research.candidates").MeanAndMax, ViewFusion)
+    tried = {file.stem for row in suite.rows for file in row.files if file.parent.name == "rows"}
+    assert tried == {file.stem for file in (ROOT / "research/rows").glob("*.yaml")}
