@@ -1,5 +1,8 @@
 """What README, docs and experiments promise runs."""
 
+import contextlib
+import functools
+import io
 import re
 import shlex
 import shutil
@@ -122,20 +125,15 @@ def chain(path: Path) -> list[Path]:
     return [path.parent / "base.yaml", *over, path]
 
 
-def resolve(files: list[Path], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+@functools.cache
+def resolve(*files: Path) -> dict[str, Any]:
     """What `fit` makes of some files, as --print_config shows it."""
-    with pytest.raises(SystemExit) as ended:
-        main(
-            [
-                "fit",
-                *[word for file in files for word in ("--config", str(file))],
-                "--data.manifest",
-                "m.csv",
-                "--print_config",
-            ]
-        )
+    words = [word for file in files for word in ("--config", str(file))]
+    shown = io.StringIO()
+    with pytest.raises(SystemExit) as ended, contextlib.redirect_stdout(shown):
+        main(["fit", *words, "--data.manifest", "m.csv", "--print_config"])
     assert ended.value.code == 0
-    resolved: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    resolved: dict[str, Any] = yaml.safe_load(shown.getvalue())
     return resolved
 
 
@@ -143,10 +141,10 @@ QUESTIONS = [path for path in EXPERIMENTS if path.stem != "base" and not overlay
 
 
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_experiment_resolves(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_experiment_resolves(path: Path) -> None:
     first = path.read_text().splitlines()[0]
     assert first.startswith("# "), "its first line says which question it answers"
-    resolved = resolve(chain(path), capsys)
+    resolved = resolve(*chain(path))
     assert resolved["experiment"] == (f"phantom_{path.stem}" if path.parent.name == "phantom" else path.stem)
     assert resolved["trainer"]["gradient_clip_val"] == 1.0
 
@@ -154,10 +152,10 @@ def test_every_experiment_resolves(path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     "path", [path for path in EXPERIMENTS if overlay(path)], ids=lambda path: f"{path.parent.name}-{path.stem}"
 )
-def test_an_overlay_changes_only_the_trainer_of_any_experiment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_overlay_changes_only_the_trainer_of_any_experiment(path: Path) -> None:
     assert set(yaml.safe_load(path.read_text())) == {"trainer"}
     for question in QUESTIONS:
         if question.parent == path.parent:
-            with_it, without = (resolve([*chain(question), *more], capsys) for more in ([path], []))
+            with_it, without = (dict(resolve(*chain(question), *more)) for more in ([path], []))
             assert with_it.pop("trainer") != without.pop("trainer")
             assert with_it == without

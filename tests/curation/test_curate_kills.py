@@ -1,11 +1,7 @@
 """Killed at any moment, `curate` ends where an undisturbed run ends."""
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,40 +11,16 @@ import pytest
 
 from bimcvr.commands.dataset.curate import curate
 from bimcvr.curation.sources.bimcv.bimcv_r import BimcvR
-from helpers.cli import environment
+from helpers.forks import Forked
 
 KILLS = 10
 EXPERIMENT = Path(__file__).parents[2] / "src/bimcvr/experiments/curate/phantom_bimcv_r.yaml"
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """The command in a process group of its own; each shard is deleted once it is taken in."""
-    words = [
-        sys.executable,
-        "-m",
-        "bimcvr",
-        "curate",
-        "--config",
-        EXPERIMENT,
-        "--source.root",
-        "bimcv_r",
-        "--source.keep",
-        "nothing",
-        "--out",
-        "out",
-        "--size",
-        "[12, 16, 16]",
-        "--jobs",
-        "1",
-    ]
-    return subprocess.Popen(
-        list(map(str, words)),
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def start(folder: Path) -> Forked:
+    """The command in a session of its own; each shard is deleted once it is taken in."""
+    words = ["curate", "--config", str(EXPERIMENT), "--source.root", "bimcv_r", "--source.keep", "nothing"]
+    return Forked([*words, "--out", "out", "--size", "[12, 16, 16]", "--jobs", "1"], folder / "log", folder=folder)
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -90,14 +62,13 @@ def test_ten_kills_change_no_byte(archives: Path, tmp_path: Path) -> None:
         if kills >= KILLS and halfway:
             break
         process = start(harried)
-        try:
-            assert process.wait(chance.uniform(0.2, 0.9) * whole) == 0
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        ended = process.wait(chance.uniform(0.2, 0.9) * whole)
+        if ended is None:
+            process.kill()
             kills += 1
             halfway += 0 < len(list((harried / "bimcv_r").glob("CT*.zip"))) < 10
         else:
+            assert ended == 0
             check()
             unpack(harried)
     assert kills >= KILLS

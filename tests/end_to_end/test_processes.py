@@ -1,11 +1,7 @@
 """Two and three gloo processes against one, and killed runs against undisturbed ones."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
+from bimcvr.cli import main
 from bimcvr.evaluation.embeddings import load_embeddings
-from helpers.cli import bimcvr, environment, newest_run
+from helpers.cli import newest_run
+from helpers.forks import Forked, run_ranks
 
 TWO = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
 ONE_STEP = [
@@ -48,10 +46,10 @@ def test_one_step_of_two_processes_is_one_step_of_one(
 ) -> None:
     """SGD with a rate of 1 makes the step the gradient itself: every parameter's gradient, to 1e-6."""
     words = ["fit", *tiny_config, *ONE_STEP, *both]
-    one = bimcvr(*words, "--data.batch_size", "8", "--experiment", "one")
-    two = bimcvr(*words, *chunks, "--data.batch_size", "4", "--experiment", "two", *TWO)
-    start = bimcvr(*words, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0")
-    assert (one.returncode, two.returncode, start.returncode) == (0, 0, 0), one.stderr + two.stderr + start.stderr
+    assert main([*words, "--data.batch_size", "8", "--experiment", "one"]) == 0
+    two = Forked([*words, *chunks, "--data.batch_size", "4", "--experiment", "two", *TWO], tmp_path / "log")
+    assert two.wait() == 0, (tmp_path / "log").read_text()
+    assert main([*words, "--data.batch_size", "8", "--experiment", "start", "--model.optimizer.lr", "0.0"]) == 0
     begun, alone, together = (weights(next((tmp_path / "runs" / name).iterdir())) for name in ("start", "one", "two"))
     assert "objective.log_scale" in alone
     for name, value in alone.items():
@@ -63,18 +61,20 @@ def test_one_step_of_two_processes_is_one_step_of_one(
 @pytest.mark.slow
 def test_one_two_and_three_processes_score_alike(tiny_config: list[str], tmp_path: Path) -> None:
     """Seven studies: the last batch of two and of three processes is filled up with copies."""
-    assert bimcvr("fit", *tiny_config).returncode == 0
+    assert main(["fit", *tiny_config]) == 0
     run = newest_run(tmp_path / "runs")
     results, validated, embeddings = {}, {}, {}
     for count in (1, 2, 3):
         copy = tmp_path / str(count)
         shutil.copytree(run, copy)
         shutil.rmtree(copy / "logs")
-        words = ["--ckpt_path", copy / "checkpoints/best.ckpt"]
-        words += ["--trainer.devices", str(count), "--trainer.strategy", "ddp"] if count > 1 else []
+        words = ["--ckpt_path", str(copy / "checkpoints/best.ckpt")]
         for verb in ("validate", "test"):
-            done = bimcvr(verb, *words)
-            assert done.returncode == 0, done.stderr
+            if count == 1:
+                assert main([verb, *words]) == 0
+                continue
+            devices = ["--trainer.devices", str(count), "--trainer.strategy", "ddp"]
+            run_ranks(count, [verb, *words, *devices], tmp_path / "log")
         results[count] = json.loads((copy / "result.json").read_text())
         validated[count] = (
             pd.concat(pd.read_csv(path) for path in copy.glob("logs/version_*/metrics.csv"))
@@ -91,18 +91,6 @@ def test_one_two_and_three_processes_score_alike(tiny_config: list[str], tmp_pat
         assert results[count]["intervals"] == results[1]["intervals"]
         pd.testing.assert_frame_equal(validated[count].reset_index(drop=True), validated[1].reset_index(drop=True))
         assert len(validated[count]) == 1
-
-
-def launch(words: list[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "bimcvr", *words]
-    return subprocess.Popen(
-        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def epochs_done(runs: Path) -> int:
@@ -125,16 +113,15 @@ def last_figures(run: Path) -> pd.DataFrame:
 @pytest.mark.slow
 def test_a_run_killed_after_an_epoch_ends_as_an_undisturbed_one(tiny_config: list[str], tmp_path: Path) -> None:
     words = ["fit", *tiny_config, "--trainer.max_epochs", "8", "--ckpt_path", "last", "--data.num_workers", "1"]
-    assert bimcvr(*words, "--runs", tmp_path / "whole").returncode == 0
+    assert main([*words, "--runs", str(tmp_path / "whole")]) == 0
     cut = [*words, "--runs", str(tmp_path / "cut")]
-    process = launch(cut)
+    process = Forked(cut, tmp_path / "log")
     deadline = time.monotonic() + 120
-    while epochs_done(tmp_path / "cut") < 2 and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.02)
-    kill(process)
+    while epochs_done(tmp_path / "cut") < 2 and time.monotonic() < deadline and process.wait(0.02) is None:
+        pass
+    process.kill()
     assert 2 <= epochs_done(tmp_path / "cut") < 8
-    done = bimcvr(*cut)
-    assert done.returncode == 0, done.stderr
+    assert main(cut) == 0
     assert len(list((tmp_path / "cut").glob("*/*"))) == 1  # it went on in the same folder
     whole, resumed = newest_run(tmp_path / "whole"), newest_run(tmp_path / "cut")
     pd.testing.assert_frame_equal(last_figures(whole), last_figures(resumed))

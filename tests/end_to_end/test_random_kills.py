@@ -5,7 +5,6 @@
 and `BIMCVR_KILLS_SEED` draws other options and moments.
 """
 
-import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ import torch
 
 from bimcvr.cli import main
 from helpers.cli import environment, newest_run
+from helpers.forks import Forked
 
 KILLS = int(os.environ.get("BIMCVR_KILLS", "3"))
 TEXT = os.environ.get("BIMCVR_KILLS_TEXT", "helpers.toy_modules.HashText")
@@ -35,29 +35,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "--model.warmup": ("0", "0.3"),
 }
 EPOCHS = "6"
-
-
-def fit(words: list[str], out: str) -> None:
-    """Fit in a session of its own, whose processes can be found."""
-    os.setsid()
-    stream = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(stream, 1)
-    os.dup2(stream, 2)
-    sys.exit(main(words))
-
-
-class InFork:
-    """A fit in a fork of a process that has imported what it needs."""
-
-    def __init__(self, words: list[str], out: Path) -> None:
-        self._process = multiprocessing.get_context("forkserver").Process(target=fit, args=(words, str(out)))
-        self._process.start()
-        self.pid = self._process.pid or 0
-
-    def wait(self, seconds: float) -> int | None:
-        """Return the exit code, None if it still runs after so many seconds."""
-        self._process.join(seconds)
-        return self._process.exitcode
 
 
 class OnItsOwn:
@@ -79,7 +56,7 @@ class OnItsOwn:
             return None
 
 
-Started = InFork if PROCESSES == "1" else OnItsOwn
+Started = Forked if PROCESSES == "1" else OnItsOwn
 
 
 def processes_of(session: int) -> list[str]:
@@ -148,7 +125,6 @@ def killed_until_done(words: list[str], out: Path, draw: random.Random, seconds:
 
 
 def test_killed_at_random_moments_a_fit_ends_as_an_undisturbed_one(tiny_config: list[str], tmp_path: Path) -> None:
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["bimcvr.training.lightning_cli", "torchio"])
     draw, killed, part = random.Random(int(os.environ.get("BIMCVR_KILLS_SEED", "0"))), 0, 0  # noqa: S311
     base = ["fit", *tiny_config, "--model.text_encoder", TEXT, "--trainer.max_epochs", EPOCHS, "--checkpoint", "last"]
     if PROCESSES != "1":  # as many batches an epoch as with one

@@ -44,8 +44,9 @@ def test_a_query_s_outcome_is_its_mean_over_seeds() -> None:
     )
 
 
-def test_parity_with_ranx_where_nothing_ties() -> None:
+def test_parity_with_ranx_where_nothing_ties(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hit rate at K and reciprocal rank, several right answers; ranx breaks ties as they come, so there are none."""
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling takes half a minute, computing no time either way
     import ranx
 
     random = torch.Generator().manual_seed(5)

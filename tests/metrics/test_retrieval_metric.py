@@ -22,6 +22,7 @@ from bimcvr.metrics.retrieval_metric import (
     first_filled,
     selection_score,
 )
+from helpers.forks import fork_server
 
 SIZE, WIDTH = 11, 6
 GROUP = torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1])
@@ -173,9 +174,8 @@ def test_several_processes_give_the_figures_of_one(world: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    torch.multiprocessing.spawn(_work, (world, port, answers), nprocs=world)  # type: ignore[attr-defined, no-untyped-call]
+    answers = fork_server().Queue()
+    torch.multiprocessing.start_processes(_work, (world, port, answers), nprocs=world, start_method="forkserver")  # type: ignore[attr-defined, no-untyped-call]
     got: list[tuple[int, str, dict[str, dict[str, float]], dict[str, Any], bool, bool]] = []
     while len(got) < world * len(SHARES[world]):
         try:

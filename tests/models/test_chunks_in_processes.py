@@ -16,6 +16,7 @@ from bimcvr.models.losses.objective import Objective, soft_target
 from bimcvr.models.losses.training_targets import TrainingTargets
 from bimcvr.models.retriever import Retriever
 from bimcvr.models.volume.view_fusion import TokenAttention
+from helpers.forks import fork_server
 from helpers.toy_modules import HashText, PlainConv
 
 ROWS = np.arange(10, 24)  # the batch is the first eight
@@ -86,7 +87,8 @@ def _worker(rank: int, port: int, folder: str) -> None:
 
 
 def test_two_processes_have_one_processs_gradients(unused_port: int, tmp_path: str) -> None:
-    mp.spawn(_worker, args=(unused_port, str(tmp_path)), nprocs=2)
+    fork_server()
+    mp.start_processes(_worker, args=(unused_port, str(tmp_path)), nprocs=2, start_method="forkserver")
     together = torch.load(f"{tmp_path}/together.pt", weights_only=True)
     alone = Step(chunk_size=None)
     alone(torch.arange(8)).backward()

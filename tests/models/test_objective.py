@@ -10,6 +10,7 @@ from torch import Tensor
 from bimcvr.models.losses.gather import gather
 from bimcvr.models.losses.label_losses import keyword_similarity, presence_loss
 from bimcvr.models.losses.objective import Objective, similarity, soft_target, view_consistency
+from helpers.forks import fork_server
 
 
 def features(seed: int, *shape: int) -> Tensor:
@@ -177,8 +178,8 @@ def _worker(rank: int, port: int, queue: "mp.Queue[list[Tensor]]") -> None:
 
 
 def test_two_processes_have_one_processs_gradient(unused_port: int) -> None:
-    queue: mp.Queue[list[Tensor]] = mp.get_context("spawn").Queue()
-    context = mp.spawn(_worker, args=(unused_port, queue), nprocs=2, join=False)
+    queue: mp.Queue[list[Tensor]] = fork_server().Queue()
+    context = mp.start_processes(_worker, args=(unused_port, queue), nprocs=2, join=False, start_method="forkserver")
     tower_grad, *own_grads = queue.get(timeout=120)
     context.join()
     objective = Objective(**WEIGHTS)

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import io
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -24,6 +23,7 @@ import pytest
 from bimcvr.search.index import lance_table as table
 from bimcvr.search.index import writer
 from bimcvr.search.index.reader import Index
+from helpers.forks import fork_server
 
 KILLS, STUDIES, DIM = 10, 60, 8
 
@@ -103,17 +103,7 @@ def kill_in(point: str, delay: float) -> None:
 
 def start(folder: Path, version: int, *kill: object) -> BaseProcess:
     """Start the command from a process that has its slow imports done, but none that starts threads."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        [
-            "bimcvr.search.ingest.vector_sources",
-            "bimcvr.search.ingest.update",
-            "pyarrow",
-            "jsonargparse",
-            "lance_namespace",
-        ]
-    )
-    process = context.Process(target=run, args=(str(folder), version, *kill))
+    process = fork_server().Process(target=run, args=(str(folder), version, *kill))
     process.start()
     return process
 

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,12 +12,13 @@ import pytest
 import yaml
 from toy_suite import ABSENT, SMALL
 
+from bimcvr.cli import main
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import read_manifest
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.evaluation.result import Resampling, build_result
 from bimcvr.suites.tables.published import published
-from helpers.cli import bimcvr, environment
+from helpers.forks import Forked
 
 pytestmark = pytest.mark.slow
 COST = {"seeds", "trials", "pairs seen", "min a run"}
@@ -247,41 +246,26 @@ def test_a_changed_option_runs_anew_and_the_same_does_not(suite: Path, undisturb
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
     before = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
-    done = bimcvr("benchmark", "--suite", suite, "--out", out, *SMALL, "--only", "one,fixed")
-    assert done.returncode == 0, done.stderr
+    words = ["benchmark", "--out", str(out), *SMALL]
+    assert main([*words, "--suite", str(suite), "--only", "one,fixed"]) == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == before
     content = yaml.safe_load(suite.read_text())
     content["options"]["model.warmup"] = 0.1
     changed = suite.with_name("changed.yaml")
     changed.write_text(yaml.safe_dump(content))
-    done = bimcvr(
-        "benchmark", "--suite", changed, "--out", out, *SMALL, "--only", "one", "--trials", "1", "--seeds", "1"
-    )
-    assert done.returncode == 0, done.stderr
+    assert main([*words, "--suite", str(changed), "--only", "one", "--trials", "1", "--seeds", "1"]) == 0
     assert len(list((out / "records").iterdir())) == len(before) + 1
 
 
-def test_a_killed_suite_goes_on_to_the_same_tables(suite: Path, undisturbed: Path, with_cohort: Path) -> None:
+def test_a_killed_suite_goes_on_to_the_same_tables(
+    suite: Path, undisturbed: Path, with_cohort: Path, tmp_path: Path
+) -> None:
     out = with_cohort
-    command = [
-        sys.executable,
-        "-m",
-        "bimcvr",
-        "benchmark",
-        "--suite",
-        str(suite),
-        "--out",
-        str(out),
-        *SMALL,
-        "--only",
-        "one",
-    ]
-    process = subprocess.Popen(
-        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while not list(out.glob("records/*.json")) and process.poll() is None:  # however long a busy machine takes
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    words = ["benchmark", "--suite", str(suite), "--out", str(out), *SMALL, "--only", "one"]
+    process = Forked(words, tmp_path / "log")
+    while not list(out.glob("records/*.json")) and process.wait(0.02) is None:  # however long a busy machine takes
+        pass
+    os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and _working(process.pid):
@@ -289,8 +273,7 @@ def test_a_killed_suite_goes_on_to_the_same_tables(suite: Path, undisturbed: Pat
     assert not _working(process.pid), "no run outlives its suite"
     finished = {path: path.stat().st_mtime_ns for path in out.glob("records/*.json")}
     assert 1 <= len(finished) < 3
-    done = bimcvr("benchmark", "--suite", suite, "--out", out, *SMALL, "--only", "one")
-    assert done.returncode == 0, done.stderr
+    assert main(words) == 0
     assert len(list(out.glob("records/*.json"))) == 3
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "what had ended is not run again"
     for name in ("table2", "table3", "table4"):
