@@ -200,6 +200,38 @@ def test_equals_float64(spread: float, tile: int) -> None:
     assert equal(image_to_text, slow_float64(image, text, group))
 
 
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    """As many as a machine of three cores has."""
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.01, 0.0001])
+def test_threads_count_the_same(spread: float, three_threads: None) -> None:
+    """Also in inference mode, which is each thread's own, and of embeddings with a gradient."""
+    image, text, group = crowd(500, spread, seed=7)
+    image.requires_grad_()
+    with torch.inference_mode():
+        inside = rank_both(image * 1, text, group, tile=60)
+    outside = rank_both(image, text, group, tile=60)
+    wanted = slow_float64(text, image.detach(), group), slow_float64(image.detach(), text, group)
+    assert all(map(equal, inside, wanted))
+    assert all(map(equal, outside, wanted))
+    some = torch.arange(0, 500, 7)
+    ranks = rank_queries(text[some], image, group[some], group, 60)
+    assert equal(ranks, Ranks(*(counts[some] for counts in vars(wanted[0]).values())))
+    assert torch.get_num_threads() == 3
+
+
+def test_a_mistake_is_told_by_its_thread_and_the_threads_are_back(three_threads: None) -> None:
+    image = torch.ones(4, 3)
+    with pytest.raises(UserError, match="1 of 4 text embeddings are not finite"):
+        rank_both(image, image.index_fill(0, torch.tensor([2]), torch.nan), torch.arange(4))
+    assert torch.get_num_threads() == 3
+
+
 def test_near_pairs_alone_are_decided_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
     """The road of a healthy model: no whole tile in float64, and float32 alone would be wrong."""
     image, text, group = crowd(500, 0.02, seed=1)

@@ -6,12 +6,16 @@ whatever lies within its rounding error of the best right score is decided again
 device and process count therefore never change a rank.
 """
 
+import itertools
+import threading
+
 import torch
 from torch import Tensor
 
 from bimcvr.metrics.ranking.float32_scores import float32_error, full_float32
 from bimcvr.metrics.ranking.ranks import TIE, Ranks
 from bimcvr.metrics.ranking.same_group import same_group
+from bimcvr.metrics.ranking.threads import OneCoreEach
 from bimcvr.metrics.ranking.unit_vectors import CHUNK, UnitVectors
 
 NEAR = 1e-5
@@ -21,7 +25,7 @@ DENSE = 1 / 64
 """Share of near pairs in a tile above which the whole tile is cheaper in float64 than its pairs."""
 
 
-def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> tuple[Ranks, Ranks]:
+def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 512) -> tuple[Ranks, Ranks]:
     """Rank every image for every text and every text for every image, in one pass over the scores.
 
     Besides the embeddings it needs O(N) memory and one tile. Scores of right answers are computed in float64, and
@@ -49,15 +53,15 @@ def rank_both(image: Tensor, text: Tensor, group: Tensor, tile: int = 1024) -> t
     if not image.shape == text.shape == (len(group), *image.shape[1:2]):
         raise ValueError(f"shapes do not match: {image.shape}, {text.shape}, {group.shape}")
     device = _device(image)
-    with torch.no_grad():
+    with torch.no_grad(), OneCoreEach(device) as cores:
         group = group.to(device)
-        images, texts = UnitVectors(image, "image", device), UnitVectors(text, "text", device)
-        by_image, by_text = _Tally(images, texts, group, group), _Tally(texts, images, group, group)
-        _count(images, texts, by_image, by_text, tile)
+        images, texts = cores.map(UnitVectors, [(image, "image", device), (text, "text", device)])
+        by_image, by_text = cores.map(_Tally, [(images, texts, group, group), (texts, images, group, group)])
+        _count(images, texts, by_image, by_text, tile, cores)
     return by_text.ranks(), by_image.ranks()
 
 
-def rank_queries(query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, tile: int = 1024) -> Ranks:
+def rank_queries(query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, tile: int = 512) -> Ranks:
     """Rank a gallery for a set of queries, in one direction.
 
     Args:
@@ -74,10 +78,10 @@ def rank_queries(query: Tensor, gallery: Tensor, query_group: Tensor, gallery_gr
     if not torch.isin(query_group, gallery_group).all():
         raise ValueError("a query has no right answer in the gallery")
     device = _device(gallery)
-    with torch.no_grad():
-        queries, items = UnitVectors(query, "query", device), UnitVectors(gallery, "gallery", device)
+    with torch.no_grad(), OneCoreEach(device) as cores:
+        queries, items = cores.map(UnitVectors, [(query, "query", device), (gallery, "gallery", device)])
         tally = _Tally(queries, items, query_group.to(device), gallery_group.to(device))
-        _count(queries, items, tally, None, tile)
+        _count(queries, items, tally, None, tile, cores)
     return tally.ranks()
 
 
@@ -85,34 +89,65 @@ def _device(values: Tensor) -> torch.device:
     return values.device if values.device.type == "cuda" else torch.device("cpu")  # MPS has no float64
 
 
-def _count(left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "_Tally | None", tile: int) -> None:
+def _count(
+    left: UnitVectors,
+    right: UnitVectors,
+    forward: "_Tally",
+    backward: "_Tally | None",
+    tile: int,
+    cores: OneCoreEach,
+) -> None:
     """Count all tiles of scores left × right: `forward` has its queries on the left, `backward` on the right."""
     with full_float32():
-        lefts, rights = left.rounded(), right.rounded()
-        heights, widths = min(tile, len(lefts)), min(tile, len(rights))
-        buffer = lefts.new_empty(2, heights, widths)  # one buffer for all tiles: fresh pages are slow
-        for i in range(0, len(lefts), tile):
-            rows = slice(i, i + tile)
-            for j in range(0, len(rights), tile):
-                columns = slice(j, j + tile)
-                score, flag = buffer[:, : len(lefts[rows]), : len(rights[columns])]
-                torch.mm(lefts[rows], rights[columns].T, out=score)  # with `out`, autocast leaves it alone
-                tiles = [(forward, score, flag, rows, columns)]
-                if backward is not None:
-                    if i == j:
-                        # pairs are right answers: left in, all of them would be decided again in float64
-                        score.fill_diagonal_(-torch.inf)
-                    tiles.append((backward, score.T, flag.T, columns, rows))
-                counts = [tally.certain(scores, flags, queries) for tally, scores, flags, queries, _ in tiles]
-                if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():
-                    exact = left.exact(rows) @ right.exact(columns).T
-                    forward.add_exact(exact, rows, columns)
-                    if backward is not None:
-                        backward.add_exact(exact.T, columns, rows)
-                    continue
-                for (tally, scores, _, queries, items), (above, open_) in zip(tiles, counts, strict=True):
-                    tally.above[queries] += above
-                    tally.add_open(scores, open_, queries, items)
+        tiles = _Tiles(left, right, forward, backward, tile)
+        cores.map(tiles.count, tiles.places())
+
+
+class _Tiles:
+    """The tiles of scores left × right, each counted for itself, by any thread."""
+
+    def __init__(
+        self, left: UnitVectors, right: UnitVectors, forward: "_Tally", backward: "_Tally | None", tile: int
+    ) -> None:
+        self.left, self.right, self.forward, self.backward, self.tile = left, right, forward, backward, tile
+        self.lefts, self.rights = left.rounded(), right.rounded()
+        self.own = threading.local()
+
+    def places(self) -> list[tuple[slice, slice]]:
+        """Return rows and columns of every tile."""
+        size = self.tile
+        starts = itertools.product(range(0, len(self.lefts), size), range(0, len(self.rights), size))
+        return [(slice(i, i + size), slice(j, j + size)) for i, j in starts]
+
+    def count(self, rows: slice, columns: slice) -> None:
+        """Add the counts of one tile."""
+        forward, backward = self.forward, self.backward
+        score, flag = self._buffer()[:, : len(self.lefts[rows]), : len(self.rights[columns])]
+        torch.mm(self.lefts[rows], self.rights[columns].T, out=score)  # with `out`, autocast leaves it alone
+        tiles = [(forward, score, flag, rows, columns)]
+        if backward is not None:
+            if rows.start == columns.start:
+                # pairs are right answers: left in, all of them would be decided again in float64
+                score.fill_diagonal_(-torch.inf)
+            tiles.append((backward, score.T, flag.T, columns, rows))
+        counts = [tally.certain(scores, flags, queries) for tally, scores, flags, queries, _ in tiles]
+        if sum(int(open_.sum()) for _, open_ in counts) > DENSE * score.numel():
+            exact = self.left.exact(rows) @ self.right.exact(columns).T
+            forward.add_exact(exact, rows, columns)
+            if backward is not None:
+                backward.add_exact(exact.T, columns, rows)
+            return
+        for (tally, scores, _, queries, items), (above, open_) in zip(tiles, counts, strict=True):
+            tally.add_certain(above, queries)
+            tally.add_open(scores, open_, queries, items)
+
+    def _buffer(self) -> Tensor:
+        """Return two tiles of memory, the same for all tiles of a thread: fresh pages are slow."""
+        if not hasattr(self.own, "buffer"):
+            heights, widths = min(self.tile, len(self.lefts)), min(self.tile, len(self.rights))
+            self.own.buffer = self.lefts.new_empty(2, heights, widths)
+        buffer: Tensor = self.own.buffer
+        return buffer
 
 
 class _Tally:
@@ -125,6 +160,7 @@ class _Tally:
         self.tied_wrong = torch.zeros_like(query_group)
         band = max(NEAR, TIE + float32_error(query.values.shape[1]))
         self.low, self.high = (self.best - band).float(), (self.best + band).float()
+        self._lock = threading.Lock()  # tiles of several threads have queries in common
 
     def certain(self, score: Tensor, flag: Tensor, queries: slice) -> tuple[Tensor, Tensor]:
         """Count a tile (q, g) of float32 scores as far as float32 can.
@@ -136,6 +172,11 @@ class _Tally:
         above = torch.gt(score, self.high[queries, None], out=flag).sum(1)
         reached = torch.ge(score, self.low[queries, None], out=flag).sum(1)
         return above.long(), (reached - above).long()
+
+    def add_certain(self, above: Tensor, queries: slice) -> None:
+        """Add what `certain` counted (q,)."""
+        with self._lock:
+            self.above[queries] += above
 
     def add_open(self, score: Tensor, open_: Tensor, queries: slice, items: slice) -> None:
         """Decide in float64 the pairs of a tile (q, g) that `certain` left undecided, `open_` (q,) of them a query."""
@@ -150,15 +191,18 @@ class _Tally:
         wrong = self.query_group[query] != self.gallery_group[item]
         for q, g in zip(torch.split(query[wrong], CHUNK), torch.split(item[wrong], CHUNK), strict=True):
             gap = self.query.cosine(q, self.gallery, g) - self.best[q]
-            self.above.index_add_(0, q, (gap > TIE).long())
-            self.tied_wrong.index_add_(0, q, (gap.abs() <= TIE).long())
+            with self._lock:
+                self.above.index_add_(0, q, (gap > TIE).long())
+                self.tied_wrong.index_add_(0, q, (gap.abs() <= TIE).long())
 
     def add_exact(self, exact: Tensor, queries: slice, items: slice) -> None:
         """Count a tile (q, g) of float64 scores."""
         wrong = self.query_group[queries, None] != self.gallery_group[None, items]
         gap = exact - self.best[queries, None]
-        self.above[queries] += ((gap > TIE) & wrong).sum(1)
-        self.tied_wrong[queries] += ((gap.abs() <= TIE) & wrong).sum(1)
+        above, tied = ((gap > TIE) & wrong).sum(1), ((gap.abs() <= TIE) & wrong).sum(1)
+        with self._lock:
+            self.above[queries] += above
+            self.tied_wrong[queries] += tied
 
     def ranks(self) -> Ranks:
         return Ranks(self.above.cpu(), self.tied_wrong.cpu(), self.tied_right.cpu())
