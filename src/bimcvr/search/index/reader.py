@@ -79,16 +79,19 @@ class Index:
         slots = table.column(SLOT).to_numpy()
         order = np.argsort(slots)
         self._slots, self._row_ids = slots[order], table.column("_rowid").to_numpy()[order]
-        texts = {name: table.column(name).to_pylist() for name in names if name != SLOT}
-        self.study_ids: list[str] = [texts["study_id"][i] for i in order]
-        labels = [split_list(texts[LABELS][i]) for i in order]
-        counts = Counter(label for row in labels for label in row)
+        # through objects of numpy: a million names as a list in a tenth of the time that arrow's own lists take
+        self.study_ids: list[str] = table.column("study_id").to_numpy()[order].tolist()
+        lists = table.column(LABELS).combine_chunks().dictionary_encode()  # few differ
+        rows, number = np.unique(lists.indices.to_numpy(), return_counts=True)
+        labels = {row: split_list(lists.dictionary[int(row)].as_py()) for row in rows}
+        counts: Counter[str] = Counter()
+        for row, often in zip(rows, number.tolist(), strict=True):
+            counts.update(dict.fromkeys(labels[row], often))
         self._hidden_labels = {label for label, number in counts.items() if number < self._label_studies}
-        self.labels: list[tuple[str, ...]] = [
-            tuple(sorted(label for label in row if label not in self._hidden_labels)) for row in labels
-        ]
-        patients = texts.get("patient_id") or [""] * len(order)
-        self.patients: list[str] = [patients[i] or texts["study_id"][i] for i in order]
+        shown = {row: tuple(sorted(set(labels[row]) - self._hidden_labels)) for row in rows}
+        self.labels: list[tuple[str, ...]] = [shown[row] for row in lists.indices.to_numpy()[order].tolist()]
+        known = table.column("patient_id").to_numpy()[order] if "patient_id" in names else [""] * len(order)
+        self.patients: list[str] = [patient or study for patient, study in zip(known, self.study_ids, strict=True)]
         if len(self.study_ids) != commit.count or len(np.unique(slots)) < len(slots):
             raise ValueError(f"index.json says {commit.count} studies, the rows are {len(np.unique(slots))}")
 
