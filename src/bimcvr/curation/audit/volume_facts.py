@@ -201,8 +201,11 @@ class _Tally:
 
     def _count(self, slab: np.ndarray) -> None:
         if slab.dtype != np.int16:
-            slab = np.clip(np.rint(slab), -_ZERO, _ZERO - 1)
-        self._counts += np.bincount(slab.astype(np.intp).ravel() + _ZERO, minlength=_BINS)
+            whole = slab if slab.dtype.kind in "iu" else np.rint(slab)
+            slab = np.clip(whole, -_ZERO, _ZERO - 1).astype(np.int16)
+        # the bits of a negative number are those of one above all others: counted without a copy
+        counts = np.bincount(slab.ravel().view(np.uint16), minlength=_BINS)
+        self._counts += np.roll(counts, _ZERO)
 
     def _count_missing(self, slab: np.ndarray, start: int, finite: np.ndarray | None, blank: np.ndarray) -> None:
         padding = slab < PADDING

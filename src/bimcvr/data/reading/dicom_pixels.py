@@ -251,7 +251,11 @@ def _to_hu(header: Dataset, form: PixelFormat, stored: np.ndarray) -> np.ndarray
         stored = (stored << spare) >> spare
     slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
     if slope.is_integer() and intercept.is_integer() and form.stored <= 16 and abs(slope) < 2**12:
-        hu = stored.astype(np.int32) * np.int32(slope) + np.int32(intercept)
+        ends = [int(end) * slope + intercept for end in (stored.min(), stored.max())]
+        # half the memory to move; what wraps on the way there comes back
+        short = max(map(abs, (*ends, intercept))) < 2**15
+        kind = np.int16 if short else np.int32
+        hu = stored.astype(kind) * kind(slope) + kind(intercept)
     else:
         hu = (stored * slope + intercept).astype(np.float32)
     padding = _padding_range(header, form, slope, intercept)
