@@ -10,7 +10,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast coverage docs lint types wheel perf gpu benchmark control
+.PHONY: help install demo test test-fast coverage docs lint types wheel perf gpu benchmark research control
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -62,6 +62,9 @@ gpu: install ## is a GPU right and fast here? under 7 minutes on an H100 with 16
 
 benchmark: install ## Tables 1 to 4, figures, one page (about an hour on 2 cores); MANIFEST=manifest.csv SUITE=bimcv_r for patients' data
 	$(BIN)/python -m bimcvr benchmark --suite experiments/suites/$(SUITE).yaml $(if $(MANIFEST),--manifest $(MANIFEST)) $(ARGS)
+
+research: install ## what finds small findings, hypothesis by hypothesis: the rows of docs/strong.md (about an hour on 2 idle cores)
+	$(BIN)/python -m bimcvr benchmark --suite research/strong.yaml --jobs 2 $(ARGS)
 
 control: install ## does the phantom experiment fall to chance when reports are permuted among patients? (about an hour)
 	$(BIN)/python controls/permuted_reports.py
