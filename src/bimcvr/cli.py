@@ -19,6 +19,11 @@ from bimcvr.processes.signals import STOPPED, Terminated, terminated_by_signal
 # group: verb: (module:function, what it does)
 GROUPS = {
     "Dataset": {
+        "make-manifest": (
+            "bimcvr.commands.dataset.make_manifest:make_manifest",
+            "pair a folder of volumes with a table of reports",
+        ),
+        "label": ("bimcvr.commands.dataset.label:label", "write the findings that the reports state into a manifest"),
         "curate": (
             "bimcvr.commands.dataset.curate:curate",
             "turn an archive into a manifest: read, check, anonymise, translate, label, split",
@@ -198,7 +203,7 @@ def _is_no_text(word: str) -> bool:
 def _told(error: Exception) -> str:
     """Return an error as the user reads it; empty for one that is a fault of this program."""
     if isinstance(error, MemoryError):
-        return f"There is not enough memory ({error}). Use smaller batches or fewer processes (--jobs 1)."
+        return f"There is not enough memory ({error}). Use smaller batches or fewer processes at a time."
     if isinstance(error, OSError):
         return system_problem(error) if error.errno is not None else ""
     return str(error)
@@ -235,7 +240,7 @@ def _before_lightning(verb: str, words: list[str]) -> int | None:
     """Answer `--help`, and refuse what is certainly wrong, without the seconds that Lightning's import takes."""
     early = importlib.import_module("bimcvr.commands.training.early_check")
     if "--help" in words or "-h" in words:
-        _show(early.common_options(verb))
+        _show(early.common_options(verb, VERBS[verb][1]))
         return 0
     if "--help-all" not in words:
         early.refuse_early(verb, words)
@@ -244,7 +249,7 @@ def _before_lightning(verb: str, words: list[str]) -> int | None:
 
 def _help() -> str:
     groups = (
-        "\n".join([f"{group}:", *(f"  {verb:<10} {summary}" for verb, (_, summary) in verbs.items())])
+        "\n".join([f"{group}:", *(f"  {verb:<13} {summary}" for verb, (_, summary) in verbs.items())])
         for group, verbs in GROUPS.items()
     )
     return "\n\n".join(

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _AGAIN = "then run the same command again."
@@ -37,6 +38,18 @@ class UserError(Exception):
 
 class WeightsAbsent(UserError):
     """A published model that is not on this machine and cannot be fetched; a benchmark prints its row as not run."""
+
+
+def listed(faults: Sequence[str]) -> str:
+    """Return what is wrong as one message: a fault as it is, several as a list.
+
+    Args:
+        faults: one message each, at least one; of the same message twice one is told.
+    """
+    different = list(dict.fromkeys(faults))
+    if len(different) == 1:
+        return different[0]
+    return "\n".join([f"{len(different)} things are wrong:", *(f"- {fault}" for fault in different)])
 
 
 def system_problem(error: OSError) -> str:

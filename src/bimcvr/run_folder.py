@@ -6,6 +6,8 @@ import shutil
 import time
 from pathlib import Path
 
+import yaml
+
 from bimcvr.errors import UserError, system_problem
 
 _FOLDER = "BIMCVR_RUN_FOLDER"
@@ -115,6 +117,27 @@ def config_beside(ckpt_path: str) -> Path | None:
     """Return the config of the run that a checkpoint file belongs to, if it lies in a run folder."""
     config = Path(ckpt_path).parent.parent / "config.yaml"
     return config if Path(ckpt_path).is_file() and config.is_file() else None
+
+
+def data_of_run(manifest: Path) -> tuple[Path | None, Path | None]:
+    """Return the folder of the volumes and that of their cache which a run had, of the manifest.csv in its folder.
+
+    Args:
+        manifest: a manifest's file.
+
+    Returns:
+        Folders that exist; None for one that does not, and for the manifest of no run.
+    """
+    record = manifest.parent / "config.yaml"
+    if manifest.name != "manifest.csv" or not record.is_file():
+        return None, None
+    content = yaml.safe_load(record.read_text(encoding="utf-8"))
+    data = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(data, dict) or not data.get("manifest"):
+        return None, None
+    beside = Path(data["manifest"]).parent
+    root, cache = Path(data.get("root") or beside), Path(data.get("cache") or beside / "cache")
+    return (root if root.is_dir() else None), (cache if cache.is_dir() else None)
 
 
 def newest_checkpoint(name: str, experiment: Path, seed: int | str) -> Path:

@@ -13,7 +13,7 @@ from bimcvr.cli import main
 from bimcvr.curation.audit import facts_cache
 from bimcvr.data.manifest import read_manifest, write_manifest
 
-FILES = ["figure2.png", "figure3.png", "labels.png", "statistics.html", "statistics.md", "table1.tex"]
+FILES = ["figure2.png", "figure3.png", "geometry.png", "labels.png", "statistics.html", "statistics.md", "table1.tex"]
 REVIEWS = """study_id,reason,report,decision,corrected,labels,reviewer
 a,why,text,accept,,nodule,Ana
 a,why,text,accept,,nodule,Ben
@@ -54,7 +54,7 @@ def test_it_writes_all_that_it_names(cohort: Path, capsys: pytest.CaptureFixture
     assert "1 volumes cannot be read" in printed
     folder = cohort.parent / "statistics"
     assert sorted(path.name for path in folder.iterdir()) == FILES
-    for name in ("figure2.png", "figure3.png", "labels.png"):
+    for name in ("figure2.png", "figure3.png", "geometry.png", "labels.png"):
         picture = imread(folder / name)
         assert picture.shape[0] > 150
         assert np.unique(picture[..., 0]).size > 10

@@ -21,7 +21,7 @@ from bimcvr.data.manifest import Manifest, read_manifest, split_list
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import recall_curve
 from bimcvr.evaluation.html_page import signed_difference, with_unit, write_page
-from bimcvr.evaluation.html_worst_cases import worst_queries
+from bimcvr.evaluation.html_worst_cases import shown_queries
 from bimcvr.evaluation.raw_vs_audited import raw_against_audited
 from bimcvr.evaluation.result import Resampling, build_result, mean_per_query_values
 from bimcvr.metrics.per_query import summarize
@@ -176,7 +176,7 @@ def test_three_studies_without_anything_optional(tmp_path: Path) -> None:
     gallery, manifest = cohort(tmp_path, 3)
     made = embeddings_of(gallery)
     seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
-    assert seen.headings == ["Metrics", "Ranks of the right answers", "The worst queries"]
+    assert seen.headings == ["Metrics", "Ranks of the right answers", "The worst queries", "Good queries"]
     assert "Contains patient data: reports and images. Keep it where they may be." in seen.text
     assert "the embeddings hold no changed reports" in seen.text
 
@@ -184,9 +184,9 @@ def test_three_studies_without_anything_optional(tmp_path: Path) -> None:
 def test_one_study_found_at_once_leaves_no_failure(tmp_path: Path) -> None:
     gallery, manifest = cohort(tmp_path, 1)
     made = embeddings_of(gallery)
-    seen = Tags(page_of(tmp_path, result_of(made, gallery), made, gallery, manifest))
-    assert seen.text.count("No query failed") == 2
-    assert not [tag for tag, _ in seen.tags if tag == "img"]
+    page = page_of(tmp_path, result_of(made, gallery), made, gallery, manifest)
+    assert page.count("No query failed") == 2
+    assert "<img" not in page[: page.index('<h2 id="best"')]
 
 
 @pytest.mark.parametrize("column", ["report", "study_id", "labels", "patient_id"])
@@ -237,7 +237,9 @@ def test_worst_queries_against_a_full_sort(tmp_path: Path) -> None:
     made = Embeddings(gallery.study_id, image, text)
     group = torch.as_tensor(gallery.group)
     ranked = dict(zip(DIRECTIONS, rank_both(image, text, group), strict=True))
-    cases = worst_queries(made, gallery, group, ranked, manifest)
+    shown = shown_queries(made, gallery, group, ranked, manifest)
+    cases = shown["worst"]
+    assert [case.rank for case in shown["best"]["text_to_image"]] == [1, 1]
     scores = torch.nn.functional.cosine_similarity(text.double()[:, None], image.double()[None], dim=-1).numpy()
     for direction, table in (("text_to_image", scores), ("image_to_text", scores.T)):
         ranks = ranked[direction].expected.numpy()
@@ -259,6 +261,24 @@ def test_worst_queries_against_a_full_sort(tmp_path: Path) -> None:
                 assert {label for label, _ in item.labels} == split_list(manifest.column("labels")[place])
                 assert all(shared == (label in gallery.labels[query]) for label, shared in item.labels)
     assert len({case.query.report for case in cases["text_to_image"]}) == 5
+
+
+def test_a_comparison_shows_both_curves_and_the_queries_that_differ(tmp_path: Path) -> None:
+    """The other method is right everywhere: it wins every query that this one loses, and loses none."""
+    gallery, manifest = cohort(tmp_path, 6)
+    made, perfect = embeddings_of(gallery), Embeddings(gallery.study_id, torch.eye(6), torch.eye(6))
+    result = result_of(made, gallery)
+    write_page(tmp_path / "page.html", result, made, gallery, manifest, RESAMPLING, {"perfect.npz": perfect})
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    seen = Tags(page)
+    assert "text → image, perfect.npz" in page
+    assert "The queries that lose most against perfect.npz" in seen.headings
+    assert "The queries that win most against perfect.npz" in seen.headings
+    assert "; perfect.npz: rank 1" in page
+    assert page[page.index('<h2 id="best"') :].count("There is none.") == 2
+    write_page(tmp_path / "page.html", result_of(perfect, gallery), perfect, gallery, manifest, RESAMPLING, {"m": made})
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page[page.index('<h2 id="worst"') : page.index('<h2 id="best"')].count("There is none.") == 2
 
 
 def test_slices_are_in_radiological_convention_with_square_pixels(tmp_path: Path) -> None:

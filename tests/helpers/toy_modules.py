@@ -9,6 +9,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from bimcvr.contracts import Features, TokenGrid
+from bimcvr.errors import WeightsAbsent
 from bimcvr.extras import MissingExtra
 
 
@@ -183,3 +184,10 @@ class LearnedText(HashText):
 
     def forward(self, texts: list[str]) -> Tensor:
         return super().forward(texts) * self.scale
+
+
+class AbsentWeights(nn.Module):
+    """A published model that is not on this machine."""
+
+    def __init__(self, name: str) -> None:
+        raise WeightsAbsent(f"the weights of {name} are absent.")

@@ -26,8 +26,8 @@ ROOMS = {
     "xlsx": ("curation/sources/workbook.py",),
     "peers": ("models/peers",),
 }
-# not a part of `dev`: heavy, and only to compare with
-APART = "peers"
+# not a part of `dev`: heavy, and only to compare with; another logger
+APART = ("peers", "tensorboard")
 # needed without an import in `src`: open_clip imports torchvision; jsonargparse has an extra
 IMPLICIT = {"torchvision", "signatures"}
 
@@ -83,8 +83,8 @@ def test_each_import_is_declared_where_it_may_be_used() -> None:
             if name.startswith(rooms):
                 allowed = allowed | distributions(extra)
         modules = imported(path)
-        if name.startswith(ROOMS[APART]) and not is_installed(APART):
-            modules -= set(EXTRAS[APART])
+        if name.startswith(ROOMS["peers"]) and not is_installed("peers"):
+            modules -= set(EXTRAS["peers"])
         undeclared += [f"{name} imports {module}" for module in modules if not providers().get(module, set()) & allowed]
     assert not undeclared
 
@@ -101,8 +101,8 @@ def test_each_base_requirement_is_imported() -> None:
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_the_modules_of_an_extra_are_those_of_setup_cfg(extra: str) -> None:
-    if extra == APART and not is_installed(extra):
-        pytest.skip(f"the extra '{extra}' is not installed (make test EXTRAS=dev,peers)")
+    if extra in APART and not is_installed(extra):
+        pytest.skip(f"the extra '{extra}' is not installed (make test EXTRAS=dev,{extra})")
     provided = {module: providers().get(module, set()) for module in EXTRAS[extra]}
     assert all(provided.values()), "make install brings every extra"
     assert {name for module in EXTRAS[extra] for name in provided[module] & distributions(extra)} >= {
@@ -110,10 +110,10 @@ def test_the_modules_of_an_extra_are_those_of_setup_cfg(extra: str) -> None:
     }
 
 
-def test_dev_brings_every_other_extra_but_peers() -> None:
+def test_dev_brings_every_other_extra() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    wanted = {extra for extra in config["options.extras_require"] if extra not in ("dev", APART)}
+    wanted = {extra for extra in config["options.extras_require"] if extra not in ("dev", *APART)}
     assert set(re.findall(r"bimcvr\[(\w+)\]", config["options.extras_require"]["dev"])) == wanted
 
 

@@ -10,8 +10,9 @@ import torch
 from bimcvr.cli import main
 from bimcvr.errors import UserError
 from bimcvr.models.profiling.memory import footprint
-from bimcvr.training.dry_run import DryRunCLI, precision_of, steps_in_all, world_size
+from bimcvr.training.dry_run import DryRunCLI, precision_of, steps_in_all
 from bimcvr.training.lightning_cli import command_line
+from bimcvr.training.trainer_options import world_size
 from helpers.cli import newest_run
 
 

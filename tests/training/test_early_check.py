@@ -19,23 +19,7 @@ from bimcvr.errors import UserError
 from bimcvr.training import lightning_cli
 from helpers.cli import EXPERIMENTS, TINY, environment
 
-COMMON = (
-    "config",
-    "experiment",
-    "data.manifest",
-    "data.size",
-    "data.spacing",
-    "data.batch_size",
-    "data.num_workers",
-    "model.volume_encoder",
-    "model.text_encoder",
-    "trainer.max_epochs",
-    "trainer.devices",
-    "trainer.precision",
-    "seed_everything",
-    "ckpt_path",
-    "init_from",
-)
+COMMON = tuple(dict.fromkeys((*early_check.TRAINS, *early_check.EVALUATES)))
 MISTAKES = {
     "key in a file": ("data: {manifst: x.csv}", [], "there is no key 'data.manifst'. Did you mean 'data.manifest'?"),
     "key of the trainer": ("trainer: {max_epoch: 3}", [], "Did you mean 'trainer.max_epochs'?"),
@@ -91,14 +75,27 @@ def test_a_mistake_is_told_without_importing_torch(name: str, here: Path) -> Non
     assert sorted(path.name for path in here.iterdir()) == ["columns.csv", "mine.yaml", "tiny.yaml"]
 
 
-def test_help_is_short_and_loads_nothing_heavy() -> None:
-    code = "import sys\nfrom bimcvr.cli import main\nmain(['fit', '--help'])\nprint('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+@pytest.mark.parametrize(("verb", "keys"), [("fit", early_check.TRAINS), ("predict", early_check.EVALUATES)])
+def test_help_is_short_and_loads_nothing_heavy(verb: str, keys: tuple[str, ...]) -> None:
+    code = "import sys\nfrom bimcvr.cli import main\nmain([sys.argv[1], '--help'])\nprint('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, verb], capture_output=True, text=True, check=True)
     *lines, loaded = done.stdout.splitlines()
     assert loaded == "False"
     assert len(lines) < 70
     assert max(map(len, lines)) <= 80
-    assert all(f"--{key}" in done.stdout for key in COMMON)
+    shown = [line.split("--")[1] for line in lines if line.startswith("  --")]
+    assert shown == ["checkpoint" if key == "ckpt_path" else key for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [("data.batch_sise", "4", "--data.batch_sise"), ("model.fusion", "bimcvr.models.ChanelGate", "ChannelGate")],
+)
+def test_a_second_mistake_is_told_with_the_first(key: str, value: str, told: str, here: Path) -> None:
+    with pytest.raises(UserError, match="2 things are wrong") as refused:
+        early_check.refuse_early("fit", [f"--{key}", value, "--data.manifest", "absent.csv"])
+    assert told in str(refused.value)
+    assert "no manifest at absent.csv" in str(refused.value)
 
 
 def test_what_is_right_passes(here: Path, tiny_cohort: Path) -> None:

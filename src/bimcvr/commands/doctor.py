@@ -89,7 +89,10 @@ def _print(lines: list[CheckResult]) -> None:
     table = Table(show_lines=False)
     for head, width in (("", 7), ("what", 30), ("found", None), ("what to do", None)):
         table.add_column(head, max_width=width, overflow="fold")
+    told: dict[str, str] = {}
     for line in lines:
-        cells = (Text(printable(cell)) for cell in (line.what, line.found, line.remedy))
+        first = told.setdefault(line.remedy, line.what)
+        remedy = line.remedy if first == line.what or len(line.remedy) < 60 else f"As for {first}."
+        cells = (Text(printable(cell)) for cell in (line.what, line.found, remedy))
         table.add_row(Text(line.state, _COLOURS[line.state]), *cells)
     Console().print(table)

@@ -1,6 +1,15 @@
 """What commands print: no control character of a file's content or name reaches the terminal."""
 
+import shutil
+
 from bimcvr.errors import printable
+
+NARROWEST, WIDEST = 80, 120
+
+
+def width() -> int:
+    """Return how many characters a line of a table may have: those of the terminal, between 80 and 120."""
+    return min(max(shutil.get_terminal_size((WIDEST, 24)).columns, NARROWEST), WIDEST)
 
 
 def say(text: str, flush: bool = False) -> None:

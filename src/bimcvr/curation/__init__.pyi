@@ -10,6 +10,7 @@ from .labels.extractor import LabelExtractor as LabelExtractor
 from .labels.extractor import Mention as Mention
 from .labels.keyword_library import KeywordLibrary as KeywordLibrary
 from .labels.keyword_library import read_library as read_library
+from .labels.manifest_labels import label_manifest as label_manifest
 from .pipeline.decisions import Checks as Checks
 from .pipeline.decisions import SplitStep as SplitStep
 from .pipeline.denoise import Denoise as Denoise
@@ -64,6 +65,7 @@ __all__ = [
     "VolumeFacts",
     "audit_manifest",
     "check_translation",
+    "label_manifest",
     "measure_volume",
     "read_library",
 ]

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,22 @@ class SplitAssignment:
     def rows(self, name: str) -> np.ndarray:
         """Return the positions of a split's rows, ascending."""
         return np.flatnonzero(np.asarray(self.names) == name)
+
+    def refuse_empty(self, name: str, manifest: Path) -> None:
+        """Refuse to train or evaluate on a split without rows.
+
+        Args:
+            name: train, val or test.
+            manifest: the manifest's file, for the message.
+
+        Raises:
+            UserError: the split is empty.
+        """
+        if not len(self.rows(name)):
+            raise UserError(
+                f"The split '{name}' of {manifest} is empty ({self.strategy}: {self.shares()}). Add studies, change"
+                " data.fractions, or fill the `split` column."
+            )
 
     def shares(self) -> str:
         """Describe the realised sizes, like `train 700 (70.0 %), val …`."""

@@ -32,8 +32,8 @@ def compare_with_others(
 
     Returns:
         Of each other method its `embeddings` (files with hashes), its grid and encoders where they are known, its
-        `metrics`, and by direction and metric the `differences` (the method − the other) with `interval`, `p` and,
-        where there are several others, `p_holm`.
+        `metrics`, the least p that the test can give (`p_floor`), and by direction and metric the `differences` (the
+        method − the other) with `interval`, `p` and, where there are several others, `p_holm`.
     """
     own = mean_per_query_values(runs, gallery, ks, rule)
     rows: list[dict[str, Any]] = []
@@ -44,6 +44,7 @@ def compare_with_others(
                 "embeddings": file_hashes(files),
                 **grid_facts(other_runs),
                 **made_by(other_runs),
+                "p_floor": 1 / (resampling.resamples + 1),
                 "metrics": {direction: summarize(other[direction]) for direction in DIRECTIONS},
                 "differences": {
                     direction: compare_methods(

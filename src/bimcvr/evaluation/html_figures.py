@@ -43,14 +43,21 @@ def rank_histogram(ranks: Mapping[str, Ranks], group: Tensor) -> Markup:
     return svg(figure, "Rank histogram: share of queries by the rank of their first right answer, in both directions")
 
 
-def recall_curve(ranks: Mapping[str, Ranks], group: Tensor, patients: Sequence[str], resampling: Resampling) -> Markup:
-    """Draw R@K over K with its 95 % band (bootstrap over patients) and chance.
+def recall_curve(
+    ranks: Mapping[str, Ranks],
+    group: Tensor,
+    patients: Sequence[str],
+    resampling: Resampling,
+    others: Mapping[str, Mapping[str, Ranks]] | None = None,
+) -> Markup:
+    """Draw R@K over K with its 95 % band (bootstrap over patients) and chance, and other methods as dotted lines.
 
     Args:
         ranks: The ranks by direction.
         group: (N,) int64; rows with the same number are right answers of each other.
         patients: N patient ids.
         resampling: How the bands are drawn; with the result's own they equal the intervals of its table.
+        others: Of each other method its name and its ranks by direction.
     """
     ks = _last_ranks(len(group))
     figure, axes = new_figure()
@@ -61,6 +68,12 @@ def recall_curve(ranks: Mapping[str, Ranks], group: Tensor, patients: Sequence[s
         recalls = [column.mean().item() for column in hits.values()]
         axes.plot(ks, recalls, color=colour, marker="o", markersize=3, label=title)
         axes.fill_between(ks, bands[:, 0], bands[:, 1], color=colour, alpha=0.18, linewidth=0)
+    styles = [(0, (1, 1.5)), (0, (4, 1, 1, 1)), (0, (6, 2))]
+    for number, (name, of_other) in enumerate((others or {}).items()):
+        for (direction, title), colour in zip(DIRECTION_TITLES.items(), COLOURS, strict=True):
+            recalls = [100 * of_other[direction].hit_probability(k).mean().item() for k in ks]
+            style = styles[number % len(styles)]
+            axes.plot(ks, recalls, color=colour, linewidth=1.2, linestyle=style, label=f"{title}, {name}")
     axes.plot(ks, [_by_chance(group, k) for k in ks], color="black", linewidth=1.2, linestyle="--", label="chance")
     axes.set_xscale("log")
     ticks = [k for k in ks if k == ks[-1] or k < ks[-1] / 1.5]  # closer ticks would overlap the last label
@@ -70,7 +83,7 @@ def recall_curve(ranks: Mapping[str, Ranks], group: Tensor, patients: Sequence[s
     axes.grid(axis="y", color="#e4e4e4")
     axes.set_xlabel("K (log scale)")
     axes.set_ylabel("right answer among the first K, %")
-    figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+    figure.legend(loc="outside upper left", ncols=2 if others else 3, frameon=False, fontsize=9)
     return svg(figure, "Recall curve: R@K over K in both directions with 95 % bands, and chance")
 
 

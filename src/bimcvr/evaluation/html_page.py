@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from bimcvr.data.manifest import Manifest
 from bimcvr.data.slice_pictures import CHEST_WINDOW
 from bimcvr.evaluation.embeddings import Embeddings
 from bimcvr.evaluation.html_figures import rank_histogram, recall_curve
-from bimcvr.evaluation.html_worst_cases import worst_queries
+from bimcvr.evaluation.html_worst_cases import shown_queries
 from bimcvr.evaluation.result import Resampling
-from bimcvr.evaluation.text_table import NAMESAKES, cell, gallery_choice, patients_in
+from bimcvr.evaluation.text_table import NAMESAKES, cell, gallery_choice, p_text, patients_in
 from bimcvr.html.render import render
 from bimcvr.metrics.ranking.rank_engine import rank_both
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES, RULES, right_answers
@@ -28,6 +28,7 @@ def write_page(
     gallery: Gallery,
     manifest: Manifest,
     resampling: Resampling,
+    others: Mapping[str, Embeddings] | None = None,
 ) -> None:
     """Write a self-contained page, without scripts or requests; it shows reports and slices of volumes.
 
@@ -39,10 +40,16 @@ def write_page(
         gallery: The rows.
         manifest: Where reports and volumes are read from.
         resampling: How the result's intervals were drawn.
+        others: Of each other method its name and its embeddings, of the first run. Its curve is drawn beside this one,
+            and the queries that are shown are those that differ most from the first other method's.
     """
     rule = next(name for name, text in RULES.items() if text == result["rule"])
     group = right_answers(gallery, rule)
     ranks = dict(zip(DIRECTION_TITLES, rank_both(embeddings.image, embeddings.text, group), strict=True))
+    others_ranks = {
+        name: dict(zip(DIRECTION_TITLES, rank_both(other.image, other.text, group), strict=True))
+        for name, other in (others or {}).items()
+    }
     metrics = result["metrics"]
     write_text(
         path,
@@ -58,14 +65,18 @@ def write_page(
             headlines=_headlines(result),
             window=CHEST_WINDOW,
             with_unit=with_unit,
+            p_text=p_text,
             interval_text=interval_text,
             signed_difference=signed_difference,
             histogram=rank_histogram(ranks, group),
-            curve=recall_curve(ranks, group, gallery.patient, resampling),
+            curve=recall_curve(ranks, group, gallery.patient, resampling, others_ranks),
             resampling=resampling,
             unit="patients" if result["n_patients"] is not None else "studies",
             lift=_lift_name(metrics.get("keyword", {})),
-            worst_queries=worst_queries(embeddings, gallery, group, ranks, manifest),
+            other_name=next(iter(others_ranks), ""),
+            shown_queries=shown_queries(
+                embeddings, gallery, group, ranks, manifest, next(iter(others_ranks.values()), None)
+            ),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The worst queries of an evaluation for its page: the query, its right answer, and what was retrieved instead."""
+"""Queries of an evaluation for its page, bad and good ones: the query, its right answer, and what was retrieved."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from bimcvr.html.render import png_uri
 from bimcvr.metrics.ranking.ranks import Ranks
 from bimcvr.metrics.ranking.unit_vectors import UnitVectors
 
-QUERIES_SHOWN = {"text_to_image": 5, "image_to_text": 3}
-"""How many queries of each direction are shown."""
+QUERIES_SHOWN = {"worst": {"text_to_image": 5, "image_to_text": 3}, "best": {"text_to_image": 2, "image_to_text": 1}}
+"""How many queries of each kind and direction are shown."""
 
 TOP = 5
 LONGER_SIDE = 176
@@ -54,8 +54,8 @@ class StudyCard(NamedTuple):
     pictures: Pictures
 
 
-class WorstQuery(NamedTuple):
-    """A query that went wrong.
+class ShownQuery(NamedTuple):
+    """A query with what it retrieved.
 
     Attributes:
         query: The query's own study.
@@ -63,6 +63,7 @@ class WorstQuery(NamedTuple):
         tied: How many wrong studies are tied with it.
         right_answers: How many studies are right answers.
         retrieved: The first studies, best first.
+        other_rank: The expected rank of the first right answer with the method that is compared with, if there is one.
     """
 
     query: StudyCard
@@ -70,12 +71,21 @@ class WorstQuery(NamedTuple):
     tied: int
     right_answers: int
     retrieved: list[StudyCard]
+    other_rank: float | None = None
 
 
-def worst_queries(
-    embeddings: Embeddings, gallery: Gallery, group: Tensor, ranks: Mapping[str, Ranks], manifest: Manifest
-) -> dict[str, list[WorstQuery]]:
-    """Return, by direction, the queries whose first right answer ranks worst; rank 1 is never shown.
+def shown_queries(
+    embeddings: Embeddings,
+    gallery: Gallery,
+    group: Tensor,
+    ranks: Mapping[str, Ranks],
+    manifest: Manifest,
+    other: Mapping[str, Ranks] | None = None,
+) -> dict[str, dict[str, list[ShownQuery]]]:
+    """Return `worst` and `best` queries, each by direction.
+
+    They are the queries whose first right answer ranks worst, and those where it is first; beside another method those
+    that lose most against it, and those that win most.
 
     Args:
         embeddings: N rows, in the gallery's order.
@@ -83,23 +93,30 @@ def worst_queries(
         group: (N,) int64; rows with the same number are right answers of each other.
         ranks: The ranks by direction.
         manifest: Where reports and volumes are read from.
+        other: The ranks of the other method, by direction.
     """
     cpu = torch.device("cpu")
     images, texts = UnitVectors(embeddings.image, "image", cpu), UnitVectors(embeddings.text, "text", cpu)
     vectors = {"text_to_image": (texts, images), "image_to_text": (images, texts)}
     chosen = {
-        direction: _worst(ranks[direction], group, count, one_per_group=direction == "text_to_image")
-        for direction, count in QUERIES_SHOWN.items()
+        (kind, direction): _choose(
+            kind,
+            ranks[direction],
+            None if other is None else other[direction],
+            group,
+            count,
+            direction == "text_to_image",
+        )
+        for kind, counts in QUERIES_SHOWN.items()
+        for direction, count in counts.items()
     }
     scores = {
-        direction: queries.exact(torch.tensor(chosen[direction], dtype=torch.long)) @ items.exact(slice(None)).T
-        for direction, (queries, items) in vectors.items()
+        (kind, direction): vectors[direction][0].exact(torch.tensor(rows, dtype=torch.long))
+        @ vectors[direction][1].exact(slice(None)).T
+        for (kind, direction), rows in chosen.items()
     }
-    best = {
-        direction: score.argsort(dim=1, descending=True, stable=True)[:, :TOP].tolist()
-        for direction, score in scores.items()
-    }
-    shown = {row for direction in vectors for rows in [chosen[direction], *best[direction]] for row in rows}
+    best = {key: score.argsort(dim=1, descending=True, stable=True)[:, :TOP].tolist() for key, score in scores.items()}
+    shown = {row for key in chosen for rows in [chosen[key], *best[key]] for row in rows}
     pictures = {
         row: _pictures(manifest, int(gallery.rows[row]))
         for row in track(sorted(shown), description="slices for the page")
@@ -117,29 +134,38 @@ def worst_queries(
             pictures=pictures[row],
         )
 
+    def shown_query(direction: str, query: int, score: Tensor, top: list[int]) -> ShownQuery:
+        return ShownQuery(
+            query=card(query, query, score),
+            rank=ranks[direction].expected[query].item(),
+            tied=int(ranks[direction].tied_wrong[query]),
+            right_answers=int((group == group[query]).sum()),
+            retrieved=[card(row, query, score) for row in top],
+            other_rank=None if other is None else other[direction].expected[query].item(),
+        )
+
     return {
-        direction: [
-            WorstQuery(
-                query=card(query, query, score),
-                rank=ranks[direction].expected[query].item(),
-                tied=int(ranks[direction].tied_wrong[query]),
-                right_answers=int((group == group[query]).sum()),
-                retrieved=[card(row, query, score) for row in top],
-            )
-            for query, score, top in zip(chosen[direction], scores[direction], best[direction], strict=True)
-        ]
-        for direction in vectors
+        kind: {
+            direction: [
+                shown_query(direction, *one)
+                for one in zip(*(part[kind, direction] for part in (chosen, scores, best)), strict=True)
+            ]
+            for direction in counts
+        }
+        for kind, counts in QUERIES_SHOWN.items()
     }
 
 
-def _worst(ranks: Ranks, group: Tensor, count: int, one_per_group: bool) -> list[int]:
-    """Return the queries of the highest expected ranks above 1, worst first.
+def _choose(kind: str, ranks: Ranks, other: Ranks | None, group: Tensor, count: int, one_per_group: bool) -> list[int]:
+    """Return the queries that are shown, the worst or the best first.
 
     With `one_per_group` only one of the queries that share a report: as texts they are the same query.
     """
+    bad = ranks.expected - (1 if other is None else other.expected)
+    order, shown = (bad, bad > 0) if kind == "worst" else (-bad, bad <= 0 if other is None else bad < 0)
     chosen: dict[int, int] = {}
-    for query in ranks.expected.argsort(descending=True, stable=True).tolist():
-        if len(chosen) == count or ranks.expected[query] <= 1:
+    for query in order.argsort(descending=True, stable=True).tolist():
+        if len(chosen) == count or not shown[query]:
             break
         chosen.setdefault(int(group[query]) if one_per_group else query, query)
     return list(chosen.values())

@@ -1,9 +1,11 @@
-"""A result as plain text for the terminal."""
+"""A result as plain text for the terminal: the retrieval figures of the paper first, then the other tables."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from bimcvr.data.hu.model_grid import describe_grid
+from bimcvr.evaluation.columns import columns, paragraph
 from bimcvr.metrics.ranking.ranks import DIRECTION_TITLES
 
 NAMESAKES = (
@@ -12,28 +14,32 @@ NAMESAKES = (
 )
 
 
-def format_result(result: dict[str, Any]) -> str:
+LABELS = 8
+"""Of more labels the most frequent are printed; the page and the file of the result have all."""
+
+
+def format_result(result: dict[str, Any], width: int = 80) -> str:
     """Format a result: both directions with 95 % intervals, chance and ceiling beside them, N and split above.
 
     Args:
         result: As `build_result` returns it, with `about` and optionally `ceiling` (what an oracle reaches, by
             direction), `compared_with` and `audited`.
+        width: the most characters of a line.
     """
-    return "\n".join(
-        [
-            *_head(result),
-            *_direction_lines(result),
-            *_keyword_lines(result),
-            *_relevance_lines(result),
-            *_probe_lines(result),
-            *_place_lines(result),
-            *_slice_lines(result),
-            *[f"note: {note}" for note in result["notes"]],
-            *_compared_lines(result),
-            *_audited_lines(result),
-            *_pool_lines(result),
-        ]
-    )
+    sections = [
+        list(chain.from_iterable(paragraph(line, width) for line in _head(result))),
+        columns(_direction_rows(result), width),
+        *_compared(result, width),
+        _keywords(result, width),
+        _table("probes: how often the true report wins against a changed one", _probe_rows(result), width),
+        _places(result, width),
+        _slices(result, width),
+        *_audited(result, width),
+        *_pools(result, width),
+        _elsewhere(result, width),
+        list(chain.from_iterable(paragraph(f"note: {note}", width) for note in result["notes"])),
+    ]
+    return "\n\n".join("\n".join(section) for section in sections if section)
 
 
 def cell(name: str, value: float) -> str:
@@ -129,7 +135,23 @@ def _other_grid(about: dict[str, Any], other: dict[str, Any]) -> str:
     return f", which saw the volumes at {describe_grid(other)}, the first at {describe_grid(about)}"
 
 
-def _direction_lines(result: dict[str, Any]) -> list[str]:
+def p_text(difference: Mapping[str, Any], floor: float | None) -> str:
+    """Return a p-value, with ≤ where no round of the test reached the difference: more rounds could make it smaller.
+
+    Args:
+        difference: with `p` and, corrected for several methods, `p_holm`.
+        floor: the least p that the test can give.
+    """
+    sign = "≤ " if floor is not None and difference["p"] <= floor * (1 + 1e-9) else ""
+    return f"{sign}{difference.get('p_holm', difference['p']):.4f}"
+
+
+def _table(title: str, rows: list[list[str]], width: int) -> list[str]:
+    """Return a table below its title; nothing where it has no rows but the heads."""
+    return [*paragraph(title, width), *columns(rows, width)] if len(rows) > 1 else []
+
+
+def _direction_rows(result: dict[str, Any]) -> list[list[str]]:
     ceiling, spread = result.get("ceiling", {}), result.get("seeds_sd")
     ceilings = [f"ceiling {title}" for title in DIRECTION_TITLES.values()] if ceiling else []
     rows = [["", *DIRECTION_TITLES.values(), "chance", *ceilings]]
@@ -143,152 +165,170 @@ def _direction_lines(result: dict[str, Any]) -> list[str]:
         if ceiling:
             cells += [cell(name, ceiling[key][name]) if name in ceiling[key] else "" for key in DIRECTION_TITLES]
         rows.append([name, *cells])
-    width = 2 + max(len(text) for _, *cells in rows for text in cells)
-    return ["", *(f"{name:<6}" + "".join(f"{text:>{width}}" for text in cells) for name, *cells in rows)]
+    return rows
 
 
-def _keyword_lines(result: dict[str, Any]) -> list[str]:
-    lines = []
+def _keywords(result: dict[str, Any], width: int) -> list[str]:
+    found = result["metrics"].get("keyword", {})
     zero_shot = result["metrics"].get("zero_shot", {})
-    for label, metrics in result["metrics"].get("keyword", {}).items():
-        precision = [f"{name} {value:.1f} %" for name, value in metrics.items() if name.startswith("P@")]
-        text = ", ".join([*precision, f"AP {metrics['AP']:.1f} %"])
-        auroc = f"; zero-shot AUROC {zero_shot[label]['AUROC']:.2f}" if label in zero_shot else ""
-        lines.append(f"keyword {label}: {text} (chance = prevalence {metrics['prevalence']:.1f} %){auroc}")
+    if not found:
+        return []
+    shown = sorted(found, key=lambda label: -found[label]["prevalence"])[:LABELS]
+    precisions = [name for name in found[shown[0]] if name.startswith("P@")]
+    heads = ["label", *precisions, "AP", "chance", *(["AUROC"] if zero_shot else [])]
+    rows = [heads]
+    for label in shown:
+        metrics = found[label]
+        cells = [cell(name, metrics[name]) if name in metrics else "" for name in (*precisions, "AP", "prevalence")]
+        auroc = [f"{zero_shot[label]['AUROC']:.2f}" if label in zero_shot else ""] if zero_shot else []
+        rows.append([label, *cells, *auroc])
+    title = "keyword search (chance: the prevalence" + ("; AUROC: zero-shot)" if zero_shot else ")")
+    left = len(found) - len(shown)
+    more = f"{left} rarer labels are in the result's file and page" if left else ""
+    return [*_table(title, rows, width), *filter(None, [more]), *_zero_shot_mean(result, width)]
+
+
+def _zero_shot_mean(result: dict[str, Any], width: int) -> Iterator[str]:
     mean = result["metrics"].get("zero_shot_mean", {}).get("labels")
     if mean:
         text = with_interval("AUROC", mean["AUROC"], result["intervals"]["zero_shot_mean"]["labels"].get("AUROC"))
-        lines += [
+        yield from paragraph(
             f"zero-shot AUROC, mean over {mean['count']:.0f} labels: {text} (chance 0.5); affirming sentences alone"
             f" {mean['AUROC_affirming']:.3f}, minus denying ones {mean['AUROC_pair']:.3f}",
-            *(f"  score: {why}" for why in result["zero_shot_score"]),
-        ]
-    return ["", *lines] if lines else []
-
-
-def _relevance_lines(result: dict[str, Any]) -> list[str]:
-    lines = []
-    for direction, metrics in result["metrics"].get("label_relevance", {}).items():
-        text = ", ".join(
-            f"{name} {value:.1f} % (chance {metrics[f'chance_{name}']:.1f} %)"
-            for name, value in metrics.items()
-            if name.startswith(("mAP", "Jaccard"))
+            width,
         )
-        lines.append(f"shared labels, {direction.replace('_', ' ')}, {metrics['queries']:.0f} queries: {text}")
-    return ["", *lines] if lines else []
+        for why in result["zero_shot_score"]:
+            yield from paragraph(f"  score: {why}", width)
 
 
-def _probe_lines(result: dict[str, Any]) -> list[str]:
-    probes = result["metrics"].get("probes", {})
-    lines = [
-        f"probe {kind}: the true report wins in"
-        f" {with_interval('won', metrics['won'], result['intervals']['probes'][kind].get('won'))} of"
-        f" {metrics['studies']:.0f} (chance 50 %)"
-        for kind, metrics in probes.items()
+def _elsewhere(result: dict[str, Any], width: int) -> list[str]:
+    """Return a line on the figures that are not printed."""
+    found = result["metrics"].get("label_relevance", {})
+    if not found:
+        return []
+    names = [name for name in next(iter(found.values())) if name.startswith(("mAP", "Jaccard"))]
+    ways = ", ".join(direction.replace("_", " ") for direction in found)
+    return paragraph(f"in the result's file and page: {', '.join(names)} by shared labels, {ways}", width)
+
+
+def _probe_rows(result: dict[str, Any]) -> list[list[str]]:
+    intervals = result["intervals"].get("probes", {})
+    return [
+        ["changed", "studies", "won (chance 50 %)"],
+        *(
+            [kind, f"{metrics['studies']:.0f}", with_interval("won", metrics["won"], intervals[kind].get("won"))]
+            for kind, metrics in result["metrics"].get("probes", {}).items()
+        ),
     ]
-    return ["", *lines] if lines else []
 
 
-def _place_lines(result: dict[str, Any]) -> list[str]:
+def _places(result: dict[str, Any], width: int) -> list[str]:
     findings = result["metrics"].get("localisation", {})
     if not findings:
         return []
     about = result["localisation"]
     size = " × ".join(f"{mm:.0f}" for mm in about["token_mm"])
-    lines = ["", f"where the model looks, no diagnosis: maps by {about['how']} of {size} mm (slices, rows, columns)"]
+    heads = ["finding", "studies"]
+    names = ("pointing", "mass")
+    heads += list(chain.from_iterable((name, "chance", "another query") for name in names))
+    rows = [heads]
     for finding, metrics in findings.items():
-        parts = []
-        for name in ("pointing", "mass"):
-            value = with_interval(name, metrics[name], result["intervals"]["localisation"][finding].get(name))
-            beside = [f"chance {cell(name, metrics[f'chance_{name}'])}"]
-            if f"other_{name}" in metrics:
-                beside.append(f"another query {cell(name, metrics[f'other_{name}'])}")
-            parts.append(f"{name} {value} ({', '.join(beside)})")
-        lines.append(f"{finding}, {metrics['studies']:.0f} studies: {'; '.join(parts)}")
-    return lines
+        row = [finding, f"{metrics['studies']:.0f}"]
+        for name in names:
+            row.append(with_interval(name, metrics[name], result["intervals"]["localisation"][finding].get(name)))
+            row.append(cell(name, metrics[f"chance_{name}"]))
+            row.append(cell(name, metrics[f"other_{name}"]) if f"other_{name}" in metrics else "")
+        rows.append(row)
+    title = f"where the model looks, no diagnosis: maps by {about['how']} of {size} mm (slices, rows, columns)"
+    return _table(title, rows, width)
 
 
-def _slice_lines(result: dict[str, Any]) -> list[str]:
+def _slices(result: dict[str, Any], width: int) -> list[str]:
     search = result.get("slice_search")
     if not search:
         return []
-    lines = ["", f"text → image slice by slice, {search['hits']} hits among {search['slices']} slices of each volume:"]
-    for how in ("freq", "max", "sum"):
-        metrics, intervals = search[how]["metrics"], search[how]["intervals"]
-        text = ", ".join(
-            f"{name} {with_interval(name, metrics[name], intervals[name])}"
-            for name in metrics
-            if name in ("R@1", "R@5", "R@10", "MdR", "MnR")
-        )
-        lines.append(f"{how:<5}{text}")
-    return lines
+    hows = ("freq", "max", "sum")
+    names = [name for name in search[hows[0]]["metrics"] if name in ("R@1", "R@5", "R@10", "MdR", "MnR")]
+    rows = [["", *hows]]
+    for name in names:
+        found = (search[how] for how in hows)
+        rows.append([name, *(with_interval(name, one["metrics"][name], one["intervals"][name]) for one in found)])
+    title = f"text → image slice by slice, {search['hits']} hits among {search['slices']} slices of each volume"
+    return _table(title, rows, width)
 
 
-def _compared_lines(result: dict[str, Any]) -> list[str]:
-    lines = []
+def _compared(result: dict[str, Any], width: int) -> Iterator[list[str]]:
+    """Yield a table for each other method: this one, the other one, and the difference."""
+    several = len(result.get("compared_with", [])) > 1
     for other in result.get("compared_with", []):
-        lines += [
-            "",
-            f"difference to {', '.join(other['embeddings'])}{_made_by(other)}{_other_grid(result['about'], other)}"
-            f" (first − other), p by swapping {'patients' if result['n_patients'] is not None else 'studies'}"
-            + (", p Holm-corrected over the methods compared" if len(result["compared_with"]) > 1 else ""),
-        ]
-        for direction, title in DIRECTION_TITLES.items():
+        title = (
+            f"compared with {', '.join(other['embeddings'])}{_made_by(other)}{_other_grid(result['about'], other)}"
+            f" (difference: this − other); p by swapping"
+            f" {'patients' if result['n_patients'] is not None else 'studies'}"
+            + (", Holm-corrected over the methods compared" if several else "")
+        )
+        rows = [["", "this", "other", "difference", "p"]]
+        for direction, way in DIRECTION_TITLES.items():
             for name, difference in other["differences"][direction].items():
-                p = difference.get("p_holm", difference["p"])
-                text = with_interval(name, difference["difference"], difference["interval"])
-                lines.append(f"{title:<14}{name:<6}{text:>30}   p = {p:.4f}")
-    return lines
+                rows.append(
+                    [
+                        f"{way}  {name}",
+                        cell(name, result["metrics"][direction][name]),
+                        cell(name, other["metrics"][direction][name]),
+                        with_interval(name, difference["difference"], difference["interval"]),
+                        p_text(difference, other.get("p_floor")),
+                    ]
+                )
+        yield _table(title, rows, width)
 
 
-def _audited_lines(result: dict[str, Any]) -> list[str]:
+def _audited(result: dict[str, Any], width: int) -> Iterator[list[str]]:
     audited = result.get("audited")
     if not audited:
-        return []
+        return
     names = {
         "whole": "whole split",
-        "sound": "rows without flags",
-        "whole_cut": "random subsets of that size (200)",
+        "sound": "unflagged rows",
+        "whole_cut": "random, same size",
     }
-    lines = [
-        "",
-        (
-            f"raw against audited: {audited['flagged']} rows are flagged, the report of {audited['elsewhere']} does not"
-            " belong to its volume"
-        ),
-    ]
-    for key, part_title in names.items():
-        if key not in audited:
-            continue
-        part = audited[key]
+    parts = {key: audited[key] for key in names if key in audited}
+    shown = [*_recalls(audited["whole"]["metrics"]["text_to_image"]), "MdR"]
+    rows = [["", "n", *chain.from_iterable((name, "chance") for name in shown)]]
+    for key, part in parts.items():
         for direction, title in DIRECTION_TITLES.items():
-            text = ", ".join(
-                f"{name} {with_interval(name, part['metrics'][direction][name], part['intervals'][direction][name])} "
-                f"(chance {cell(name, part['chance'][name])})"
-                for name in [*_recalls(part["metrics"][direction]), "MdR"]
-            )
-            lines.append(f"{part_title}, n = {part['n']}, {title}: {text}")
+            row = [f"{names[key]}, {title}", str(part["n"])]
+            for name in shown:
+                found = part["metrics"][direction].get(name)
+                interval = part["intervals"][direction].get(name)
+                row += (
+                    ["", ""]
+                    if found is None
+                    else [with_interval(name, found, interval), cell(name, part["chance"][name])]
+                )
+            rows.append(row)
+    title = (
+        f"raw against audited: {audited['flagged']} rows are flagged, the report of {audited['elsewhere']} does not"
+        " belong to its volume"
+    )
+    yield _table(title, rows, width)
+    rows = [["noise ceiling", *DIRECTION_TITLES.values()]]
     for key, ceiling in audited["ceiling"].items():
-        parts = []
-        for direction, title in DIRECTION_TITLES.items():
-            metrics = ceiling[direction]
-            names_shown = [*_recalls(metrics)[:1], "MnR"]
-            parts.append(f"{title} " + ", ".join(f"{name} {cell(name, metrics[name])}" for name in names_shown))
-        lines.append(f"noise ceiling, {names[key]}: {'; '.join(parts)}")
-    return lines
+        for name in [*_recalls(ceiling["text_to_image"])[:1], "MnR"]:
+            rows.append([f"{names[key]}, {name}", *(cell(name, ceiling[way][name]) for way in DIRECTION_TITLES)])
+    yield columns(rows, width)
 
 
-def _pool_lines(result: dict[str, Any]) -> list[str]:
-    lines = []
+def _pools(result: dict[str, Any], width: int) -> Iterator[list[str]]:
     for pool in result.get("pools", []):
-        for direction, title in DIRECTION_TITLES.items():
-            text = ", ".join(
-                f"{name} {with_interval(name, value, pool['intervals'][direction][name])} (chance"
-                f" {cell(name, pool['chance'][name])})"
-                for name, value in pool["metrics"][direction].items()
-            )
-            lines.append(f"pools of {pool['size']}, {pool['draws']} draws, {title}: {text}")
-    return ["", *lines] if lines else []
+        rows = [["", *DIRECTION_TITLES.values(), "chance"]]
+        for name, chance in pool["chance"].items():
+            if name in pool["metrics"]["text_to_image"]:
+                found = (
+                    with_interval(name, pool["metrics"][way][name], pool["intervals"][way][name])
+                    for way in DIRECTION_TITLES
+                )
+                rows.append([name, *found, cell(name, chance)])
+        yield _table(f"pools of {pool['size']}, {pool['draws']} draws", rows, width)
 
 
 def _recalls(metrics: dict[str, float]) -> list[str]:

@@ -36,7 +36,7 @@ from bimcvr.models.part_checks import (
     check_tokens,
     run_part,
 )
-from bimcvr.models.start_check import check_parts, check_training
+from bimcvr.models.start_check import check_parts, check_training, refuse_no_negatives, warn_of_training
 from bimcvr.models.text.whitening import Whitening
 from bimcvr.models.training_monitor import (
     check_gradients,
@@ -236,7 +236,9 @@ class Retriever(LightningModule):
     def on_fit_start(self) -> None:
         """Look up the training rows' labels, and fit the whitening unless a checkpoint has its statistics."""
         datamodule = cast(Any, self.trainer).datamodule
-        check_training(self)
+        refuse_no_negatives(self.objective, datamodule.batch_size, self.trainer.world_size)
+        check_training(self, datamodule)
+        warn_of_training(self, datamodule)
         check_parts(self, datamodule.grid, trains=True)
         targets = TrainingTargets(datamodule.gallery("train"), self.device)
         if self.objective.reads_labels() and not targets.labels:
@@ -386,7 +388,8 @@ class Retriever(LightningModule):
         size = len(vectors.first)
         statistics = feature_statistics(vectors.first, vectors.second)
         sd = statistics["dimension_sd"]
-        extra = {**statistics, **self.objective.logged()}
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        extra = {**statistics, **self.objective.logged(), "learning_rate": torch.tensor(rate)}
         if vectors.entropy is not None:
             extra["gate_entropy"] = vectors.entropy
         self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=size)

@@ -1,7 +1,7 @@
 """Runs each part of a model once before anything is trained or evaluated, so that a wrong one is named at once."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
@@ -108,18 +108,18 @@ def refuse_no_negatives(objective: nn.Module, batch: int, processes: int) -> Non
         )
 
 
-def check_training(model: "Retriever") -> None:
-    """Refuse options that contradict each other in training, and warn of those that change more than they seem to.
+def check_training(model: "Retriever", data: Any) -> None:
+    """Refuse options that contradict each other in training.
 
     Args:
-        model: the model, attached to a trainer with its data module.
+        model: the model.
+        data: the data module.
 
     Raises:
-        UserError: a batch has no negatives, the data module makes views of volumes whose features are kept, or mixes
-            volumes of different labels where labels are trained on, or reports are kept that training would change.
+        UserError: the data module makes views of volumes whose features are kept, or mixes volumes of different labels
+            where labels are trained on, or reports are kept that training would change.
     """
-    data, objective = cast(Any, model.trainer).datamodule, model.objective
-    refuse_no_negatives(objective, data.batch_size, model.trainer.world_size)
+    objective = model.objective
     changed = [f"data.view_{number}" for number, view in enumerate(data.views, start=1) if view is not None]
     changed += ["data.cutmix"] * bool(data.cutmix)
     if changed and any(isinstance(part, CachedFeatures) for part in model.volume_encoder.modules()):
@@ -136,6 +136,21 @@ def check_training(model: "Retriever") -> None:
         raise UserError(
             "model.objective.all_reports needs a text encoder that is not trained: otherwise all training reports would"
             " have to be encoded at every step. Take TunedText away, or set all_reports to false."
+        )
+
+
+def warn_of_training(model: "Retriever", data: Any) -> None:
+    """Warn of options that change more of a training than they seem to.
+
+    Args:
+        model: the model.
+        data: the data module.
+    """
+    objective = model.objective
+    if data.views == [None, None] and getattr(objective, "consistency", 0):
+        rank_zero_warn(
+            "data.two_views is on, but neither data.view_1 nor data.view_2 changes a volume: both views are the same,"
+            " and L_mse compares a volume with itself. Give a transform, or set data.two_views to false."
         )
     if objective.all_reports and not isinstance(data.text_sampler, HeadSampler):
         rank_zero_warn(

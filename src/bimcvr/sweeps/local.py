@@ -19,7 +19,7 @@ from bimcvr.atomic_files import only_one
 from bimcvr.errors import UserError
 from bimcvr.sweeps.command import expand
 from bimcvr.sweeps.config import Sweep
-from bimcvr.sweeps.report import describe, write_table
+from bimcvr.sweeps.report import describe, draw_importance, write_table
 from bimcvr.sweeps.space import Dimension, grid_points
 from bimcvr.sweeps.trial import best_value, describe_end, last_words, run_trial
 
@@ -74,6 +74,7 @@ def run_locally(sweep: Sweep, folder: Path, trials: int | None, seed: int) -> Sw
             _requeue_interrupted(study)
             _run(sweep, folder, study, points, count, seed)
             ended = _ended_trials(study)
+            draw_importance(study, sweep, folder / "importance.png")
             return SweepResult(ended, study.best_trial if any(trial.value is not None for trial in ended) else None)
 
 

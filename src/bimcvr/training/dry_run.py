@@ -4,24 +4,17 @@ import shutil
 from typing import Any
 
 import numpy as np
-import torch
 from pytorch_lightning.cli import LightningArgumentParser
 
 from bimcvr.data.loading.datamodule import CTReportDataModule
-from bimcvr.errors import UserError
-from bimcvr.models.optim import check_optimizer
-from bimcvr.models.part_checks import check_grid
 from bimcvr.models.profiling.measure import MEASURED_STEPS, measure_step
 from bimcvr.models.profiling.memory import Footprint, footprint, parameters
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.start_check import refuse_no_negatives
-from bimcvr.run_folder import refuse_experiment
-from bimcvr.training.lightning_cli import RetrieverCLI, refuse_other_folders
+from bimcvr.training.lightning_cli import RetrieverCLI
 from bimcvr.training.trainer_options import (
     batches_an_epoch,
     limited,
-    refuse_seldom_validation,
-    refuse_unsupported,
+    world_size,
 )
 
 GIB = 2**30
@@ -55,14 +48,11 @@ class DryRunCLI(RetrieverCLI):
         )
 
     def before_instantiate_classes(self) -> None:
-        """Refuse what `fit` refuses, and make no run folder."""
-        config = self.config[self.subcommand]
-        refuse_other_folders(config)
-        refuse_experiment(config.experiment)
-        refuse_unsupported(config.trainer)
+        """Look for what `fit` refuses."""
+        self._look_at_settings()
 
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """Make no trainer: the devices it asks for need not be here."""
+    def start(self) -> None:
+        """Make no run folder and no trainer: the devices it asks for need not be here."""
 
     def _run_subcommand(self, subcommand: str) -> None:
         pass
@@ -72,19 +62,11 @@ class DryRunCLI(RetrieverCLI):
         config, trainer = self.config["fit"], self.config["fit"].trainer
         model: Retriever = self.model
         data: CTReportDataModule = self.datamodule
-        processes = world_size(trainer.devices, int(trainer.num_nodes))
+        processes = world_size(trainer.devices, int(trainer.num_nodes), trainer.accelerator)
         batch, views, precision = data.batch_size, len(data.views), precision_of(trainer.precision, trainer.accelerator)
-        if model.zero_shot():
-            raise UserError(
-                "There is nothing to train in this model: it is zero-shot, so `fit` would take nothing. Call `test`"
-                " with the same options and no checkpoint."
-            )
-        check_optimizer(model.optimizer)
-        refuse_no_negatives(model.objective, batch, processes)
-        check_grid(model.volume_encoder, data.grid)
-        lines = [*_parameters(model), *_text_tower(model), *_data(data)]
-        batches = limited(batches_an_epoch(data, processes), trainer.limit_train_batches)
-        refuse_seldom_validation(trainer, batches)
+        train = len(data.split.rows("train"))
+        lines = [*_parameters(model), *_text_tower(model), *_data(data, self.kept or 0)]
+        batches = limited(batches_an_epoch(train, batch, processes), trainer.limit_train_batches)
         together = int(trainer.accumulate_grad_batches)
         epoch = -(-batches // together)
         total = steps_in_all(epoch, trainer.max_epochs, trainer.max_steps)
@@ -103,7 +85,7 @@ class DryRunCLI(RetrieverCLI):
         buckets = needs.gradients if processes > 1 and not _gradients_are_bucket_views(trainer.strategy) else 0
         lines += _memory(needs, buckets, precision)
         if model.objective.all_reports:
-            lines += _all_reports(model, len(data.split.rows("train")), batch)
+            lines += _all_reports(model, train, batch)
         lines += [f"operations: {needs.flops / 1e12:.4g} × 10^12 a step and process, forward and backward (counted)"]
         if config.peak_tflops:
             seconds = needs.flops / (config.peak_tflops * 1e12 * config.mfu)
@@ -126,23 +108,6 @@ class DryRunCLI(RetrieverCLI):
                 ),
             ]
         return "\n".join(lines)
-
-
-def world_size(devices: Any, nodes: int) -> int:
-    """Return how many processes `trainer.devices` and `trainer.num_nodes` make.
-
-    `auto` and -1 mean all devices of this machine.
-    """
-    if isinstance(devices, list):
-        return len(devices) * nodes
-    if str(devices) in ("auto", "-1"):
-        return max(1, torch.cuda.device_count()) * nodes
-    try:
-        return (
-            len(devices.strip(",").split(",")) if isinstance(devices, str) and "," in devices else int(devices)
-        ) * nodes
-    except ValueError as error:
-        raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
 
 
 def precision_of(precision: str | int | None, accelerator: str) -> str:
@@ -190,13 +155,17 @@ def _text_tower(model: Retriever) -> list[str]:
     )
 
 
-def _data(data: CTReportDataModule) -> list[str]:
+def _data(data: CTReportDataModule, kept: int) -> list[str]:
     accepted, voxels = len(data.manifest.accepted()), int(np.prod(data.cache.size))
+    used = sum(1 for name in data.split.names if name)
+    unusable = accepted - used
     folder = data.cache.folder
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return [
-        f"cache: {accepted:,} volumes × {2 * voxels / 1e6:.1f} MB = {accepted * 2 * voxels / 1e9:.1f} GB when full, in"
-        f" {folder} ({shutil.disk_usage(existing).free / 1e9:.0f} GB free there)"
+        f"studies: {data.split.shares()}, of {len(data.manifest):,} rows of {data.manifest.path}"
+        + f"; {unusable:,} accepted rows are skipped, as their volumes cannot be used" * (unusable > 0),
+        f"cache: {used:,} volumes × {2 * voxels / 1e6:.1f} MB = {used * 2 * voxels / 1e9:.1f} GB when full, {kept:,}"
+        f" are there already, in {folder} ({shutil.disk_usage(existing).free / 1e9:.0f} GB free there)",
     ]
 
 

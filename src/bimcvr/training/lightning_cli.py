@@ -2,19 +2,20 @@
 
 import json
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import yaml
 from pytorch_lightning import Trainer
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.callbacks import ModelSummary
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from bimcvr.atomic_files import require_room, write_json
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError
-from bimcvr.models.optim import check_optimizer
 from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
 from bimcvr.parsing.home import expand_home
@@ -34,11 +35,12 @@ from bimcvr.run_folder import (
     remove_empty_run,
     run_in_use,
 )
-from bimcvr.training.checkpoint_io import SafeCheckpointIO
-from bimcvr.training.checkpoints import RunCheckpoints, missing_checkpoints, progress_of, refuse_unlogged
+from bimcvr.training.checkpoints import RunCheckpoints, SafeCheckpointIO, missing_checkpoints, progress_of
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
-from bimcvr.training.quiet import quieten
+from bimcvr.training.output.run_page import write_run_page
+from bimcvr.training.preflight import Faults, check_fit, check_window, refuse_other_folders
+from bimcvr.training.quiet import PartsSummary, quieten
 from bimcvr.training.resume import (
     nothing_left,
     recorded_start,
@@ -50,12 +52,7 @@ from bimcvr.training.run_record import RunRecord
 from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
 from bimcvr.training.terminated import EndOnSigterm
-from bimcvr.training.trainer_options import (
-    batches_an_epoch,
-    limited,
-    refuse_seldom_validation,
-    refuse_unsupported,
-)
+from bimcvr.training.trainer_options import log_every_epoch, unsupported
 from bimcvr.training.wandb_examples import WandbExamples, run_id
 
 _HELP = {
@@ -213,15 +210,57 @@ class RetrieverCLI(LightningCLI):
         refuse_other_seed(_Parser.words, seed)
         super()._set_seed()
 
+    def _add_instantiators(self) -> None:
+        super()._add_instantiators()
+        self.faults = Faults()
+
+        for key, kind in (("model", Retriever), ("data", CTReportDataModule)):
+            make = self.faults.maker(_InstantiatorFn(cli=self, key=key))
+            self.parser.add_instantiator(make, kind, subclasses=False)
+        self.parser.add_instantiator(self.faults.made, object)
+
     def before_instantiate_classes(self) -> None:
-        """Decide the run folder."""
+        """Look for what is wrong with the settings alone."""
+        verb = str(self.subcommand)
+        self._look_at_settings()
+        if verb != "fit":
+            self.faults.tell()
+            self.choose_folder()
+
+    def _look_at_settings(self) -> None:
         verb = str(self.subcommand)
         config = expand_home(self.config[verb])
         if verb != "fit" and value_of("--init_from", _Parser.words) is not None:
-            raise UserError(f"--init_from is the start of a new `fit`; {verb} takes its weights by --checkpoint.")
-        refuse_other_folders(config)
-        refuse_experiment(config.experiment)
-        refuse_unsupported(config.trainer, trains=self.subcommand == "fit")
+            self.faults.add([f"--init_from is the start of a new `fit`; {verb} takes its weights by --checkpoint."])
+        self.faults.of(refuse_other_folders, config)
+        self.faults.of(refuse_experiment, config.experiment)
+        self.faults.add(unsupported(config.trainer, trains=verb == "fit"))
+
+    def instantiate_classes(self) -> None:
+        """Make model, data and trainer; of a `fit` all that is wrong is told before its folder is made."""
+        with self.faults.told_first():
+            self.config_init = self.parser.instantiate(self.config)
+        self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+        if self.subcommand == "fit":
+            made = self.config_init["fit"]
+            callbacks = [item for item in [*_as_list(made.trainer.callbacks), made.checkpoint] if item is not None]
+            self.kept = check_fit(self.faults, self.model, self.datamodule, self.config["fit"].trainer, callbacks)
+        self.faults.tell()
+        self.start()
+
+    def start(self) -> None:
+        """Make the run's folder and the trainer."""
+        if self.subcommand == "fit":
+            self.choose_folder()
+            for name in ("ckpt_path", "init_from"):
+                self.config_init["fit"][name] = self.config["fit"][name]
+        self._add_configure_optimizers_method_to_model(self.subcommand)
+        self.trainer = self.instantiate_trainer()
+
+    def choose_folder(self) -> None:
+        """Decide the run folder and the checkpoint."""
+        verb = str(self.subcommand)
+        config = self.config[verb]
         self.run, config.ckpt_path = choose_run(
             verb, config.ckpt_path, Path(config.runs), config.experiment, int(config.seed_everything)
         )
@@ -239,9 +278,8 @@ class RetrieverCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer, with the run folder, loggers that need no login and checkpoints written atomically."""
         refuse_without_checkpoint(str(self.subcommand), self.config[self.subcommand].ckpt_path, self.model.zero_shot())
-        self._check_window()
+        check_window(self.model, self.datamodule)
         if self.subcommand == "fit":
-            check_optimizer(self.model.optimizer)
             trained = sum(part.numel() * part.element_size() for part in self.model.parameters() if part.requires_grad)
             if is_first_process():
                 # best, last and the one that is being written; the optimiser's states come on top
@@ -252,8 +290,11 @@ class RetrieverCLI(LightningCLI):
             elif start := self._get(self.config_init, "init_from"):
                 load_initial_weights(Path(start), self.model, self.datamodule)
         config = self._get(self.config_init, "trainer")
+        own = _as_list(config.callbacks)
+        summary = config.enable_model_summary is not False and not any(isinstance(one, ModelSummary) for one in own)
         callbacks = [
-            *_as_list(config.callbacks),
+            *own,
+            *([PartsSummary()] if summary else []),
             SplitGuard(self._get(self.config_init, "allow_trained_rows")),
             WandbExamples(self._get(self.config_init, "log_examples")),
             EndOnSigterm(),
@@ -267,16 +308,8 @@ class RetrieverCLI(LightningCLI):
                 **kwargs,
             )
         if self.subcommand == "fit":
-            self._refuse_waiting_in_vain(trainer)
+            log_every_epoch(trainer, len(self.datamodule.split.rows("train")) // self.datamodule.batch_size)
         return trainer
-
-    def _refuse_waiting_in_vain(self, trainer: Trainer) -> None:
-        """Refuse to wait for figures that are never logged, before data is read and a file of the run is made."""
-        self.datamodule.divide()
-        if len(self.datamodule.split.rows("train")):  # else told where the data are set up
-            batches = batches_an_epoch(self.datamodule, trainer.world_size)
-            refuse_seldom_validation(trainer, limited(batches, trainer.limit_train_batches))
-        refuse_unlogged(trainer.callbacks, len(self.datamodule.split.rows("val")), trainer.limit_val_batches)  # type: ignore[attr-defined]
 
     def _run_subcommand(self, subcommand: str) -> None:
         if self.complete:  # nothing would be trained, and the record of what was trained rewritten
@@ -289,19 +322,20 @@ class RetrieverCLI(LightningCLI):
             raise
 
     def remark(self) -> str:
-        """Return what a `fit` did not do or did not leave behind, empty where nothing is missing."""
+        """Return what a `fit` left behind and how to go on, or what it did not do or is missing."""
         if self.complete:
             return f"The run {self.run} is complete: there was nothing left to train, and nothing was changed."
-        return missing_checkpoints(self.trainer)
+        if missing := missing_checkpoints(self.trainer):
+            return missing
+        best = self.run / "checkpoints/best.ckpt"
+        drawn = f"curves and page: {self.run / 'run.html'}\n"
+        return f"{drawn}best checkpoint: {best}\nnext: bimcvr test --checkpoint {shlex.quote(str(best))}"
 
-    def _check_window(self) -> None:
-        window = tuple(self.datamodule.window)
-        for part in self.model.modules():
-            if getattr(part, "data_window", window) != window:
-                raise UserError(
-                    f"{type(part).__name__} has data_window {list(part.data_window)}, but data.window is"
-                    f" {list(window)}: give the encoder's `data_window` the same two numbers."
-                )
+    def after_fit(self) -> None:
+        """Draw the curves, and write the run's page."""
+        if self.trainer.is_global_zero:
+            kept = next(one for one in self.trainer.checkpoint_callbacks if isinstance(one, RunCheckpoints))
+            write_run_page(self.run, self.datamodule, {"monitor": kept.monitor, "score": kept.best_score})
 
     def after_test(self) -> None:
         """Add the oracle's ceiling to the result of a phantom."""
@@ -322,10 +356,9 @@ class RetrieverCLI(LightningCLI):
             return [csv]
         if configured in (None, True):
             name = f"{self.run.parent.name}-{self.run.name}"
-            return [
-                csv,
-                WandbLogger(project="bimcvr", name=name[:128], id=run_id(name), save_dir=self.run, resume="allow"),
-            ]
+            wandb = WandbLogger(project="bimcvr", name=name[:128], id=run_id(name), save_dir=self.run, resume="allow")
+            wandb._wandb_init.pop("anonymous", None)  # Lightning sets it to None, and W&B warns of any value
+            return [csv, wandb]
         return [csv, *_as_list(configured)]
 
 
@@ -366,26 +399,6 @@ def _with_own_config(arguments: list[str]) -> tuple[list[str], Path | None]:
         raise UserError(needs_checkpoint(verb))
     config = config_beside(path) if path else None
     return ([verb, "--config", str(config), *rest] if config else arguments), config
-
-
-def refuse_other_folders(config: Any) -> None:
-    """Refuse options that would move a run's files from where `best` and `last` are looked for.
-
-    Args:
-        config: the settings of a verb.
-
-    Raises:
-        UserError: one is set.
-    """
-    refused = {
-        "trainer.default_root_dir": config.trainer.default_root_dir is not None,
-        "trainer.enable_checkpointing": config.trainer.enable_checkpointing is False,
-    }
-    for key in (key for key, is_set in refused.items() if is_set):
-        raise UserError(
-            f"{key} cannot be set: a run always keeps checkpoints/best.ckpt and last.ckpt in its folder. Leave it out; "
-            "--runs and --experiment choose the folder."
-        )
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -97,7 +97,7 @@ def _being_made(error: Exception) -> type | None:
     made = [
         frame.f_locals.get("class_type")
         for frame, _ in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_name == "default_class_instantiator"
+        if frame.f_code.co_name == "made"
     ]
     named = [item for item in made if isinstance(item, type) and not item.__module__.startswith("bimcvr.data.loading")]
     return named[-1] if named else None

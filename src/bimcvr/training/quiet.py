@@ -1,7 +1,12 @@
-"""Advice of Lightning that does not apply here."""
+"""Advice and figures of Lightning that do not apply here."""
 
 import logging
 import warnings
+from typing import Any
+
+from pytorch_lightning.callbacks import ModelSummary
+from rich.console import Console
+from rich.table import Table
 
 _LOGGED = (
     "litlogger",
@@ -18,6 +23,8 @@ _WARNED = (
     ".*is not supported by the model summary.*",
     # timm below 1.0.23, which a peer's package asks for, on a newer torch
     ".*`torch.jit.interface` is deprecated.*",
+    # embeddings are gathered over the whole split, no batch returns a prediction of its own
+    "predict returned None if it was on purpose.*",
 )
 
 
@@ -27,6 +34,28 @@ def quieten() -> None:
         logging.getLogger(f"pytorch_lightning.{name}").addFilter(_applies)  # one function is added once
     for text in _WARNED:
         warnings.filterwarnings("ignore", message=text)
+
+
+class PartsSummary(ModelSummary):
+    """Lightning's table of a model's parts, without its operations: it counts them on an example alone, and says 0."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]], total_parameters: int, trainable_parameters: int, **_: Any
+    ) -> None:
+        """Print the table, and the parameters in all."""
+        columns = [(name, cells) for name, cells in summary_data if name != "FLOPs"]
+        table = Table()
+        for name, _cells in columns:
+            table.add_column(name.strip(), justify="right" if name == "Params" else "left")
+        for row in zip(*(cells for _, cells in columns), strict=True):
+            table.add_row(*row)
+        console = Console()
+        console.print(table)
+        console.print(
+            f"parameters: {int(total_parameters):,}, of which {int(trainable_parameters):,} are trained",
+            highlight=False,
+        )
 
 
 def _applies(record: logging.LogRecord) -> bool:

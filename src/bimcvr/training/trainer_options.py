@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from bimcvr.data.loading.datamodule import CTReportDataModule
-from bimcvr.errors import UserError
+import torch
+
+from bimcvr.errors import UserError, listed
+from bimcvr.extras import MissingExtra, is_installed
 
 HALF_PRECISION = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
 CALLBACKS = {
@@ -94,38 +96,47 @@ _REFUSALS = {
 }
 
 
-def refuse_unsupported(trainer: Any, trains: bool = True) -> None:
-    """Refuse options of the Trainer that would fail late, or make a run other than its files say.
+def unsupported(trainer: Any, trains: bool = True) -> Iterator[str]:
+    """Yield what is wrong with options of the Trainer that would fail late, or make a run other than its files say.
 
     Args:
         trainer: the configuration's `trainer`, not yet instantiated.
         trains: whether it is to train; the files of a zero-shot experiment say max_epochs 0.
-
-    Raises:
-        UserError: an option has a value that is not supported.
     """
     for option, refusal in _REFUSALS.items():
         value = trainer[option]
         if refusal.refused(value) and (trains or refusal.reason != _UNTRAINED):
-            raise UserError(f"trainer.{option} cannot be {_shown(value)}: {refusal.reason}.")
+            yield f"trainer.{option} cannot be {_shown(value)}: {refusal.reason}."
+    if "TensorBoardLogger" in class_names(trainer.logger) and not is_installed("tensorboard"):
+        yield f"trainer.logger: TensorBoardLogger {MissingExtra('tensorboard')}"
     for name in class_names(trainer.callbacks):
         if name in CALLBACKS:
-            raise UserError(f"trainer.callbacks cannot have {name}: {CALLBACKS[name]}.")
+            yield f"trainer.callbacks cannot have {name}: {CALLBACKS[name]}."
     for metric in _monitored(trainer.callbacks):
         if not metric.startswith(("val/", "train/")):
-            raise UserError(
+            yield (
                 f"trainer.callbacks: there is no metric {metric}. The names of metrics begin with train/ or val/, such"
                 " as val/score."
             )
     least, most = trainer.min_epochs, trainer.max_epochs
     if trains and least is not None and most is not None and -1 < int(most) < int(least):
-        raise UserError(f"trainer.min_epochs is {least}, and trainer.max_epochs {most} ends the training before.")
+        yield f"trainer.min_epochs is {least}, and trainer.max_epochs {most} ends the training before."
     endless = trainer.max_epochs == -1 or (trainer.max_epochs is None and trainer.max_time is not None)
     if endless and trainer.max_steps == -1:
-        raise UserError(
+        yield (
             "The learning rate's schedule needs the number of steps: set trainer.max_epochs or trainer.max_steps."
             " trainer.max_time may end the training before."
         )
+
+
+def refuse_unsupported(trainer: Any, trains: bool = True) -> None:
+    """Refuse what `unsupported` yields, all of it at once.
+
+    Raises:
+        UserError: an option has a value that is not supported.
+    """
+    if faults := list(unsupported(trainer, trains)):
+        raise UserError(listed(faults))
 
 
 def limited(batches: int, limit: float | None) -> int:
@@ -150,22 +161,21 @@ def limited(batches: int, limit: float | None) -> int:
     return used
 
 
-def batches_an_epoch(data: CTReportDataModule, processes: int) -> int:
+def batches_an_epoch(studies: int, batch_size: int, processes: int) -> int:
     """Return how many batches each process has in an epoch; the last partial batch is dropped.
 
     Args:
-        data: the data module; it divides its manifest for this.
+        studies: those of the training set.
+        batch_size: studies in a batch of a process.
         processes: how many processes share the training set.
 
     Raises:
         UserError: a batch is larger than a process's share.
     """
-    data.divide()
-    studies = len(data.split.rows("train"))
-    batches = -(-studies // processes) // data.batch_size
+    batches = -(-studies // processes) // batch_size
     if not batches:
         raise UserError(
-            f"A batch of {data.batch_size} studies for each of {processes} processes is larger than the training set "
+            f"A batch of {batch_size} studies for each of {processes} processes is larger than the training set "
             f"({studies} studies). Set data.batch_size to {max(1, studies // processes)} or less."
         )
     return batches
@@ -188,6 +198,40 @@ def refuse_seldom_validation(trainer: Any, batches: int) -> None:
             f"trainer.val_check_interval is {interval} batches, and an epoch has {batches}: `val` would never be"
             f" scored. Give a number up to {batches}, or a share of an epoch such as 0.5."
         )
+
+
+def log_every_epoch(trainer: Any, batches: int) -> None:
+    """Let a small data set be logged too: at least once an epoch.
+
+    Args:
+        trainer: the trainer.
+        batches: those of an epoch, of all processes together.
+    """
+    steps = batches // (trainer.world_size * trainer.accumulate_grad_batches)
+    trainer.log_every_n_steps = min(trainer.log_every_n_steps, max(1, steps))
+
+
+def world_size(devices: Any, nodes: int, accelerator: str = "auto") -> int:
+    """Return how many processes `trainer.devices` and `trainer.num_nodes` make.
+
+    Args:
+        devices: `auto` and -1 mean all devices of this machine.
+        nodes: how many machines there are.
+        accelerator: on a CPU, `auto` is one process.
+
+    Raises:
+        UserError: `devices` is none of what Lightning accepts.
+    """
+    if isinstance(devices, list):
+        return len(devices) * nodes
+    if str(devices) in ("auto", "-1"):
+        return max(1, 0 if accelerator == "cpu" else torch.cuda.device_count()) * nodes
+    try:
+        return (
+            len(devices.strip(",").split(",")) if isinstance(devices, str) and "," in devices else int(devices)
+        ) * nodes
+    except ValueError as error:
+        raise UserError(f"trainer.devices is {devices!r}: give a number of devices, their list, or auto.") from error
 
 
 def class_names(value: Any) -> list[str]:

@@ -52,7 +52,7 @@ def audit(
     require_writable(folder, "--out")
     result = audit_manifest(table, facts_folder, jobs, GridRules(nifti_form, max_voxels))
     audited = result.audited()
-    ceilings = noise_ceilings(audited, split)
+    ceilings = noise_ceilings(result, split)
     write_manifest(result.findings_table(), folder / "findings.csv")
     write_manifest(audited.table.assign(volume=_paths_from(folder, table)), folder / "manifest.csv")
     write_audit_page(folder / "audit.html", result, ceilings, facts_folder)

@@ -89,7 +89,7 @@ def _print_ceiling(manifest: "Manifest") -> None:
         return
     say(
         f"Ceiling of the test split (patient_hash, {len(rows)} volumes): an oracle that knows the findings "
-        "as the reports state them"
+        "as the reports state them; `test` prints that of the rows it scores"
     )
     for direction, figures in report_ceiling(manifest, rows).items():
         say(f"  {direction:14} " + "  ".join(f"{name} {value:.1f}" for name, value in figures.items()))

@@ -1,5 +1,6 @@
 """The verb `preview`: a picture of what the model sees, cached volumes and training views, before any training."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 from bimcvr.atomic_files import replacing, require_writable
 from bimcvr.commands.stdout import say
 from bimcvr.data.slice_pictures import middle_slices
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, printable
 
 if TYPE_CHECKING:
     from bimcvr.data.loading.datamodule import CTReportDataModule
@@ -25,7 +26,8 @@ def preview(
     """Draw what the model sees: for each study the volume on the model's grid and its training views.
 
     Rows are studies; columns are middle slices (axial, coronal, sagittal) of the unaugmented volume and of each view,
-    in radiological convention: the patient's right is on the left of the picture.
+    in radiological convention: the patient's right is on the left of the picture. The last column is the beginning of
+    the study's report.
 
     Args:
         manifest: the manifest, a CSV file.
@@ -44,7 +46,11 @@ def preview(
     dataset = data.train_dataset()
     positions = np.linspace(0, len(dataset) - 1, min(studies, len(dataset)), dtype=int)
     ids = data.manifest.column("study_id")
-    rows = [(ids[dataset.rows[i]], dataset[int(i)]["volume"], dataset[(0, int(i))]["views"]) for i in positions]
+    reports = data.manifest.column("report")
+    rows = [
+        (ids[dataset.rows[i]], reports[dataset.rows[i]], dataset[int(i)]["volume"], dataset[(0, int(i))]["views"])
+        for i in positions
+    ]
     spacing = [dataset.spacing(int(i)) for i in positions]
     _draw(rows, spacing, out, data.manifest.is_phantom)
     say(f"{len(rows)} studies of the split train, grid {data.cache.grid}, window {list(data.window)} HU: {out}")
@@ -77,17 +83,23 @@ def _data_of(config: Sequence[Path], given: dict[str, str]) -> "CTReportDataModu
 
 
 def _draw(
-    rows: list[tuple[str, Any, Any]], spacing: list[tuple[float, float, float]], out: Path, phantom: bool
+    rows: list[tuple[str, str, Any, Any]], spacing: list[tuple[float, float, float]], out: Path, phantom: bool
 ) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    columns = 3 * (1 + len(rows[0][2]))
-    figure, axes = plt.subplots(len(rows), columns, figsize=(1.6 * columns, 1.75 * len(rows)), squeeze=False)
-    names = ["unaugmented", *(f"view A{number + 1}" for number in range(len(rows[0][2])))]
-    for line, ((study, volume, views), mm) in enumerate(zip(rows, spacing, strict=True)):
+    columns = 3 * (1 + len(rows[0][3]))
+    figure, axes = plt.subplots(
+        len(rows),
+        columns + 1,
+        figsize=(1.6 * columns + 4, 1.75 * len(rows)),
+        squeeze=False,
+        width_ratios=[1.0] * columns + [2.5],
+    )
+    names = ["unaugmented", *(f"view A{number + 1}" for number in range(len(rows[0][3])))]
+    for line, ((study, report, volume, views), mm) in enumerate(zip(rows, spacing, strict=True)):
         for block, seen in enumerate([volume, *views]):
             for plane, (image, aspect) in enumerate(middle_slices(seen[0].numpy(), mm)):
                 axis = axes[line, 3 * block + plane]
@@ -95,6 +107,11 @@ def _draw(
                 axis.set_axis_off()
                 if line == 0:
                     axis.set_title(f"{names[block]}\n{('axial', 'coronal', 'sagittal')[plane]}", fontsize=7)
+        beside = axes[line, columns]
+        beside.set_axis_off()
+        shown = textwrap.wrap(printable(report), 58, max_lines=12, placeholder=" …")
+        # a report may have dollar signs, which matplotlib would take for mathematics
+        beside.text(0, 1, "\n".join(shown), fontsize=6, va="top", transform=beside.transAxes, parse_math=False)
         axes[line, 0].text(0.02, 0.02, study, fontsize=6, color="yellow", transform=axes[line, 0].transAxes)
     kind = " (phantom: synthetic data)" if phantom else ""
     figure.suptitle(f"What the model sees{kind}; left of picture = patient's right", fontsize=8)

@@ -19,8 +19,8 @@ def stats(
     """Describe a dataset: Table 1, sample images, words, labels and their balance, splits, agreement of reviewers.
 
     Writes `statistics.html` (a page with everything, including slices of volumes), `statistics.md`, `table1.tex`,
-    `figure2.png` (samples), `figure3.png` (words) and, if there are labels, `labels.png`. Rejected rows and rows in
-    review do not count.
+    `figure2.png` (samples), `figure3.png` (words), `geometry.png` (slices and spacing) and, if there are labels,
+    `labels.png`. Rejected rows and rows in review do not count.
 
     Args:
         manifest: the manifest, a CSV file.
@@ -36,9 +36,15 @@ def stats(
     from bimcvr.atomic_files import require_writable, write_text
     from bimcvr.curation.review.agreement import agreement
     from bimcvr.curation.review.queue import read_reviews
-    from bimcvr.curation.statistics.figures import draw_labels, draw_samples, draw_words
+    from bimcvr.curation.statistics.figures import draw_geometry, draw_labels, draw_samples, draw_words
     from bimcvr.curation.statistics.page import write_statistics_page
-    from bimcvr.curation.statistics.tables import as_latex, as_markdown, geometry_of_rows, statistics_of
+    from bimcvr.curation.statistics.tables import (
+        as_latex,
+        as_markdown,
+        geometry_of_rows,
+        spacing_of_rows,
+        statistics_of,
+    )
     from bimcvr.data.manifest import read_manifest
     from bimcvr.data.reading.grid import GridRules
     from bimcvr.errors import UserError
@@ -58,6 +64,10 @@ def stats(
     unread = {row for row, size in enumerate(geometry) if size is None}
     draw_samples(table, folder / "figure2.png", unread, rules=rules)
     draw_words(numbers, folder / "figure3.png")
+    accepted, spacing = table.accepted().tolist(), spacing_of_rows(table, facts, jobs, rules)
+    draw_geometry(
+        numbers, [geometry[row] for row in accepted], [spacing[row] for row in accepted], folder / "geometry.png"
+    )
     if numbers.labels:
         draw_labels(numbers, folder / "labels.png")
     write_text(folder / "table1.tex", as_latex(numbers))
@@ -67,6 +77,6 @@ def stats(
     say(text.split("\n## Labels")[0])
     say(
         f"{folder}: statistics.html, statistics.md, table1.tex, figure2.png,"
-        f" figure3.png{', labels.png' * bool(numbers.labels)}"
+        f" figure3.png, geometry.png{', labels.png' * bool(numbers.labels)}"
     )
     return 0

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bimcvr.commands.stdout import say
+from bimcvr.commands.stdout import say, width
 
 if TYPE_CHECKING:
     from bimcvr.suites.suite import Suite
@@ -59,11 +59,12 @@ def benchmark(
     manifest = _manifest(chosen, manifest, folder)
 
     from bimcvr.data.manifest import read_manifest
+    from bimcvr.evaluation.columns import columns, paragraph
     from bimcvr.suites.outputs import write_benchmark_outputs
     from bimcvr.suites.run_process import DONE, FAILED
     from bimcvr.suites.runner import BenchmarkFolder, run_all
     from bimcvr.suites.runs import plan
-    from bimcvr.suites.tables.table_formats import as_markdown
+    from bimcvr.suites.tables.table_formats import as_rows
 
     cohort = read_manifest(manifest, root)
     places = BenchmarkFolder(folder)
@@ -73,7 +74,10 @@ def benchmark(
     ]
     records = run_all(rows, places, jobs if jobs > 0 else _jobs())
     tables = write_benchmark_outputs(chosen, rows, records, places, cohort, resamples)
-    say("\n".join(as_markdown(table) for table in tables if "differences" not in table.name))
+    for table in (table for table in tables if "differences" not in table.name):
+        parts = [paragraph(table.caption, width()), [""], columns(as_rows(table), width()), [""]]
+        parts += [paragraph(note, width()) for note in table.notes]
+        say("\n".join([line for part in parts for line in part] + [""]))
     without_result = [f"{run}: {record['status']}" for run, record in records.items() if record["status"] != DONE]
     if without_result:
         say(f"{len(without_result)} runs have no result:\n" + "\n".join(without_result))

@@ -17,7 +17,7 @@ _NO_REPORT = "no report was given"
 
 
 def embed(
-    volumes: Path,
+    volume: Path,
     model: str | None = None,
     text: str | None = None,
     out: Path = Path("embeddings"),
@@ -32,7 +32,7 @@ def embed(
     printed too.
 
     Args:
-        volumes: a volume file, a DICOM folder, or a manifest (a CSV file).
+        volume: a volume file or a DICOM folder; or a manifest, a CSV file.
         model: a model, or several with commas between: a published one (colipri, spectre, merlin, ctclip), a checkpoint
             (runs/…/checkpoints/best.ckpt), or the YAML file of an experiment that needs no training.
         text: the text: the report of the scan, or any other to compare it with; a manifest has its own.
@@ -48,9 +48,9 @@ def embed(
         raise UserError(
             f"embed needs --model: {', '.join(_shipped())}, a checkpoint, or the YAML file of an experiment."
         )
-    if not volumes.exists():
-        raise UserError(f"There is no scan or manifest at {volumes}. Give a volume file, a DICOM folder or a CSV file.")
-    is_manifest = volumes.suffix.lower() == ".csv"
+    if not volume.exists():
+        raise UserError(f"There is no scan or manifest at {volume}. Give a volume file, a DICOM folder or a CSV file.")
+    is_manifest = volume.suffix.lower() == ".csv"
     if is_manifest and text is not None:
         raise UserError("--text is the report of one scan; a manifest has its reports in a column. Leave it out.")
     models = {_name(word): word.strip() for word in model.split(",")}
@@ -58,7 +58,7 @@ def embed(
         raise UserError(f"--model {model}: two of these would be written to one file. Embed with one after the other.")
     out.mkdir(parents=True, exist_ok=True)
     require_writable(out, "--out")
-    manifest = volumes if is_manifest else _manifest_of_scan(volumes, text, out)
+    manifest = volume if is_manifest else _manifest_of_scan(volume, text, out)
     for name, word in models.items():
         with tempfile.TemporaryDirectory(prefix=".embed-", dir=out) as work:
             kept = cache if is_manifest or cache else Path(work) / "cache"

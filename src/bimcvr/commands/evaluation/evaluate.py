@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bimcvr.commands.stdout import say
+from bimcvr.commands.stdout import say, width
 from bimcvr.data.splits import Strategy
 from bimcvr.errors import UserError
+from bimcvr.run_folder import data_of_run
 
 if TYPE_CHECKING:
     from bimcvr.contracts import Gallery
@@ -56,8 +57,8 @@ def evaluate(
         audited: also score the rows without flags, and the whole split cut to their number; and the noise ceiling.
         text_embeddings: an .npy array (N, E) of the reports, where `embeddings` is one of the volumes.
         study_ids: the list of the studies of both arrays (.csv with study_id, .txt or .npy).
-        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default. Only the
-            HTML page needs it.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default, and that of
+            the training for a run's manifest.csv. Only the HTML page needs it.
         strategy: how the manifest is divided; its `split` column by default, and patient_hash for rows without a split.
         split_seed: the seed of the division: of the permutation of `exact`, of the salt of `patient_hash`.
         fractions: the wanted shares of train, val and test.
@@ -99,7 +100,7 @@ def evaluate(
     manifest = manifest or _manifest_beside(_files(embeddings)[0])
     if resamples < 1 or min(ks or [1]) < 1:
         raise UserError(f"--resamples {resamples} and --ks {list(ks or RECALL_AT)}: both count from 1.")
-    table = read_manifest(manifest, root)
+    table = read_manifest(manifest, root or data_of_run(manifest)[0])
     for option, path in (("--out", out), ("--html", html)):
         if path is not None:
             require_writable(path.parent, option)
@@ -141,13 +142,16 @@ def evaluate(
         result["ceiling"] = ceiling
     if out is not None:
         write_json(out, result)
-    say(format_result(result))
+    say(format_result(result, width()))
     if out is not None:
         say(f"\nresult: {out}")
     if html is not None:
         from bimcvr.evaluation.html_page import write_page
 
-        write_page(html, result, runs[0], scored, table, resampling)
+        beside = {", ".join(Path(name).name for name in names): other_runs[0] for names, other_runs in loaded}
+        if len(beside) < len(loaded):  # files of one name in several folders
+            beside = {", ".join(names): other_runs[0] for names, other_runs in loaded}
+        write_page(html, result, runs[0], scored, table, resampling, beside)
         say(f"page: {html}")
     return 0
 

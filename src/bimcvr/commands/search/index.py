@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from bimcvr.commands.stdout import say
 from bimcvr.errors import UserError
 from bimcvr.parsing.trust import split_trust
+from bimcvr.run_folder import data_of_run
 
 if TYPE_CHECKING:
     from bimcvr.search.ingest.update import UpdateReport
@@ -48,9 +49,10 @@ def index(
             be searched by study, and by the keywords with prompts in the file.
         split: the split whose rows are used; of a manifest that has no `split` column, give the run's own
             manifest.csv.
-        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default.
-        cache: the folder of volumes resized to the model's grid; `cache` beside the manifest by default, as in
-            training.
+        root: the folder that the manifest's `volume` column is relative to; the manifest's own by default, and that of
+            the training for a run's manifest.csv.
+        cache: the folder of volumes resized to the model's grid; `cache` beside the manifest by default, and that of
+            the training for a run's manifest.csv.
         remove: ids of studies to take out of the index, with commas between; a later run adds them again unless their
             rows are no longer in the manifest or are `rejected`.
         prune: also take out what the manifest no longer has, and what has no volume or embedding now.
@@ -84,6 +86,8 @@ def index(
         if report.not_found:
             raise UserError(f"Not in the index {out}: {', '.join(report.not_found)}.")
         return 0
+    run_root, run_cache = data_of_run(manifest)
+    root, cache = root or run_root, cache or run_cache
     source = _source(checkpoint, embeddings, cache, jobs, device, split_trust(trust), nifti_form, max_voxels)
     report = update_index(out, source, RowSelection(manifest, root, split), removed, prune, batch)
     _print_update(report)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def localise(
-    ct: Path,
+    volume: Path,
     query: str = "",
     checkpoint: Path | None = None,
     out: Path | None = None,
@@ -28,7 +28,7 @@ def localise(
     a finding: a model that was trained on whole reports may look at something that goes with a finding.
 
     Args:
-        ct: the volume to look into: a volume file or a DICOM folder.
+        volume: a volume file or a DICOM folder: the one to look into.
         query: the text to look for, a sentence as reports have it, like "There is a nodule in the right upper lobe."
         checkpoint: the checkpoint of a trained model: the checkpoints/best.ckpt of a run.
         out: where the result is written: a NIfTI file (.nii or .nii.gz) with the map on the volume's own grid; none by
@@ -55,7 +55,7 @@ def localise(
     for option, path in (("--out", out), ("--png", png)):
         if path is not None:
             require_writable(path.parent, option)
-    found = Embedder(checkpoint, device, split_trust(trust)).localise(ct, query)
+    found = Embedder(checkpoint, device, split_trust(trust)).localise(volume, query)
     say("\n".join(describe(found)))
     if out is not None:
         found.map.write(out)
@@ -64,7 +64,7 @@ def localise(
         from bimcvr.data.reading.volume import read_volume
         from bimcvr.models.localisation.picture import draw_map
 
-        draw_map(read_volume(ct, found.rules), found.map, query, png)
+        draw_map(read_volume(volume, found.rules), found.map, query, png)
         say(f"picture: {png}")
     return 0
 

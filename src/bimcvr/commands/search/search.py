@@ -40,7 +40,7 @@ def search(
     Args:
         index: the folder of the search index.
         text: the query: what is to be seen, like: large right pleural effusion.
-        volume: find cases similar to this volume file or DICOM folder.
+        volume: a volume file or a DICOM folder: find cases similar to it.
         study: find cases similar to this study of the index, given by its study_id.
         keyword: find studies with this finding, like atelectasis, by the model's prompts.
         words: find reports that contain these words, by full-text search alone.

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bimcvr.errors import UserError
+from bimcvr.errors import UserError, listed
 from bimcvr.parsing.config_errors import config_files, explain, read_config, value_of
 from bimcvr.parsing.home import expand_home
 from bimcvr.run_folder import is_first_process
@@ -21,6 +21,42 @@ from bimcvr.suggest import did_you_mean
 
 OPTIONS = Path(__file__).with_name("lightning_options.json")
 """The options of each verb, and the help texts of the common ones; a test compares it with the parsers."""
+
+TRAINS = (
+    "config",
+    "experiment",
+    "data.manifest",
+    "data.size",
+    "data.spacing",
+    "data.batch_size",
+    "data.num_workers",
+    "model.volume_encoder",
+    "model.text_encoder",
+    "trainer.max_epochs",
+    "trainer.devices",
+    "trainer.precision",
+    "seed_everything",
+    "ckpt_path",
+    "init_from",
+)
+"""The options that a training uses most."""
+EVALUATES = (
+    "ckpt_path",
+    "experiment",
+    "runs",
+    "data.manifest",
+    "data.root",
+    "data.cache",
+    "data.skip_refused",
+    "data.eval_batch_size",
+    "data.num_workers",
+    "trainer.devices",
+    "trainer.precision",
+    "allow_trained_rows",
+    "trust",
+    "config",
+)
+"""Those that an evaluation of a checkpoint uses most; all others are as they were in its training."""
 
 _OURS = re.compile(r"bimcvr(\.\w+)+")
 
@@ -33,15 +69,14 @@ def refuse_early(verb: str, words: Sequence[str]) -> None:
         words: the command line after the verb.
 
     Raises:
-        UserError: with what the parser or the reader would say seconds later.
+        UserError: with all of it, as the parser or the reader would say it seconds later.
     """
     if not is_first_process():
         return
     known = json.loads(OPTIONS.read_text(encoding="utf-8"))["keys"][verb]
     files = [(path, read_config(path)) for path in reversed(config_files(words))]
-    for key in [*_keys_of_words(words), *(key for _, content in files for key in _unknown(content, known))]:
-        if _is_unknown(key, known):
-            raise UserError(explain(f"Option '{key}' is not accepted", known, words))
+    keys = [*_keys_of_words(words), *(key for _, content in files for key in _unknown(content, known))]
+    faults = [explain(f"Option '{key}' is not accepted", known, words) for key in keys if _is_unknown(key, known)]
     sources = [
         *((f" in {path}", _class_paths(content)) for path, content in files),
         ("", filter(_OURS.fullmatch, words)),
@@ -49,18 +84,36 @@ def refuse_early(verb: str, words: Sequence[str]) -> None:
     for where, class_paths in sources:
         for class_path in class_paths:
             if problem := _missing_class(class_path):
-                raise UserError(f"Wrong configuration{where}: {problem}")
+                faults.append(f"Wrong configuration{where}: {problem}")
     if not any(word.startswith("--print_config") for word in words):
-        _read_manifest(words, [content for _, content in files])
+        try:
+            _read_manifest(words, [content for _, content in files])
+        except UserError as error:
+            faults.append(str(error))
+    if faults:
+        raise UserError(listed(faults))
 
 
-def common_options(verb: str) -> str:
-    """Return the help of a verb's common options, as `--help` prints it."""
+def common_options(verb: str, summary: str) -> str:
+    """Return the help of a verb's common options, as `--help` prints it.
+
+    Args:
+        verb: fit, dry-run, validate, test or predict.
+        summary: what it does.
+    """
     texts = json.loads(OPTIONS.read_text(encoding="utf-8"))["common"]
-    lines = [f"  --{key}\n{_indented(text)}" for key, text in texts.items()]
+    trains = verb in ("fit", "dry-run")
+    lines = [
+        f"  --{'checkpoint' if key == 'ckpt_path' else key}\n{_indented(texts[key])}"
+        for key in (TRAINS if trains else EVALUATES)
+    ]
+    usage = "--config FILE [--config FILE …]" if trains else "--checkpoint FILE"
     return "\n".join(
         [
-            f"usage: bimcvr {verb} --config FILE [--config FILE …] [options]",
+            f"usage: bimcvr {verb} {usage} [options]",
+            "",
+            *textwrap.wrap(f"{summary[:1].upper()}{summary[1:]}.", 80),
+            *([] if trains else textwrap.wrap("Settings are those of the checkpoint's run, unless given here.", 80)),
             "",
             "The options that are used most:",
             "",

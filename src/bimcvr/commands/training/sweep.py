@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bimcvr.commands.stdout import say
+from bimcvr.commands.stdout import say, width
 from bimcvr.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,14 +46,16 @@ def sweep(
 
 def _run_here(wanted: "Sweep", folder: Path, trials: int | None, seed: int) -> int:
     """Run a sweep on this machine and print its trials; return 3 if one failed, 1 if all did."""
-    from rich.console import Console
-
+    from bimcvr.evaluation.columns import columns
     from bimcvr.sweeps.local import run_locally
-    from bimcvr.sweeps.report import trials_table
+    from bimcvr.sweeps.report import failures, trials_rows
 
     result = run_locally(wanted, folder, trials, seed)
-    Console().print(trials_table(wanted, result.trials))
+    say(f"{wanted.name} ({wanted.method}, {wanted.goal} {wanted.metric})\n")
+    say("\n".join([*columns(trials_rows(wanted, result.trials), width()), *failures(result.trials)]))
     say(f"\nall trials: {folder / 'trials.csv'}")
+    if (picture := folder / "importance.png").is_file():
+        say(f"which parameter matters: {picture}")
     if result.best is not None:
         about = result.best.user_attrs
         say(f"best: trial {about['place']}, {wanted.metric} {result.best.value:.4g}\n{about['command']}")

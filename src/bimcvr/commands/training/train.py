@@ -5,7 +5,7 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 
-from bimcvr.commands.stdout import say
+from bimcvr.commands.stdout import say, width
 from bimcvr.evaluation.text_table import format_result
 from bimcvr.models.run_outputs import embeddings_path
 from bimcvr.run_folder import is_first_process
@@ -42,10 +42,10 @@ def predict(arguments: list[str]) -> int:
 class _PrintingCLI(RetrieverCLI):
     """Prints where a run's files lie, and the result of a test."""
 
-    def before_instantiate_classes(self) -> None:
+    def choose_folder(self) -> None:
         config = self.config[self.subcommand]
         resumes = config.ckpt_path == "last"
-        super().before_instantiate_classes()
+        super().choose_folder()
         if resumes and not config.ckpt_path and is_first_process():
             seed, experiment = config.seed_everything, self.run.parent
             say(f"No checkpoint of seed {seed} in {experiment} yet: starting from the beginning.")
@@ -58,14 +58,14 @@ class _PrintingCLI(RetrieverCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         super()._run_subcommand(subcommand)
-        if subcommand == "fit" and is_first_process() and (remark := self.remark()):
-            say(remark)
+        if subcommand == "fit" and is_first_process():
+            say(self.remark())
 
     def after_test(self) -> None:
         super().after_test()
         if self.trainer.is_global_zero:
             result = json.loads(self.result_path.read_text(encoding="utf-8"))
-            say(f"\n{format_result(result)}\n\nresult: {self.result_path}")
+            say(f"\n{format_result(result, width())}\n\nresult: {self.result_path}")
 
     def after_predict(self) -> None:
         if self.trainer.is_global_zero:

@@ -144,6 +144,40 @@ def draw_cloud(axis: Any, counts: Sequence[tuple[str, int]], width: float = 150.
             axis.add_patch(PathPatch(moved, color=colours[number % len(colours)], linewidth=0))
 
 
+def draw_geometry(
+    numbers: "Statistics",
+    geometry: Sequence[tuple[int, int, int] | None],
+    spacing: Sequence[tuple[float, float] | None],
+    path: Path,
+) -> None:
+    """Draw histograms of the slices of a volume, of their distance, and of the voxels' size within a slice.
+
+    Args:
+        numbers: the result of `statistics_of`.
+        geometry: width, height and slices of the accepted rows' volumes.
+        spacing: mm within and between the slices of the same volumes.
+        path: the PNG to write.
+    """
+    figure = _figure(13, 3.4)
+    mm = np.asarray([one for one in spacing if one is not None], dtype=np.float64).reshape(-1, 2)
+    values = {
+        "slices of a volume": np.asarray([one[2] for one in geometry if one is not None], dtype=np.float64),
+        "mm from slice to slice": mm[:, 1],
+        "mm from voxel to voxel within a slice": mm[:, 0],
+    }
+    for axis, (name, found) in zip(figure.subplots(1, 3), values.items(), strict=True):
+        axis.hist(found, bins=30, color="#33658a")
+        axis.set_xlabel(name, fontsize=8)
+        axis.set_ylabel("volumes", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(
+        f"{_kind(numbers.phantom, numbers.has_patients)}Slices and spacing of {len(mm)} volumes", fontsize=10
+    )
+    figure.tight_layout()
+    _save(figure, path)
+
+
 def draw_labels(numbers: "Statistics", path: Path, most: int = 30) -> None:
     """Draw the share of the volumes with each label, overall and in each split.
 

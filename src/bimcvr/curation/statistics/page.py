@@ -22,7 +22,7 @@ def write_statistics_page(path: Path, manifest: Manifest, numbers: Statistics, a
     """
     pictures = {
         name: "data:image/png;base64," + base64.b64encode((path.parent / f"{name}.png").read_bytes()).decode()
-        for name in ("figure2", "figure3")
+        for name in ("figure2", "figure3", "geometry")
     }
     write_text(
         path,

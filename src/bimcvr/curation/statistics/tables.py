@@ -103,19 +103,41 @@ def geometry_of_rows(
         jobs: processes to use for volumes that were not measured before; -1 for one a core.
         rules: which grids are accepted.
     """
-    names = ("width", "height", "slices")
-    geometry = list(zip(*(manifest.column(name) for name in names), strict=True))
-    missing = [row for row, cells in enumerate(geometry) if not all(cells)]
+    measured = _measured_columns(("width", "height", "slices"), manifest, facts, jobs, rules)
+    return [
+        (int(float(width)), int(float(height)), int(float(slices))) if width else None
+        for width, height, slices in measured
+    ]
+
+
+def spacing_of_rows(
+    manifest: Manifest, facts: Path | None = None, jobs: int = -1, rules: GridRules = DEFAULT_RULES
+) -> list[tuple[float, float] | None]:
+    """Return mm from voxel to voxel in a slice, and from slice to slice, of each row's volume; None if unreadable.
+
+    Args:
+        manifest: the dataset.
+        facts: as of `geometry_of_rows`.
+        jobs: as there.
+        rules: as there.
+    """
+    measured = _measured_columns(("spacing_w", "spacing_d"), manifest, facts, jobs, rules)
+    return [(float(within), float(between)) if within else None for within, between in measured]
+
+
+def _measured_columns(
+    names: Sequence[str], manifest: Manifest, facts: Path | None, jobs: int, rules: GridRules
+) -> list[tuple[str, ...]]:
+    """Return the cells of geometry columns, of the volumes' facts where the manifest has none."""
+    cells = list(zip(*(manifest.column(name) for name in names), strict=True))
+    missing = [row for row, found in enumerate(cells) if not all(found)]
     if missing:
         part = Manifest(manifest.table.iloc[missing].reset_index(drop=True), manifest.path, manifest.root)
         folder = facts or manifest.path.parent / "facts"
         for position, measured in measure_all(part, folder, jobs, rules).items():
             columns = geometry_columns(measured)
-            geometry[missing[position]] = (columns["width"], columns["height"], columns["slices"])
-    return [
-        (int(float(width)), int(float(height)), int(float(slices))) if width else None
-        for width, height, slices in geometry
-    ]
+            cells[missing[position]] = tuple(columns[name] for name in names)
+    return cells
 
 
 def statistics_of(manifest: Manifest, geometry: Sequence[tuple[int, int, int] | None]) -> Statistics:

@@ -10,6 +10,7 @@ import pandas as pd
 from bimcvr.atomic_files import replacing, require_room, require_writable
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest
+from bimcvr.data.reading.file_checks import SUFFIXES, check_file
 from bimcvr.data.reading.refused import RefusedVolume, killed_reader
 from bimcvr.errors import printable
 from bimcvr.parallel import WorkerKilled, one_thread, progress_bar, run_tasks
@@ -59,6 +60,40 @@ def fill_cache(
                     refused[row] = reason
                     del entries[row]
     return entries, refused
+
+
+def refused_unread(manifest: Manifest, rows: np.ndarray, cache: VolumeCache) -> tuple[dict[int, str], int]:
+    """Find the rows that cannot be used by what is cheap to see, without decoding a voxel or writing a file.
+
+    That is a missing, empty or foreign file, and a NIfTI header; what else is wrong is found when the cache is filled.
+
+    Args:
+        manifest: the dataset.
+        rows: (N,) positions in the manifest.
+        cache: where volumes are kept; those that are there are not looked at again.
+
+    Returns:
+        For each refused row `reason: message`, and how many volumes are in the cache already.
+    """
+    entries, refused = cache_entries(manifest, rows, cache)
+    missing = {row: entry for row, entry in entries.items() if not entry.exists()}
+    for row in missing:
+        try:
+            _look_at(manifest.volume_path(row), cache)
+        except RefusedVolume as refusal:
+            refused[row] = f"{refusal.reason}: {refusal}"
+    return refused, len(entries) - len(missing)
+
+
+def _look_at(source: Path, cache: VolumeCache) -> None:
+    if source.is_dir():
+        return  # a DICOM series, which only all its headers tell about
+    if source.name.lower().endswith((".nii", ".nii.gz")):
+        from bimcvr.data.reading.volume import read_image
+
+        read_image(source, cache.rules)  # the voxels are not read
+    elif source.name.lower().endswith(SUFFIXES):
+        check_file(source)
 
 
 def describe_refused(manifest: Manifest, refused: dict[int, str], most: int = 20) -> str:

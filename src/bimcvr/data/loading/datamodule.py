@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from bimcvr.contracts import Batch, DataGrid, Gallery, Probe
 from bimcvr.data.cache.cut_lungs import CutLungs, cut_lungs
-from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache
+from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache, refused_unread
 from bimcvr.data.cache.memory_copy import Kept, MemoryCopy
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
@@ -158,6 +158,22 @@ class CTReportDataModule(LightningDataModule):
         """Divide the manifest into train, val and test; no volume is read."""
         self.split = assign_splits(self.manifest, *self._split_arguments)
 
+    def look_ahead(self) -> int:
+        """Look at the volumes' files without decoding them, and divide the rows that are left; nothing is written.
+
+        Returns:
+            How many of the volumes are in the cache already.
+
+        Raises:
+            UserError: volumes cannot be used and `skip_refused` is off.
+        """
+        self.divide()
+        refused, kept = refused_unread(self.manifest, self.manifest.accepted(), self.cache)
+        self._refuse(refused)
+        names = ["" if row in refused else name for row, name in enumerate(self.split.names)]
+        self.split = SplitAssignment(names, self.split.strategy, self.split.patient_overlap)
+        return kept
+
     def setup(self, stage: str) -> None:
         """Divide the manifest, find the cached volumes, and skip refused ones or stop.
 
@@ -170,12 +186,7 @@ class CTReportDataModule(LightningDataModule):
         if stage != "predict":
             self.divide()
         self._fill(jobs=1)
-        if self._refused and not self.skip_refused:
-            raise UserError(
-                f"{len(self._refused)} volumes of {self.manifest.path} cannot be"
-                f" used:\n{describe_refused(self.manifest, self._refused)}\nRepair or remove them, or let the run skip"
-                " them with --data.skip_refused true."
-            )
+        self._refuse(self._refused)
         self._set_refused_aside()
         if cut := self._lungs.describe(self.manifest):
             rank_zero_warn(cut)
@@ -191,11 +202,7 @@ class CTReportDataModule(LightningDataModule):
             rank_zero_warn(f"{self.split.patient_overlap} patients are in more than one split ({self.split.strategy}).")
         wanted = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ())
         for name in wanted:
-            if not len(self.split.rows(name)):
-                raise UserError(
-                    f"The split '{name}' of {self.manifest.path} is empty ({self.split.strategy}:"
-                    f" {self.split.shares()}). Add studies, change data.fractions, or fill the `split` column."
-                )
+            self.split.refuse_empty(name, self.manifest.path)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many epochs are done and which rows were trained on, for the checkpoint."""
@@ -358,6 +365,14 @@ class CTReportDataModule(LightningDataModule):
         self._entries, self._refused = fill_cache(
             self.manifest, self.manifest.accepted(), self.cache, jobs, option="data.cache of the configuration"
         )
+
+    def _refuse(self, refused: dict[int, str]) -> None:
+        if refused and not self.skip_refused:
+            raise UserError(
+                f"{len(refused)} volumes of {self.manifest.path} cannot be"
+                f" used:\n{describe_refused(self.manifest, refused)}\nRepair or remove them, or let the run skip"
+                " them with --data.skip_refused true."
+            )
 
     def _set_refused_aside(self) -> None:
         if not self._refused:

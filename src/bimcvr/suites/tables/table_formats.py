@@ -40,15 +40,25 @@ _ESCAPES = {
 }
 
 
+def as_rows(table: Table) -> list[list[str]]:
+    """Return the cells of a table as plain text, the heads first; of a row without figures its status stands there."""
+    rows = [_heads(table)]
+    for line in table.lines:
+        cells = [_plain(line.cells.get(column)) for column in table.columns]
+        if line.status:
+            cells = [line.status, *[""] * (len(cells) - 1)]
+        rows.append([line.title, line.source, *_facts(line, table.facts), *cells, *_facts(line, table.after)])
+    return rows
+
+
+def _heads(table: Table) -> list[str]:
+    names = (f"{group} {name}".strip() for group, name in table.columns)
+    return [table.head, "source", *table.facts, *names, *table.after]
+
+
 def as_markdown(table: Table) -> str:
     """Format a table as Markdown, its caption above and its notes below."""
-    heads = [
-        table.head,
-        "source",
-        *table.facts,
-        *(f"{group} {name}".strip() for group, name in table.columns),
-        *table.after,
-    ]
+    heads = _heads(table)
     lines = [f"**{table.caption}**", "", _bar(heads), "|" + "---|" * len(heads)]
     for line in table.lines:
         cells = [_md(line.cells.get(column)) for column in table.columns]
@@ -135,8 +145,13 @@ def _bar(cells: list[str]) -> str:
 def _md(cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    shown = f"**{cell.shown}**" if cell.bold else cell.shown
-    return " ".join(filter(None, [shown, f"± {cell.spread}" if cell.spread else "", cell.bounds]))
+    return _plain(cell, f"**{cell.shown}**" if cell.bold else cell.shown)
+
+
+def _plain(cell: Cell | None, shown: str = "") -> str:
+    if cell is None:
+        return "–"
+    return " ".join(filter(None, [shown or cell.shown, f"± {cell.spread}" if cell.spread else "", cell.bounds]))
 
 
 def _latex_lines(line: TableRow, table: Table) -> list[str]:

@@ -8,7 +8,7 @@ from bimcvr.contracts import Gallery
 from bimcvr.curation.audit.audit import AuditResult
 from bimcvr.curation.audit.flags import meaning
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
-from bimcvr.data.manifest import Manifest
+from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.evaluation.text_table import cell
 from bimcvr.metrics.noise_ceiling import noise_ceiling_metrics
 from bimcvr.metrics.per_query import RECALL_AT, chance_metrics
@@ -31,18 +31,25 @@ class NoiseCeiling(NamedTuple):
     chance: dict[str, float]
 
 
-def noise_ceilings(audited: Manifest, split: str) -> list[NoiseCeiling]:
+def noise_ceilings(result: AuditResult, split: str) -> list[NoiseCeiling]:
     """Return the noise ceilings of the accepted rows of a split, and of those without a flag.
 
+    Rows whose volume cannot be read are left out: no model can be scored on them.
+
     Args:
-        audited: the manifest with the audit's flags.
+        result: the result of `audit_manifest`.
         split: train, val, test or all.
     """
+    audited = result.audited()
     gallery = evaluation_gallery(audited, *split_rows(audited, split), split)
+    unread = {row for row, facts in result.measured.items() if isinstance(facts, RefusedVolume)}
+    readable = np.asarray([row not in unread for row in gallery.rows.tolist()])
     whole = "all accepted rows" if split == "all" else f"the split {split}"
+    if not readable.all():
+        whole += " with a volume that can be read"
     parts = {
-        whole: list(range(len(gallery.rows))),
-        f"{whole} without a flag": np.flatnonzero(~gallery.flagged).tolist(),
+        whole: np.flatnonzero(readable).tolist(),
+        f"{whole} without a flag": np.flatnonzero(readable & ~gallery.flagged).tolist(),
     }
     return [
         _ceiling(title, part) for title, positions in parts.items() if positions for part in [gallery.only(positions)]
@@ -78,7 +85,8 @@ def summary_text(result: AuditResult, ceilings: list[NoiseCeiling]) -> str:
         )
         lines.append(f"noise ceiling, {ceiling.title}, n = {ceiling.n}: {directions}")
     if result.unread():
-        lines.append(f"{result.unread()} volumes cannot be read")
+        without = "" if ceilings else ", so there is no noise ceiling"
+        lines.append(f"{result.unread()} volumes cannot be read{without}")
     return "\n".join(lines)
 
 
