@@ -9,6 +9,7 @@ import pytest
 
 from bimcvr.cli import main
 from helpers.cli import newest_run
+from helpers.real_reports import aorta_report, lidc_report
 
 DATA = os.environ.get("BIMCVR_REAL_DATA", "")
 pytestmark = pytest.mark.skipif(not DATA, reason="BIMCVR_REAL_DATA names no folder of real volumes")
@@ -28,35 +29,12 @@ model:
 """
 
 
-def lidc_report(patient: str) -> str:
-    """The first reader's nodules as sentences."""
-    reads = json.loads((Path(DATA) / "lidc_idri_small/reads_derived.json").read_text())
-    nodules = reads[patient]["readings"][0]["nodules"]
-    seen = [nodule for nodule in nodules if nodule["in_kept_slices"]]
-    return (
-        f"Chest CT. {len(nodules)} pulmonary nodules are marked, {len(seen)} of them in the slices at hand. "
-        + " ".join(
-            f"A nodule spans {nodule['n_slices']} slices, malignancy"
-            f" {(nodule['characteristics'] or {}).get('malignancy', 'not rated')}."
-            for nodule in nodules
-        )
-    )
-
-
-def aorta_report() -> str:
-    """The aortic diameters as sentences."""
-    report = json.loads((Path(DATA) / "totalsegmentator/aorta_report/aorta_report.json").read_text())
-    return "Contrast-enhanced CT of the thoracic aorta. " + " ".join(
-        f"The diameter at the {mark['name']} is {mark['diameter']} cm." for mark in report["landmarks"].values()
-    )
-
-
 def test_fit_and_test_on_real_chest_volumes(tmp_path: Path) -> None:
     rows = [
-        ("lidc-1", "lidc_idri_small/LIDC-IDRI-0001", lidc_report("LIDC-IDRI-0001"), "train"),
-        ("lidc-3", "lidc_idri_small/LIDC-IDRI-0003", lidc_report("LIDC-IDRI-0003"), "train"),
+        ("lidc-1", "lidc_idri_small/LIDC-IDRI-0001", lidc_report(Path(DATA), "LIDC-IDRI-0001"), "train"),
+        ("lidc-3", "lidc_idri_small/LIDC-IDRI-0003", lidc_report(Path(DATA), "LIDC-IDRI-0003"), "train"),
         ("cip-1", "cip_chest/ct-64.nrrd", "Whole chest CT, for which no reading is at hand.", "val"),
-        ("aorta", "totalsegmentator/aorta_report/ct_cropped.nii.gz", aorta_report(), "test"),
+        ("aorta", "totalsegmentator/aorta_report/ct_cropped.nii.gz", aorta_report(Path(DATA)), "test"),
         ("cip-2", "cip_chest/TestInput.nrrd", "Whole chest CT of a second patient, without a reading.", "test"),
     ]
     pd.DataFrame(rows, columns=["study_id", "volume", "report", "split"]).to_csv(tmp_path / "manifest.csv", index=False)

@@ -22,7 +22,7 @@ from bimcvr.training.dry_run import DryRunCLI
 from bimcvr.training.lightning_cli import command_line
 from bimcvr.training.lightning_errors import run_errors
 from bimcvr.training.quiet import quieten
-from bimcvr.training.trainer_options import CALLBACKS, refuse_seldom_validation, refuse_unsupported
+from bimcvr.training.trainer_options import CALLBACKS, refuse_seldom_validation, unsupported
 from helpers.cli import ROOT, newest_run
 
 PAGE = (ROOT / "docs/trainer.md").read_text(encoding="utf-8")
@@ -59,11 +59,7 @@ def with_value(settings: Any, option: str, text: str) -> Any:
 
 
 def refusal(settings: Any) -> str:
-    try:
-        refuse_unsupported(settings)
-    except UserError as error:
-        return str(error)
-    return ""
+    return "\n".join(unsupported(settings))
 
 
 def test_the_table_has_every_option_of_the_trainer() -> None:
@@ -91,7 +87,7 @@ def test_a_refused_value_ends_in_one_message(
 def test_supported_values_train(settings: Any, tiny_config: list[str], tmp_path: Path) -> None:
     for option, (supported, _) in TABLE.items():
         for value in supported:
-            refuse_unsupported(with_value(with_value(settings, "max_steps", "7"), option, value))
+            assert not refusal(with_value(with_value(settings, "max_steps", "7"), option, value))
     for turn in range(4):
         words = [
             f"--trainer.{option}={supported[turn]}"
@@ -108,8 +104,7 @@ def test_callbacks_of_the_table_are_refused(settings: Any) -> None:
     named = [name for row in rows("## Callbacks", 2) for name in values(row[0])]
     assert set(named) == set(CALLBACKS)
     for name in named:
-        with pytest.raises(UserError, match=name):
-            refuse_unsupported(with_value(settings, "callbacks", f"[pytorch_lightning.callbacks.{name}]"))
+        assert name in refusal(with_value(settings, "callbacks", f"[pytorch_lightning.callbacks.{name}]"))
 
 
 def test_one_callback_as_a_mapping_and_a_second_one_appended(tiny_config: list[str], tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -49,6 +49,10 @@ class SplitAssignment:
                 f"The split '{name}' of {manifest} is empty ({self.strategy}: {self.shares()}). Add studies, change"
                 " data.fractions, or fill the `split` column."
             )
+
+    def without(self, rows: Collection[int]) -> "SplitAssignment":
+        """Return the assignment in which some rows do not take part."""
+        return replace(self, names=["" if row in rows else name for row, name in enumerate(self.names)])
 
     def shares(self) -> str:
         """Describe the realised sizes, like `train 700 (70.0 %), val …`."""

@@ -41,7 +41,13 @@ class PartsSummary(ModelSummary):
 
     @staticmethod
     def summarize(
-        summary_data: list[tuple[str, list[str]]], total_parameters: int, trainable_parameters: int, **_: Any
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        model_size: float,
+        total_training_modes: dict[str, int],
+        total_flops: int,
+        **summarize_kwargs: Any,
     ) -> None:
         """Print the table, and the parameters in all."""
         columns = [(name, cells) for name, cells in summary_data if name != "FLOPs"]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from bimcvr.errors import UserError, listed
+from bimcvr.errors import UserError
 from bimcvr.extras import MissingExtra, is_installed
 
 HALF_PRECISION = ("16-true", "bf16-true", "transformer-engine", "transformer-engine-float16")
@@ -127,16 +127,6 @@ def unsupported(trainer: Any, trains: bool = True) -> Iterator[str]:
             "The learning rate's schedule needs the number of steps: set trainer.max_epochs or trainer.max_steps."
             " trainer.max_time may end the training before."
         )
-
-
-def refuse_unsupported(trainer: Any, trains: bool = True) -> None:
-    """Refuse what `unsupported` yields, all of it at once.
-
-    Raises:
-        UserError: an option has a value that is not supported.
-    """
-    if faults := list(unsupported(trainer, trains)):
-        raise UserError(listed(faults))
 
 
 def limited(batches: int, limit: float | None) -> int:

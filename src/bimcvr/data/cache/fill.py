@@ -12,7 +12,7 @@ from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.file_checks import SUFFIXES, check_file
 from bimcvr.data.reading.refused import RefusedVolume, killed_reader
-from bimcvr.errors import printable
+from bimcvr.errors import UserError, printable
 from bimcvr.parallel import WorkerKilled, one_thread, progress_bar, run_tasks
 
 
@@ -94,6 +94,24 @@ def _look_at(source: Path, cache: VolumeCache) -> None:
         read_image(source, cache.rules)  # the voxels are not read
     elif source.name.lower().endswith(SUFFIXES):
         check_file(source)
+
+
+def refuse_volumes(manifest: Manifest, refused: dict[int, str], skip: bool) -> None:
+    """Refuse a run on volumes that cannot be used, unless they are to be skipped.
+
+    Args:
+        manifest: the dataset.
+        refused: `reason: message` of each refused row.
+        skip: the run's `data.skip_refused`.
+
+    Raises:
+        UserError: with the volumes and their reasons.
+    """
+    if refused and not skip:
+        raise UserError(
+            f"{len(refused)} volumes of {manifest.path} cannot be used:\n{describe_refused(manifest, refused)}\nRepair"
+            " or remove them, or let the run skip them with --data.skip_refused true."
+        )
 
 
 def describe_refused(manifest: Manifest, refused: dict[int, str], most: int = 20) -> str:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from bimcvr.contracts import Batch, DataGrid, Gallery, Probe
 from bimcvr.data.cache.cut_lungs import CutLungs, cut_lungs
-from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache, refused_unread
+from bimcvr.data.cache.fill import default_folder, describe_refused, fill_cache, refuse_volumes, refused_unread
 from bimcvr.data.cache.memory_copy import Kept, MemoryCopy
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.evaluation_rows import counterfactual_probes, evaluation_gallery
@@ -169,9 +169,8 @@ class CTReportDataModule(LightningDataModule):
         """
         self.divide()
         refused, kept = refused_unread(self.manifest, self.manifest.accepted(), self.cache)
-        self._refuse(refused)
-        names = ["" if row in refused else name for row, name in enumerate(self.split.names)]
-        self.split = SplitAssignment(names, self.split.strategy, self.split.patient_overlap)
+        refuse_volumes(self.manifest, refused, self.skip_refused)
+        self.split = self.split.without(refused)
         return kept
 
     def setup(self, stage: str) -> None:
@@ -186,7 +185,7 @@ class CTReportDataModule(LightningDataModule):
         if stage != "predict":
             self.divide()
         self._fill(jobs=1)
-        self._refuse(self._refused)
+        refuse_volumes(self.manifest, self._refused, self.skip_refused)
         self._set_refused_aside()
         if cut := self._lungs.describe(self.manifest):
             rank_zero_warn(cut)
@@ -366,24 +365,15 @@ class CTReportDataModule(LightningDataModule):
             self.manifest, self.manifest.accepted(), self.cache, jobs, option="data.cache of the configuration"
         )
 
-    def _refuse(self, refused: dict[int, str]) -> None:
-        if refused and not self.skip_refused:
-            raise UserError(
-                f"{len(refused)} volumes of {self.manifest.path} cannot be"
-                f" used:\n{describe_refused(self.manifest, refused)}\nRepair or remove them, or let the run skip"
-                " them with --data.skip_refused true."
-            )
-
     def _set_refused_aside(self) -> None:
         if not self._refused:
             return
         rank_zero_warn(f"{len(self._refused)} volumes are skipped:\n{describe_refused(self.manifest, self._refused)}")
-        names, status, flags = list(self.split.names), self.manifest.column("status"), self.manifest.column("flags")
-        status, flags = list(status), list(flags)
+        status, flags = list(self.manifest.column("status")), list(self.manifest.column("flags"))
         for row, reason in self._refused.items():
-            names[row], status[row] = "", "rejected"
+            status[row] = "rejected"
             flags[row] = ";".join(filter(None, [flags[row], reason.split(": ", 1)[0]]))
-        self.split = SplitAssignment(names, self.split.strategy, self.split.patient_overlap)
+        self.split = self.split.without(self._refused)
         self.manifest = self.manifest.with_column("status", status).with_column("flags", flags)
 
     def _dataset(self, rows: np.ndarray, memory: MemoryCopy | None = None) -> StudyDataset:
