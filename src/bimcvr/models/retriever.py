@@ -36,7 +36,7 @@ from bimcvr.models.part_checks import (
     check_tokens,
     run_part,
 )
-from bimcvr.models.start_check import check_parts, check_training, refuse_no_negatives, warn_of_training
+from bimcvr.models.start_check import check_parts, check_training, warn_of_training
 from bimcvr.models.text.whitening import Whitening
 from bimcvr.models.training_monitor import (
     check_gradients,
@@ -236,15 +236,14 @@ class Retriever(LightningModule):
     def on_fit_start(self) -> None:
         """Look up the training rows' labels, and fit the whitening unless a checkpoint has its statistics."""
         datamodule = cast(Any, self.trainer).datamodule
-        refuse_no_negatives(self.objective, datamodule.batch_size, self.trainer.world_size)
-        check_training(self, datamodule)
+        check_training(self, datamodule, self.trainer.world_size)
         warn_of_training(self, datamodule)
         check_parts(self, datamodule.grid, trains=True)
         targets = TrainingTargets(datamodule.gallery("train"), self.device)
         if self.objective.reads_labels() and not targets.labels:
             rank_zero_warn(
                 "model.objective.keywords or presence has weight, but no training row has a label: L_key and L_presence"
-                " are left out. Fill the column `labels` with `python -m bimcvr curate`."
+                " are left out. Fill the column `labels` with `python -m bimcvr label`."
             )
         unfitted = None if self.whitening is None or bool(self.whitening.fitted) else self.whitening
         kept: Tensor | None = None
@@ -386,12 +385,10 @@ class Retriever(LightningModule):
     def _log_training(self, output: TrainingOutput) -> None:
         losses, vectors = output
         size = len(vectors.first)
-        statistics = feature_statistics(vectors.first, vectors.second)
-        sd = statistics["dimension_sd"]
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        extra = {**statistics, **self.objective.logged(), "learning_rate": torch.tensor(rate)}
-        if vectors.entropy is not None:
-            extra["gate_entropy"] = vectors.entropy
+        sd = (statistics := feature_statistics(vectors.first, vectors.second))["dimension_sd"]
+        rate = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
+        entropy = {} if vectors.entropy is None else {"gate_entropy": vectors.entropy}
+        extra = {**statistics, **self.objective.logged(), **entropy, "learning_rate": rate}
         self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=size)
         logged = {f"train/{name}": value.detach() for name, value in {**losses, **extra}.items() if name != "loss"}
         self.log_dict(logged, batch_size=size)

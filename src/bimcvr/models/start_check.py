@@ -108,18 +108,20 @@ def refuse_no_negatives(objective: nn.Module, batch: int, processes: int) -> Non
         )
 
 
-def check_training(model: "Retriever", data: Any) -> None:
+def check_training(model: "Retriever", data: Any, processes: int) -> None:
     """Refuse options that contradict each other in training.
 
     Args:
         model: the model.
         data: the data module.
+        processes: how many share the training set.
 
     Raises:
-        UserError: the data module makes views of volumes whose features are kept, or mixes volumes of different labels
-            where labels are trained on, or reports are kept that training would change.
+        UserError: a batch has no negatives, the data module makes views of volumes whose features are kept, or mixes
+            volumes of different labels where labels are trained on, or reports are kept that training would change.
     """
     objective = model.objective
+    refuse_no_negatives(objective, data.batch_size, processes)
     changed = [f"data.view_{number}" for number, view in enumerate(data.views, start=1) if view is not None]
     changed += ["data.cutmix"] * bool(data.cutmix)
     if changed and any(isinstance(part, CachedFeatures) for part in model.volume_encoder.modules()):

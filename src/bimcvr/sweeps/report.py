@@ -64,7 +64,7 @@ def trials_rows(sweep: Sweep, trials: list[Any]) -> list[list[str]]:
     return rows
 
 
-def draw_importance(study: Any, sweep: Sweep, path: Path) -> bool:
+def draw_importance(study: Any, sweep: Sweep, path: Path) -> dict[str, float]:
     """Draw how much each parameter decides the metric, by Optuna's fANOVA over the trials that ended well.
 
     Args:
@@ -73,14 +73,14 @@ def draw_importance(study: Any, sweep: Sweep, path: Path) -> bool:
         path: The PNG file.
 
     Returns:
-        Whether there were enough trials and parameters to say so.
+        The importance of each parameter; nothing where there are too few trials or parameters to say so.
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
     from optuna.trial import TrialState
 
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len({trial.value for trial in done}) < LEAST or len(sweep.dimensions) < 2 or sweep.method == "grid":
-        return False
+        return {}
     found = dict(reversed(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)).items()))
     figure, axes = new_figure(6, 0.9 + 0.3 * len(found))
     axes.barh(_short_names(list(found)), list(found.values()), color=COLOURS[0])
@@ -88,7 +88,7 @@ def draw_importance(study: Any, sweep: Sweep, path: Path) -> bool:
     axes.set_xlabel(f"importance for {sweep.metric} (fANOVA, {len(done)} trials)")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, format="png")
-    return True
+    return found
 
 
 def failures(trials: list[Any]) -> list[str]:

@@ -12,7 +12,7 @@ from bimcvr.errors import UserError, listed
 from bimcvr.models.optim import check_optimizer
 from bimcvr.models.part_checks import check_grid
 from bimcvr.models.retriever import Retriever
-from bimcvr.models.start_check import check_training, refuse_no_negatives
+from bimcvr.models.start_check import check_training
 from bimcvr.run_folder import is_first_process, refuse_without_checkpoint
 from bimcvr.training.checkpoints import refuse_unlogged
 from bimcvr.training.trainer_options import batches_an_epoch, limited, refuse_seldom_validation, world_size
@@ -147,9 +147,7 @@ def check_fit(faults: Faults, model: Any, data: Any, trainer: Any, callbacks: Se
     if trains:
         faults.of(check_window, model, data)
         faults.of(check_grid, model.volume_encoder, data.grid)
-        faults.of(check_training, model, data)
-        if processes:
-            faults.of(refuse_no_negatives, model.objective, data.batch_size, processes)
+        faults.of(check_training, model, data, processes or 2)
     for name in ("train", "val"):
         faults.of(data.split.refuse_empty, name, data.manifest.path)
     train, val = (len(data.split.rows(name)) for name in ("train", "val"))
