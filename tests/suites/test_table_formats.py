@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimcvr.suites.tables.table import Cell, Column, Table, TableRow
-from bimcvr.suites.tables.table_formats import as_csv, as_latex, as_markdown, escape
+from bimcvr.suites.tables.table_formats import as_csv, as_latex, as_markdown, as_rows, escape
 
 COLUMNS: list[Column] = [("text → image", "R@1"), ("text → image", "MdR"), ("image → text", "R@1")]
 NUMBER = st.floats(0, 999, allow_nan=False)
@@ -60,6 +60,10 @@ def test_bold_and_absent_figures() -> None:
     assert "| one | measured |  | **12.3** | – | – |  |" in as_markdown(made)
     assert r"one & measured &  & \textbf{12.3} & -- & -- &" in as_latex(made)
     assert "two | not run |  | not run: weights absent |" in as_markdown(made)
+    assert as_rows(made)[1:] == [
+        ["one", "measured", "", "12.3", "–", "–", ""],
+        ["two", "not run", "", "not run: weights absent", "", "", ""],
+    ]
     assert next(csv.DictReader(io.StringIO(as_csv(made))))["text → image R@1 bold"] == "1"
 
 

@@ -49,7 +49,7 @@ def studied(count: int) -> optuna.Study:
 def test_the_table_has_every_trial_and_no_cut_number(sweep: Sweep) -> None:
     trials = studied(4).get_trials()
     rows = trials_rows(sweep, trials)
-    assert rows[0] == ["trial", "val/score", "seconds", "lr", "batch_size"]
+    assert rows[0] == ["trial", "val/score", "seconds", "batch_size", "lr"]
     assert [row[1] for row in rows[1:]] == [*sorted((row[1] for row in rows[1:4]), reverse=True), "failed"]
     lines = columns(rows, 80)
     assert all(len(line) <= 80 and "…" not in line for line in lines)

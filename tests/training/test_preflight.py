@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from bimcvr.cli import main
+from bimcvr.errors import UserError, WeightsAbsent
+from bimcvr.training.preflight import Faults, NotMade
 from helpers.cli import newest_run
 
 ABSENT = """
@@ -58,6 +60,22 @@ def test_all_faults_are_told_at_once_and_nothing_is_made(
     ):
         assert re.search(fault, told), fault
     assert set(tmp_path.rglob("*")) == before
+
+
+def test_absent_weights_alone_stay_what_a_benchmark_knows_them_by() -> None:
+    faults = Faults()
+
+    def absent(name: str) -> None:
+        raise WeightsAbsent(f"the weights of {name} are absent.")
+
+    for name in ("volumes", "texts"):
+        assert isinstance(faults.made(absent, name), NotMade)
+    with pytest.raises(WeightsAbsent, match=r"(?s)volumes.*texts"):
+        faults.tell()
+    faults.add(["and another fault"])
+    with pytest.raises(UserError, match="3 things") as told:
+        faults.tell()
+    assert not isinstance(told.value, WeightsAbsent)
 
 
 def test_an_unloggable_monitor_and_a_split_without_rows(

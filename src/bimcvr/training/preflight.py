@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from pytorch_lightning import Callback
 
 from bimcvr.data.loading.datamodule import CTReportDataModule
-from bimcvr.errors import UserError, listed
+from bimcvr.errors import UserError, WeightsAbsent, listed
+from bimcvr.extras import MissingExtra
 from bimcvr.models.optim import check_optimizer
 from bimcvr.models.part_checks import check_grid
 from bimcvr.models.retriever import Retriever
@@ -73,11 +74,19 @@ class Faults:
 
         Raises:
             UserError: with all of it; a single fault is raised as it was.
+            WeightsAbsent: nothing but weights is absent: a benchmark then goes on without this row.
+            MissingExtra: the same, of an extra.
         """
         if len(self._found) == 1:
             raise self._found[0]
-        if self._found:
-            raise UserError(listed([str(error) for error in self._found]))
+        told = [f"The configuration {one}" if isinstance(one, MissingExtra) else str(one) for one in self._found]
+        if all(isinstance(one, WeightsAbsent | MissingExtra) for one in self._found):
+            for missing in (one for one in self._found if isinstance(one, MissingExtra)):
+                raise missing
+            if told:
+                raise WeightsAbsent(listed(told))
+        if told:
+            raise UserError(listed(told))
 
 
 def _is_not_made(value: Any) -> bool:
