@@ -2,14 +2,12 @@
 
 import json
 import os
-import shlex
 import signal
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 import yaml
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelSummary
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
@@ -38,9 +36,9 @@ from bimcvr.run_folder import (
 from bimcvr.training.checkpoints import RunCheckpoints, SafeCheckpointIO, missing_checkpoints, progress_of
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
-from bimcvr.training.output.run_page import write_run_page
+from bimcvr.training.output.run_page import next_steps, write_run_page
 from bimcvr.training.preflight import Faults, check_fit, check_window, refuse_other_folders
-from bimcvr.training.quiet import PartsSummary, quieten
+from bimcvr.training.quiet import quieten, summary_of_parts
 from bimcvr.training.resume import (
     nothing_left,
     recorded_start,
@@ -241,12 +239,16 @@ class RetrieverCLI(LightningCLI):
         with self.faults.told_first():
             self.config_init = self.parser.instantiate(self.config)
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
-        if self.subcommand == "fit":
-            made = self.config_init["fit"]
-            callbacks = [item for item in [*_as_list(made.trainer.callbacks), made.checkpoint] if item is not None]
-            self.kept = check_fit(self.faults, self.model, self.datamodule, self.config["fit"].trainer, callbacks)
+        self.look_ahead()
         self.faults.tell()
         self.start()
+
+    def look_ahead(self) -> None:
+        """Look for all that would end a `fit` later."""
+        if self.subcommand == "fit":
+            made = self.config_init["fit"]
+            callbacks = [*_as_list(made.trainer.callbacks), *_as_list(made.checkpoint)]
+            self.kept = check_fit(self.faults, self.model, self.datamodule, self.config["fit"].trainer, callbacks)
 
     def start(self) -> None:
         """Make the run's folder and the trainer."""
@@ -290,11 +292,9 @@ class RetrieverCLI(LightningCLI):
             elif start := self._get(self.config_init, "init_from"):
                 load_initial_weights(Path(start), self.model, self.datamodule)
         config = self._get(self.config_init, "trainer")
-        own = _as_list(config.callbacks)
-        summary = config.enable_model_summary is not False and not any(isinstance(one, ModelSummary) for one in own)
         callbacks = [
-            *own,
-            *([PartsSummary()] if summary else []),
+            *(own := _as_list(config.callbacks)),
+            *summary_of_parts(own, config.enable_model_summary),
             SplitGuard(self._get(self.config_init, "allow_trained_rows")),
             WandbExamples(self._get(self.config_init, "log_examples")),
             EndOnSigterm(),
@@ -325,11 +325,7 @@ class RetrieverCLI(LightningCLI):
         """Return what a `fit` left behind and how to go on, or what it did not do or is missing."""
         if self.complete:
             return f"The run {self.run} is complete: there was nothing left to train, and nothing was changed."
-        if missing := missing_checkpoints(self.trainer):
-            return missing
-        best = self.run / "checkpoints/best.ckpt"
-        drawn = f"curves and page: {self.run / 'run.html'}\n"
-        return f"{drawn}best checkpoint: {best}\nnext: bimcvr test --checkpoint {shlex.quote(str(best))}"
+        return missing_checkpoints(self.trainer) or next_steps(self.run)
 
     def after_fit(self) -> None:
         """Draw the curves, and write the run's page."""

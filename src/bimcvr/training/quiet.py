@@ -2,8 +2,10 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
+from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import ModelSummary
 from rich.console import Console
 from rich.table import Table
@@ -62,6 +64,16 @@ class PartsSummary(ModelSummary):
             f"parameters: {int(total_parameters):,}, of which {int(trainable_parameters):,} are trained",
             highlight=False,
         )
+
+
+def summary_of_parts(callbacks: Sequence[Callback], wanted: bool | None) -> list[Callback]:
+    """Return the table of parts as a callback, unless none is wanted or the user has one.
+
+    Args:
+        callbacks: those of the configuration.
+        wanted: `trainer.enable_model_summary`; None is Lightning's default, true.
+    """
+    return [] if wanted is False or any(isinstance(one, ModelSummary) for one in callbacks) else [PartsSummary()]
 
 
 def _applies(record: logging.LogRecord) -> bool:

@@ -94,7 +94,6 @@ def write_run_page(run: Path, data: CTReportDataModule, best: dict[str, Any]) ->
         "Trained": f"{int(log['epoch'].max()) + 1} epochs, {int(log['step'].max()) + 1} steps",
         "Best of val": f"{best['monitor']} {best['score']:.4g}" if best.get("score") is not None else "",
     }
-    best_file = run / "checkpoints/best.ckpt"
     page = render(
         "training/output/run.html",
         synthetic=data.manifest.is_phantom,
@@ -107,10 +106,27 @@ def write_run_page(run: Path, data: CTReportDataModule, best: dict[str, Any]) ->
             [str(int(row["epoch"])), str(int(row["step"])), *(_value(name, row[name]) for name in columns)]
             for _, row in epochs.iterrows()
         ],
-        command=f"bimcvr test --checkpoint {shlex.quote(str(best_file))}" if best_file.is_file() else "",
+        command=_test_command(run) if _best(run).is_file() else "",
     )
     write_text(run / "run.html", page)
     return True
+
+
+def next_steps(run: Path) -> str:
+    """Return where the pages and the best weights of a run are, and the command that comes next.
+
+    Args:
+        run: the run's folder.
+    """
+    return f"curves and page: {run / 'run.html'}\nbest checkpoint: {_best(run)}\nnext: {_test_command(run)}"
+
+
+def _best(run: Path) -> Path:
+    return run / "checkpoints/best.ckpt"
+
+
+def _test_command(run: Path) -> str:
+    return f"bimcvr test --checkpoint {shlex.quote(str(_best(run)))}"
 
 
 def _validations(log: pd.DataFrame) -> pd.DataFrame:
