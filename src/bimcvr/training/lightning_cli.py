@@ -226,8 +226,7 @@ class RetrieverCLI(LightningCLI):
             self.choose_folder()
 
     def _look_at_settings(self) -> None:
-        verb = str(self.subcommand)
-        config = expand_home(self.config[verb])
+        config = expand_home(self.config[verb := str(self.subcommand)])
         if verb != "fit" and value_of("--init_from", _Parser.words) is not None:
             self.faults.add([f"--init_from is the start of a new `fit`; {verb} takes its weights by --checkpoint."])
         self.faults.of(refuse_other_folders, config)
