@@ -1,7 +1,6 @@
 """The page in a browser, as its user sees it: Debian's Chromium, driven by playwright."""
 
 import base64
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -15,81 +14,16 @@ import uvicorn
 from PIL import Image
 
 from bimcvr.data.manifest import read_manifest
+from helpers.page import ask, names, picture, ready, slice_number, tab, until
 from helpers.running_server import Made, Running, app_of
 
-CHROMIUM = Path("/usr/bin/chromium")
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser"
-    )
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {CHROMIUM}: the page was not tested in one")
-    arguments = ["--enable-unsafe-swiftshader", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Any, running: Running) -> Iterator[Any]:
     """A tab with the page in it; in the end no request has left this machine and nothing has failed in it."""
     yield from tab(browser, running.address)
-
-
-def tab(browser: Any, address: str, width: int = 1280) -> Iterator[Any]:
-    page = browser.new_page(viewport={"width": width, "height": 800})
-    page.set_default_timeout(30_000)
-    elsewhere: list[str] = []
-    wrong: list[str] = []
-    page.on("request", lambda request: elsewhere.append(request.url))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
-    page.goto(address)
-    page.wait_for_selector(".chip, dialog[open]")
-    yield page
-    assert [url for url in elsewhere if not url.startswith((address, "blob:", "data:"))] == []
-    assert [line for line in wrong if "Failed to load resource" not in line] == []
-    assert page.evaluate("window.hacked") is None, "a script in a report has run"
-    page.close()
-
-
-def until(page: Any, holds: str, seconds: float = 30) -> None:
-    """Wait for an expression to hold; playwright's own waiting evaluates in the page, which its policy forbids."""
-    end = time.monotonic() + seconds
-    while not page.evaluate(holds):
-        assert time.monotonic() < end, holds
-        time.sleep(0.03)
-
-
-def ask(page: Any, query: str) -> None:
-    page.fill("#query", query)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#results:not([aria-busy]) .card")
-
-
-def names(page: Any) -> list[str]:
-    return page.eval_on_selector_all("#results .card", "cards => cards.map(card => card.dataset.case)")
-
-
-def picture(page: Any, viewer: int = 0) -> bytes:
-    """The middle of a viewer, where nothing is written over it."""
-    box = page.locator(".stage").nth(viewer).bounding_box()
-    left, top = box["x"] + box["width"] / 2 - 90, box["y"] + box["height"] / 2 - 90
-    return page.screenshot(clip={"x": left, "y": top, "width": 180, "height": 180})
-
-
-def ready(page: Any, viewers: int = 1) -> None:
-    page.wait_for_selector(f".viewer[data-ready] >> nth={viewers - 1}")
-    page.wait_for_selector(".viewer[data-map]")  # the map comes last, and may move the case to its highest place
-
-
-def slice_number(page: Any, viewer: int = 0) -> int:
-    return int(page.locator(".viewer").nth(viewer).get_attribute("data-slice"))
 
 
 def test_a_query_finds_cases_and_marks_its_words(page: Any) -> None:
@@ -275,7 +209,7 @@ def test_a_case_is_searched_with(page: Any) -> None:
     page.keyboard.press("Escape")
     page.wait_for_selector("#case", state="hidden")
     assert page.input_value("#query") == "a nodule"
-    assert first not in page.url, "addresses name no case"
+    assert first not in page.url, "the address names what is shown"
 
 
 def test_more_cases_are_still_there_after_one_is_read(page: Any) -> None:

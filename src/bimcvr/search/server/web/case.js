@@ -1,17 +1,17 @@
 // One case: its volume, report and nearest cases; beside it the query's volume, if there is one.
 
 import { call, fetchBytes } from "./api.js";
+import { setUpAttention, showAttention } from "./attention.js";
 import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
 import { count, fill, find, make } from "./dom.js";
 import { reasons } from "./reasons.js";
-import { PLANES, Viewer, WINDOWS } from "./viewer.js";
+import { linkAnatomy, setUpTools, toolKey, useTools } from "./tools.js";
+import { Viewer } from "./viewer.js";
 
 let viewers = [];
 // File → its bytes as a promise, converted by the server: sent once, however many cases it is compared with
 const converted = new WeakMap();
 let leaving = null;
-let plane = PLANES[0];
-let chosenWindow = WINDOWS[0];
 
 // request: the search; results: its results; position: of the case in them, or null; open(position, name or query) goes on
 export async function openCase(name, { request, results, position, open }) {
@@ -66,44 +66,22 @@ function showVolumes(details, request, signal) {
   viewers = query ? [query.viewer, caseViewer] : [caseViewer];
   fill(find("viewers"), viewers.map((viewer) => viewer.element));
   find("viewers").classList.toggle("two", viewers.length === 2);
-  find("linked").hidden = viewers.length < 2;
-  for (const viewer of viewers) {
-    [viewer.plane, viewer.window] = [plane, chosenWindow];
-    viewer.onscroll = (fraction) => {
-      if (find("link").checked) for (const other of viewers) if (other !== viewer) other.follow(fraction);
-    };
-  }
-  query?.load();
-  find("attention").hidden = true;
+  useTools(viewers);
+  const other = query?.load();
   const loaded = caseViewer.load(fetchBytes("api/volume", { query: { case: details.case }, signal }), details.grid);
-  showAttention(caseViewer, loaded, details, request, signal);
+  Promise.all([other, loaded]).then(linkAnatomy);
+  showAttention(caseViewer, loaded, details.case, request, signal).then((found) => { if (found && !signal.aborted) fill(find("region"), region(caseViewer, found)); });
 }
 
-const strength = () => (find("show-map").checked ? Number(find("map-strength").value) / 100 : 0);
-
-// where the model looks for the query in the case; a query by words or by an uploaded volume has no vector on the server
-async function showAttention(viewer, loaded, details, request, signal) {
-  try {
-    const itself = request.mode === "study" && request.query === details.case;
-    if (!canLocate || itself || !["text", "keyword", "study"].includes(request.mode)) return;
-    const json = { case: details.case, mode: request.mode, query: request.query };
-    const [found] = await Promise.all([call("api/relevance", { json, signal }), loaded]);
-    if (signal.aborted) return;
-    await viewer.overlay(found, strength());
-    const size = found.token_mm.map((mm) => mm.toFixed(0)).join(" × ");
-    fill(find("map-facts"), `The model's attention, no diagnosis: ${found.speaks ? `parts of ${size} mm, by ${found.made_of}` : "no part of the volume speaks for the query"}.`, found.note ? ` ${found.note}` : null);
-    find("attention").hidden = false;
-  } catch (error) {
-    // a case without a map is read all the same
-    if (error.name !== "AbortError") console.warn(`No map: ${error.message}`);
-  } finally {
-    viewer.element.dataset.map = find("attention").hidden ? "none" : "shown";
-  }
+// the place that matched, in words, and a way back to it
+function region(viewer, found) {
+  if (!found.speaks) return ["No part of the volume speaks for the query."];
+  const [right, front] = found.peak_mm.map(Math.round);
+  const sides = [`${Math.abs(right)} mm to the patient's ${right < 0 ? "left" : "right"}`, `${Math.abs(front)} mm to the ${front < 0 ? "back" : "front"}`];
+  const slice = Math.floor(viewer.nv.mm2frac(found.peak_mm)[2] * viewer.slices(2)) + 1;
+  return ["The model looks most at ", make("button", { type: "button", onclick: () => viewer.goTo(found.peak_mm) }, `axial slice ${slice}`),
+    `, ${sides.join(" and ")} of the volume's middle. Its attention, no diagnosis.`];
 }
-
-let canLocate = false;
-// whether the server has a model
-export const allowAttention = (can) => { canLocate = can; };
 
 // the query's volume, if it has one; an uploaded one is sent again to be converted, since the server keeps nothing of it
 function queryVolume(request, details, signal) {
@@ -137,6 +115,7 @@ function reading(details, request, results, position, open) {
   ].filter(Boolean);
   return [
     make("h3", {}, "Report"), reportText(details.report, hit?.spans),
+    make("p", { id: "region", class: "soft", "aria-live": "polite" }),
     make("h3", {}, "Labels"), labelList(details.labels, request.labels),
     make("h3", {}, "Facts"), make("dl", { class: "facts" }, facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
     make("div", { class: "near-head" }, make("h3", {}, "Nearest cases"),
@@ -159,34 +138,15 @@ function gridFacts(grid) {
   return facts;
 }
 
-// the buttons of the tool bar; `caseKey` does the same by keys
-export function setUpTools() {
-  const windows = WINDOWS.map((window, index) => make("button", {
-    type: "button", "data-window": window[0], "aria-pressed": window === chosenWindow, title: `level ${window[1]}, width ${window[2]} HU (key ${index + 1})`,
-    onclick: () => choose(plane, window) }, window[0]));
-  const planes = PLANES.map((one) => make("button", {
-    type: "button", "data-plane": one[0], "aria-pressed": one === plane, title: `key ${one[0] === "all" ? "m" : one[0][0]}`,
-    onclick: () => choose(one, chosenWindow) }, one[0]));
-  fill(find("windows"), windows);
-  fill(find("planes"), planes);
-  for (const control of ["show-map", "map-strength"]) find(control).addEventListener("input", () => viewers.at(-1)?.setStrength(strength()));
-}
-
-function choose(newPlane, newWindow) {
-  [plane, chosenWindow] = [newPlane, newWindow];
-  for (const button of find("windows").children) button.setAttribute("aria-pressed", button.dataset.window === chosenWindow[0]);
-  for (const button of find("planes").children) button.setAttribute("aria-pressed", button.dataset.plane === plane[0]);
-  for (const viewer of viewers) viewer.set(plane, chosenWindow);
+export function setUpCase() {
+  setUpTools();
+  setUpAttention();
 }
 
 // → whether the key was used
 export function caseKey(key) {
-  if (["1", "2", "3"].includes(key)) choose(plane, WINDOWS[Number(key) - 1]);
-  else if ("acsm".includes(key)) choose(PLANES["acsm".indexOf(key)], chosenWindow);
-  else if (key === "ArrowUp" || key === "ArrowDown") viewers.at(-1)?.step(key === "ArrowUp" ? 1 : -1);
-  else if (key === "PageUp" || key === "PageDown") viewers.at(-1)?.step(key === "PageUp" ? 10 : -10);
-  else if (key === "ArrowLeft") find("previous").click();
+  if (key === "ArrowLeft") find("previous").click();
   else if (key === "ArrowRight") find("next").click();
-  else return false;
+  else return toolKey(key);
   return true;
 }

@@ -16,10 +16,18 @@ export function showFilters(facts, changed) {
   }
   const others = facts.all_columns.filter((name) => name !== "labels" && name !== "report");
   fields.push(make("fieldset", {}, make("label", { class: "column" }, make("span", { class: "legend" }, "condition"),
-    make("input", { type: "text", id: "condition", placeholder: "age >= 60", maxlength: 300, autocomplete: "off", spellcheck: "false", onchange: changed,
+    make("input", { type: "text", id: "condition", placeholder: example(facts), maxlength: 300, autocomplete: "off", spellcheck: "false", onchange: changed,
       title: `COLUMN = VALUE; also != < <= > >=, several joined by and, for one of: ${others.join(", ")}` }))));
   fields.push(make("button", { type: "button", id: "clear", hidden: true, onclick: () => { setFilters({ where: [], condition: "" }); changed(); } }, "Clear filters"));
   fill(find("filter-fields"), fields);
+}
+
+// a condition that holds for some case of this index, so that it may be typed as it stands
+function example({ columns, labels }) {
+  const plain = ({ value }) => value && !/[<>=!'"]| and /.test(value);
+  const column = columns.find(({ values }) => values.some(plain));
+  if (column) return `${column.name} = ${column.values.find(plain).value}`;
+  return labels.length ? `labels = ${labels[0].value}` : "";
 }
 
 function labelField(labels, changed) {

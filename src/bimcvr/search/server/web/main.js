@@ -1,7 +1,9 @@
 // The page: searching, history, keys and dropped files.
 
+import { addressOf, fromAddress } from "./address.js";
 import { call } from "./api.js";
-import { allowAttention, caseIsOpen, caseKey, closeCase, openCase, setUpTools } from "./case.js";
+import { allowAttention } from "./attention.js";
+import { caseIsOpen, caseKey, closeCase, openCase, setUpCase } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
 import { showKeywords } from "./keywords.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
@@ -24,7 +26,7 @@ let openedCase = null;
 const preferred = { by: "", into: "image" };
 
 async function start() {
-  setUpTools();
+  setUpCase();
   try {
     facts = await call("api/index");
   } catch (error) {
@@ -51,9 +53,21 @@ async function start() {
     find("file-label").hidden = true;
   }
   showRanking();
+  // who has searched while the index was loading is not led away from it
+  if (request) return undefined;
   showStart();
-  if (history.state?.request) restore(history.state);
-  else find("query").focus();
+  const last = history.state?.request ? history.state : fromAddress(FIRST);
+  if (last.request) {
+    if (last !== history.state) followed(last);
+    restore(last);
+  } else find("query").focus();
+  return undefined;
+}
+
+// a link to a case: the way back leads to its results, not to where the link was
+function followed({ request: linked, openedCase: name }) {
+  history.replaceState({ request: linked }, "", addressOf(linked));
+  if (name) history.pushState({ request: linked, openedCase: name }, "", addressOf(linked, name));
 }
 
 function showStart() {
@@ -65,7 +79,7 @@ function showStart() {
     make("p", { class: "soft" }, "Results are the nearest cases of the index, best first. There are always some, even if nothing fits: read the report and look at the volume.")));
 }
 
-// query: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, condition?, labels?, top?}
+// → whether no other search came between; query: {mode: text | keyword | study | volume | words, query, file?, into?, hybrid?, where?, condition?, labels?, top?}
 async function search(query, remember = true) {
   pending?.abort();
   pending = new AbortController();
@@ -84,15 +98,16 @@ async function search(query, remember = true) {
   try {
     results = await send(request, signal);
     showResults(results, request, openOrSearch);
-    if (remember) history.pushState({ request: storable(request) }, "");
+    if (remember) history.pushState({ request: storable(request) }, "", addressOf(request));
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (error.name === "AbortError") return false;
     results = null;
     showError(error.message);
     if (error.series) offerSeries(error.series, (series) => search({ ...request, series }, remember));
   } finally {
-    find("results").removeAttribute("aria-busy");
+    if (!signal.aborted) find("results").removeAttribute("aria-busy");
   }
+  return true;
 }
 
 // null: the server fuses where the query names a finding
@@ -103,7 +118,7 @@ function send({ mode, query, into, hybrid, where, condition, top, file, series }
   return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where), condition, ...(series && { series }) }, signal });
 }
 
-// queries and ids stay out of addresses: they are in the history of the tab only
+// as the history of the tab keeps it
 const storable = (search) => ({ ...search, file: search.file && fileKey(search.file) });
 
 // an entry of the history that holds a File comes back empty, so entries hold a key of it
@@ -160,7 +175,7 @@ function resetQuery() {
 
 function clearQuery() {
   resetQuery();
-  history.pushState({}, "");
+  history.pushState({}, "", addressOf(null));
   find("query").focus();
 }
 
@@ -168,7 +183,7 @@ function clearQuery() {
 function openOrSearch(target) {
   if (typeof target === "object") return search(target);
   const name = typeof target === "number" ? results.hits[target].case : target;
-  history.pushState({ request: request && storable(request), openedCase: name }, "");
+  history.pushState({ request: request && storable(request), openedCase: name }, "", addressOf(request, name));
   return showCase(name);
 }
 
@@ -182,7 +197,7 @@ function openNeighbour(by) {
   const position = results?.hits.findIndex((hit) => hit.case === openedCase) ?? -1;
   const next = results?.hits[position + by];
   if (position < 0 || !next) return;
-  history.replaceState({ request: storable(request), openedCase: next.case }, "");
+  history.replaceState({ request: storable(request), openedCase: next.case }, "", addressOf(request, next.case));
   showCase(next.case);
 }
 
@@ -206,7 +221,8 @@ async function restore(state) {
       resetQuery();
       return showError(`${state.request.query} is no longer in this tab. Drop it again to search with it.`);
     }
-    await search({ ...state.request, file }, false);
+    // a search that came between has its results here: no case of the older one lies over them
+    if (!(await search({ ...state.request, file }, false))) return undefined;
   }
   if (state.openedCase) showCase(state.openedCase);
   else if (caseIsOpen()) leaveCase();
@@ -260,6 +276,8 @@ find("search-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const query = find("query").value.trim();
   if (query) search({ mode: preferred.by === "words" ? "words" : "text", query });
+  // an emptied query has no results; one by keyword, case or volume has nothing in the box
+  else if (["text", "words"].includes(request?.mode)) clearQuery();
 });
 for (const name of ["by", "into"]) find(name).addEventListener("change", () => {
   preferred[name] = find(name).value;
@@ -268,13 +286,14 @@ for (const name of ["by", "into"]) find(name).addEventListener("change", () => {
 find("more").addEventListener("click", () => {
   const more = { ...request, top: Math.min(200, request.top * 3) };
   // instead of the list's own history entry, so that going back from a case leads to all of it
-  history.replaceState({ request: storable(more) }, "");
+  history.replaceState({ request: storable(more) }, "", addressOf(more));
   search(more, false);
 });
 find("back").addEventListener("click", () => history.back());
 find("previous").addEventListener("click", () => openNeighbour(-1));
 find("next").addEventListener("click", () => openNeighbour(1));
 addEventListener("keydown", onKey);
-addEventListener("popstate", (event) => restore(event.state ?? {}));
+// an address that was typed or followed in this tab has no state yet
+addEventListener("popstate", (event) => restore(event.state ?? fromAddress(FIRST)));
 setUpDrop();
 start();
