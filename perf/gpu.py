@@ -23,8 +23,11 @@ from typing import Any
 from bimcvr.atomic_files import write_json, write_text
 from bimcvr.provenance import git_commit
 
-PART_SECONDS = 150
+PART_SECONDS = 240
 """After which a part is given up."""
+
+START_SECONDS = 300
+"""After which a process that has begun no part is given up."""
 
 
 def main(words: list[str]) -> int:
@@ -154,8 +157,9 @@ def _watch(worker: "subprocess.Popen[bytes]", state: Ledger) -> str:
         running = next((name for name, part in state.read().items() if part["state"] == "running"), "")
         if running != name:
             name, since = running, time.time()
-        if time.time() - since > PART_SECONDS:
-            return f"took more than {PART_SECONDS} s"
+        limit = PART_SECONDS if name else START_SECONDS
+        if time.time() - since > limit:
+            return f"took more than {limit} s"
     return f"ended with exit code {worker.returncode}" if worker.returncode else ""
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -68,8 +69,9 @@ def ranks(setup: Setup) -> Facts:
 
 
 def precision(setup: Setup) -> Facts:
-    """Compare a step in bf16 and a compiled one with the eager float32 step: loss, and direction of the gradient."""
+    """Compare a small model's step in bf16 and a compiled one with the eager float32 step: loss and gradient."""
     facts: Facts = {}
+    setup = replace(setup, small=True)
     generator = torch.Generator().manual_seed(0)
     batch = setup.batch
     views = torch.rand(batch, 2, 1, *setup.size, generator=generator).to(setup.device)
@@ -170,7 +172,8 @@ def _same_weights(first: dict[str, Tensor], second: dict[str, Tensor]) -> Facts:
     worst = max(
         float((value.double() - second[name].double()).abs().nan_to_num().max()) for name, value in first.items()
     )
-    return {"held": first.keys() == second.keys() and worst < 1e-4, "weights, largest difference": worst}
+    # AdamW moves a weight by the learning rate, 1e-4, wherever its gradient is nothing but rounding
+    return {"held": first.keys() == second.keys() and worst < 1e-3, "weights, largest difference": worst}
 
 
 @contextlib.contextmanager

@@ -29,10 +29,12 @@ class Setup:
     Attributes:
         folder: for the cohorts and runs.
         toy: seconds on a CPU, in place of minutes on a GPU.
+        small: small models and volumes, where compiling large ones would take too long.
     """
 
     folder: Path
     toy: bool
+    small: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -42,7 +44,7 @@ class Setup:
     @property
     def size(self) -> tuple[int, int, int]:
         """The grid (D, H, W)."""
-        return (8, 16, 16) if self.toy else (96, 224, 224)
+        return (8, 16, 16) if self.toy else (32, 64, 64) if self.small else (96, 224, 224)
 
     @property
     def batch(self) -> int:
@@ -66,9 +68,10 @@ class Setup:
             name: `ResNet-50` or `ViT-Base`.
         """
         torch.manual_seed(0)
+        small = self.small or self.toy
         if name == "ResNet-50":
-            return ResNet3D(10, width=4, max_pool=False) if self.toy else ResNet3D(50)
-        return ViT3D(self.size, (4, 8, 8), dim=16, depth=1, heads=2) if self.toy else ViT3D(self.size)
+            return ResNet3D(10, width=4, max_pool=False) if small else ResNet3D(50)
+        return ViT3D(self.size, (4, 8, 8), dim=16, depth=1, heads=2) if small else ViT3D(self.size)
 
     def model(self, name: str, chunk_size: int | None = None) -> Retriever:
         """Return a model around that encoder, on the device, in training mode."""

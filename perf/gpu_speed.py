@@ -11,7 +11,7 @@ from unittest.mock import patch
 import torch
 import torchio
 from gpu_setup import Setup
-from step_timing import loader_rate, over_batches, parts_of_step, raw_batches, timed, views_of
+from step_timing import filled, loader_rate, over_batches, parts_of_step, timed, views_of
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -64,7 +64,7 @@ def with_loader(setup: Setup, encoder: str, how: str) -> Facts:
     data = setup.data(view_1=VIEW, view_2=VIEW, **LOADERS[how])
     # whole rounds: each worker hands over a batch at about the same time as the others
     steps, warm_up = max(3, 2 * setup.workers), max(3, setup.workers)
-    return _measure(setup, encoder, raw_batches(data), views_of(data, setup.device), steps=steps, warm_up=warm_up)
+    return _measure(setup, encoder, filled(data), views_of(data, setup.device), steps=steps, warm_up=warm_up)
 
 
 def dummy(setup: Setup, encoder: str, compiled: bool = False, chunks: bool = False) -> Facts:
@@ -160,5 +160,6 @@ def parts_of(encoders: tuple[str, ...]) -> dict[str, Callable[[Setup], Facts]]:
         if encoder == "ResNet-50":  # a transformer's tokens have no such layout
             made[f"{encoder}: dummy loader, channels first"] = partial(channels_first, encoder=encoder)
         made[f"{encoder}: parts of a step"] = partial(parts, encoder=encoder)
+    for encoder in encoders:  # what takes longest to begin comes last
         made[f"{encoder}: dummy loader, torch.compile"] = partial(dummy, encoder=encoder, compiled=True)
     return made

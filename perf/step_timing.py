@@ -77,6 +77,15 @@ def raw_batches(data: CTReportDataModule) -> Iterator[Any]:
         yield from loader
 
 
+def filled(data: CTReportDataModule) -> Iterator[Any]:
+    """Return `raw_batches`, after the epoch that fills the memory where volumes are kept there."""
+    batches = raw_batches(data)
+    if data.keep_in_memory:
+        for _ in range(len(data.train_dataset()) // data.batch_size):
+            next(batches)
+    return batches
+
+
 def views_of(data: CTReportDataModule, device: torch.device) -> Callable[[Any], Tensor]:
     """Return what brings a loader's batch to the device and makes its views there, as Lightning does."""
 
@@ -93,11 +102,12 @@ def views_of(data: CTReportDataModule, device: torch.device) -> Callable[[Any], 
 
 def loader_rate(data: CTReportDataModule, seconds: float = 5.0) -> float:
     """Return the studies a second that the loader yields where nobody computes."""
-    batches = raw_batches(data)
-    for _ in range(2):
+    batches = filled(data)
+    # whole rounds: each worker hands over a batch at about the same time as the others
+    for _ in range(max(2, data.num_workers)):
         next(batches)
     began, studies = time.perf_counter(), 0
-    while studies < 2 * data.batch_size or time.perf_counter() - began < seconds:
+    while studies < 2 * data.batch_size * max(1, data.num_workers) or time.perf_counter() - began < seconds:
         studies += len(next(batches)["index"])
     return studies / (time.perf_counter() - began)
 

@@ -28,7 +28,7 @@ def write_cohort(folder: Path, size: tuple[int, int, int], train: int, others: i
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     cache = VolumeCache(folder / "cache", ModelGrid(size))
-    volumes = [smooth_volume(size, seed) for seed in range(min(8, train))]
+    volumes: dict[int, np.ndarray] = {}  # eight, made when the first entry is missing
     lines = ["study_id,patient_id,volume,report,labels,split,sha256"]
     for number in range(train + 2 * others):
         split = "train" if number < train else "val" if number < train + others else "test"
@@ -38,7 +38,10 @@ def write_cohort(folder: Path, size: tuple[int, int, int], train: int, others: i
         entry = cache.entry(folder / f"{number}.nii.gz", checksum)
         if not entry.is_file():
             entry.parent.mkdir(parents=True, exist_ok=True)
-            voxels = volumes[number % len(volumes)].copy()
+            seed = number % 8
+            if seed not in volumes:
+                volumes[seed] = smooth_volume(size, seed)
+            voxels = volumes[seed].copy()
             voxels.flat[:2] = number % 1000, number // 1000  # no two volumes are alike
             cache.write(entry, voxels, SPACING, {"native_size": size, "native_spacing": SPACING})
     manifest = folder / "manifest.csv"

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning.cli import LightningArgumentParser
-from step_timing import StepTimes, loader_rate, over_batches, parts_of_step, raw_batches, views_of
+from step_timing import StepTimes, filled, loader_rate, over_batches, parts_of_step, views_of
 from synthetic_cache import write_cohort
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -132,7 +132,7 @@ def measure(cli: Any, data: CTReportDataModule) -> dict[str, Any]:
     parts = parts_of_step(model, *one, precision, optimizer, options.pairs)
     data.setup("fit")
     loaded = loader_rate(data, seconds=0 if options.steps < 10 else 5)
-    with_data = over_batches(step, raw_batches(data), views_of(data, device), device, options.steps)
+    with_data = over_batches(step, filled(data), views_of(data, device), device, options.steps)
     flops = int(counter.get_total_flops())
     row = {
         "host": platform.node(),

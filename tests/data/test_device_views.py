@@ -191,6 +191,11 @@ def test_batches_travel_as_int16_and_become_those_of_torchio(tiny_cohort: Path, 
             assert torch.equal(batch[name], expected[name])  # type: ignore[literal-required]
     for expected, raw in zip(plain.val_dataloader(), device.val_dataloader(), strict=True):
         assert torch.equal(device.on_after_batch_transfer(raw, 0)["volume"], expected["volume"])  # to the bit
+    # what `preview` and W&B's examples draw
+    one, other = plain.train_dataset(), device.train_dataset()
+    assert torch.equal(one.sample(3)["volume"], other.sample(3)["volume"])
+    assert torch.equal(one.sample(3)["volume"][0], one[3]["volume"])
+    assert ((one.sample((1, 3))["views"] - other.sample((1, 3))["views"]).abs() * HU > 0.1).float().mean() < 2e-3
 
 
 def test_the_window_of_rounded_voxels() -> None:

@@ -100,7 +100,10 @@ class WandbExamples(Callback):
                 way = example.row[0] == "text to image"
                 volume, report = (example.hit, example.query) if way else (example.query, example.hit)
                 picture = strip(
-                    middle_slices(grey(dataset[volume]["volume"][0].numpy(), (0, 1)), dataset.spacing(volume)), HEIGHT
+                    middle_slices(
+                        grey(dataset.sample(volume)["volume"][0, 0].numpy(), (0, 1)), dataset.spacing(volume)
+                    ),
+                    HEIGHT,
                 )
                 seen = [wandb.Image(picture, caption=gallery.study_id[volume]), dataset.reports()[report]]
             table.add_data(*example.row, *seen)

@@ -48,7 +48,12 @@ def preview(
     ids = data.manifest.column("study_id")
     reports = data.manifest.column("report")
     rows = [
-        (ids[dataset.rows[i]], reports[dataset.rows[i]], dataset[int(i)]["volume"], dataset[(0, int(i))]["views"])
+        (
+            ids[dataset.rows[i]],
+            reports[dataset.rows[i]],
+            dataset.sample(int(i))["volume"][0],
+            dataset.sample((0, int(i)))["views"][0],
+        )
         for i in positions
     ]
     spacing = [dataset.spacing(int(i)) for i in positions]

@@ -13,7 +13,7 @@ from bimcvr.contracts import Batch
 from bimcvr.data.cache.memory_copy import MemoryCopy
 from bimcvr.data.cache.volume_cache import VolumeCache
 from bimcvr.data.loading.cutmix import cutmix, draw_mix
-from bimcvr.data.loading.device_views import RawBatch
+from bimcvr.data.loading.device_views import RawBatch, finish
 from bimcvr.data.loading.view_draws import draw_view
 from bimcvr.data.loading.views import View, Window, apply_view, apply_window, to_bytes
 
@@ -95,6 +95,15 @@ class StudyDataset(Dataset[dict[str, Any]]):
         volume = apply_window(voxels, self.window)
         views = [apply_view(volume, spacing, view, seed)[None] for view, seed in both]
         return {"views": torch.stack(views), "text": text, "index": row}
+
+    def sample(self, item: int | tuple[int, int]) -> Batch:
+        """Return a study as a model gets it, in a batch of one.
+
+        Args:
+            item: as for an index.
+        """
+        batch = Collate()([self[item]])
+        return finish(cast(RawBatch, batch), self.window) if self.on_device else cast(Batch, batch)
 
     def _whole(self, voxels: np.ndarray) -> dict[str, torch.Tensor]:
         if self.on_device:
