@@ -10,7 +10,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 SHELL  := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast coverage docs lint types wheel perf gpu benchmark research control
+.PHONY: help install demo test test-fast axe coverage docs lint types wheel perf gpu benchmark research control
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|'
@@ -36,6 +36,9 @@ test-fast: install ## the tests that take seconds
 
 coverage: install ## line and branch coverage of the fast tests; fails below the floor in setup.cfg
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses $(WORKERS) --dist worksteal --cov
+
+axe: ## install axe-core by npm, for the test of the search page's accessibility that is skipped without it
+	npm install --no-save --no-package-lock axe-core@4.14.1
 
 lint: install ## ruff
 	$(BIN)/ruff check .

@@ -13,9 +13,8 @@ export function showResults(results, request, open) {
 }
 
 function card(hit, position, results, labels, open) {
-  const title = `${hit.rank}. ${hit.case}`;
-  const button = make("button", { type: "button", class: "open", onclick: () => open(position), "aria-label": `Open case ${title}` },
-    make("span", { class: "rank" }, `${hit.rank}`), make("span", { class: "name" }, hit.case));
+  const button = make("button", { type: "button", class: "open", onclick: () => open(position), "aria-label": `${hit.rank} ${hit.case}: open the case` },
+    make("span", { class: "rank" }, `${hit.rank}`), " ", make("span", { class: "name" }, hit.case));
   const score = make("span", { class: "score", title: results.score_is }, scoreText(hit.score));
   const facts = Object.entries(hit.columns).map(([name, value]) => make("span", { class: "fact" }, `${name} ${value}`));
   return make("li", { class: "card", "data-case": hit.case, onclick: (event) => { if (event.target.closest("img")) open(position); } },
