@@ -240,6 +240,34 @@ def test_a_doubtful_translation_is_used_once_a_reviewer_accepts_it(tmp_path: Pat
         curate(CsvTable(str(table)), out, **{**options, "anonymise": None})
 
 
+def test_a_failed_translation_is_no_report_whoever_accepts_it(tmp_path: Path) -> None:
+    class Failing(Glossary):
+        identity = "failing 1"
+
+        def __call__(self, report: Anonymised, problems: Sequence[str] = ()) -> str:
+            return "Something wrong with the data!" if report.text.startswith("Sin") else "Nodule of 5 mm."
+
+    table, out = write_table(tmp_path, 1), tmp_path / "out"
+    frame = pd.read_csv(table)
+    frame["language"], frame["report"] = "es", "Sin derrame pleural ni otras alteraciones."
+    frame.to_csv(table, index=False)
+    options = {**ALL, "translate": TranslateStep(Failing()), "checks": Checks((), ("placeholder",))}
+    queue = out / "review.csv"
+
+    def answered(**cells: str) -> "pd.Series[str]":
+        lines = list(csv.DictReader(queue.read_text(encoding="utf-8-sig").splitlines()))
+        assert [line["original"] for line in lines] == ["Sin derrame pleural ni otras alteraciones."]
+        pd.DataFrame([line | {"reviewer": "R1"} | cells for line in lines]).to_csv(queue, index=False)
+        curate(CsvTable(str(table)), out, **options)
+        return rows_of(out).loc["s0"]
+
+    curate(CsvTable(str(table)), out, **options)
+    accepted = answered(decision="accept")
+    assert (accepted["status"], accepted["report"]) == ("review", "Sin derrame pleural ni otras alteraciones.")
+    corrected = answered(decision="correct", corrected="No pleural effusion.")
+    assert (corrected["status"], corrected["report"]) == ("ok", "No pleural effusion.")
+
+
 def test_denoising_writes_a_copy_and_leaves_the_source(tmp_path: Path) -> None:
     table, out = write_table(tmp_path, 1), tmp_path / "out"
     source = (tmp_path / "v0.nii.gz").read_bytes()

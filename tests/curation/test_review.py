@@ -117,7 +117,7 @@ def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.Monke
         ("s1,r,t,,better,,ana", "no decision"),
         ("s1,r,t,,,nodule,ana", "no decision"),
         ("s1,r,t,accept,,,", "no reviewer"),
-        ("s1,r,t,accept,,,ana,more", "8 cells"),
+        ("s1,r,t,accept,,,ana,,more", "9 cells"),
         ('s1,r,"t" x,accept,,,ana', "cannot be read"),
     ],
 )

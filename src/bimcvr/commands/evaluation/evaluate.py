@@ -33,6 +33,7 @@ def evaluate(
     right_answers: Literal["report", "diagonal"] = "report",
     gallery: Literal["all", "one_per_patient", "one_per_report"] = "all",
     pools: Sequence[int] = (),
+    judgements: Path | None = None,
     resamples: int = 10_000,
     seed: int = 0,
     allow_trained_rows: bool = False,
@@ -70,12 +71,15 @@ def evaluate(
             (one_per_patient), or the first of each report, without its duplicates (one_per_report).
         pools: also score within pools of so many studies, as several papers do ('[32, 64, 128]'): 100 random divisions
             of the rows.
+        judgements: also score by people's judgements: P@K and nDCG@K of the judged studies; a CSV file that the search
+            page wrote (judgements.csv in the index), or of its columns mode, query, study_id and relevant.
         resamples: bootstrap resamples, and rounds of the randomisation tests.
         seed: the seed of random numbers, here of both.
         allow_trained_rows: evaluate rows that the model was trained on; the result then says how many there are. They
             are refused otherwise, unless `split` is train.
     """
     from bimcvr.atomic_files import require_writable, write_json
+    from bimcvr.data.judgements import read_judgements
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
     from bimcvr.evaluation.inputs import (
@@ -88,6 +92,7 @@ def evaluate(
         grid_notes,
         made_by,
     )
+    from bimcvr.evaluation.judged import format_judgements, score_judgements
     from bimcvr.evaluation.pools import pooled_retrieval
     from bimcvr.evaluation.raw_vs_audited import raw_against_audited
     from bimcvr.evaluation.result import Resampling, build_result
@@ -110,6 +115,7 @@ def evaluate(
     check_same_texts(runs, files, scored)
     check_same_reports(runs, files, table, scored)
     seen = check_unseen(runs, table, scored, allow_trained_rows or split == "train")
+    judged = read_judgements(judgements) if judgements is not None else None
     pooled = [pooled_retrieval(runs, scored, size, resampling, right_answers) for size in pools]
     result = build_result(runs, scored, recall_at, resampling, right_answers)
     others = [_files(other) for other in ([compare] if isinstance(compare, str) and compare else compare)]
@@ -124,6 +130,8 @@ def evaluate(
         result["audited"] = raw_against_audited(runs, scored, recall_at, resampling, right_answers)
     if pools:
         result["pools"] = pooled
+    if judged is not None:
+        result["judgements"] = score_judgements(runs, scored, judged)
     inputs = [*files, *(str(path) for path in (text_embeddings, study_ids) if path is not None)]
     result["about"] = {
         **scored.description,
@@ -143,6 +151,8 @@ def evaluate(
     if out is not None:
         write_json(out, result)
     say(format_result(result, width()))
+    if judged is not None:
+        say(format_judgements(result["judgements"]))
     if out is not None:
         say(f"\nresult: {out}")
     if html is not None:

@@ -22,6 +22,8 @@ def search(
     study: str = "",
     keyword: str = "",
     words: str = "",
+    like: str = "",
+    unlike: str = "",
     into: Literal["image", "report"] | None = None,
     hybrid: bool | None = None,
     where: str = "",
@@ -44,6 +46,9 @@ def search(
         study: find cases similar to this study of the index, given by its study_id.
         keyword: find studies with this finding, like atelectasis, by the model's prompts.
         words: find reports that contain these words, by full-text search alone.
+        like: find more cases like these studies of the index, given by study_id with commas between; with a text, that
+            query is moved towards them.
+        unlike: and unlike these; for --like.
         into: rank volumes (image, the default) or reports.
         hybrid: fuse the ranking by vectors with the one by words, in which a report that denies what is asked is no
             match; for a text or --keyword; true by default where volumes are ranked and the query names a finding.
@@ -67,7 +72,7 @@ def search(
     Raises:
         UserError: the options do not fit together, or the index cannot answer the query.
     """
-    from bimcvr.search.asked.labels import has_prompts
+    from bimcvr.search.asked.findings import has_prompts
     from bimcvr.search.asked.parsed_query import parse_query
     from bimcvr.search.index.filters import split_where
     from bimcvr.search.index.reader import Index
@@ -76,23 +81,29 @@ def search(
 
     options = {"text": text, "volume": volume, "study": study, "keyword": keyword, "words": words}
     queries = {name: str(value) for name, value in options.items() if value}
+    fits, others = ([one.strip() for one in names.split(",") if one.strip()] for names in (like, unlike))
+    if fits and queries.keys() <= {"text"}:
+        queries = {"like": text}
+    elif fits or others:
+        raise UserError("--like goes alone or with a text, and --unlike with --like.")
     if len(queries) != 1:
         raise UserError(
-            "search needs one query: a text in quotes, --volume, --study, --keyword or --words. Example: search INDEX"
-            ' "large right pleural effusion".'
+            "search needs one query: a text in quotes, --volume, --study, --keyword, --words or --like. Example: search"
+            ' INDEX "large right pleural effusion".'
         )
     ((mode, query),) = queries.items()
     _check_options(mode, top, into, hybrid, holding, leave_out)
     if html is not None and html.is_dir():
         raise UserError(f"--html {html} is a folder. Name the file to write, like {html / 'results.html'}.")
     with Index.open(index) as opened:
-        parsed = parse_query(query) if mode in ("text", "keyword", "words") else None
-        needs_model = mode == "volume" or (
-            parsed is not None and mode in ("text", "keyword") and not has_prompts(parsed, opened)
-        )
+        parsed = parse_query(query) if mode in ("text", "keyword", "words") or (mode == "like" and query) else None
+        needs_model = mode == "volume" or (parsed is not None and mode != "words" and not has_prompts(parsed, opened))
         searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needs_model, split_trust(trust)))
         filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
-        results = _run_query(searcher, mode, parsed or query, into, hybrid, filters, holding, leave_out, top)
+        if mode == "like":
+            results = searcher.like(fits, others, text=query, into=into or "image", top=top, where=filters)
+        else:
+            results = _run_query(searcher, mode, parsed or query, into, hybrid, filters, holding, leave_out, top)
         if html is not None:
             from bimcvr.search.output.html_page import write_page
 

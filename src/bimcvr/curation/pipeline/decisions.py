@@ -12,7 +12,7 @@ from bimcvr.curation.audit.audit import audit_manifest, geometry_columns
 from bimcvr.curation.audit.cohort_checks import patients_in_two_splits
 from bimcvr.curation.audit.facts_cache import Measured
 from bimcvr.curation.audit.flags import VOLUME_FLAGS
-from bimcvr.curation.audit.report_checks import SPANISH_SHARE, SPANISH_WORDS, spanish_share
+from bimcvr.curation.audit.report_checks import SPANISH_SHARE, SPANISH_WORDS, failed_wording, spanish_share
 from bimcvr.curation.pipeline.ingest import IngestSettings
 from bimcvr.curation.pipeline.row import CurationRow
 from bimcvr.curation.pipeline.step_log import StepLog
@@ -69,15 +69,22 @@ def apply_verdicts(
 ) -> None:
     """Use the texts that reviewers accepted or wrote.
 
+    A failed translation (`Something went wrong …`) is no report, whoever accepts it: it needs a corrected text, and its
+    study waits for one.
+
     Args:
         rows: changed in place.
-        verdicts: the reviewers' verdicts by study.
+        verdicts: the reviewers' verdicts by study; an `accept` of a failed translation is taken out.
         anonymiser: applied to corrected texts; None to keep them as they are.
         log: receives the decisions.
     """
     for row in rows:
         verdict = verdicts.get(row.study_id)
         if verdict is None or not verdict.decision:
+            continue
+        if verdict.decision == "accept" and failed_wording(row.review_text):
+            verdicts[row.study_id] = replace(verdict, decision="")
+            log.add(row.study_id, "not accepted", "a failed translation needs the decision correct, with the text")
             continue
         if verdict.decision == "correct":
             row.report = anonymiser(verdict.corrected).text if anonymiser else verdict.corrected
@@ -143,7 +150,8 @@ def decide(
             row.status = "rejected"
         elif reason and ask and not decision and row.status == "ok":
             row.status = "review"
-            questions.append(Question(row.study_id, reason, row.review_text))
+            original = row.original if row.original != row.review_text else ""
+            questions.append(Question(row.study_id, reason, row.review_text, original))
         for flag in row.flags:
             effect = (
                 "rejected"

@@ -18,7 +18,9 @@ from bimcvr.curation.spreadsheet_cells import escape_cell, unescape_cell
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
 
-COLUMNS = ("study_id", "reason", "report", "decision", "corrected", "labels", "reviewer")
+COLUMNS = ("study_id", "reason", "report", "decision", "corrected", "labels", "reviewer", "original")
+# queues of before have no such column
+_OPTIONAL = ("original",)
 DECISIONS = ("accept", "reject", "correct")
 NO_FINDING = "none"
 
@@ -31,11 +33,13 @@ class Question:
         study_id: the study.
         reason: why a reviewer must look at it, in one line.
         report: the text in question; a decision about an earlier text of the study does not count.
+        original: the text that it was translated from; empty where it is the text itself.
     """
 
     study_id: str
     reason: str
     report: str
+    original: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,14 @@ def append_questions(path: Path, questions: Iterable[Question]) -> int:
     for question in questions:
         if _key(question) not in known:
             known.add(_key(question))
-            new.append({"study_id": question.study_id, "reason": question.reason, "report": question.report})
+            new.append(
+                {
+                    "study_id": question.study_id,
+                    "reason": question.reason,
+                    "report": question.report,
+                    "original": question.original,
+                }
+            )
     if new or not table.content:
         table.append(path, new)
     return len(new)
@@ -205,7 +216,7 @@ class _QueueFile:
             for cells in reader:
                 if begin == 1:
                     header = [name.strip() for name in cells]
-                    missing = [name for name in COLUMNS if name not in header]
+                    missing = [name for name in COLUMNS if name not in (*header, *_OPTIONAL)]
                     if missing:
                         raise UserError(
                             f"{path} has no column {', '.join(missing)}. A review queue has {', '.join(COLUMNS)}."
@@ -260,7 +271,7 @@ def _reviews(table: _QueueFile) -> list[Review]:
         labels = split_list(row["labels"])
         reviews.append(
             Review(
-                Question(row["study_id"].strip(), row["reason"], row["report"]),
+                Question(row["study_id"].strip(), row["reason"], row["report"], row.get("original", "")),
                 row["decision"].strip().lower(),
                 row["corrected"],
                 (labels - {NO_FINDING} if labels else None),

@@ -82,6 +82,11 @@ def one_finding(query: ParsedQuery, index: Index) -> tuple[str, bool]:
     return (label, False) if label else (_denied_label(query, index), True)
 
 
+def has_prompts(query: ParsedQuery, index: Index) -> bool:
+    """Return whether a query is a keyword, or its denial, whose prompt vectors the index has: no model is needed."""
+    return index.prompts is not None and one_finding(query, index)[0] in index.prompts.labels
+
+
 def _denied_label(query: ParsedQuery, index: Index) -> str:
     """Return the finding of `no …`, `… absent`, `no evidence of …`; empty where the query is anything else."""
     words = query.words

@@ -40,11 +40,6 @@ def canonical_label(query: ParsedQuery, index: Index) -> str:
     return ""
 
 
-def has_prompts(query: ParsedQuery, index: Index) -> bool:
-    """Return whether a query is a keyword whose prompt vectors the index has: no text encoder is needed then."""
-    return index.prompts is not None and canonical_label(query, index) in index.prompts.labels
-
-
 def has_label(index: Index, label: str) -> np.ndarray:
     """Return which studies have a label, or the label of a narrower finding, as (N,) bool."""
     library, name = label_extractor().library, label.casefold()

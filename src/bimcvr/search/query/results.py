@@ -48,7 +48,7 @@ class SearchResults:
     """The results of one query.
 
     Attributes:
-        mode: `text`, `keyword`, `volume`, `study` or `words`.
+        mode: `text`, `keyword`, `volume`, `study`, `like` or `words`.
         query_parts: what was searched for: the sentences or prompts that the text encoder read, the name of the volume
             or study, or the words.
         into: whether volumes (`image`) or reports (`report`) were ranked.

@@ -15,6 +15,7 @@ from bimcvr.search.asked.labels import has_label
 from bimcvr.search.asked.parsed_query import ParsedQuery, parse_query
 from bimcvr.search.index.reader import Index, Stream
 from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.query.feedback import moved_query
 from bimcvr.search.query.hits import read_hits
 from bimcvr.search.query.measured import MeasuredLabel
 from bimcvr.search.query.query_encoding import EncodedQuery, encode_keyword, encode_text
@@ -206,6 +207,49 @@ class Searcher:
                 candidates[[i for i, patient in enumerate(patients) if patient == patients[position]]] = False
         encoded = EncodedQuery(self.index.image.row(position), (study_id,), "study")
         return self._by_vector("study", encoded, began, top, where, into, candidates=candidates)
+
+    def like(
+        self,
+        relevant: Sequence[str],
+        not_relevant: Sequence[str] = (),
+        *,
+        text: str = "",
+        into: Stream = "image",
+        top: int = 10,
+        where: str | Sequence[str] = "",
+    ) -> SearchResults:
+        """Find more studies like some, and unlike others; none of them is among the hits.
+
+        Args:
+            relevant: studies that fit.
+            not_relevant: studies that do not.
+            text: the query that they were judged for, which is moved; without one the studies alone are the query.
+            into: rank volumes (`image`) or reports (`report`).
+            top: how many hits to return.
+            where: a filter, as `filters.parse_where` takes it.
+
+        Returns:
+            The results.
+
+        Raises:
+            UserError: no study fits, one is unknown or named on both sides, or the filter is not valid.
+        """
+        if not relevant:
+            raise UserError("More like what? Name at least one study that fits.")
+        if both := sorted(set(relevant) & set(not_relevant)):
+            raise UserError(f"The study '{both[0]}' cannot both fit and not fit.")
+        began = time.perf_counter()
+        start = self.text(text, top=1, hybrid=False).query_vector if text else None
+        vector = moved_query(self.index, relevant, not_relevant, start)
+        candidates = np.ones(len(self.index), dtype=bool)
+        candidates[[self.index.position(study) for study in (*relevant, *not_relevant)]] = False
+        parts = (
+            *([text] if text else []),
+            *(f"like {one}" for one in relevant),
+            *(f"unlike {one}" for one in not_relevant),
+        )
+        encoded = EncodedQuery(vector, parts, "like")
+        return self._by_vector("like", encoded, began, top, where, into, candidates=candidates)
 
     def words(self, words: str | ParsedQuery, *, top: int = 10, where: str | Sequence[str] = "") -> SearchResults:
         """Find the reports that contain some words, by full-text search alone; needs no model.

@@ -84,6 +84,35 @@ class SearchRequest(_StrictModel):
         return self
 
 
+class LikeRequest(_StrictModel):
+    """Cases that fit and cases that do not: more like the first."""
+
+    relevant: list[CaseName] = Field(min_length=1, max_length=MOST_HITS, description="names of cases that fit")
+    not_relevant: list[CaseName] = Field([], max_length=MOST_HITS, description="names of cases that do not")
+    text: Annotated[str, Field(max_length=4000), AfterValidator(_valid_text)] = Field(
+        "", description="the query by text or keyword that they were judged for"
+    )
+    into: Into = Field("image", description="rank the studies' volumes or their reports")
+    where: list[ConditionText] = Field([], max_length=20, description=CONDITIONS)
+    condition: JoinedConditions = Field("", description=JOINED_CONDITIONS)
+    top: int = Field(20, ge=1, le=MOST_HITS, description="how many cases to return")
+
+
+class JudgementRequest(_StrictModel):
+    """Whether a case fits a query."""
+
+    mode: Literal["text", "keyword", "study"] = Field(description="as of the search")
+    query: QueryText = Field(description="as of the search")
+    case: CaseName = Field(description="the case's name")
+    relevant: bool | None = Field(description="null takes an earlier judgement back")
+
+
+class JudgementResponse(BaseModel):
+    """That a judgement was written."""
+
+    saved: Literal[True] = True
+
+
 class ErrorResponse(BaseModel):
     """Why a request was refused."""
 

@@ -29,6 +29,28 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
     async def search(request: api.SearchRequest) -> api.SearchResponse:
         return await limits.run_at_model(lambda: service.snapshot().search(request))
 
+    async def more_like(request: api.LikeRequest) -> api.SearchResponse:
+        return await limits.run_at_model(lambda: service.snapshot().more_like(request))
+
+    async def judge(request: api.JudgementRequest) -> api.JudgementResponse:
+        await limits.run_at_rows(lambda: service.judge(request))
+        return api.JudgementResponse()
+
+    app.add_api_route(
+        "/api/search/like",
+        more_like,
+        methods=["POST"],
+        summary="More cases like some, and unlike others (Rocchio)",
+        responses=api.ERROR_RESPONSES,
+    )
+    app.add_api_route(
+        "/api/judgements",
+        judge,
+        methods=["POST"],
+        summary="Write down whether a case fits a query, for evaluate --judgements",
+        responses=api.ERROR_RESPONSES,
+    )
+
     async def scores(request: api.ScoresRequest) -> api.ScoresResponse:
         return await limits.run_at_model(lambda: service.snapshot().scores(request))
 

@@ -4,14 +4,19 @@ import threading
 import time
 from pathlib import Path
 
+from bimcvr.data.judgements import Query, append_judgement
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError, without_addresses
 from bimcvr.search.index.commit import NAME
 from bimcvr.search.index.viewer_volumes import VIEWER, ViewerVolumes
 from bimcvr.search.query.encoder import Encoder
+from bimcvr.search.server import schemas as api
 from bimcvr.search.server.privacy import CaseNames, without_paths
 from bimcvr.search.server.snapshot import IndexSnapshot
 from bimcvr.search.uploading.uploads import sweep_uploads, upload_folder
+
+JUDGEMENTS = "judgements.csv"
+"""The file of judgements in the index folder."""
 
 REOPEN_SECONDS = 5.0
 """How long a snapshot of the index is served before a newer commit is looked for."""
@@ -43,6 +48,7 @@ class SearchService:
         self.volumes = ViewerVolumes(folder / VIEWER)
         self.uploads = folder / "derived" / "uploads"
         self._newest: IndexSnapshot | None = None
+        self._judging = threading.Lock()
         self._opening, self._next_check = threading.Lock(), 0.0
         _check_writable(self.uploads)
         sweep_uploads(self.uploads)
@@ -63,6 +69,23 @@ class SearchService:
                 self.volumes.keep_only(self._newest.index.study_ids)
             self._next_check = time.monotonic() + REOPEN_SECONDS
             return self._newest
+
+    def judge(self, request: api.JudgementRequest) -> None:
+        """Write down whether a case fits a query, in `judgements.csv` of the index folder.
+
+        Args:
+            request: the judgement.
+
+        Raises:
+            CaseNotFound: there is no such case.
+            OSError: the file cannot be written.
+        """
+        snapshot = self.snapshot()
+        query = snapshot.study_id(request.query) if request.mode == "study" else request.query
+        with self._judging:
+            append_judgement(
+                self.folder / JUDGEMENTS, Query(request.mode, query), snapshot.study_id(request.case), request.relevant
+            )
 
     def close(self) -> None:
         """Close the index."""

@@ -148,6 +148,24 @@ class IndexSnapshot:
             results = self.searcher.text(query, top=top, where=where, hybrid=hybrid, into=into)
         return self._response(results)
 
+    def more_like(self, request: api.LikeRequest) -> api.SearchResponse:
+        """Search for more cases like some, and unlike others.
+
+        Args:
+            request: the cases.
+
+        Returns:
+            The ranked cases.
+
+        Raises:
+            CaseNotFound: there is no such case.
+            UserError: a case is on both sides, or a filter is not valid for this index.
+        """
+        fits, others = ([self.study_id(case) for case in cases] for cases in (request.relevant, request.not_relevant))
+        where = self._conditions(request.where, request.condition)
+        text, into, top = request.text.strip(), request.into, request.top
+        return self._response(self.searcher.like(fits, others, text=text, into=into, top=top, where=where))
+
     def search_volume(
         self, source: Path, top: int, where: Sequence[str], condition: str, into: api.Into
     ) -> api.SearchResponse:

@@ -6,6 +6,7 @@ import { allowAttention } from "./attention.js";
 import { caseIsOpen, caseKey, closeCase, openCase, setUpCase } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
 import { showKeywords } from "./keywords.js";
+import { likeRequest } from "./feedback.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
 import { offerSeries } from "./series.js";
 import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
@@ -114,6 +115,7 @@ async function search(query, remember = true) {
 const wantsFusion = (mode) => (HAS_WORDS.includes(mode) ? { both: true, meaning: false }[preferred.by] ?? null : false);
 
 function send({ mode, query, into, hybrid, where, condition, top, file, series }, signal) {
+  if (mode === "like") return call("api/search/like", { json: likeRequest(request), signal });
   if (mode !== "volume") return call("api/search", { json: { mode, query, into, hybrid, where, condition, top }, signal });
   return call("api/search/volume", { file, query: { name: file.name, into, top, where: JSON.stringify(where), condition, ...(series && { series }) }, signal });
 }
@@ -132,9 +134,9 @@ function fileKey(file) {
 // the same query after a change of how to rank
 function searchAgain() {
   if (!request) return;
-  const { query, file, series } = request;
+  const { query, file, series, about, relevant, not_relevant } = request;
   const mode = request.mode === "text" || request.mode === "words" ? (preferred.by === "words" ? "words" : "text") : request.mode;
-  search({ mode, query, file, series });
+  search({ mode, query, file, series, about, relevant, not_relevant });
 }
 
 function showQuery() {
@@ -142,7 +144,7 @@ function showQuery() {
   if (mode === "text" || mode === "words") find("query").value = query;
   else find("query").value = "";
   for (const chip of find("chips").children) chip.setAttribute("aria-pressed", mode === "keyword" && chip.dataset.label === query);
-  const kinds = { keyword: "Cases of", study: "Cases like", volume: "Cases like the volume" };
+  const kinds = { keyword: "Cases of", study: "Cases like", volume: "Cases like the volume", like: "More like the cases that fit" };
   showRanking();
   find("query-summary").hidden = mode === "text" || mode === "words";
   fill(find("query-summary"), kinds[mode] === undefined ? null : [`${kinds[mode]} `, make("b", {}, query), make("button", { type: "button", onclick: clearQuery, "aria-label": "Clear the query" }, "×")]);
@@ -153,7 +155,7 @@ const rankingOf = ({ mode, hybrid }) => (mode === "words" ? "words" : hybrid ===
 function showRanking() {
   const [by, into] = [find("by"), find("into")];
   const mode = request?.mode;
-  const wordless = mode === "study" || mode === "volume";
+  const wordless = ["study", "volume", "like"].includes(mode);
   by.value = request ? rankingOf(request) : preferred.by;
   by.disabled = !facts?.can_embed || wordless;
   by.querySelector("[value=words]").disabled = mode === "keyword";

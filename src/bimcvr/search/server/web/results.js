@@ -1,24 +1,26 @@
 // The ranked list.
 
 import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
+import { judgeButtons, showMoreLike } from "./feedback.js";
 import { count, fill, find, make, several } from "./dom.js";
 
 // results: what the API returned; request: the search; open(position) opens a case
 export function showResults(results, request, open) {
   const list = find("results");
   const labels = [...request.labels, ...(request.mode === "keyword" ? [request.query] : [])];
-  fill(list, results.hits.map((hit, position) => card(hit, position, results, labels, open)));
+  fill(list, results.hits.map((hit, position) => card(hit, position, results, labels, open, request)));
   fill(find("status"), ...summary(results, request));
+  showMoreLike(request, open);
   find("more").hidden = results.hits.length >= Math.min(results.candidates, 200) || results.hits.length < request.top;
 }
 
-function card(hit, position, results, labels, open) {
+function card(hit, position, results, labels, open, request) {
   const button = make("button", { type: "button", class: "open", onclick: () => open(position), "aria-label": `${hit.rank} ${hit.case}: open the case` },
     make("span", { class: "rank" }, `${hit.rank}`), " ", make("span", { class: "name" }, hit.case));
   const score = make("span", { class: "score", title: results.score_is }, scoreText(hit.score));
   const facts = Object.entries(hit.columns).map(([name, value]) => make("span", { class: "fact" }, `${name} ${value}`));
   return make("li", { class: "card", "data-case": hit.case, onclick: (event) => { if (event.target.closest("img")) open(position); } },
-    make("div", { class: "card-head" }, button, score, facts),
+    make("div", { class: "card-head" }, button, score, judgeButtons(hit, request, open), facts),
     thumbnails(hit),
     make("div", { class: "card-text" }, labelList(hit.labels, labels), reportText(hit.report, hit.spans)));
 }
