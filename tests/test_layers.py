@@ -37,6 +37,7 @@ ALLOWED = {
     "metrics.ranking": set(),
     "metrics": {"metrics.ranking"},
     "evaluation": {"metrics", "metrics.*", "data", "data.hu", "data.reading"},
+    "evaluation.judged": {"evaluation", "metrics", "data"},
     "phantom.reports": set(),
     "phantom.image": {"phantom.reports"},
     "phantom": {"phantom.reports", "data", "metrics", "metrics.*"},

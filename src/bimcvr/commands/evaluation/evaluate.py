@@ -92,7 +92,7 @@ def evaluate(
         grid_notes,
         made_by,
     )
-    from bimcvr.evaluation.judged import format_judgements, score_judgements
+    from bimcvr.evaluation.judged.score import format_judgements, score_judgements
     from bimcvr.evaluation.pools import pooled_retrieval
     from bimcvr.evaluation.raw_vs_audited import raw_against_audited
     from bimcvr.evaluation.result import Resampling, build_result

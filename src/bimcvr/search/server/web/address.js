@@ -3,10 +3,10 @@
 const LISTS = ["where"];
 const TEXTS = ["mode", "query", "into", "condition"];
 
-// an uploaded volume is in no address: whoever follows the link does not have it
+// an uploaded volume is in no address: whoever follows the link does not have it; judgements of cases are not either
 export function addressOf(request, openedCase) {
   const fragment = new URLSearchParams();
-  if (request && request.mode !== "volume") {
+  if (request && !["volume", "like"].includes(request.mode)) {
     for (const name of TEXTS) if (request[name]) fragment.set(name, request[name]);
     for (const name of LISTS) for (const value of request[name]) fragment.append(name, value);
     if (typeof request.hybrid === "boolean") fragment.set("hybrid", request.hybrid);

@@ -1,0 +1,1 @@
+"""Embeddings scored by the judgements of people."""
