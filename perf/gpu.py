@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bimcvr.atomic_files import write_json, write_text
+from bimcvr.processes.signals import STOPPED, Terminated, terminated_by_signal
 from bimcvr.provenance import git_commit
 
 PART_SECONDS = 240
@@ -44,9 +45,12 @@ def main(words: list[str]) -> int:
         from gpu_worker import run_parts
 
         return run_parts(options.out, options.scratch, options.toy, options.only, options.worker_until)
-    with tempfile.TemporaryDirectory(prefix="bimcvr-gpu-") as folder:
-        options.scratch = options.scratch or Path(folder)
-        return run_all(options)
+    try:
+        with terminated_by_signal(), tempfile.TemporaryDirectory(prefix="bimcvr-gpu-") as folder:
+            options.scratch = options.scratch or Path(folder)
+            return run_all(options)
+    except Terminated:
+        return STOPPED[signal.SIGTERM]
 
 
 def run_all(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ import torch
 from gpu import Ledger
 from gpu_setup import Setup
 
+from bimcvr.processes.lifeline import end_with
 from bimcvr.provenance import git_commit, versions
 
 START_AGAIN = 4
@@ -32,6 +33,7 @@ def run_parts(out: Path, scratch: Path, toy: bool, only: str, until: float) -> i
     Returns:
         0, or START_AGAIN where the device can no longer be used by this process.
     """
+    end_with(os.getppid())
     setup = Setup(scratch, toy)
     if not toy and setup.device.type != "cuda":
         print("There is no GPU here. `--toy true` tries everything at toy size on the CPU.", file=sys.stderr)
