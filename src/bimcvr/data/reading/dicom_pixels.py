@@ -254,8 +254,9 @@ def _to_hu(header: Dataset, form: PixelFormat, stored: np.ndarray) -> np.ndarray
         ends = [int(end) * slope + intercept for end in (stored.min(), stored.max())]
         # half the memory to move; what wraps on the way there comes back
         short = max(map(abs, (*ends, intercept))) < 2**15
-        kind = np.int16 if short else np.int32
-        hu = stored.astype(kind) * kind(slope) + kind(intercept)
+        hu: np.ndarray = stored.astype(np.dtype(np.int16 if short else np.int32))
+        hu *= int(slope)
+        hu += int(intercept)
     else:
         hu = (stored * slope + intercept).astype(np.float32)
     padding = _padding_range(header, form, slope, intercept)
