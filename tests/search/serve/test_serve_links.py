@@ -1,6 +1,8 @@
 """The page's addresses, what is kept and exported, and searches that overtake one another."""
 
+import csv
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -79,3 +81,26 @@ def test_a_case_of_before_a_reload_does_not_cover_a_new_search(page: Any) -> Non
     page.wait_for_timeout(200)
     assert page.is_hidden("#case")
     assert page.input_value("#query") == "left"
+
+
+def test_hits_and_reports_are_taken_along(page: Any, tmp_path: Path) -> None:
+    ask(page, "a nodule")
+    with page.expect_download() as download:
+        page.click("#export")
+    download.value.save_as(tmp_path / "cases.csv")
+    with (tmp_path / "cases.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == names(page)
+    assert [row["rank"] for row in rows] == [str(number + 1) for number in range(20)]
+    assert all("case number" in row["report"] for row in rows)
+    assert {row["sex"] for row in rows} == {"F", "M"}
+    cells = page.evaluate(
+        """async () => (await import("/page/export.js")).csvOf({hits: [{rank: 1, case: "=1+1", score: -0.5,
+        labels: ["a", "b"], columns: {}, report: 'He said "no", twice'}]})"""
+    )
+    assert cells.splitlines()[1] == '1,\'=1+1,-0.5,a;b,"He said ""no"", twice"'
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click(".open >> nth=0")
+    page.click(".copy")
+    until(page, "document.querySelector('.copy').textContent === 'Copied'")
+    assert page.evaluate("navigator.clipboard.readText()") == rows[0]["report"]

@@ -4,6 +4,7 @@ import { call, fetchBytes } from "./api.js";
 import { setUpAttention, showAttention } from "./attention.js";
 import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
 import { count, fill, find, make } from "./dom.js";
+import { copyButton } from "./export.js";
 import { reasons } from "./reasons.js";
 import { linkAnatomy, setUpTools, toolKey, useTools } from "./tools.js";
 import { Viewer } from "./viewer.js";
@@ -114,7 +115,7 @@ function reading(details, request, results, position, open) {
     ...Object.entries(details.columns).filter(([, value]) => value !== ""),
   ].filter(Boolean);
   return [
-    make("h3", {}, "Report"), reportText(details.report, hit?.spans),
+    make("div", { class: "near-head" }, make("h3", {}, "Report"), details.report ? copyButton(details.report) : null), reportText(details.report, hit?.spans),
     make("p", { id: "region", class: "soft", "aria-live": "polite" }),
     make("h3", {}, "Labels"), labelList(details.labels, request.labels),
     make("h3", {}, "Facts"), make("dl", { class: "facts" }, facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
