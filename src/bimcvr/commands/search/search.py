@@ -48,7 +48,7 @@ def search(
         words: find reports that contain these words, by full-text search alone.
         like: find more cases like these studies of the index, given by study_id with commas between; with a text, that
             query is moved towards them.
-        unlike: and unlike these; for --like.
+        unlike: and unlike these studies; for --like.
         into: rank volumes (image, the default) or reports.
         hybrid: fuse the ranking by vectors with the one by words, in which a report that denies what is asked is no
             match; for a text or --keyword; true by default where volumes are ranked and the query names a finding.
