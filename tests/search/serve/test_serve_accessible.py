@@ -1,4 +1,4 @@
-"""The page under axe-core, which `make axe` installs by npm: no serious fault of accessibility."""
+"""The page under axe-core, which `make axe` installs by npm: no serious fault for those who cannot see, or use no mouse."""
 
 from typing import Any
 
