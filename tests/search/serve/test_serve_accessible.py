@@ -1,4 +1,4 @@
-"""The page under axe-core, which `make axe` installs by npm: no serious fault for those who cannot see, or use no mouse."""
+"""The page under axe-core, which `make axe` installs by npm: no serious fault for who cannot see, or uses no mouse."""
 
 from typing import Any
 
