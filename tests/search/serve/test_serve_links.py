@@ -93,12 +93,15 @@ def test_hits_and_reports_are_taken_along(page: Any, tmp_path: Path) -> None:
     assert [row["case"] for row in rows] == names(page)
     assert [row["rank"] for row in rows] == [str(number + 1) for number in range(20)]
     assert all("case number" in row["report"] for row in rows)
+    assert {(row["mode"], row["query"]) for row in rows} == {("text", "a nodule")}
+    assert {row["score_is"] for row in rows} != {""}
     assert {row["sex"] for row in rows} == {"F", "M"}
     cells = page.evaluate(
         """async () => (await import("/page/export.js")).csvOf({hits: [{rank: 1, case: "=1+1", score: -0.5,
-        labels: ["a", "b"], columns: {}, report: 'He said "no", twice'}]})"""
+        labels: ["a", "b"], columns: {}, report: 'He said "no", twice'}], score_is: "cosine"},
+        {mode: "text", query: "@x"})"""
     )
-    assert cells.splitlines()[1] == '1,\'=1+1,-0.5,a;b,"He said ""no"", twice"'
+    assert cells.splitlines()[1] == 'text,\'@x,1,\'=1+1,-0.5,cosine,a;b,"He said ""no"", twice"'
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.click(".open >> nth=0")
     page.click(".copy")

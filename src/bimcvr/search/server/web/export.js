@@ -8,16 +8,16 @@ const cell = (value) => {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 
-// results: what the API returned → a CSV with a header; numbers as they are, reports in full
-export function csvOf({ hits }) {
+// results: what the API returned to a request → a CSV with a header; numbers as they are, reports in full
+export function csvOf({ hits, score_is: scoreIs }, { mode, query }) {
   const columns = [...new Set(hits.flatMap((hit) => Object.keys(hit.columns)))];
-  const rows = hits.map((hit) => [hit.rank, hit.case, hit.score, hit.labels.join(";"), ...columns.map((name) => hit.columns[name] ?? ""), hit.report]);
-  return [["rank", "case", "score", "labels", ...columns, "report"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n").concat("\r\n");
+  const rows = hits.map((hit) => [mode, query, hit.rank, hit.case, hit.score, scoreIs, hit.labels.join(";"), ...columns.map((name) => hit.columns[name] ?? ""), hit.report]);
+  return [["mode", "query", "rank", "case", "score", "score_is", "labels", ...columns, "report"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n").concat("\r\n");
 }
 
-export function downloadCsv(results) {
+export function downloadCsv(results, request) {
   // with a mark of its encoding, which spreadsheets look for
-  const address = URL.createObjectURL(new Blob(["\ufeff", csvOf(results)], { type: "text/csv" }));
+  const address = URL.createObjectURL(new Blob(["\ufeff", csvOf(results, request)], { type: "text/csv" }));
   make("a", { href: address, download: "cases.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }

@@ -39,7 +39,7 @@ function summary(results, request) {
     results.query_parts.length > 1 || request.mode === "keyword" ? ` Encoded as: ${results.query_parts.slice(0, 4).join(" · ")}${results.query_parts.length > 4 ? " …" : ""}` : null));
   if (results.measured) parts.push(make("p", { class: "soft measured" }, results.measured));
   for (const note of results.notes) parts.push(make("p", { class: "warning" }, note));
-  parts.push(make("p", {}, make("button", { type: "button", id: "export", onclick: () => downloadCsv(results) }, "CSV of these cases")));
+  parts.push(make("p", {}, make("button", { type: "button", id: "export", onclick: () => downloadCsv(results, request) }, "CSV of these cases")));
   return parts;
 }
 
