@@ -151,7 +151,7 @@ def test_what_reviewers_wrote_is_taken_in_and_stays(tmp_path: Path) -> None:
     answers = {
         "s0": ("correct", "Large mass in the left upper lobe, none elsewhere.", ""),
         "s1": ("reject", "", ""),
-        "s2": ("accept", "", "emphysema;nodule"),
+        "s2": ("correct", "Emphysema and a nodule.", "emphysema;nodule"),  # no failed translation is accepted as it is
     }
     for line in lines:
         line["decision"], line["corrected"], line["labels"] = answers[line["study_id"]]

@@ -80,7 +80,7 @@ def test_the_page_holds_what_the_markdown_holds_and_nothing_runs_in_it(cohort: P
     assert "<script" not in page
     assert "&lt;b&gt;normal&lt;/b&gt;" in page
     assert not re.findall(r"(?:src|href)=[\"'](?!data:|#)", page)
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 3
     for text in (
         "Image width",
         "Number of slices",

@@ -52,7 +52,7 @@ def test_a_scan_and_its_report(here: Path, tiny_cohort: Path, capsys: pytest.Cap
     assert f"{float(small.image[0] @ small.text[0] / small.image.norm() / small.text.norm()):.4f}" in printed
     words = ["e/embeddings_small.npz", "--manifest", "e/manifest.csv", "--split", "all", "--resamples", "20"]
     assert main(["evaluate", *words, "--compare", "e/embeddings_large.npz"]) == 0
-    assert "which saw the volumes at 12 × 12 × 12, the first at 8 × 8 × 8" in capsys.readouterr().out
+    assert "which saw the volumes at 12 × 12 × 12, the first at 8 × 8 × 8" in " ".join(capsys.readouterr().out.split())
     assert main(["index", "--embeddings", "e/embeddings_small.npz", "--manifest", "e/manifest.csv", "--jobs", "1"]) == 0
     assert main(["search", "index", "--study", "s3"]) == 0
     assert not list(here.glob("runs"))

@@ -99,7 +99,7 @@ def test_a_comparison_says_who_made_what_and_on_which_grid(
     save_embeddings(manifest.parent / "other.npz", other)
     words = ["--compare", str(manifest.parent / "other.npz"), "--out", str(tmp_path / "r.json")]
     assert evaluate(manifest, *words) == 0
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "e.npz by SomeVolume(some weights), SomeText" in printed
     assert "other.npz by OtherVolume(random weights), SomeText, which saw the volumes at 8 × 8 × 8 at 2 × 2 × 2 mm" in (
         printed

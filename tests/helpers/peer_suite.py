@@ -11,7 +11,7 @@ from helpers.cli import EXPERIMENTS, TESTS
 SMALL = TESTS / "experiments/small"
 OURS = {
     "paper": ["ResNet3D", "OpenClipText"],
-    "strong": ["ResNet3D", "OpenClipText", "TokenAttention"],
+    "strong": ["WindowChannels", "OpenClipText", "TokenAttention"],
 }
 
 

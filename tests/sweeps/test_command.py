@@ -130,7 +130,7 @@ def test_a_command_trains_two_steps(tiny_cohort: Path, tmp_path: Path, monkeypat
     started = started_by_wandb(list(yaml.safe_load(path.read_text())["command"]), values, monkeypatch, tmp_path)
     overlays = [
         word
-        for name in ("every", "ResNet3D", "TokenAttention")
+        for name in ("every", "WindowChannels")
         for word in ("--config", str(ROOT / f"tests/experiments/small/{name}.yaml"))
     ]
     files = sum(word.startswith("--config=") for word in started)

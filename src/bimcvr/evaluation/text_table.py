@@ -193,12 +193,10 @@ def _zero_shot_mean(result: dict[str, Any], width: int) -> Iterator[str]:
     if mean:
         text = with_interval("AUROC", mean["AUROC"], result["intervals"]["zero_shot_mean"]["labels"].get("AUROC"))
         yield from paragraph(
-            f"zero-shot AUROC, mean over {mean['count']:.0f} labels: {text} (chance 0.5); affirming sentences alone"
-            f" {mean['AUROC_affirming']:.3f}, minus denying ones {mean['AUROC_pair']:.3f}",
+            f"zero-shot AUROC, mean over {mean['count']:.0f} labels: {text} (chance 0.5); by affirming sentences"
+            f" alone {mean['AUROC_affirming']:.3f}, minus denying ones {mean['AUROC_pair']:.3f}",
             width,
         )
-        for why in result["zero_shot_score"]:
-            yield from paragraph(f"  score: {why}", width)
 
 
 def _elsewhere(result: dict[str, Any], width: int) -> list[str]:

@@ -386,9 +386,10 @@ class Retriever(LightningModule):
         losses, vectors = output
         size = len(vectors.first)
         sd = (statistics := feature_statistics(vectors.first, vectors.second))["dimension_sd"]
-        rate = torch.tensor(self.trainer.optimizers[0].param_groups[0]["lr"])
         entropy = {} if vectors.entropy is None else {"gate_entropy": vectors.entropy}
-        extra = {**statistics, **self.objective.logged(), **entropy, "learning_rate": rate}
+        optimizers = [] if self._trainer is None else self.trainer.optimizers  # a step can be called by itself
+        rate = {"learning_rate": torch.tensor(optimizers[0].param_groups[0]["lr"])} if optimizers else {}
+        extra = {**statistics, **self.objective.logged(), **entropy, **rate}
         self.log("train/loss", losses["loss"].detach(), prog_bar=True, batch_size=size)
         logged = {f"train/{name}": value.detach() for name, value in {**losses, **extra}.items() if name != "loss"}
         self.log_dict(logged, batch_size=size)

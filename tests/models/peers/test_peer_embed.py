@@ -80,7 +80,7 @@ def test_a_real_dicom_folder_from_receipt_to_search(
     assert main(["embed", str(scan), "--model", "toy.yaml", "--text", TEXT, "--out", "other"]) == 0
     words = ["--compare", "other/embeddings_toy.npz", "--split", "all", "--resamples", "20"]
     assert main(["evaluate", npz, "--manifest", manifest, *words]) == 0
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())
     assert "RANDOM WEIGHTS" in printed
     assert "which saw the volumes at 8 × 8 × 8, the first at 32 × 32 × 32 at 2 × 2 × 2 mm" in printed
 

@@ -59,7 +59,7 @@ def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright leaves an event loop in the thread, which asyncio.run refuses
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser"

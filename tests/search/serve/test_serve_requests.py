@@ -35,7 +35,8 @@ def test_niivue_is_what_its_note_says() -> None:
 def test_the_page_names_no_other_host() -> None:
     for path in PAGE.iterdir():
         if path.name not in ("niivue.umd.js", "niivue.licence.txt"):
-            assert "://" not in path.read_text(), path.name
+            # the name of a namespace is no address that is asked
+            assert "://" not in path.read_text().replace("http://www.w3.org/2000/svg", ""), path.name
 
 
 def test_page_files_are_in_the_package() -> None:

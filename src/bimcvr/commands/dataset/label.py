@@ -26,6 +26,8 @@ def label(manifest: Path, out: Path | None = None, library: Path | None = None, 
     from bimcvr.curation.labels.manifest_labels import label_manifest
     from bimcvr.data.manifest import read_manifest, split_list, write_manifest
 
+    if not manifest.name:
+        raise UserError("The name of the manifest is empty. Give a CSV file.")
     target = out or manifest.with_name(f"{manifest.stem}-labelled.csv")
     table = read_manifest(manifest)
     if target.parent.resolve() != manifest.parent.resolve():

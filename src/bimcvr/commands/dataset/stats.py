@@ -64,7 +64,7 @@ def stats(
     unread = {row for row, size in enumerate(geometry) if size is None}
     draw_samples(table, folder / "figure2.png", unread, rules=rules)
     draw_words(numbers, folder / "figure3.png")
-    accepted, spacing = table.accepted().tolist(), spacing_of_rows(table, facts, jobs, rules)
+    accepted, spacing = table.accepted().tolist(), spacing_of_rows(table, facts, jobs, rules, unread)
     draw_geometry(
         numbers, [geometry[row] for row in accepted], [spacing[row] for row in accepted], folder / "geometry.png"
     )

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,11 @@ def geometry_of_rows(
 
 
 def spacing_of_rows(
-    manifest: Manifest, facts: Path | None = None, jobs: int = -1, rules: GridRules = DEFAULT_RULES
+    manifest: Manifest,
+    facts: Path | None = None,
+    jobs: int = -1,
+    rules: GridRules = DEFAULT_RULES,
+    unread: Collection[int] = (),
 ) -> list[tuple[float, float] | None]:
     """Return mm from voxel to voxel in a slice, and from slice to slice, of each row's volume; None if unreadable.
 
@@ -120,17 +124,23 @@ def spacing_of_rows(
         facts: as of `geometry_of_rows`.
         jobs: as there.
         rules: as there.
+        unread: rows whose volumes are known to be unreadable, and are not tried again.
     """
-    measured = _measured_columns(("spacing_w", "spacing_d"), manifest, facts, jobs, rules)
+    measured = _measured_columns(("spacing_w", "spacing_d"), manifest, facts, jobs, rules, unread)
     return [(float(within), float(between)) if within else None for within, between in measured]
 
 
 def _measured_columns(
-    names: Sequence[str], manifest: Manifest, facts: Path | None, jobs: int, rules: GridRules
+    names: Sequence[str],
+    manifest: Manifest,
+    facts: Path | None,
+    jobs: int,
+    rules: GridRules,
+    unread: Collection[int] = (),
 ) -> list[tuple[str, ...]]:
     """Return the cells of geometry columns, of the volumes' facts where the manifest has none."""
     cells = list(zip(*(manifest.column(name) for name in names), strict=True))
-    missing = [row for row, found in enumerate(cells) if not all(found)]
+    missing = [row for row, found in enumerate(cells) if not all(found) and row not in unread]
     if missing:
         part = Manifest(manifest.table.iloc[missing].reset_index(drop=True), manifest.path, manifest.root)
         folder = facts or manifest.path.parent / "facts"
