@@ -1,6 +1,7 @@
 """API routes that search the index and read its cases."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query
 from fastapi.responses import FileResponse, Response
@@ -36,20 +37,11 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         await limits.run_at_rows(lambda: service.judge(request))
         return api.JudgementResponse()
 
-    app.add_api_route(
-        "/api/search/like",
-        more_like,
-        methods=["POST"],
-        summary="More cases like some, and unlike others (Rocchio)",
-        responses=api.ERROR_RESPONSES,
-    )
-    app.add_api_route(
-        "/api/judgements",
-        judge,
-        methods=["POST"],
-        summary="Write down whether a case fits a query, for evaluate --judgements",
-        responses=api.ERROR_RESPONSES,
-    )
+    async def relevance(request: api.RelevanceRequest) -> api.RelevanceResponse:
+        return await limits.run_at_model(lambda: service.snapshot().relevance(request))
+
+    async def reasons(request: api.ReasonsRequest) -> api.ReasonsResponse:
+        return await limits.run_at_model(lambda: service.snapshot().reasons(request))
 
     async def scores(request: api.ScoresRequest) -> api.ScoresResponse:
         return await limits.run_at_model(lambda: service.snapshot().scores(request))
@@ -60,42 +52,16 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         summary="What the index is, with its labels and columns and their counts",
         responses=api.ERROR_RESPONSES,
     )
-    app.add_api_route(
-        "/api/search",
-        search,
-        methods=["POST"],
-        summary="Search by text, keyword, case or words",
-        responses=api.ERROR_RESPONSES,
+    asked: tuple[tuple[str, Callable[..., Any], str], ...] = (
+        ("search", search, "Search by text, keyword, case or words"),
+        ("search/like", more_like, "More cases like some, and unlike others (Rocchio)"),
+        ("judgements", judge, "Write down whether a case fits a query, for evaluate --judgements"),
+        ("relevance", relevance, "Where in a case the model looks for a query; no diagnosis"),
+        ("reasons", reasons, "Why a case is a hit of a query: sentences of its report, shared labels, denials"),
+        ("scores", scores, "A query's score with every study"),
     )
-
-    async def relevance(request: api.RelevanceRequest) -> api.RelevanceResponse:
-        return await limits.run_at_model(lambda: service.snapshot().relevance(request))
-
-    app.add_api_route(
-        "/api/relevance",
-        relevance,
-        methods=["POST"],
-        summary="Where in a case the model looks for a query; no diagnosis",
-        responses=api.ERROR_RESPONSES,
-    )
-
-    async def reasons(request: api.ReasonsRequest) -> api.ReasonsResponse:
-        return await limits.run_at_model(lambda: service.snapshot().reasons(request))
-
-    app.add_api_route(
-        "/api/reasons",
-        reasons,
-        methods=["POST"],
-        summary="Why a case is a hit of a query: sentences of its report, shared labels, denials",
-        responses=api.ERROR_RESPONSES,
-    )
-    app.add_api_route(
-        "/api/scores",
-        scores,
-        methods=["POST"],
-        summary="A query's score with every study",
-        responses=api.ERROR_RESPONSES,
-    )
+    for path, answer, summary in asked:
+        app.add_api_route(f"/api/{path}", answer, methods=["POST"], summary=summary, responses=api.ERROR_RESPONSES)
 
 
 def add_case_routes(app: FastAPI, service: SearchService, limits: ConcurrencyLimits) -> None:
