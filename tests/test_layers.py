@@ -121,7 +121,7 @@ ALLOWED = {
         "metrics.*",
         "evaluation",
     },
-    "search.output": {"search.query", "search.index", "data"},
+    "search.output": {"search.query", "search.index", "models.localisation", "data"},
     "search.server": {
         "search.asked",
         "search.query",

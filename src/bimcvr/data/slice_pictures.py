@@ -93,6 +93,15 @@ def jpeg(picture: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def png(picture: np.ndarray) -> bytes:
+    """Return a picture (rows, columns, 4) uint8, red, green, blue and opacity, as the bytes of a PNG."""
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def _scaled(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     from PIL import Image
 

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from PIL import Image
 from starlette.testclient import TestClient
 
 from bimcvr.contracts import TokenGrid
@@ -91,6 +93,23 @@ def test_the_api_says_where_the_model_looks(client: TestClient, made: Made) -> N
     assert unknown.status_code == 404
     words = client.post("/api/relevance", json={"case": "SECRET-s4", "mode": "words", "query": "a nodule"})
     assert words.status_code == 422
+
+
+def test_the_api_draws_slices_through_the_place(client: TestClient) -> None:
+    asked = {"case": "SECRET-s4", "mode": "keyword", "query": "nodule"}
+    slices = client.post("/api/relevance/slices", json=asked).json()["slices"]
+    assert [(one["plane"], one["slices"]) for one in slices] == [("axial", 18), ("coronal", 20), ("sagittal", 20)]
+    peak = client.post("/api/relevance", json=asked).json()["peak_mm"]
+    # 20 × 20 × 18 voxels of 3 × 3 × 4 mm around the middle; from the feet, the front, the patient's right
+    voxels = (peak[2] / 4 + 9, 10 - peak[1] / 3, 10 - peak[0] / 3)
+    # the model sees 12 × 16 × 16 of them
+    assert all(abs(one["number"] - 0.5 - place) <= 1.5 for one, place in zip(slices, voxels, strict=True))
+    for one in slices:
+        assert base64.b64decode(one["picture"]).startswith(b"\xff\xd8")
+        over = Image.open(BytesIO(base64.b64decode(one["map"])))
+        assert (over.mode, over.size) == ("RGBA", Image.open(BytesIO(base64.b64decode(one["picture"]))).size)
+        assert over.getextrema()[3][1] > 200
+    assert client.post("/api/relevance/slices", json={**asked, "case": "nobody"}).status_code == 404
 
 
 def test_without_a_model_there_is_no_map(made: Made) -> None:

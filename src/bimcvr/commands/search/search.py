@@ -64,7 +64,8 @@ def search(
         device: where the model runs: cpu or cuda; by default a GPU where there is one.
         trust: classes, modules or packages of others whose code a checkpoint may run, with commas between.
         json: print JSON instead of a table.
-        html: also write the result as an HTML page to this file; it shows reports and slices of volumes.
+        html: also write the result as an HTML page to this file; it shows reports and slices of volumes, with the model
+            and the volumes at hand those where it looks most for the query.
 
     Returns:
         The exit code.
@@ -98,6 +99,9 @@ def search(
     with Index.open(index) as opened:
         parsed = parse_query(query) if mode in ("text", "keyword", "words") or (mode == "like" and query) else None
         needs_model = mode == "volume" or (parsed is not None and mode != "words" and not has_prompts(parsed, opened))
+        # pictures of where the model looks are worth loading it, but no reason to fail
+        wants_maps = html is not None and mode != "words"
+        needs_model |= wants_maps and Path(opened.facts.get("checkpoint", "")).is_file()
         searcher = Searcher(opened, load_search_model(opened, checkpoint, device, needs_model, split_trust(trust)))
         filters = [*split_where(where), *(f"labels = {label.strip()}" for label in labels.split(",") if label.strip())]
         if mode == "like":
@@ -107,7 +111,7 @@ def search(
         if html is not None:
             from bimcvr.search.output.html_page import write_page
 
-            write_page(html, results, opened)
+            write_page(html, results, opened, searcher.model)
         if json:
             say_json(dumps(results.as_json(), indent=2, ensure_ascii=False))
         else:

@@ -23,6 +23,26 @@ def on_model_grid(values: np.ndarray, grid: TokenGrid, size: Sequence[int]) -> n
     return _spread(values, [_weights(np.arange(length), axis, grid) for axis, length in enumerate(size)])
 
 
+def on_source_grid(values: np.ndarray, grid: TokenGrid, placement: Placement, size: Sequence[int]) -> np.ndarray:
+    """Return a map on a grid that covers a source's whole field of view, float32 (D, H, W).
+
+    It is 0 where the model's grid does not reach.
+
+    Args:
+        values: (d, h, w), of the tokens.
+        grid: where these lie on the model's grid.
+        placement: where the model's grid lies on the source.
+        size: D, H, W; `placement.shape` for the source's own voxels.
+    """
+    weights = []
+    for axis, (length, native) in enumerate(zip(size, placement.shape, strict=True)):
+        places = (np.arange(length) + 0.5) * native / length - 0.5
+        along = placement.to_model(np.repeat(places[:, None], 3, 1))[:, axis]
+        outside = (along < -0.5) | (along > placement.size[axis] - 0.5)
+        weights.append(np.where(outside[:, None], 0, _weights(along, axis, grid)))
+    return _spread(values, weights)
+
+
 @dataclass(frozen=True)
 class SourceMap:
     """A map of relevance on the voxels of a source.
@@ -44,13 +64,7 @@ class SourceMap:
             grid: where these lie on the model's grid.
             placement: where the model's grid lies on the source.
         """
-        seen = [placement.to_model(np.repeat(np.arange(length)[:, None], 3, 1)) for length in placement.shape]
-        weights = []
-        for axis, places in enumerate(seen):
-            along = places[:, axis]
-            outside = (along < -0.5) | (along > placement.size[axis] - 0.5)
-            weights.append(np.where(outside[:, None], 0, _weights(along, axis, grid)))
-        return cls(_spread(values, weights), placement)
+        return cls(on_source_grid(values, grid, placement, placement.shape), placement)
 
     @property
     def peak(self) -> tuple[int, int, int]:

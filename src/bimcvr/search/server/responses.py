@@ -1,7 +1,10 @@
 """Search results as the API sends them: public case names in place of ids, and only columns that may be shown."""
 
+import base64
+from collections.abc import Sequence
 from typing import Any
 
+from bimcvr.models.localisation.peak_slices import PeakSlice
 from bimcvr.search.query.measured import MeasuredLabel
 from bimcvr.search.query.reasons import Reasons
 from bimcvr.search.query.results import Hit, SearchResults
@@ -87,3 +90,19 @@ def grid_out(geometry: dict[str, Any]) -> api.GridOut | None:
     depth, height, width = geometry["native_size"]
     up, back, across = geometry["native_spacing"]
     return api.GridOut(size=(width, height, depth), spacing_mm=(across, back, up), obliquity=geometry["obliquity"])
+
+
+def slices_out(slices: Sequence[PeakSlice]) -> api.RelevantSlicesResponse:
+    """Convert pictures of a case."""
+    return api.RelevantSlicesResponse(
+        slices=[
+            api.RelevantSlice(
+                plane=one.plane,
+                number=one.number,
+                slices=one.slices,
+                picture=base64.b64encode(one.picture).decode(),
+                map=base64.b64encode(one.map).decode(),
+            )
+            for one in slices
+        ]
+    )

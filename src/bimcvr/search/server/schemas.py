@@ -192,6 +192,22 @@ class RelevanceResponse(BaseModel):
     map: str = Field(description="base64 of a compressed NIfTI in the same mm: uint8, 255 at the highest place")
 
 
+class RelevantSlice(BaseModel):
+    """A slice of a case through the place where the model looks most for a query."""
+
+    plane: str = Field(description="`axial`, `coronal` or `sagittal`")
+    number: int = Field(description="of the slice, from 1 on: from the feet, the front, the patient's right")
+    slices: int = Field(description="how many the volume has in this direction")
+    picture: str = Field(description="base64 of a JPEG in grey")
+    map: str = Field(description="base64 of a PNG of the same size: the map, to lay over the picture")
+
+
+class RelevantSlicesResponse(BaseModel):
+    """Slices of a case through the place where the model looks most for a query. It is no diagnosis."""
+
+    slices: list[RelevantSlice] = Field(description="none where no part of the volume speaks for the query")
+
+
 class ReasonsRequest(_StrictModel):
     """A case, and the query that it is a hit of."""
 

@@ -40,6 +40,9 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
     async def relevance(request: api.RelevanceRequest) -> api.RelevanceResponse:
         return await limits.run_at_model(lambda: service.snapshot().relevance(request))
 
+    async def relevant_slices(request: api.RelevanceRequest) -> api.RelevantSlicesResponse:
+        return await limits.run_at_model(lambda: service.snapshot().relevant_slices(request))
+
     async def reasons(request: api.ReasonsRequest) -> api.ReasonsResponse:
         return await limits.run_at_model(lambda: service.snapshot().reasons(request))
 
@@ -57,6 +60,7 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         ("search/like", more_like, "More cases like some, and unlike others (Rocchio)"),
         ("judgements", judge, "Write down whether a case fits a query, for evaluate --judgements"),
         ("relevance", relevance, "Where in a case the model looks for a query; no diagnosis"),
+        ("relevance/slices", relevant_slices, "Pictures of a case through the place where the model looks most"),
         ("reasons", reasons, "Why a case is a hit of a query: sentences of its report, shared labels, denials"),
         ("scores", scores, "A query's score with every study"),
     )

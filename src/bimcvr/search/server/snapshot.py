@@ -11,6 +11,8 @@ from bimcvr import __version__
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
+from bimcvr.models.embedder import Localised
+from bimcvr.models.localisation.peak_slices import peak_slices
 from bimcvr.search.index.filters import parse_where, split_where
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.viewer_volumes import ViewerVolumes, grid_of
@@ -22,7 +24,7 @@ from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.overlay import overlay
 from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, filter_columns
-from bimcvr.search.server.responses import grid_out, keyword_out, reasons_out, search_response
+from bimcvr.search.server.responses import grid_out, keyword_out, reasons_out, search_response, slices_out
 
 _NEAREST = 6
 _SOURCE_MISSING = "The source volume of this case is not where it was when the index was made."
@@ -222,19 +224,20 @@ class IndexSnapshot:
             CaseNotFound: there is no such case, or its source is missing or no longer a regular volume.
             UserError: there is no model, it gives no map, or the query is not valid.
         """
-        if self.searcher.model is None:
-            raise UserError(_NO_MODEL)
-        study = self.index.row(self.study_id(request.case))
-        vector = self._query_vector(request.mode, request.query, "image")
-        if not study.source or not Path(study.source).exists():
-            raise CaseNotFound(_SOURCE_MISSING)
-        try:
-            found = self.searcher.model.localise_vector(Path(study.source), vector)
-        except RefusedVolume as refusal:
-            raise CaseNotFound(f"The source volume of this case can no longer be read ({refusal.reason}).") from refusal
-        if study.geometry and list(found.placement.shape) != list(study.geometry["native_size"]):
-            raise CaseNotFound(_OTHER_GRID)
-        return overlay(found)
+        return overlay(self._localise(request)[0])
+
+    def relevant_slices(self, request: api.RelevanceRequest) -> api.RelevantSlicesResponse:
+        """Return pictures of a case through the place where the model looks most for a query.
+
+        Args:
+            request: the case and the query.
+
+        Raises:
+            CaseNotFound: there is no such case, or its source is missing or no longer a regular volume.
+            UserError: there is no model, it gives no map, or the query is not valid.
+        """
+        found, source = self._localise(request)
+        return slices_out(peak_slices(source, found.relevance, found.placement, found.rules))
 
     def case(self, case: str) -> api.CaseResponse:
         """Return all that is shown of a case.
@@ -324,6 +327,22 @@ class IndexSnapshot:
         if study.geometry and not _has_grid(path, study.geometry):
             raise CaseNotFound(_OTHER_GRID)
         return path
+
+    def _localise(self, request: api.RelevanceRequest) -> tuple[Localised, Path]:
+        """Return where in a case the model looks, and the file of the case."""
+        if self.searcher.model is None:
+            raise UserError(_NO_MODEL)
+        study = self.index.row(self.study_id(request.case))
+        vector = self._query_vector(request.mode, request.query, "image")
+        if not study.source or not Path(study.source).exists():
+            raise CaseNotFound(_SOURCE_MISSING)
+        try:
+            found = self.searcher.model.localise_vector(Path(study.source), vector)
+        except RefusedVolume as refusal:
+            raise CaseNotFound(f"The source volume of this case can no longer be read ({refusal.reason}).") from refusal
+        if study.geometry and list(found.placement.shape) != list(study.geometry["native_size"]):
+            raise CaseNotFound(_OTHER_GRID)
+        return found, Path(study.source)
 
     def _query_vector(self, mode: str, query: str, into: api.Into) -> np.ndarray:
         if mode == "keyword":

@@ -17,8 +17,10 @@ async function showPicture(image) {
   try {
     const address = await fetchPicture("api/thumbnail", { query: { case: image.dataset.case, plane: image.dataset.plane } });
     image.addEventListener("load", () => URL.revokeObjectURL(address), { once: true });
-    image.src = address;
+    if (image.dataset.peak) URL.revokeObjectURL(address);
+    else image.src = address;
   } catch {
+    if (image.dataset.peak) return;
     image.classList.add("none");
     image.alt = `no ${image.dataset.plane} picture`;
   }
@@ -29,7 +31,7 @@ export function thumbnails(hit, planes = PLANES) {
   const images = planes.map((plane) => {
     const image = make("img", { class: "thumb", alt: `${plane} slice through the middle`, "data-case": hit.case, "data-plane": plane });
     visibility.observe(image);
-    return image;
+    return make("span", { class: "slice" }, image);
   });
   return make("div", { class: "thumbs" }, images);
 }

@@ -8,6 +8,7 @@ import { count, fill, find, make, several } from "./dom.js";
 import { showKeywords } from "./keywords.js";
 import { likeRequest } from "./feedback.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
+import { setUpPeaks } from "./peaks.js";
 import { offerSeries } from "./series.js";
 import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
 
@@ -28,6 +29,7 @@ const preferred = { by: "", into: "image" };
 
 async function start() {
   setUpCase();
+  setUpPeaks();
   try {
     facts = await call("api/index");
   } catch (error) {

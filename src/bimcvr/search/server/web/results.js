@@ -4,10 +4,12 @@ import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
 import { judgeButtons, showMoreLike } from "./feedback.js";
 import { count, fill, find, make, several } from "./dom.js";
 import { downloadCsv } from "./export.js";
+import { awaitPeak, forgetPeaks } from "./peaks.js";
 
 // results: what the API returned; request: the search; open(position) opens a case
 export function showResults(results, request, open) {
   const list = find("results");
+  forgetPeaks(request);
   const labels = [...request.labels, ...(request.mode === "keyword" ? [request.query] : [])];
   fill(list, results.hits.map((hit, position) => card(hit, position, results, labels, open, request)));
   fill(find("status"), ...summary(results, request));
@@ -19,10 +21,12 @@ function card(hit, position, results, labels, open, request) {
   const button = make("button", { type: "button", class: "open", onclick: () => open(position), "aria-label": `${hit.rank} ${hit.case}: open the case` },
     make("span", { class: "rank" }, `${hit.rank}`), " ", make("span", { class: "name" }, hit.case));
   const score = make("span", { class: "score", title: results.score_is }, scoreText(hit.score));
+  const pictures = thumbnails(hit);
+  awaitPeak(pictures, hit.case);
   const facts = Object.entries(hit.columns).map(([name, value]) => make("span", { class: "fact" }, `${name} ${value}`));
   return make("li", { class: "card", "data-case": hit.case, onclick: (event) => { if (event.target.closest("img")) open(position); } },
     make("div", { class: "card-head" }, button, score, judgeButtons(hit, request, open), facts),
-    thumbnails(hit),
+    pictures,
     make("div", { class: "card-text" }, labelList(hit.labels, labels), reportText(hit.report, hit.spans)));
 }
 
@@ -46,12 +50,14 @@ function summary(results, request) {
 const duration = (seconds) => (seconds < 1 ? `${Math.max(1, Math.round(1000 * seconds))} ms` : `${seconds.toFixed(1)} s`);
 
 export function showError(message) {
+  forgetPeaks(null);
   fill(find("results"));
   fill(find("status"), make("p", { class: "error", role: "alert" }, message));
   find("more").hidden = true;
 }
 
 export function showProgress(message) {
+  forgetPeaks(null);
   fill(find("status"), make("p", { class: "waiting" }, message));
 }
 
