@@ -1,8 +1,7 @@
 """Types shared by the layers: a batch, the rows of an evaluation, and base classes for a user's own model parts.
 
-The base classes are `VolumeEncoder`, `TextEncoder`, `ViewFusion` and `RetrievalLoss`. Deriving from them is optional:
-any `nn.Module` is accepted where one of the first three is expected, so that an existing module can be named by
-`class_path`. Whether a part keeps its contract is checked on the module itself (`bimcvr.models.part_checks`).
+Deriving from the base classes is optional: any `nn.Module` is accepted as an encoder or a fusion, so that an existing
+one can be named by `class_path`. `bimcvr.models.part_checks` checks whether it keeps its contract.
 """
 
 from abc import ABC, abstractmethod
@@ -19,8 +18,7 @@ class Batch(TypedDict):
     """A batch of studies.
 
     Attributes:
-        views: (B, V, 1, D, H, W) float, HU window scaled to [0, 1]; only in training. V is 2, or 1 where
-            the configuration names no second view.
+        views: (B, V, 1, D, H, W) float, HU window scaled to [0, 1]; only in training. V is 2, or 1 without a second view.
         volume: (B, 1, D, H, W) float, the unaugmented volume; only in evaluation.
         text: B strings, already sampled.
         index: (B,) int64, the row of the manifest.
@@ -152,6 +150,28 @@ class HasTokenGrid(Protocol):
         """Return how the tokens of a volume of `size` (D, H, W) lie; None if they have no place."""
 
 
+class FeatureMaps(NamedTuple):
+    """The inner maps of a convolutional encoder for one volume, from fine to coarse.
+
+    Attributes:
+        features: of the volume; they depend on every map.
+        maps: (1, C, d, h, w) each; the first is a leaf with gradients.
+        grids: where their positions lie.
+    """
+
+    features: Features
+    maps: Sequence[Tensor]
+    grids: Sequence[TokenGrid]
+
+
+@runtime_checkable
+class HasFeatureMaps(Protocol):
+    """A volume encoder with inner maps that say more finely than its tokens where something lies."""
+
+    def feature_maps(self, volume: Tensor) -> FeatureMaps | None:
+        """Return the maps of a volume (1, 1, D, H, W); None where there are none."""
+
+
 class ViewFusion(_Part):
     """Joins the features of two views of one volume.
 
@@ -274,10 +294,8 @@ class Gallery:
         Args:
             positions: positions in this gallery.
         """
-        part: dict[str, Any] = {
-            name: [getattr(self, name)[position] for position in positions]
-            for name in ("study_id", "patient", "labels")
-        }
+        names = ("study_id", "patient", "labels")
+        part: dict[str, Any] = {name: [getattr(self, name)[position] for position in positions] for name in names}
         part |= {
             name: getattr(self, name)[list(positions)]
             for name in ("rows", "group", "same_text", "elsewhere", "flagged")
@@ -337,10 +355,7 @@ class Prompts:
         )
 
     def _vectors(self, label: str, denies: bool) -> Tensor:
-        chosen = [
-            sentence_label == label and sentence_denies == denies
-            for sentence_label, sentence_denies in zip(self.label, self.denies, strict=True)
-        ]
+        chosen = [own == (label, denies) for own in zip(self.label, self.denies, strict=True)]
         return self.vector[torch.tensor(chosen, dtype=torch.bool)]
 
 
@@ -371,10 +386,9 @@ class Located:
         study_id: M names.
         finding: M labels.
         scores: (M, 6) float64, the columns of `LOCATED`; NaN where a study has every finding and so no other query.
-        how: what the maps were made of: `tokens`, or `gradients` of the input.
+        how: what the maps were made of: `maps` of the encoder's inner stages, `tokens`, or `gradients` of the input.
         token_mm: the size of their parts, mm along slices, rows and columns, mean over the volumes.
-        diameter: (M,) float64, of the finding's largest place, counted in such parts: that of a ball of its volume, by
-            the side of a cube of theirs; NaN where it is not known.
+        diameter: (M,) float64, of the finding's largest place in such parts (balls and cubes of these volumes), or NaN.
     """
 
     study_id: list[str]

@@ -7,10 +7,11 @@ import SimpleITK as sitk
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from bimcvr.contracts import Features, TokenGrid
+from bimcvr.contracts import DataGrid, Features, TokenGrid
 from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.loading.views import apply_window
 from bimcvr.data.reading.resample import read_on_grid
@@ -31,10 +32,17 @@ def retriever(encoder: nn.Module, fusion: nn.Module) -> Retriever:
     return Retriever(encoder, HashText(6), fusion, embed_dim=6).eval()  # type: ignore[arg-type]
 
 
+def _windows() -> WindowChannels:
+    encoder = WindowChannels(ResNet3D(10, width=4, stem_stride=(1, 1, 1), max_pool=False))
+    encoder.accept_grid(DataGrid(SIZE, None, (-1000, 1000)))
+    return encoder
+
+
 def encoders() -> dict[str, nn.Module]:
     torch.manual_seed(0)
     return {
         "resnet": ResNet3D(10, width=4, stem_stride=(1, 1, 1), max_pool=False),
+        "windows": _windows(),
         "vit": ViT3D(SIZE, (8, 8, 8), dim=12, depth=1, heads=2),
         "patches": PatchMeans(8, (4, 4, 8)),
         "few": PatchMeans(8, (16, 16, 20)),
@@ -42,7 +50,7 @@ def encoders() -> dict[str, nn.Module]:
     }
 
 
-@pytest.mark.parametrize("name", ["resnet", "vit", "patches"])
+@pytest.mark.parametrize("name", ["vit", "patches"])
 def test_the_mean_over_the_tokens_is_the_score(name: str) -> None:
     model = retriever(encoders()[name], FirstView())
     volume, queries = torch.rand(1, 1, *SIZE), torch.randn(3, 6)
@@ -62,7 +70,9 @@ def test_the_mean_over_the_tokens_is_the_score(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "fusion", "how"),
     [
-        ("resnet", ChannelGate(), "tokens"),  # its class feature is the mean of its tokens
+        ("resnet", ChannelGate(), "maps"),
+        ("windows", FirstView(), "maps"),
+        ("patches", ChannelGate(), "tokens"),  # its class feature is the mean of its tokens
         ("vit", ChannelGate(), "gradients"),  # its class token is one of its own
         ("vit", TokenAttention(12), "tokens"),
         ("few", FirstView(), "gradients"),  # 2 × 2 × 2 tokens
@@ -83,6 +93,54 @@ def test_what_a_map_is_made_of(name: str, fusion: nn.Module, how: str) -> None:
         again = relevance(model, volume, queries)
     assert np.allclose(again.values, found.values, atol=1e-5)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_maps_of_stages_are_multiplied_on_the_finest_grid(checkpointing: bool) -> None:
+    torch.manual_seed(0)
+    encoder = ResNet3D(10, width=4, stem_stride=(1, 2, 1), max_pool=False, checkpointing=checkpointing).eval()
+    model, volume, queries = retriever(encoder, FirstView()), torch.rand(1, 1, *SIZE), torch.randn(6, 6)
+    found = relevance(model, volume, queries)
+    # the same with the whole graph, and with the maps interpolated by scipy
+    outputs: list[Tensor] = []
+    x = volume
+    for stage in encoder.stages:
+        x = stage(x)
+        outputs.append(x)
+    image = model.project_image(x.flatten(2).mean(2))[0]
+    products = []
+    for query in normalize(queries, dim=-1):
+        slopes = torch.autograd.grad(query @ image / image.detach().norm(), outputs[2:], retain_graph=True)
+        product = 1
+        for output, slope in zip(outputs[2:], slopes, strict=True):
+            last = (output * slope).sum(1)[0].detach().numpy()
+            # both grids begin at the first voxel
+            ratio = SIZE[0] // 2 // last.shape[0]
+            places = [
+                np.minimum(np.arange(n) / ratio, m - 1) for n, m in zip(outputs[2].shape[2:], last.shape, strict=True)
+            ]
+            raw = ndimage.map_coordinates(last, np.meshgrid(*places, indexing="ij"), order=1)
+            spread = raw.clip(0)
+            product = product * spread / max(spread.max(), 1e-30)
+        products.append(product / product.max() if product.max() > 0 else np.minimum(raw, 0))
+    assert (found.how, found.grid) == ("maps", TokenGrid((16, 8, 20), (0.5, 0.5, 0.5), (2, 4, 2)))
+    assert found.token == (2, 4, 2)
+    assert found.values == pytest.approx(np.stack(products), abs=1e-4)
+    highest = found.values.max((1, 2, 3))
+    assert set(highest > 0) == {True, False}
+    assert highest[highest > 0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("max_pool", [False, True])
+def test_a_resnets_maps_lie_where_it_says(max_pool: bool) -> None:
+    encoder = ResNet3D(10, width=2, stem_stride=(1, 2, 1), max_pool=max_pool).eval()
+    size = (64, 129, 63)
+    found = encoder.feature_maps(torch.rand(1, 1, *size))
+    plain = encoder(torch.rand(1, 1, *size))
+    assert [tuple(one.shape[2:]) for one in found.maps] == [grid.shape for grid in found.grids]
+    assert found.grids[-1] == encoder.token_grid(size)
+    assert found.features.tokens.shape == plain.tokens.shape
+    assert [one.requires_grad for one in found.maps] == [True, True, True]
 
 
 @pytest.mark.parametrize("max_pool", [False, True])

@@ -76,7 +76,11 @@ def describe(found: "Localised") -> list[str]:
     placement, peak = found.map.placement, found.map.peak
     x, y, z = placement.to_patient(np.array(peak)).tolist()
     mm = " × ".join(f"{length:.0f}" for length in found.token_mm)
-    of = {"tokens": "the encoder's tokens", "gradients": "gradients of the input"}[found.relevance.how]
+    of = {
+        "maps": "maps of the encoder's stages",
+        "tokens": "the encoder's tokens",
+        "gradients": "gradients of the input",
+    }[found.relevance.how]
     lines = [f"score {found.score:.3f} (cosine of the volume and the text)"]
     if found.map.values.max() <= 0:
         lines.append("no part of the volume speaks for the text; the place below speaks least against it")

@@ -1,9 +1,13 @@
-"""How much each part of a volume adds to its score for a query: by the encoder's tokens, or by input gradients.
+"""How much each part of a volume adds to its score for a query: by the encoder's maps, its tokens, or input gradients.
 
-The score of a query q and a volume v is cos(q, v). Where v comes from a map of tokens t₁ … t_N, the relevance of token
-i is N · ⟨∂s/∂tᵢ, tᵢ⟩, with the length of v held fixed: gradient times activation, summed over channels (HiResCAM,
-Draelos and Carin 2020, arXiv 2011.08891). Fusion by the first view and the linear map make v a mean of mapped tokens;
-the relevance is then exactly the token's similarity q·P tᵢ / (‖q‖ ‖v‖), and its mean over the tokens is the score.
+The score of a query q and a volume v is cos(q, v). A convolutional encoder has maps A of several stages. Each has a
+relevance ⟨∂s/∂A, A⟩, the gradient times activation of each position, summed over channels (HiResCAM, Draelos and Carin
+2020, arXiv 2011.08891). A coarse one knows what it sees, a fine one where: what speaks for the query in all of them is
+the product of their parts above 0, each as a share of its highest, on the finest grid.
+
+Without such maps, where v comes from tokens t₁ … t_N, the relevance of token i is N · ⟨∂s/∂tᵢ, tᵢ⟩, with the length of
+v held fixed. Fusion by the first view and the linear map make v a mean of mapped tokens; the relevance is then exactly
+the token's similarity q·P tᵢ / (‖q‖ ‖v‖), and its mean over the tokens is the score.
 
 Where no token map leads to v, or one of fewer than 64 tokens, it is gradient times input, smoothed by a mean over boxes
 (Shrikumar et al. 2016, arXiv 1605.01713): noisier, and for any encoder that gives gradients.
@@ -17,14 +21,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool3d, normalize
 
-from bimcvr.contracts import Features, HasTokenGrid, TokenGrid
+from bimcvr.contracts import Features, HasFeatureMaps, HasTokenGrid, TokenGrid
 from bimcvr.errors import UserError
+from bimcvr.models.localisation.spread import on_token_grid
 
 FEW_TOKENS = 64
 """4 × 4 × 4; fewer cannot tell one lobe from another, and gradients of the input are measured to be better."""
 
 BOXES = 12
 """Smoothing boxes along a side of the volume, for gradients of the input."""
+
+_TINY = 1e-30
 
 
 class Localisable(Protocol):
@@ -45,18 +52,19 @@ class Relevance(NamedTuple):
     """How relevant each part of a volume is to some queries.
 
     Attributes:
-        values: (Q, d, h, w) float32, of Q queries; above 0 a part speaks for the query, below 0 against it.
+        values: (Q, d, h, w) float32, of Q queries; above 0 a part speaks for the query, below 0 against it. By `maps`
+            what speaks for it is in shares of the highest, from 0 to 1.
         grid: where these parts lie on the model's grid.
         token: their size in voxels of that grid, along D, H, W.
         score: (Q,) the cosine of the volume with each query.
-        how: `tokens`, or `gradients` of the input.
+        how: `maps` of the encoder's stages, `tokens`, or `gradients` of the input.
     """
 
     values: np.ndarray
     grid: TokenGrid
     token: tuple[float, float, float]
     score: np.ndarray
-    how: Literal["tokens", "gradients"]
+    how: Literal["maps", "tokens", "gradients"]
 
 
 def relevance(model: Localisable, volume: Tensor, queries: Tensor, features: Features | None = None) -> Relevance:
@@ -76,7 +84,9 @@ def relevance(model: Localisable, volume: Tensor, queries: Tensor, features: Fea
         own = volume.detach().clone()
         wanted = normalize(queries.detach().clone().to(own.device).float(), dim=-1)
         depth, height, width = own.shape[-3:]
-        found = None
+        found = _by_maps(model, own, wanted) if isinstance(encoder, HasFeatureMaps) else None
+        if found is not None:
+            return found
         grid = encoder.token_grid((depth, height, width)) if isinstance(encoder, HasTokenGrid) else None
         if grid is not None:
             if features is None:
@@ -93,6 +103,28 @@ def relevance(model: Localisable, volume: Tensor, queries: Tensor, features: Fea
             " (bimcvr.contracts.HasTokenGrid)."
         )
     return found
+
+
+def _by_maps(model: Localisable, volume: Tensor, queries: Tensor) -> Relevance | None:
+    """Return the relevance of the positions of the finest map; None where the volume's vector does not come from it."""
+    inner = cast(HasFeatureMaps, model.volume_encoder).feature_maps(volume)
+    if inner is None:
+        return None
+    scores = _scores(model.pool_views(inner.features, inner.features), queries)
+    finest = inner.grids[0]
+    product = np.ones((len(queries), *finest.shape), dtype=np.float32)
+    for activation, grid in zip(inner.maps, inner.grids, strict=True):
+        slopes = _gradients(scores, activation)
+        if slopes is None:
+            return None
+        values = _array((slopes * activation.detach().float()).sum(1))
+        coarsest = np.stack([on_token_grid(one, grid, finest) for one in values])
+        spread = np.clip(coarsest, 0, None)
+        product *= spread / np.maximum(spread.max((1, 2, 3), keepdims=True), _TINY)
+    highest = product.max((1, 2, 3), keepdims=True)
+    # where nothing speaks for a query in all of them, the last one says what speaks least against it
+    product = np.where(highest > 0, product / np.maximum(highest, _TINY), np.minimum(coarsest, 0))
+    return Relevance(product, finest, finest.step, _array(scores), "maps")
 
 
 def _by_tokens(model: Localisable, features: Features, queries: Tensor, grid: TokenGrid) -> Relevance | None:

@@ -23,6 +23,18 @@ def on_model_grid(values: np.ndarray, grid: TokenGrid, size: Sequence[int]) -> n
     return _spread(values, [_weights(np.arange(length), axis, grid) for axis, length in enumerate(size)])
 
 
+def on_token_grid(values: np.ndarray, grid: TokenGrid, other: TokenGrid) -> np.ndarray:
+    """Return a map on the positions of another grid of tokens, float32 (d, h, w).
+
+    Args:
+        values: (d, h, w), of the tokens.
+        grid: where these lie.
+        other: where the map is wanted.
+    """
+    places = [first - 0.5 + step * np.arange(n) for n, first, step in zip(*other, strict=True)]
+    return _spread(values, [_weights(along, axis, grid) for axis, along in enumerate(places)])
+
+
 def on_source_grid(values: np.ndarray, grid: TokenGrid, placement: Placement, size: Sequence[int]) -> np.ndarray:
     """Return a map on a grid that covers a source's whole field of view, float32 (D, H, W).
 

@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets.resnet import ResNet, ResNetBlock, ResNetBottleneck
 from torch import Tensor, nn
 
-from bimcvr.contracts import Features, TokenGrid, VolumeEncoder
+from bimcvr.contracts import FeatureMaps, Features, TokenGrid, VolumeEncoder
 from bimcvr.models.volume.gradient_checkpointing import runner
 from bimcvr.models.volume.medicalnet import load_medicalnet
 
@@ -65,25 +65,52 @@ class ResNet3D(VolumeEncoder):
         stem = nn.Sequential(net.conv1, net.bn1, net.act, *pool)
         self.stages = nn.ModuleList([stem, net.layer1, net.layer2, net.layer3, net.layer4])
         self.checkpointing = checkpointing
-        self._stride = tuple(8 * side * (2 if max_pool else 1) for side in stem_stride)
+        self._stem_stride = tuple(side * (2 if max_pool else 1) for side in stem_stride)
         self.to(memory_format=cast(Any, torch.channels_last_3d))
 
     def token_grid(self, size: tuple[int, int, int]) -> TokenGrid:
         """Return where the positions of the last map lie: with kernels of odd size, the first on the first voxel."""
-        depth, height, width = self._stride
-        shape = (-(-size[0] // depth), -(-size[1] // height), -(-size[2] // width))
-        return TokenGrid(shape, (0.5, 0.5, 0.5), (float(depth), float(height), float(width)))
+        return self._grid(size, len(self.stages) - 1)
+
+    def feature_maps(self, volume: Tensor) -> FeatureMaps:
+        """Return the maps of the last three stages of a volume (1, 1, D, H, W)."""
+        size = cast(tuple[int, int, int], tuple(volume.shape[-3:]))
+        first = len(self.stages) - 3
+        x = volume.to(memory_format=torch.channels_last_3d)
+        with torch.no_grad():
+            for stage in range(first + 1):
+                x = self._run(stage, x, checkpointing=False)
+        maps = [x.detach().requires_grad_()]
+        for stage in range(first + 1, len(self.stages)):
+            maps.append(self._run(stage, maps[-1], checkpointing=False))
+        grids = [self._grid(size, stage) for stage in range(first, len(self.stages))]
+        return FeatureMaps(_features(maps[-1]), maps, grids)
 
     def forward(self, volume: Tensor) -> Features:
         """Encode (B, 1, D, H, W) into cls (B, C) and tokens (B, D'·H'·W', C)."""
         x = volume.to(memory_format=torch.channels_last_3d)
-        stem, *layers = self.stages
-        run = runner(self.checkpointing)
-        for block in (stem, *(block for layer in layers for block in cast(nn.Sequential, layer))):
+        for stage in range(len(self.stages)):
+            x = self._run(stage, x, self.checkpointing)
+        return _features(x)
+
+    def _run(self, stage: int, x: Tensor, checkpointing: bool) -> Tensor:
+        run = runner(checkpointing)
+        part = cast(nn.Sequential, self.stages[stage])
+        for block in part if stage else [part]:
             # torch's bf16 Conv3d backward on the CPU reads unwritten memory where a side of the map is 2, as it is
             # within this block
             small = x.device.type == "cpu" and min(x.shape[-3:]) <= 4
             with torch.autocast("cpu", enabled=False) if small else nullcontext():
                 x = run(block, x.float() if small else x)
-        tokens = x.flatten(2).transpose(1, 2)
-        return Features(cls=tokens.mean(1), tokens=tokens)
+        return x
+
+    def _grid(self, size: tuple[int, int, int], stage: int) -> TokenGrid:
+        # the first block after the stem keeps its resolution
+        depth, height, width = (stride * 2 ** max(0, stage - 1) for stride in self._stem_stride)
+        shape = (-(-size[0] // depth), -(-size[1] // height), -(-size[2] // width))
+        return TokenGrid(shape, (0.5, 0.5, 0.5), (float(depth), float(height), float(width)))
+
+
+def _features(last: Tensor) -> Features:
+    tokens = last.flatten(2).transpose(1, 2)
+    return Features(cls=tokens.mean(1), tokens=tokens)

@@ -6,7 +6,16 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bimcvr.contracts import DataGrid, Features, HasTokenGrid, TakesGrid, TokenGrid, VolumeEncoder
+from bimcvr.contracts import (
+    DataGrid,
+    FeatureMaps,
+    Features,
+    HasFeatureMaps,
+    HasTokenGrid,
+    TakesGrid,
+    TokenGrid,
+    VolumeEncoder,
+)
 from bimcvr.errors import UserError
 from bimcvr.models.pretrained.frozen import with_hidden
 
@@ -70,6 +79,10 @@ class WindowChannels(VolumeEncoder):
     def token_grid(self, size: tuple[int, int, int]) -> TokenGrid | None:
         """Return where the encoder's tokens lie, if it says so."""
         return self.encoder.token_grid(size) if isinstance(self.encoder, HasTokenGrid) else None
+
+    def feature_maps(self, volume: Tensor) -> FeatureMaps | None:
+        """Return the encoder's inner maps of a volume (1, 1, D, H, W), if it has any."""
+        return self.encoder.feature_maps(self.channels(volume)) if isinstance(self.encoder, HasFeatureMaps) else None
 
     def channels(self, volume: Tensor) -> Tensor:
         """Return the windows of volumes.

@@ -185,7 +185,9 @@ class RelevanceResponse(BaseModel):
 
     score: float = Field(description="the cosine of the case's volume and the query")
     speaks: bool = Field(description="whether any part of the volume speaks for the query; if not, the map is empty")
-    made_of: Literal["tokens", "gradients"] = Field(description="the encoder's tokens, or gradients of its input")
+    made_of: Literal["maps", "tokens", "gradients"] = Field(
+        description="maps of the encoder's stages, its tokens, or gradients of its input"
+    )
     token_mm: tuple[float, float, float] = Field(description="size of a part of the map: slices, rows, columns")
     peak_mm: tuple[float, float, float] = Field(description="the highest place, in the mm of the NIfTI of `api/volume`")
     note: str = Field(description="what the model does not see of the volume")
