@@ -18,7 +18,7 @@ class Batch(TypedDict):
     """A batch of studies.
 
     Attributes:
-        views: (B, V, 1, D, H, W) float, HU window scaled to [0, 1]; only in training. V is 2, or 1 without a second view.
+        views: (B, V, 1, D, H, W) float, HU window scaled to [0, 1]; only in training. V is 2, or 1 without view 2.
         volume: (B, 1, D, H, W) float, the unaugmented volume; only in evaluation.
         text: B strings, already sampled.
         index: (B,) int64, the row of the manifest.
