@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from bimcvr.models.embedder import Embedder
 from bimcvr.search.server.app import create_app
-from bimcvr.search.server.middleware import SecurityMiddleware
 from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.service import SearchService
+from bimcvr.serving.middleware import SecurityMiddleware
 from helpers.cli import environment
 
 HOST = "http://127.0.0.1:8000"

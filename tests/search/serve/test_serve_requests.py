@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 
 from bimcvr.atomic_files import sha256_of
 from bimcvr.search.server.app import PAGE
-from bimcvr.search.server.middleware import HEADERS
+from bimcvr.serving.middleware import HEADERS
+from bimcvr.serving.page_files import SHARED
 from helpers.running_server import Made
 
 TOKEN = "a-token-that-nobody-guesses"  # noqa: S105 - of a test
@@ -33,7 +34,7 @@ def test_niivue_is_what_its_note_says() -> None:
 
 
 def test_the_page_names_no_other_host() -> None:
-    for path in PAGE.iterdir():
+    for path in (*PAGE.iterdir(), *SHARED.iterdir()):
         if path.name not in ("niivue.umd.js", "niivue.licence.txt"):
             # the name of a namespace is no address that is asked
             assert "://" not in path.read_text().replace("http://www.w3.org/2000/svg", ""), path.name
@@ -42,7 +43,7 @@ def test_the_page_names_no_other_host() -> None:
 def test_page_files_are_in_the_package() -> None:
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[3] / "setup.cfg")
-    assert "search/server/web/*" in config["options.package_data"]["bimcvr"]
+    assert {"search/server/web/*", "serving/web/*"} <= set(config["options.package_data"]["bimcvr"].split())
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/health", "/api/index", "/nothing", "/api/case?case=none"])

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import uvicorn
 
-from bimcvr.search.server import slow_clients
-from bimcvr.search.server.middleware import LOOPBACK, SecurityMiddleware
-from bimcvr.search.server.slow_clients import TimedConnection
+from bimcvr.serving import slow_clients
+from bimcvr.serving.middleware import LOOPBACK, SecurityMiddleware
+from bimcvr.serving.slow_clients import TimedConnection
 
 
 async def read_all(scope: Any, receive: Any, send: Any) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bimcvr.search.server.middleware import LOOPBACK
+from bimcvr.serving.middleware import LOOPBACK
 
 
 @dataclass(frozen=True)

@@ -295,12 +295,6 @@ class IndexFacts(BaseModel):
     max_upload_mib: int
 
 
-class Health(BaseModel):
-    """That the server is running."""
-
-    status: Literal["ok"] = "ok"
-
-
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": text}
     for status, text in {

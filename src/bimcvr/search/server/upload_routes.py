@@ -18,12 +18,12 @@ from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.search.index.viewer_volumes import write_nifti
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.limits import ConcurrencyLimits
-from bimcvr.search.server.middleware import Scope, Send
 from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.service import SearchService
-from bimcvr.search.server.slow_clients import Receive
 from bimcvr.search.uploading.series_choice import SeveralSeries, list_series
 from bimcvr.search.uploading.uploads import open_upload, suffix_of, upload_folder
+from bimcvr.serving.middleware import Scope, Send
+from bimcvr.serving.slow_clients import Receive
 
 UPLOAD_PATHS = frozenset({"/api/search/volume", "/api/convert"})
 

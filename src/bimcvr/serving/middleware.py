@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from bimcvr.search.server.slow_clients import Receive, in_time
+from bimcvr.serving.slow_clients import Receive, in_time
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
