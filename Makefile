@@ -37,7 +37,7 @@ test-fast: install ## the tests that take seconds
 coverage: install ## line and branch coverage of the fast tests; fails below the floor in setup.cfg
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses $(WORKERS) --dist worksteal --cov
 
-axe: ## install axe-core by npm, for the test of the search page's accessibility that is skipped without it
+axe: ## install axe-core by npm, for the tests of the pages' accessibility that are skipped without it
 	npm install --no-save --no-package-lock axe-core@4.14.1
 
 lint: install ## ruff

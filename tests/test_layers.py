@@ -82,6 +82,15 @@ ALLOWED = {
         "evaluation",
     },
     "curation.review": {"curation", "data"},
+    "curation.review.page": {
+        "curation.review",
+        "curation.audit",
+        "curation.audit.output",
+        "curation.labels",
+        "curation.translation",
+        "data",
+        "data.reading",
+    },
     "curation.statistics": {"curation.audit", "curation.review", "curation.text", "data", "data.*"},
     "curation.pipeline": {
         "curation",

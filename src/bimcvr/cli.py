@@ -28,6 +28,10 @@ GROUPS = {
             "bimcvr.commands.dataset.curate:curate",
             "turn an archive into a manifest: read, check, anonymise, translate, label, split",
         ),
+        "review": (
+            "bimcvr.commands.dataset.review:review",
+            "answer the questions of curate's review queue, on a page of this machine",
+        ),
         "audit": (
             "bimcvr.commands.dataset.audit:audit",
             "check every row of a manifest: flags with evidence, a page, the noise ceiling",

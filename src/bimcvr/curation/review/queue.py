@@ -5,22 +5,15 @@ A row asks one question about one study. A reviewer fills in `decision` (`accept
 Several reviewers of one study fill in copies of the row.
 """
 
-import csv
-import io
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimcvr.atomic_files import replacing
-from bimcvr.curation.spreadsheet_cells import escape_cell, unescape_cell
+from bimcvr.curation.review.queue_file import QueueFile, QueueRow
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
 
-COLUMNS = ("study_id", "reason", "report", "decision", "corrected", "labels", "reviewer", "original")
-# queues of before have no such column
-_OPTIONAL = ("original",)
 DECISIONS = ("accept", "reject", "correct")
 NO_FINDING = "none"
 
@@ -93,12 +86,12 @@ def append_questions(path: Path, questions: Iterable[Question]) -> int:
     Raises:
         UserError: the file is no review queue, or somebody saved it at the same moment.
     """
-    table = _QueueFile.read(path)
-    known = {_key(review.question) for review in _reviews(table)}
+    table = QueueFile.read(path)
+    known = {key_of(review_of(row).question) for row in table.rows}
     new = []
     for question in questions:
-        if _key(question) not in known:
-            known.add(_key(question))
+        if key_of(question) not in known:
+            known.add(key_of(question))
             new.append(
                 {
                     "study_id": question.study_id,
@@ -108,7 +101,7 @@ def append_questions(path: Path, questions: Iterable[Question]) -> int:
                 }
             )
     if new or not table.content:
-        table.append(path, new)
+        table.replace(path, table.with_rows(new))
     return len(new)
 
 
@@ -123,7 +116,7 @@ def read_reviews(path: Path, studies: Collection[str] | None = None) -> list[Rev
         UserError: the file cannot be read, or a row names an unknown study, has an unknown decision, or is incomplete.
             The message names file and line.
     """
-    reviews = _reviews(_QueueFile.read(path))
+    reviews = [review_of(row) for row in QueueFile.read(path).rows]
     for review in reviews:
         _check(review, path, studies)
     return reviews
@@ -144,7 +137,7 @@ def settle(reviews: Iterable[Review], reports: Mapping[str, str]) -> dict[str, V
     studies: dict[str, list[Review]] = {}
     for review in reviews:
         study = review.question.study_id
-        if study in reports and _plain(reports[study]) == _plain(review.question.report):
+        if study in reports and plain_text(reports[study]) == plain_text(review.question.report):
             studies.setdefault(study, []).append(review)
     return {study: _verdict(rows) for study, rows in studies.items()}
 
@@ -186,100 +179,18 @@ def _majority(votes: list[str]) -> str:
     return ranked[0][0] if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]) else ""
 
 
-@dataclass
-class _QueueFile:
-    """The queue's file as it is on disk: its bytes, its rows, and how its cells are written."""
-
-    content: bytes
-    header: list[str]
-    delimiter: str
-    newline: str
-    rows: list[tuple[int, dict[str, str]]]
-
-    @classmethod
-    def read(cls, path: Path) -> "_QueueFile":
-        if not path.exists():
-            return cls(b"", list(COLUMNS), ",", "\n", [])
-        content = path.read_bytes()
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not UTF-8 ({error.reason} at byte {error.start}). In a spreadsheet save it as 'CSV UTF-8'."
-            ) from error
-        first = text.partition("\n")[0]
-        delimiter = max(",;\t", key=first.count)  # spreadsheets use the separator of their language
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows: list[tuple[int, dict[str, str]]] = []
-        header, begin = list(COLUMNS), 1
-        try:
-            for cells in reader:
-                if begin == 1:
-                    header = [name.strip() for name in cells]
-                    missing = [name for name in COLUMNS if name not in (*header, *_OPTIONAL)]
-                    if missing:
-                        raise UserError(
-                            f"{path} has no column {', '.join(missing)}. A review queue has {', '.join(COLUMNS)}."
-                        )
-                elif any(cell.strip() for cell in cells):
-                    if len(cells) > len(header):
-                        raise UserError(
-                            f"{path}, line {begin}: the row has {len(cells)} cells, the header {len(header)}. Is a"
-                            " separator or a quotation mark within a cell not quoted?"
-                        )
-                    rows.append(
-                        (
-                            begin,
-                            dict(
-                                zip(
-                                    header,
-                                    map(unescape_cell, [*cells, *[""] * (len(header) - len(cells))]),
-                                    strict=True,
-                                )
-                            ),
-                        )
-                    )
-                begin = reader.line_num + 1
-        except csv.Error as error:
-            raise UserError(f"{path}, line {begin}: the row cannot be read: {error}.") from error
-        return cls(content, header, delimiter, "\r\n" if first.endswith("\r") else "\n", rows)
-
-    def append(self, path: Path, rows: list[dict[str, str]]) -> None:
-        stream = io.StringIO(newline="")
-        if not self.content:
-            stream.write(self.delimiter.join(self.header) + self.newline)
-        # quote every cell: by default the writer leaves a lone carriage return unquoted
-        writer = csv.writer(stream, delimiter=self.delimiter, lineterminator=self.newline, quoting=csv.QUOTE_ALL)
-        for row in rows:
-            writer.writerow([escape_cell(row.get(name, "")) for name in self.header])
-        ended = not self.content or self.content.endswith((b"\n", b"\r"))
-        # a byte-order mark, so that spreadsheets show accents
-        start = self.content + (b"" if ended else self.newline.encode()) if self.content else b"\xef\xbb\xbf"
-        with replacing(path) as temporary:
-            temporary.write_bytes(start + stream.getvalue().encode())
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            if (path.read_bytes() if path.exists() else b"") != self.content:
-                raise UserError(
-                    f"{path} was saved by another program at this moment; nothing was written. Run the command again."
-                )
-
-
-def _reviews(table: _QueueFile) -> list[Review]:
-    reviews = []
-    for line, row in table.rows:
-        labels = split_list(row["labels"])
-        reviews.append(
-            Review(
-                Question(row["study_id"].strip(), row["reason"], row["report"], row.get("original", "")),
-                row["decision"].strip().lower(),
-                row["corrected"],
-                (labels - {NO_FINDING} if labels else None),
-                row["reviewer"].strip(),
-                line,
-            )
-        )
-    return reviews
+def review_of(row: QueueRow) -> Review:
+    """Return what a row of the file asks and answers."""
+    cells = row.cells
+    labels = split_list(cells["labels"])
+    return Review(
+        Question(cells["study_id"].strip(), cells["reason"], cells["report"], cells.get("original", "")),
+        cells["decision"].strip().lower(),
+        cells["corrected"],
+        (labels - {NO_FINDING} if labels else None),
+        cells["reviewer"].strip(),
+        row.line,
+    )
 
 
 def _check(review: Review, path: Path, studies: Collection[str] | None) -> None:
@@ -308,9 +219,11 @@ def _check(review: Review, path: Path, studies: Collection[str] | None) -> None:
         raise UserError(f"{where}: study '{study}' has a decision but no reviewer. Write who decided.")
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())  # spreadsheets change line ends
+def plain_text(text: str) -> str:
+    """Return a text with single spaces: spreadsheets change line ends."""
+    return " ".join(text.split())
 
 
-def _key(question: Question) -> tuple[str, str, str]:
-    return question.study_id, _plain(question.reason), _plain(question.report)
+def key_of(question: Question) -> tuple[str, str, str]:
+    """Return what makes two questions the same one, whatever a spreadsheet did to their blanks and line ends."""
+    return question.study_id, plain_text(question.reason), plain_text(question.report)

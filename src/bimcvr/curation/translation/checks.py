@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bimcvr.curation.text.tokens import fold
-from bimcvr.curation.translation.sentences import sentences_to_compare
+from bimcvr.curation.translation.sentences import places_to_compare, sentences_to_compare
 
 _TAG = re.compile(r"\[[A-Z_]{2,12}\]")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -81,6 +81,8 @@ _SPANISH = frozenset(
     " pulmonar pulmonares derrame nodulo nodulos hallazgos observa observan aprecia aprecian lobulo".split()
 ) - {"no", "en", "me"}
 
+Place = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class _Range:
@@ -112,6 +114,50 @@ def check_translation(source: str, translation: str) -> list[str]:
         where = f"sentence {number}" if len(pairs) > 1 else "the text"
         problems += [f"{problem} in {where}" for problem in (*_sides(spanish, english), *_negations(spanish, english))]
     return problems
+
+
+def problem_places(problem: str, source: str, translation: str) -> tuple[list[Place], list[Place]]:
+    """Return the places in both texts that a problem is about: what a reviewer has to compare.
+
+    Args:
+        problem: a line of `check_translation`.
+        source: the text that it checked.
+        translation: its translation.
+
+    Returns:
+        Of the source and of the translation: (first character, one past the last), ascending.
+    """
+    kind, _, rest = problem.partition(": ")
+    if kind in ("numbers lost", "numbers added"):
+        numbers = set(rest.split(", "))
+        found = [hit.span() for hit in _NUMBER.finditer(source if "lost" in kind else translation) if hit[0] in numbers]
+        return (found, []) if "lost" in kind else ([], found)
+    if kind.startswith("tag "):
+        tag = re.escape(kind.removeprefix("tag "))
+        return _hits(tag, source), _hits(tag, translation)
+    if kind == "left in Spanish":
+        return [], _hits(rf"(?i)\b(?:{'|'.join(sorted(_SPANISH))})\b", translation)
+    if kind == "negations":
+        patterns = (_NOT_ES.pattern, _NOT_EN.pattern)
+    else:
+        sides = [side for side in ("right", "left") if re.search(rf"\b{side}\b", problem)]
+        patterns = _any_of(sides, _SIDES_ES, _HIDDEN_ES), _any_of(sides, _SIDES_EN, _HIDDEN_EN)
+    number = re.search(r" in sentence (\d+)$", problem)
+    sentence = int(number[1]) if number else 0
+    return _hits(patterns[0], source, sentence), _hits(patterns[1], translation, sentence)
+
+
+def _any_of(sides: list[str], *words: dict[str, str]) -> str:
+    alternatives = "|".join(by_side[side] for by_side in words for side in sides)
+    return rf"(?i)\b(?:{alternatives or '(?!)'})\b"
+
+
+def _hits(pattern: str, text: str, sentence: int = 0) -> list[Place]:
+    """Return where a pattern occurs, in one sentence (counted from 1) or in all."""
+    # blanks in place of tags: sentences are counted without them, and positions stay
+    sentences = places_to_compare(_TAG.sub(lambda tag: " " * len(tag[0]), text))
+    start, end = sentences[sentence - 1] if 0 < sentence <= len(sentences) else (0, len(text))
+    return [hit.span() for hit in re.compile(pattern).finditer(text, start, end)]
 
 
 def _aligned(source: str, translation: str) -> list[tuple[str, str]]:

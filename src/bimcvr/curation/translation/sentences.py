@@ -27,4 +27,15 @@ def sentences_to_compare(text: str) -> list[str]:
     Args:
         text: a report in Spanish or English.
     """
-    return [part for part in _TO_COMPARE.split(text) if part and re.search(r"\w", part)]
+    return [text[start:end] for start, end in places_to_compare(text)]
+
+
+def places_to_compare(text: str) -> list[tuple[int, int]]:
+    """Return where the sentences of `sentences_to_compare` are: (first character, one past the last).
+
+    Args:
+        text: a report in Spanish or English.
+    """
+    marks = [(match.start(), match.end()) for match in _TO_COMPARE.finditer(text)]
+    starts, ends = [0, *(end for _, end in marks)], [*(start for start, _ in marks), len(text)]
+    return [place for place in zip(starts, ends, strict=True) if re.search(r"\w", text[slice(*place)])]

@@ -4,24 +4,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from bimcvr.serving.valid_text import valid_text
+
 MOST_HITS = 200
 
 
-def _valid_text(text: str) -> str:
-    """Refuse lone surrogates, which cannot be encoded, and control characters."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("is not valid Unicode") from error
-    if any(ord(letter) < 32 and letter not in "\t\n\r" for letter in text):
-        raise ValueError("has control characters")
-    return text
-
-
-QueryText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_valid_text)]
-ConditionText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_valid_text)]
-JoinedConditions = Annotated[str, Field(max_length=300), AfterValidator(_valid_text)]
-CaseName = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(_valid_text)]
+QueryText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(valid_text)]
+ConditionText = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(valid_text)]
+JoinedConditions = Annotated[str, Field(max_length=300), AfterValidator(valid_text)]
+CaseName = Annotated[str, Field(min_length=1, max_length=300), AfterValidator(valid_text)]
 Into = Literal["image", "report"]
 
 CONDITIONS = "conditions that must all hold, like `labels = nodule` or `age >= 60`"
@@ -89,7 +80,7 @@ class LikeRequest(_StrictModel):
 
     relevant: list[CaseName] = Field(min_length=1, max_length=MOST_HITS, description="names of cases that fit")
     not_relevant: list[CaseName] = Field([], max_length=MOST_HITS, description="names of cases that do not")
-    text: Annotated[str, Field(max_length=4000), AfterValidator(_valid_text)] = Field(
+    text: Annotated[str, Field(max_length=4000), AfterValidator(valid_text)] = Field(
         "", description="the query by text or keyword that they were judged for"
     )
     into: Into = Field("image", description="rank the studies' volumes or their reports")

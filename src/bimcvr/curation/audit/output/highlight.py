@@ -1,7 +1,8 @@
-"""Highlighting the words of a report that triggered a flag, as HTML."""
+"""Highlighting the words of a report that triggered a flag: their places, and as HTML."""
 
 import re
 import unicodedata
+from itertools import pairwise
 
 from markupsafe import Markup, escape
 
@@ -25,14 +26,13 @@ def offending_words(finding: Finding, report: str) -> list[str]:
     return []
 
 
-def highlight(report: str, words: list[str], most: int = 4000) -> Markup:
-    """Return a report as escaped HTML with `<mark>` around some words, truncated after `most` characters.
+def word_spans(report: str, words: list[str]) -> list[tuple[int, int]]:
+    """Return where some words are in a report: (first character, one past the last), ascending, none overlapping.
 
     Args:
         report: the text as it is in the manifest.
         words: in lower case, without accents, with single spaces; they match whole words regardless of case, accents
             and spaces.
-        most: the number of characters shown.
     """
     folded, positions = _folded(report)
     highlighted = [False] * len(report)
@@ -42,14 +42,24 @@ def highlight(report: str, words: list[str], most: int = 4000) -> Markup:
         for match in re.finditer(r"(?<!\w)" * word[0].isalnum() + re.escape(word) + whole, folded):
             first, last = positions[match.start()], positions[match.end() - 1]
             highlighted[first : last + 1] = [True] * (last + 1 - first)
-    pieces, begin = [], 0
-    shown = report[:most]
-    for position in range(1, len(shown) + 1):
-        if position == len(shown) or highlighted[position] != highlighted[begin]:
-            piece = escape(shown[begin:position])
-            pieces.append(Markup("<mark>{}</mark>").format(piece) if highlighted[begin] else piece)
-            begin = position
-    return Markup("").join(pieces) + ("…" if len(report) > most else "")
+    edges = [place for place, (one, next_) in enumerate(pairwise([False, *highlighted, False])) if one != next_]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def highlight(report: str, words: list[str], most: int = 4000) -> Markup:
+    """Return a report as escaped HTML with `<mark>` around some words, truncated after `most` characters.
+
+    Args:
+        report: the text as it is in the manifest.
+        words: as of `word_spans`.
+        most: the number of characters shown.
+    """
+    pieces, done = [], 0
+    for start, end in word_spans(report, words):
+        if start < most:
+            pieces += [escape(report[done:start]), Markup("<mark>{}</mark>").format(report[start : min(end, most)])]
+            done = end
+    return Markup("").join([*pieces, escape(report[done:most])]) + ("…" if len(report) > most else "")
 
 
 def _folded(report: str) -> tuple[str, list[int]]:

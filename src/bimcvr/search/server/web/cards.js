@@ -5,6 +5,8 @@ import { make } from "./dom.js";
 import { marked } from "./marks.js";
 
 const PLANES = ["axial", "coronal", "sagittal"];
+const TITLES = { word: "a word of the query", present: "the finding, reported as present", absent: "the finding, reported as absent",
+  uncertain: "the finding, reported as uncertain", history: "the finding, reported as in the past" };
 
 const visibility = new IntersectionObserver((entries) => {
   for (const entry of entries.filter((item) => item.isIntersecting)) {
@@ -43,7 +45,7 @@ export function labelList(labels, searched = []) {
 }
 
 export function reportText(report, spans = []) {
-  return make("p", { class: "report" }, report ? marked(report, spans) : make("span", { class: "soft" }, "This case has no report."));
+  return make("p", { class: "report" }, report ? marked(report, spans, TITLES) : make("span", { class: "soft" }, "This case has no report."));
 }
 
 // a score is a cosine, or a sum of reciprocal ranks, where only the order means something
