@@ -172,6 +172,19 @@ def test_the_manifest_beside_the_embeddings_is_the_default(
     assert f"The split that was embedded is in {manifest}: leave --manifest out" in capsys.readouterr().err
 
 
+def test_another_split_of_the_manifest_beside_is_said(
+    npz: Path, manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(manifest).assign(split=["train"] * 20 + ["test"] * (len(pd.read_csv(manifest)) - 20))
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    whole = load_embeddings(npz)
+    save_embeddings(tmp_path / "run.npz", whole.only(list(range(20, len(whole.study_id)))))
+    assert main(["evaluate", str(tmp_path / "run.npz"), "--split", "train", *FEW]) == 1
+    told = capsys.readouterr().err
+    assert "They are of another split than 'train': choose theirs with --split" in told
+    assert "leave --manifest out" not in told
+
+
 def test_methods_are_compared_with_intervals_and_corrected_p_values(npz: Path, manifest: Path, tmp_path: Path) -> None:
     seeds = ",".join(str(embedded(manifest, tmp_path / f"worse{seed}.npz", noise=3.0, seed=seed)) for seed in range(2))
     same = embedded(manifest, tmp_path / "same.npz")

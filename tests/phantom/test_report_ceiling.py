@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bimcvr.commands.dataset import phantom
 from bimcvr.data.manifest import Manifest
+from bimcvr.data.splits import assign_splits
 from bimcvr.errors import UserError
 from bimcvr.phantom.cohort.studies import manifest_table, plan_patient
 from bimcvr.phantom.oracle import report_ceiling
@@ -81,6 +83,17 @@ def test_a_whole_cohorts_ceiling_is_high_but_not_given() -> None:
     for figures in report_ceiling(Manifest(table, Path("m.csv"), Path()), range(len(table))).values():
         assert 80 < figures["R@1"] < 100
         assert figures["R@1"] <= figures["R@5"] <= figures["R@10"]
+
+
+def test_the_printed_ceiling_says_of_which_rows_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """`test` may score other rows: those of its own division."""
+    table = manifest_table([study for patient in range(30) for study in plan_patient(8, patient)])
+    manifest = Manifest(table, Path("m.csv"), Path())
+    phantom._print_ceiling(manifest)
+    told = capsys.readouterr().out
+    count = len(assign_splits(manifest, "patient_hash").rows("test"))
+    assert f"Ceiling of the test split (patient_hash, {count} volumes)" in told
+    assert "`test` prints that of the rows it scores" in told
 
 
 def test_a_manifest_without_facts_is_refused() -> None:

@@ -242,12 +242,17 @@ def test_the_page_stands_alone_and_tells_how_it_came_about(undisturbed: Path) ->
         assert told in text, told
 
 
-def test_a_changed_option_runs_anew_and_the_same_does_not(suite: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_a_changed_option_runs_anew_and_the_same_does_not(
+    suite: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(undisturbed, out)
     before = {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
     words = ["benchmark", "--out", str(out), *SMALL]
     assert main([*words, "--suite", str(suite), "--only", "one,fixed"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert any("R@1" in line and "  " in line for line in printed)
+    assert not [line for line in printed if line.startswith("|")], "tables, not Markdown"
     assert {path: path.stat().st_mtime_ns for path in (out / "records").iterdir()} == before
     content = yaml.safe_load(suite.read_text())
     content["options"]["model.warmup"] = 0.1

@@ -7,8 +7,8 @@ import pytest
 
 from bimcvr.cli import main
 from bimcvr.extras import is_installed
-from bimcvr.training.lightning_cli import RetrieverCLI
 from bimcvr.training.quiet import PartsSummary, quieten
+from bimcvr.training.run_record import run_loggers
 
 
 def test_the_table_of_parts_has_no_operations_that_nobody_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,9 +30,7 @@ def test_a_prediction_without_a_return_value_is_no_warning() -> None:
 
 
 def test_wandb_is_given_no_setting_that_it_warns_of(tmp_path: Path) -> None:
-    cli = object.__new__(RetrieverCLI)
-    cli.run = tmp_path / "mine/run"
-    _, logger = cli._loggers(None)
+    _, logger = run_loggers(tmp_path / "mine/run", None)
     assert "anonymous" not in logger._wandb_init  # type: ignore[attr-defined]
 
 

@@ -11,6 +11,7 @@ from .labels.extractor import Mention as Mention
 from .labels.keyword_library import KeywordLibrary as KeywordLibrary
 from .labels.keyword_library import read_library as read_library
 from .labels.manifest_labels import label_manifest as label_manifest
+from .labels.manifest_labels import with_labels as with_labels
 from .pipeline.decisions import Checks as Checks
 from .pipeline.decisions import SplitStep as SplitStep
 from .pipeline.denoise import Denoise as Denoise
@@ -68,4 +69,5 @@ __all__ = [
     "label_manifest",
     "measure_volume",
     "read_library",
+    "with_labels",
 ]

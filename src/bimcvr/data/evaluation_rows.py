@@ -85,6 +85,7 @@ def evaluation_gallery(manifest: Manifest, rows: np.ndarray, assignment: SplitAs
             "patients_named": any(patients),
             "manifest": str(manifest.path),
             "manifest_hash": manifest.digest,
+            "labels_from": manifest.labels_from,
             "synthetic": manifest.is_phantom,
         },
     )

@@ -1,8 +1,9 @@
 """The manifest: a CSV file with one row a volume, which describes a whole dataset."""
 
 import hashlib
+import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,19 @@ _MORE_CELLS = "A row has more cells than the header: quote reports that have com
 
 
 @dataclass(frozen=True)
+class MadeLabels:
+    """Labels that were made from the reports in memory, of a manifest that has none.
+
+    Attributes:
+        cells: of each row, as a cell of the column `labels`.
+        rules: the name of the rules that made them, with a hash of them.
+    """
+
+    cells: tuple[str, ...]
+    rules: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """A dataset: the rows of its manifest, in file order, and the folder of its volumes.
 
@@ -38,11 +52,14 @@ class Manifest:
             row is its `index` in batches, metrics and embeddings.
         path: the CSV file.
         root: the folder that the `volume` column is relative to.
+        made_labels: stand for the column `labels` of a manifest that has none; no part of `table`, of the identity of
+            the content, or of what is written.
     """
 
     table: pd.DataFrame
     path: Path
     root: Path
+    made_labels: MadeLabels | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -63,14 +80,31 @@ class Manifest:
         """Whether any row is not synthetic: a page or an API that shows the rows then shows patient data."""
         return "source" not in self.table or bool((self.table["source"] != "phantom").any())
 
+    @property
+    def labels_from(self) -> str:
+        """Where the labels are from: the `column`, the `reports` and by which rules, or `none`."""
+        if self.made_labels:
+            return f"reports, by {self.made_labels.rules}"
+        return "column" if any(self.column("labels")) else "none"
+
+    @cached_property
+    def labels_digest(self) -> str:
+        """Identity of the labels, wherever they are from: 16 hex digits of a sha256 over them, row by row."""
+        rows = [sorted(split_list(cell)) for cell in self.column("labels")]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
     def column(self, name: str) -> list[str]:
         """Return the N cells of a column; empty strings if the manifest does not have it."""
+        if name == "labels" and self.made_labels:
+            return list(self.made_labels.cells)
         if name not in self.table:
             return [""] * len(self)
         return cast(list[str], self.table[name].tolist())
 
     def cell(self, name: str, row: int) -> str:
         """Return one cell of a column; an empty string if the manifest does not have the column."""
+        if name == "labels" and self.made_labels:
+            return self.made_labels.cells[row]
         return str(self.table[name].iat[row]) if name in self.table else ""
 
     def volume_path(self, row: int) -> Path:
@@ -83,7 +117,8 @@ class Manifest:
 
     def with_column(self, name: str, values: list[str]) -> "Manifest":
         """Return a copy with one column replaced or added."""
-        return Manifest(self.table.assign(**{name: values}), self.path, self.root)
+        made = None if name == "labels" else self.made_labels
+        return replace(self, table=self.table.assign(**{name: values}), made_labels=made)
 
 
 def split_list(cell: str) -> frozenset[str]:

@@ -112,6 +112,7 @@ def _facts(result: dict[str, Any]) -> dict[str, str]:
         "Queries with ties": ", ".join(f"{ties[direction]} {title}" for direction, title in DIRECTION_TITLES.items()),
         "Intervals": result["interval"],
         "Manifest": f"{about['manifest']}, hash {about['manifest_hash']}",
+        "Labels": source if (source := about.get("labels_from", "column")) != "column" else "",
         "Grid": describe_grid(about) if about.get("grid") else "",
         "Lungs cut away by the grid": (
             f"more than 1 % in {cut['cut']} of {cut['volumes']} volumes, at worst {cut['worst_share']:.0%}"

@@ -253,11 +253,19 @@ def _aligned(embeddings: Embeddings, gallery: Gallery, file: str) -> Embeddings:
     missing = [study for study in gallery.study_id if study not in position]
     if missing:
         names = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
-        beside = Path(file).parent / "manifest.csv"
-        embedded = f" The split that was embedded is in {beside}: leave --manifest out to score it."
         raise UserError(
             f"{file} has no embedding of {len(missing)} of the {len(gallery.study_id)} studies of the split: {names}."
             " Metrics over a part would not be comparable: embed them, or set them aside in the manifest (status"
-            f" `rejected`).{embedded if beside.is_file() else ''}"
+            f" `rejected`).{_embedded_split(Path(file), gallery, len(missing))}"
         )
     return embeddings.only([position[study] for study in gallery.study_id])
+
+
+def _embedded_split(file: Path, gallery: Gallery, missing: int) -> str:
+    """Return a sentence on where the split of a file's studies is, as far as that is known."""
+    beside, scored = file.parent / "manifest.csv", gallery.description.get("manifest")
+    if beside.is_file() and Path(str(scored)).absolute() != beside.absolute():
+        return f" The split that was embedded is in {beside}: leave --manifest out to score it."
+    if missing == len(gallery.study_id):
+        return f" They are of another split than '{gallery.description.get('split')}': choose theirs with --split."
+    return ""

@@ -205,6 +205,7 @@ class EvaluationLoop:
                 "lungs_cut": self.gallery.description.get("lungs_cut"),
             },
             "manifest_hash": data.manifest.digest,
+            "labels_from": data.manifest.labels_from,
             "git_commit": git_commit(),
             "versions": versions(),
         }

@@ -243,7 +243,7 @@ class Retriever(LightningModule):
         if self.objective.reads_labels() and not targets.labels:
             rank_zero_warn(
                 "model.objective.keywords or presence has weight, but no training row has a label: L_key and L_presence"
-                " are left out. Fill the column `labels` with `python -m bimcvr label`."
+                " are left out. Fill the column `labels`, as `python -m bimcvr label` does from reports."
             )
         unfitted = None if self.whitening is None or bool(self.whitening.fitted) else self.whitening
         kept: Tensor | None = None

@@ -10,6 +10,7 @@ import yaml
 from torch import Tensor
 
 from bimcvr.contracts import Gallery, Prompts
+from bimcvr.curation.labels.manifest_labels import with_labels
 from bimcvr.data.evaluation_rows import evaluation_gallery, split_rows
 from bimcvr.data.manifest import Manifest, read_manifest
 from bimcvr.errors import UserError
@@ -115,7 +116,7 @@ def tested_split(
     for trials in rows:
         for run in chosen_runs(trials, records):
             written = read_manifest(places.runs / run.experiment / records[run]["folder"] / "manifest.csv")
-            manifest = Manifest(written.table, source.path, source.root)
+            manifest = with_labels(Manifest(written.table, source.path, source.root))
             return TestSplit(manifest, evaluation_gallery(manifest, *split_rows(manifest, "test", "column"), "test"))
     return None
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 import yaml
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, _InstantiatorFn
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
+from pytorch_lightning.loggers import WandbLogger
 
 from bimcvr.atomic_files import require_room, write_json
 from bimcvr.data.loading.datamodule import CTReportDataModule
@@ -37,21 +37,22 @@ from bimcvr.training.checkpoints import RunCheckpoints, SafeCheckpointIO, missin
 from bimcvr.training.initial_weights import load_initial_weights
 from bimcvr.training.lightning_errors import run_errors, settings_refused
 from bimcvr.training.output.run_page import next_steps, write_run_page
-from bimcvr.training.preflight import Faults, check_fit, check_window, refuse_other_folders
+from bimcvr.training.preflight import Faults, check_fit, check_window, make_labels, refuse_other_folders
 from bimcvr.training.quiet import quieten, summary_of_parts
 from bimcvr.training.resume import (
     nothing_left,
     recorded_start,
     refuse_other_folder,
+    refuse_other_labels,
     refuse_other_rows,
     refuse_other_settings,
 )
-from bimcvr.training.run_record import RunRecord
+from bimcvr.training.run_record import RunRecord, run_loggers
 from bimcvr.training.run_seed import refuse_other_seed
 from bimcvr.training.split_guard import SplitGuard
 from bimcvr.training.terminated import EndOnSigterm
 from bimcvr.training.trainer_options import log_every_epoch, unsupported
-from bimcvr.training.wandb_examples import WandbExamples, run_id
+from bimcvr.training.wandb_examples import WandbExamples
 
 _HELP = {
     "config": CONFIG_HELP,
@@ -240,6 +241,7 @@ class RetrieverCLI(LightningCLI):
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
         self.look_ahead()
         self.faults.tell()
+        make_labels(self.datamodule)
         self.start()
 
     def look_ahead(self) -> None:
@@ -285,9 +287,10 @@ class RetrieverCLI(LightningCLI):
             if is_first_process():
                 # best, last and the one that is being written; the optimiser's states come on top
                 require_room(self.run, 3 * trained, "the run's checkpoints")
-            if self.config["fit"].ckpt_path:
+            if resumed := self.config["fit"].ckpt_path:
                 self.datamodule.divide()
                 refuse_other_rows(self.run, self.datamodule.manifest, self.datamodule.split.names)
+                refuse_other_labels(Path(resumed), self.datamodule.manifest)
             elif start := self._get(self.config_init, "init_from"):
                 load_initial_weights(Path(start), self.model, self.datamodule)
         config = self._get(self.config_init, "trainer")
@@ -302,7 +305,7 @@ class RetrieverCLI(LightningCLI):
             trainer = super().instantiate_trainer(
                 callbacks=callbacks,
                 default_root_dir=str(self.run),
-                logger=self._loggers(config.logger),
+                logger=run_loggers(self.run, config.logger),
                 plugins=[*_as_list(config.plugins), SafeCheckpointIO()],
                 **kwargs,
             )
@@ -343,18 +346,6 @@ class RetrieverCLI(LightningCLI):
     def result_path(self) -> Path:
         """The file that `test` writes."""
         return self.run / "result.json"
-
-    def _loggers(self, configured: Any) -> list[Logger]:
-        # every start has its own CSV file: a resumed run must not overwrite the first one's
-        csv = CSVLogger(self.run, name="logs")
-        if configured is False:
-            return [csv]
-        if configured in (None, True):
-            name = f"{self.run.parent.name}-{self.run.name}"
-            wandb = WandbLogger(project="bimcvr", name=name[:128], id=run_id(name), save_dir=self.run, resume="allow")
-            wandb._wandb_init.pop("anonymous", None)  # Lightning sets it to None, and W&B warns of any value
-            return [csv, wandb]
-        return [csv, *_as_list(configured)]
 
 
 class _Parser(LightningArgumentParser):

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from pytorch_lightning import Callback
+from pytorch_lightning.utilities import rank_zero_info
 
+from bimcvr.curation.labels.manifest_labels import describe_made, with_labels
 from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.errors import UserError, WeightsAbsent, listed
 from bimcvr.extras import MissingExtra
@@ -167,3 +169,10 @@ def check_fit(faults: Faults, model: Any, data: Any, trainer: Any, callbacks: Se
     if val:
         faults.of(refuse_unlogged, callbacks, val, trainer.limit_val_batches)
     return kept
+
+
+def make_labels(data: CTReportDataModule) -> None:
+    """Give a data module whose manifest has no labels those of its reports, and say so."""
+    data.manifest = with_labels(data.manifest)
+    if made := describe_made(data.manifest):
+        rank_zero_info(made)

@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from bimcvr.data.loading.datamodule import CTReportDataModule
 from bimcvr.data.manifest import Manifest
 from bimcvr.errors import UserError
+from bimcvr.models.checkpoint import read_checkpoint
 from bimcvr.parsing.config_errors import read_config
 from bimcvr.training.checkpoints import Progress
 
@@ -158,6 +160,25 @@ def refuse_other_rows(run: Path, manifest: Manifest, split: list[str]) -> None:
                 f"This run was trained on another content of {manifest.path}: the column '{column}' of {len(odd)} rows"
                 f" differs ({_some(list(odd))}). {remedy}"
             )
+
+
+def refuse_other_labels(checkpoint: Path, manifest: Manifest) -> None:
+    """Refuse to go on with other labels than a run was trained with, made by other rules or written since.
+
+    Args:
+        checkpoint: that of the resume.
+        manifest: the manifest of the resume, with its labels.
+
+    Raises:
+        UserError: the labels of some rows differ.
+    """
+    trained = read_checkpoint(checkpoint).get(CTReportDataModule.__qualname__, {}).get("labels")
+    if trained and trained["digest"] != manifest.labels_digest:
+        raise UserError(
+            f"This run was trained with other labels ({trained['from']}) than {manifest.path} has now"
+            f" ({manifest.labels_from}). Go on with those; or start a new run with these weights: --init_from"
+            f" {checkpoint} instead of --checkpoint."
+        )
 
 
 def nothing_left(run: Path, progress: Progress, config: Mapping[str, Any]) -> bool:

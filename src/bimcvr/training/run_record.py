@@ -1,15 +1,17 @@
 """Writes the record of what ran, the configuration and the split, where a verb begins its work."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 
 from bimcvr.atomic_files import write_text
 from bimcvr.models.retriever import Retriever
 from bimcvr.parsing.trust import remember_own
+from bimcvr.training.wandb_examples import run_id
 
 
 class RunRecord(SaveConfigCallback):
@@ -58,3 +60,22 @@ class RunRecord(SaveConfigCallback):
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
+
+
+def run_loggers(run: Path, configured: Any) -> list[Logger]:
+    """Return a run's loggers: a CSV file always, and W&B unless the configuration says otherwise.
+
+    Args:
+        run: the run folder.
+        configured: `trainer.logger`: a logger, several, a switch, or None.
+    """
+    # every start has its own CSV file: a resumed run must not overwrite the first one's
+    csv = CSVLogger(run, name="logs")
+    if configured is False:
+        return [csv]
+    if configured in (None, True):
+        name = f"{run.parent.name}-{run.name}"
+        wandb = WandbLogger(project="bimcvr", name=name[:128], id=run_id(name), save_dir=run, resume="allow")
+        wandb._wandb_init.pop("anonymous", None)  # Lightning sets it to None, and W&B warns of any value
+        return [csv, wandb]
+    return [csv, *(configured if isinstance(configured, list) else [configured])]

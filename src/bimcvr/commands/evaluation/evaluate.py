@@ -79,6 +79,7 @@ def evaluate(
             are refused otherwise, unless `split` is train.
     """
     from bimcvr.atomic_files import require_writable, write_json
+    from bimcvr.curation.labels.manifest_labels import describe_made, with_labels
     from bimcvr.data.judgements import read_judgements
     from bimcvr.data.manifest import read_manifest
     from bimcvr.evaluation.comparison import compare_with_others
@@ -105,7 +106,7 @@ def evaluate(
     manifest = manifest or _manifest_beside(_files(embeddings)[0])
     if resamples < 1 or min(ks or [1]) < 1:
         raise UserError(f"--resamples {resamples} and --ks {list(ks or RECALL_AT)}: both count from 1.")
-    table = read_manifest(manifest, root or data_of_run(manifest)[0])
+    table = with_labels(read_manifest(manifest, root or data_of_run(manifest)[0]))
     for option, path in (("--out", out), ("--html", html)):
         if path is not None:
             require_writable(path.parent, option)
@@ -150,6 +151,8 @@ def evaluate(
         result["ceiling"] = ceiling
     if out is not None:
         write_json(out, result)
+    if made := describe_made(table):
+        say(made)
     say(format_result(result, width()))
     if judged is not None:
         say(format_judgements(result["judgements"]))

@@ -32,11 +32,12 @@ def probes(
     import pandas as pd
 
     from bimcvr.atomic_files import replacing
+    from bimcvr.curation.labels.manifest_labels import describe_made, with_labels
     from bimcvr.data.evaluation_rows import counterfactual_probes, split_rows
     from bimcvr.data.manifest import read_manifest, split_list
     from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 
-    table = read_manifest(manifest)
+    table = with_labels(read_manifest(manifest))
     rows, _ = split_rows(table, split, strategy, split_seed, fractions)
     labels = table.column("labels")
     prompts = zip(*prompt_sentences(prompted_labels([split_list(labels[row]) for row in rows])), strict=True)
@@ -51,5 +52,7 @@ def probes(
     with replacing(out) as temporary:
         pd.DataFrame(texts).to_csv(temporary, index=False, lineterminator="\n")
     count = sum(text["array"] == "prompt" for text in texts)
+    if made := describe_made(table):
+        say(made)
     say(f"{out}: {count} prompts, {len(texts) - count} changed reports of {len(rows)} studies.")
     return 0

@@ -104,6 +104,8 @@ def _print_update(report: "UpdateReport") -> None:
         f" {report.unchanged} unchanged."
     )
     _print_not_erased(report)
+    if report.labels_text:
+        say(report.labels_text)
     if report.outside:
         say(f"{report.outside} studies of the index are not among these rows and stay; --prune true removes them.")
     if report.without_embedding:

@@ -1,6 +1,7 @@
 """The keyword library: findings, the phrases that name them in two languages, and the search for them in a sentence."""
 
 import functools
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -165,10 +166,18 @@ def read_library(path: str | Path | None = None) -> KeywordLibrary:
     return _library_of(read_yaml(Path(path)), str(path))
 
 
+def shipped_rules() -> str:
+    """Return the name of the shipped library, with the first 16 hex digits of its sha256."""
+    return f"findings.yaml {hashlib.sha256(_shipped_text().encode()).hexdigest()[:16]}"
+
+
 @functools.cache
 def _shipped_library() -> KeywordLibrary:
-    file = resources.files("bimcvr.curation.labels") / "findings.yaml"
-    return _library_of(yaml.safe_load(file.read_text(encoding="utf-8")), "findings.yaml")
+    return _library_of(yaml.safe_load(_shipped_text()), "findings.yaml")
+
+
+def _shipped_text() -> str:
+    return (resources.files("bimcvr.curation.labels") / "findings.yaml").read_text(encoding="utf-8")
 
 
 def _library_of(entries: Any, name: str) -> KeywordLibrary:

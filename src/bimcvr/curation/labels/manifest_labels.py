@@ -1,8 +1,10 @@
 """Labels of a manifest's reports in memory, for the rows that have none."""
 
+from dataclasses import replace
+
 from bimcvr.curation.labels.extractor import LabelExtractor
-from bimcvr.curation.labels.keyword_library import KeywordLibrary
-from bimcvr.data.manifest import Manifest
+from bimcvr.curation.labels.keyword_library import KeywordLibrary, shipped_rules
+from bimcvr.data.manifest import MadeLabels, Manifest
 from bimcvr.data.manifest_schema import COLUMNS
 
 
@@ -33,3 +35,27 @@ def label_manifest(manifest: Manifest, library: KeywordLibrary | None = None, re
         labels[row] = COLUMNS["labels"].delimiter.join(found)
         sources[row] = "keywords" if found else ""
     return manifest.with_column("labels", labels).with_column("labels_source", sources)
+
+
+def with_labels(manifest: Manifest) -> Manifest:
+    """Return a manifest that has labels as it is, and any other with those of `label_manifest` beside its table.
+
+    The file's identity and what a run writes of it stay without them; `Manifest.labels_from` tells.
+
+    Args:
+        manifest: the dataset; it has labels if any of its rows has one.
+    """
+    if any(manifest.column("labels")):
+        return manifest
+    return replace(manifest, made_labels=MadeLabels(tuple(label_manifest(manifest).column("labels")), shipped_rules()))
+
+
+def describe_made(manifest: Manifest) -> str:
+    """Return a line on labels that were made in memory; empty where the manifest has its own."""
+    if (made := manifest.made_labels) is None:
+        return ""
+    some = sum(map(bool, made.cells))
+    return (
+        f"labels: made in memory from the reports, by {made.rules}: {some} of {len(manifest)} studies have some."
+        f" `python -m bimcvr label {manifest.path}` writes them."
+    )

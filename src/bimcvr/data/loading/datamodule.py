@@ -204,11 +204,12 @@ class CTReportDataModule(LightningDataModule):
             self.split.refuse_empty(name, self.manifest.path)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many epochs are done and which rows were trained on, for the checkpoint."""
+        """Return how many epochs are done, which rows were trained on and with what labels, for the checkpoint."""
         trained = self._own_rows.joined(self.known_rows)
         return {
             "epochs_done": self.trainer.current_epoch + 1 if self.trainer else 0,
             "trained_rows": {name: torch.from_numpy(hashes) for name, hashes in trained.arrays().items()},
+            "labels": {"from": self.manifest.labels_from, "digest": self.manifest.labels_digest},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

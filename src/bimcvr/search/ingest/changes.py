@@ -9,7 +9,6 @@ import numpy as np
 
 from bimcvr.data.manifest import Manifest, split_list
 from bimcvr.parallel import progress_bar
-from bimcvr.search.asked.labels import label_extractor
 from bimcvr.search.index.reader import Index
 from bimcvr.search.index.schema import StudyRecord
 from bimcvr.search.index.writer import IndexWriter
@@ -38,7 +37,9 @@ class Changes:
             row: dict(zip(manifest.table.columns, values, strict=True))
             for row, values in zip(volumes, manifest.table.iloc[list(volumes)].values.tolist(), strict=True)
         }
-        self.hashes = {row: (_digest(cells), volumes[row]) for row, cells in self.cells.items()}
+        # labels that other rules make are a change too
+        made = {row: {"labels": manifest.cell("labels", row)} if manifest.made_labels else {} for row in volumes}
+        self.hashes = {row: (_digest(cells | made[row]), volumes[row]) for row, cells in self.cells.items()}
         self.rows = [row for row, hashes in self.hashes.items() if known.get(self.cells[row]["study_id"]) != hashes]
         self.same_volume = {
             row for row in self.rows if known.get(self.cells[row]["study_id"], ("", ""))[1] == self.hashes[row][1]
@@ -67,7 +68,6 @@ def write_changes(
         For each row whose volume could not be read, `reason: message`.
     """
     refused: dict[int, str] = {}
-    has_labels = any(manifest.column("labels"))
     with Index.open(writer.folder) as old, progress_bar("indexing studies") as progress:
         task = progress.add_task("", total=len(changes.rows))
         for rows in changes.batches(batch):
@@ -78,7 +78,7 @@ def write_changes(
             only_cells = [row for row in rows if row in changes.same_volume]
             for row, text in zip(only_cells, source.embed_reports(manifest, only_cells), strict=True):
                 embedded[row] = _with_old_volume(old, changes.cells[row]["study_id"], text)
-            writer.put([_record(manifest, row, changes, embedded[row], has_labels) for row in rows if row in embedded])
+            writer.put([_record(manifest, row, changes, embedded[row]) for row in rows if row in embedded])
             progress.advance(task, len(rows))
     return refused
 
@@ -105,18 +105,13 @@ def _old_preview(old: Index, study_id: str) -> VolumePreview | None:
     return VolumePreview(thumbnails, old.row(study_id).geometry) if thumbnails else None
 
 
-def _record(manifest: Manifest, row: int, changes: Changes, embedded: EmbeddedStudy, has_labels: bool) -> StudyRecord:
-    cells = changes.cells[row]
-    if has_labels:
-        labels = sorted(split_list(cells["labels"]))
-    else:
-        labels = sorted(label_extractor().labels(cells["report"], cells.get("language", "")))
+def _record(manifest: Manifest, row: int, changes: Changes, embedded: EmbeddedStudy) -> StudyRecord:
     preview = embedded.preview
     return StudyRecord(
-        cells,
+        changes.cells[row],
         embedded.image,
         embedded.text,
-        labels,
+        sorted(split_list(manifest.cell("labels", row))),
         str(manifest.volume_path(row).resolve()),
         preview.geometry if preview else {},
         preview.thumbnails if preview else {},

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bimcvr.curation.labels.manifest_labels import describe_made, with_labels
 from bimcvr.data.cache.cut_lungs import CutLungs
 from bimcvr.data.cache.fill import describe_refused, write_refused
 from bimcvr.data.evaluation_rows import split_rows
@@ -58,6 +59,7 @@ class UpdateReport:
         refused: how many volumes could not be read.
         refused_text: those volumes with the reasons, one a line.
         lungs_text: which of the volumes that were added or replaced lose lung to the grid; empty if none does.
+        labels_text: how labels were made; empty if the manifest has its own.
     """
 
     folder: Path
@@ -72,6 +74,7 @@ class UpdateReport:
     refused: int = 0
     refused_text: str = ""
     lungs_text: str = ""
+    labels_text: str = ""
 
 
 def update_index(
@@ -101,7 +104,7 @@ def update_index(
         UserError: the manifest cannot be read, the index is of another model or split, or studies whose vectors come
             from another file of embeddings would stay in it.
     """
-    manifest = read_manifest(selection.manifest, selection.root)
+    manifest = with_labels(read_manifest(selection.manifest, selection.root))
     check_columns(manifest.table.columns)
     ids = manifest.column("study_id")
     rows = [row for row in split_rows(manifest, selection.split)[0].tolist() if ids[row] not in set(remove)]
@@ -136,6 +139,7 @@ def update_index(
         refused=len(volumes),
         refused_text=describe_refused(manifest, volumes),
         lungs_text=CutLungs(source.lungs).describe(manifest),
+        labels_text=describe_made(manifest),
     )
 
 
@@ -186,6 +190,7 @@ def _run_facts(manifest: Manifest) -> dict[str, Any]:
     return {
         "manifest": str(manifest.path.resolve()),
         "manifest_hash": manifest.digest,
+        "labels_from": manifest.labels_from,
         "root": str(manifest.root.resolve()),
         "code": git_commit(),
         "updated": time.strftime("%Y-%m-%dT%H:%M:%S"),
