@@ -117,6 +117,7 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
     ]
     result["ceiling"] = {direction: {"R@1": 77.7, "MdR": 1.0} for direction in DIRECTIONS}
     result["about"]["patient_overlap"] = 7
+    result["about"]["labels_from"] = "reports, by some rules"
     page = page_of(tmp_path, result, mine, gallery, manifest)
     seen = Tags(page)
     for section in ("Metrics", "lift", "AUROC", "Shared labels", "probes", "Comparison", "audited", "worst"):
@@ -130,6 +131,7 @@ def test_all_sections_and_nothing_from_outside(tmp_path: Path) -> None:
         "rows without flags",
         "flags: mismatch",
         "lift@20",
+        "reports, by some rules",
         "hash " + manifest.digest,
         "patient's right is on the left",
     ):

@@ -65,6 +65,13 @@ def test_a_mixed_index_is_not_called_phantom_throughout(capsys: pytest.CaptureFi
     assert "(partly phantom: synthetic data)" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_fused_ranking_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its scores are no cosines."""
+    for hybrid in (False, True):
+        show(replace(results(hit()), hybrid=hybrid))
+        assert ("images, by meaning and words, 5 of 7" in " ".join(capsys.readouterr().out.split())) == hybrid
+
+
 def test_eighty_columns_hold_a_study_id_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """What Lightning and W&B say although it does not apply, and what they leave out although it does."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -27,6 +28,16 @@ def test_a_prediction_without_a_return_value_is_no_warning() -> None:
         quieten()
         warnings.warn("predict returned None if it was on purpose, ignore this warning...", stacklevel=1)
     assert not seen
+
+
+def test_the_table_of_parts_is_no_news_to_lightning(caplog: pytest.LogCaptureFixture) -> None:
+    quieten()
+    logger = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    logger.addHandler(caplog.handler)
+    logger.info("Trainer already configured with model summary callbacks: [<class 'PartsSummary'>]. Skipping …")
+    logger.info("split exact")
+    logger.removeHandler(caplog.handler)
+    assert set(caplog.messages) == {"split exact"}
 
 
 def test_wandb_is_given_no_setting_that_it_warns_of(tmp_path: Path) -> None:

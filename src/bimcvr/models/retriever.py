@@ -243,7 +243,7 @@ class Retriever(LightningModule):
         if self.objective.reads_labels() and not targets.labels:
             rank_zero_warn(
                 "model.objective.keywords or presence has weight, but no training row has a label: L_key and L_presence"
-                " are left out. Fill the column `labels`, as `python -m bimcvr label` does from reports."
+                " are left out. Labels are the manifest's column `labels` or, without one, what its reports state."
             )
         unfitted = None if self.whitening is None or bool(self.whitening.fitted) else self.whitening
         kept: Tensor | None = None

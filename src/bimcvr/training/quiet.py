@@ -12,6 +12,7 @@ from rich.table import Table
 
 _LOGGED = (
     "litlogger",
+    "Trainer already configured with model summary callbacks",
     # checkpoints are read by `SafeCheckpointIO`, which runs no code in them whatever Lightning's default is
     "`weights_only` was not set",
 )

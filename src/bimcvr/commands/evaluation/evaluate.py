@@ -151,9 +151,9 @@ def evaluate(
         result["ceiling"] = ceiling
     if out is not None:
         write_json(out, result)
-    if made := describe_made(table):
-        say(made)
     say(format_result(result, width()))
+    if made := describe_made(table):
+        say(f"\n{made}")
     if judged is not None:
         say(format_judgements(result["judgements"]))
     if out is not None:

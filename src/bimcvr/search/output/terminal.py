@@ -31,7 +31,8 @@ def format_results(results: SearchResults) -> Group:
     """
     kind = f" ({'partly ' if results.has_patients else ''}phantom: synthetic data)" if results.phantom else ""
     query = " | ".join(results.query_parts)
-    scope = f"{results.into}s, {results.candidates} of {results.studies} studies{kind}"
+    fused = ", by meaning and words" * results.hybrid  # else a score of 0.03 would be read as a cosine
+    scope = f"{results.into}s{fused}, {results.candidates} of {results.studies} studies{kind}"
     table = Table(box=None, padding=(0, 1, 1, 0))
     for name in ("rank", "score"):
         table.add_column(name, justify="right", vertical="top", no_wrap=True)
