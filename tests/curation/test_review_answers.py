@@ -1,5 +1,7 @@
 """Answers written into the queue's file: at once, one row's bytes only, and never over what somebody else wrote."""
 
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,21 @@ def test_a_save_at_the_moment_of_writing_is_not_lost(path: Path, monkeypatch: py
     write_answer(path, A, "Ana", ACCEPT, NONE)
     assert saves > 1
     assert (given(path, A, "Ana"), given(path, B, "Eva")) == (ACCEPT, REJECT)
+
+
+def test_two_writers_take_turns(path: Path) -> None:
+    """Two servers, or a server and a run of `curate`, lose nothing of each other's."""
+    asked = [Question(f"n{number}", "untranslated", f"Texto {number}") for number in range(12)]
+    append_questions(path, asked)
+
+    def answer_all(reviewer: str) -> None:
+        for number, question in enumerate(asked):
+            write_answer(path, question, reviewer, ACCEPT, NONE)
+            append_questions(path, [Question(f"{reviewer}{number}", "placeholder", "Texto")])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(answer_all, ["Ana", "Eva", "Leo"]))
+    assert Counter(review.reviewer for review in read_reviews(path)) == {"Ana": 12, "Eva": 12, "Leo": 12, "": 38}
 
 
 def test_a_file_that_is_always_saved_by_another_program_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

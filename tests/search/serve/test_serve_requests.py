@@ -43,7 +43,8 @@ def test_the_page_names_no_other_host() -> None:
 def test_page_files_are_in_the_package() -> None:
     config = configparser.ConfigParser()
     config.read(Path(__file__).parents[3] / "setup.cfg")
-    assert {"search/server/web/*", "serving/web/*"} <= set(config["options.package_data"]["bimcvr"].split())
+    packed = set(config["options.package_data"]["bimcvr"].split())
+    assert {"search/server/web/*", "serving/web/*", "curation/review/page/web/*"} <= packed
 
 
 @pytest.mark.parametrize("path", ["/", "/page/main.js", "/health", "/api/index", "/nothing", "/api/case?case=none"])

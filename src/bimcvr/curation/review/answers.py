@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimcvr.curation.review.queue import DECISIONS, NO_FINDING, Question, Review, key_of, plain_text, review_of
-from bimcvr.curation.review.queue_file import QueueFile, SavedMeanwhile
+from bimcvr.curation.review.queue_file import QueueFile, SavedMeanwhile, taking_turns
 from bimcvr.errors import UserError
 
 # how often a write is tried again after another program's save
@@ -89,12 +89,13 @@ def write_answer(path: Path, question: Question, reviewer: str, answer: Answer, 
     if not reviewer or reviewer != reviewer.strip():
         raise UserError("An answer needs the name of the reviewer, without blanks around it.")
     for attempt in range(_ATTEMPTS):
-        table = QueueFile.read(path)
-        content = _answered(table, question, reviewer, answer, before)
-        if content == table.content:
-            return
         try:
-            return table.replace(path, content)
+            with taking_turns(path):
+                table = QueueFile.read(path)
+                content = _answered(table, question, reviewer, answer, before)
+                if content != table.content:
+                    table.replace(path, content)
+            return
         except SavedMeanwhile:
             if attempt == _ATTEMPTS - 1:
                 raise

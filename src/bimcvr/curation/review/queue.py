@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimcvr.curation.review.queue_file import QueueFile, QueueRow
+from bimcvr.curation.review.queue_file import QueueFile, QueueRow, taking_turns
 from bimcvr.data.manifest import split_list
 from bimcvr.errors import UserError
 
@@ -86,22 +86,23 @@ def append_questions(path: Path, questions: Iterable[Question]) -> int:
     Raises:
         UserError: the file is no review queue, or somebody saved it at the same moment.
     """
-    table = QueueFile.read(path)
-    known = {key_of(review_of(row).question) for row in table.rows}
-    new = []
-    for question in questions:
-        if key_of(question) not in known:
-            known.add(key_of(question))
-            new.append(
-                {
-                    "study_id": question.study_id,
-                    "reason": question.reason,
-                    "report": question.report,
-                    "original": question.original,
-                }
-            )
-    if new or not table.content:
-        table.replace(path, table.with_rows(new))
+    with taking_turns(path):
+        table = QueueFile.read(path)
+        known = {key_of(review_of(row).question) for row in table.rows}
+        new = []
+        for question in questions:
+            if key_of(question) not in known:
+                known.add(key_of(question))
+                new.append(
+                    {
+                        "study_id": question.study_id,
+                        "reason": question.reason,
+                        "report": question.report,
+                        "original": question.original,
+                    }
+                )
+        if new or not table.content:
+            table.replace(path, table.with_rows(new))
     return len(new)
 
 

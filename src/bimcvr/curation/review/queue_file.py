@@ -5,10 +5,11 @@ and is written only onto the bytes that were read.
 """
 
 import csv
+import fcntl
 import io
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,6 +141,25 @@ class QueueFile:
         writer = csv.writer(stream, delimiter=self.delimiter, lineterminator="", quoting=csv.QUOTE_ALL)
         writer.writerow([escape_cell(row.get(name, "")) for name in self.header])
         return stream.getvalue()
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Let the writers of a queue that belong to this package, `curate` and the review page, wait for each other.
+
+    A spreadsheet does not: what it saves in between is noticed by `QueueFile.replace`.
+
+    Args:
+        path: the queue. Its folder is what is locked, so that no lock file stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _parsed(path: Path, lines: list[str], delimiter: str) -> tuple[list[str], list[QueueRow]]:

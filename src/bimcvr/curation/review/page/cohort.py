@@ -8,6 +8,7 @@ from bimcvr.curation.audit.audit import stored_audit
 from bimcvr.curation.audit.finding import Finding
 from bimcvr.curation.audit.flags import is_flag, meaning
 from bimcvr.curation.audit.output.highlight import offending_words, word_spans
+from bimcvr.curation.audit.report_checks import check_report
 from bimcvr.curation.review.queue import Question
 from bimcvr.curation.translation.checks import Place, problem_places
 from bimcvr.data.manifest import Manifest, read_manifest, split_list
@@ -97,11 +98,11 @@ class Cohort:
         """Return the flags of a study, those that the question is about first."""
         study = question.study_id
         names, problems = _reasons(question, self.flag_names(study))
-        asked = [self._flag(study, name, True) for name in names]
+        asked = [self._flag(question, name, True) for name in names]
         asked += [
             Flag(TRANSLATION, True, "the translation may have lost or changed something", one) for one in problems
         ]
-        others = [self._flag(study, name, False) for name in self.flag_names(study) if name not in names]
+        others = [self._flag(question, name, False) for name in self.flag_names(study) if name not in names]
         return asked + others
 
     def flag_names(self, study: str) -> list[str]:
@@ -110,7 +111,9 @@ class Cohort:
 
     def kinds(self, question: Question) -> list[str]:
         """Return the names by which a question can be filtered: the flags of its study, and `TRANSLATION`."""
-        return list(dict.fromkeys(flag.name for flag in self.flags(question)))
+        recorded = self.flag_names(question.study_id)
+        names, problems = _reasons(question, recorded)
+        return list(dict.fromkeys([*names, *[TRANSLATION] * bool(problems), *recorded]))
 
     def marks(self, question: Question) -> tuple[list[Mark], list[Mark]]:
         """Return the places in a question's report and in its original that its flags are about."""
@@ -122,7 +125,7 @@ class Cohort:
             for marks, places in zip(found, (in_report, in_original), strict=True):
                 marks += _marks(places, TRANSLATION)
         for name in dict.fromkeys([*names, *self.flag_names(question.study_id)]):
-            words = offending_words(self._finding(question.study_id, name), question.report)
+            words = offending_words(self._finding(question, name), question.report)
             places = word_spans(question.report, words)
             found[0].extend(_marks(places, name))
             # the report is a failed translation, and its original was checked instead
@@ -130,11 +133,15 @@ class Cohort:
                 found[1].extend(_marks(word_spans(original, words), name))
         return _apart(found[0]), _apart(found[1])
 
-    def _finding(self, study: str, flag: str) -> Finding:
-        return self._findings.get((study, flag), Finding(study, flag, ""))
+    def _finding(self, question: Question, flag: str) -> Finding:
+        study = question.study_id
+        # of the text in question first: the manifest may have its correction already
+        own = check_report(study, question.report, "en", question.original)
+        stored = self._findings.get((study, flag), Finding(study, flag, ""))
+        return next((finding for finding in own if finding.flag == flag), stored)
 
-    def _flag(self, study: str, name: str, asked: bool) -> Flag:
-        return Flag(name, asked, meaning(name).what, self._finding(study, name).evidence)
+    def _flag(self, question: Question, name: str, asked: bool) -> Flag:
+        return Flag(name, asked, meaning(name).what, self._finding(question, name).evidence)
 
 
 def _reasons(question: Question, flags: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -91,7 +91,7 @@ function showProgress() {
   const list = matching(), place = list.findIndex((one) => one.question === at);
   fill(find("place"), place < 0 ? `${count(list.length)} shown` : `${count(place + 1)} of ${count(list.length)}`);
   find("nothing").hidden = list.length > 0;
-  if (!list.length) fill(find("nothing"), mine && mine === counted.length ? "You have answered every question. Run curate again to take the answers in." : "No question is left with these filters.");
+  if (!list.length) fill(find("nothing"), !queue.questions.length ? "The queue has no question." : mine && mine === counted.length ? "You have answered every question. Run curate again to take the answers in." : "No question is left with these filters.");
 }
 
 function matching() {
@@ -314,6 +314,8 @@ function onKey(event) {
 function setUp() {
   find("reviewer").value = localStorage.getItem(REVIEWER_KEY) ?? "";
   find("reviewer").addEventListener("change", () => {
+    const known = queue?.reviewers.find((name) => name.toLowerCase() === reviewer().toLowerCase());
+    if (known) find("reviewer").value = known; // another spelling would be another reviewer
     localStorage.setItem(REVIEWER_KEY, reviewer());
     find("reviewer").classList.toggle("missing", !reviewer());
     fill(find("status"));
