@@ -309,8 +309,8 @@ def test_the_next_run_of_curate_takes_the_answers_in(tmp_path: Path) -> None:
         assert (rows.loc["s0", "report"], rows.loc["s0", "labels"]) == ("A large mass in the left upper lobe.", "mass")
         assert (rows.loc["s1", "labels"], rows.loc["s1", "labels_source"]) == ("", "expert")
         assert questions(client)["s0"]["mine"]["decision"] == "correct", "the page goes on with the new manifest"
-        evidence = details(client, "s0")["flags"][0]["evidence"]
-        assert "something wrong with the data" in evidence, "of the text in question, not of its correction"
+        evidence = {flag["name"]: flag["evidence"] for flag in details(client, "s0")["flags"]}
+        assert "something wrong" in evidence["placeholder"], "of the text in question, not of its correction"
 
 
 def test_the_verb_refuses_what_is_no_queue(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
