@@ -29,7 +29,9 @@ def figures(result: dict[str, Any]) -> Figures:
         found["zero-shot AUROC, lowest label"] = (min(labels.values()), None)
     for kind in SIDES:
         if kind in metrics.get("probes", {}):
-            found[f"probes: {kind}"] = (metrics["probes"][kind]["won"], 50.0)
+            probes = metrics["probes"][kind]
+            found[f"probes: {kind}"] = (probes["won"], 50.0)
+            found[f"probes: {kind}, by another patient's volume"] = (probes["other_won"], 50.0)
     for group, scores in metrics.get("localisation", {}).items():
         if group in ("all findings", LARGE):
             found[f"pointing, {group}"] = (scores["pointing"], scores["chance_pointing"])

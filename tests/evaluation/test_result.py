@@ -104,7 +104,7 @@ def test_every_figure_worked_by_hand() -> None:
     assert result["metrics"]["zero_shot_mean"]["labels"]["AUROC"] == pytest.approx(2 / 3)
     assert "as usual: no run has chosen" in result["zero_shot_score"][0]
     # study 2 wins (1 against 0), study 1 wins (.8 against 0); the third probe is of no study of the gallery
-    assert result["metrics"]["probes"] == {"side": {"won": 100.0, "studies": 2}}
+    assert result["metrics"]["probes"] == {"side": {"won": 100.0, "other_won": pytest.approx(125 / 3), "studies": 2}}
     assert result["notes"] == []
     json.dumps(result, allow_nan=False)
 

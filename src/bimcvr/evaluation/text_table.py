@@ -212,9 +212,14 @@ def _elsewhere(result: dict[str, Any], width: int) -> list[str]:
 def _probe_rows(result: dict[str, Any]) -> list[list[str]]:
     intervals = result["intervals"].get("probes", {})
     return [
-        ["changed", "studies", "won (chance 50 %)"],
+        ["changed", "studies", "won (chance 50 %)", "by another patient's volume"],
         *(
-            [kind, f"{metrics['studies']:.0f}", with_interval("won", metrics["won"], intervals[kind].get("won"))]
+            [
+                kind,
+                f"{metrics['studies']:.0f}",
+                with_interval("won", metrics["won"], intervals[kind].get("won")),
+                cell("other_won", metrics["other_won"]) if "other_won" in metrics else "",
+            ]
             for kind, metrics in result["metrics"].get("probes", {}).items()
         ),
     ]
