@@ -222,7 +222,7 @@ def test_the_phantom_suite_is_the_benchmark_that_is_promised() -> None:
 def test_the_research_suite_differs_by_what_its_rows_name() -> None:
     """Each row over the same base; only the settings that are asked about differ, and lost code can be imported."""
     suite = read_suite(ROOT / "research/strong.yaml")
-    asked = ("volume_encoder", "fusion", "objective", "two_views", "view_2", "data.size", "experiment")
+    asked = ("volume_encoder", "fusion", "objective", "two_views", "view_2", "data.size", "callbacks", "experiment")
     planned = [plan(suite, row, Path("m.csv"), None, "m", Path("runs"))[0][0].config for row in suite.rows]
     for row, config in zip(suite.rows, planned, strict=True):
         changed = {key for key in config | planned[0] if config.get(key) != planned[0].get(key)}
