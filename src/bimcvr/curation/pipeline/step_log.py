@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bimcvr.atomic_files import write_text
-from bimcvr.curation.spreadsheet_cells import escape_cell
 from bimcvr.data.reading.refused import escaped
+from bimcvr.data.spreadsheet_cells import escape_cell
 
 
 class StepLog:

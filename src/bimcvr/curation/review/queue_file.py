@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimcvr.atomic_files import replacing
-from bimcvr.curation.spreadsheet_cells import escape_cell, unescape_cell
+from bimcvr.data.spreadsheet_cells import escape_cell, unescape_cell
 from bimcvr.errors import UserError
 
 COLUMNS = ("study_id", "reason", "report", "decision", "corrected", "labels", "reviewer", "original")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bimcvr.curation.sources.workbook import read_workbook
-from bimcvr.curation.spreadsheet_cells import is_formula
 from bimcvr.curation.study import SetAside
+from bimcvr.data.spreadsheet_cells import is_formula
 from bimcvr.data.text_table import TextTable, UnreadableTable, is_missing, present, read_text_table
 from bimcvr.errors import UserError
 

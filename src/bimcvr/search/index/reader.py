@@ -268,7 +268,7 @@ class Index:
             return None
         mask = np.ones(len(self), dtype=bool)
         for condition in conditions:
-            values, codes = self._distinct(condition.column)
+            values, codes = self.distinct(condition.column)
             mask &= condition.holds(values)[codes]
         return mask
 
@@ -370,12 +370,12 @@ class Index:
         labels = self.labels[self._positions[cells["study_id"]]]
         return IndexedStudy(cells["study_id"], cells, labels, row[SOURCE] or "", geometry)
 
-    def _distinct(self, column: str) -> tuple[list[str], np.ndarray]:
-        """Return a column's distinct cells, and (N,) int64 codes: which of them each study has."""
+    def distinct(self, column: str) -> tuple[list[str], np.ndarray]:
+        """Return a column's distinct cells, and (N,) int32 codes: which of them each study has."""
         if column not in self._columns:
             cells = list(map(";".join, self.labels)) if column == "labels" else self._cells(column)
             code_of = {cell: code for code, cell in enumerate(dict.fromkeys(cells))}
-            self._columns[column] = (list(code_of), np.array([code_of[cell] for cell in cells], dtype=np.int64))
+            self._columns[column] = (list(code_of), np.array([code_of[cell] for cell in cells], dtype=np.int32))
         return self._columns[column]
 
     def _cells(self, column: str) -> list[str]:

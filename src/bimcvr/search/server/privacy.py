@@ -3,6 +3,7 @@
 import hashlib
 import re
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,6 +39,31 @@ class CaseNames:
         if not self.anonymous:
             return study_id
         return hashlib.blake2b(study_id.encode(), key=self._key, digest_size=8).hexdigest()
+
+    def lists_of(self, index: Index) -> str:
+        """Return the name under which a browser keeps its lists of an index's cases.
+
+        It holds as long as the names of the cases do, and says nothing of the index.
+        """
+        made = "|".join(str(index.facts.get(name, "")) for name in ("created", "split", "checkpoint_sha256"))
+        return hashlib.blake2b(made.encode(), key=self._key if self.anonymous else b"", digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Visible:
+    """What of a study may leave the server.
+
+    Attributes:
+        names: the public names of cases.
+        columns: the columns that result cards may show, and their values with how many studies have each.
+        series: fact of a series (`date`, `kernel`, …) → the column that may be shown and says it.
+        patients: whether it may be told which cases are of one patient.
+    """
+
+    names: CaseNames
+    columns: dict[str, dict[str, int]]
+    series: dict[str, str]
+    patients: bool
 
 
 def filter_columns(index: Index, anonymous: bool) -> dict[str, dict[str, int]]:

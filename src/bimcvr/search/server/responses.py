@@ -4,21 +4,27 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
+from bimcvr import __version__
 from bimcvr.models.localisation.peak_slices import PeakSlice
+from bimcvr.search.index.reader import Index
+from bimcvr.search.index.series_facts import series_facts
 from bimcvr.search.query.measured import MeasuredLabel
+from bimcvr.search.query.near_duplicates import Repeated
 from bimcvr.search.query.reasons import Reasons
 from bimcvr.search.query.results import Hit, SearchResults
 from bimcvr.search.server import schemas as api
-from bimcvr.search.server.privacy import CaseNames
+from bimcvr.search.server.privacy import Visible
 
 
-def search_response(results: SearchResults, names: CaseNames, columns: dict[str, dict[str, int]]) -> api.SearchResponse:
+def search_response(
+    results: SearchResults, repeated: Sequence[Repeated | None], visible: Visible
+) -> api.SearchResponse:
     """Convert results.
 
     Args:
         results: of a search.
-        names: the public names of cases.
-        columns: the columns that result cards may show, and their values.
+        repeated: of each hit, which hit before it has the same report or volume.
+        visible: what clients may see.
 
     Returns:
         The response.
@@ -31,9 +37,12 @@ def search_response(results: SearchResults, names: CaseNames, columns: dict[str,
         score_is = "BM25 of the query's words in the report"
     elif results.hybrid:
         score_is = "fused rank: the sum of 1 / (60 + rank) over the rankings by vectors and by words"
-    varying = [name for name, values in columns.items() if len(values) > 1]
+    hits = [_hit(hit, visible) for hit in results.hits]
+    for hit, again in zip(hits, repeated, strict=True):
+        if again is not None:
+            hit.repeats, hit.repeats_why = hits[again.hit].case, again.why
     return api.SearchResponse(
-        hits=[_hit(hit, names, varying) for hit in results.hits],
+        hits=hits,
         candidates=results.candidates,
         score_is=score_is,
         hybrid=results.hybrid,
@@ -46,7 +55,52 @@ def search_response(results: SearchResults, names: CaseNames, columns: dict[str,
     )
 
 
-def keyword_out(label: api.ValueCount, measured: MeasuredLabel | None) -> api.Keyword:
+def facts_out(
+    index: Index, visible: Visible, queryable: list[str], max_upload_mib: int, why_not: str
+) -> api.IndexFacts:
+    """Return what an index is, without any path.
+
+    Args:
+        index: the index.
+        visible: what clients may see.
+        queryable: the columns that a condition may name.
+        max_upload_mib: the server's limit for uploads, MiB.
+        why_not: why new texts and volumes cannot be searched for; empty if they can.
+    """
+    recorded, names = index.facts, visible.names
+    labels = [api.ValueCount(value=value, count=number) for value, number in index.label_counts().items()]
+    prompts = set(index.prompts.labels) if index.prompts else set()
+    return api.IndexFacts(
+        version=__version__,
+        studies=len(index),
+        patients=len(set(index.patients)) if "patient_id" in index.columns else None,
+        model=" + ".join(str(recorded[name]) for name in ("volume_encoder", "text_encoder") if recorded.get(name)),
+        created=str(recorded.get("created", "")),
+        phantom=index.is_phantom,
+        has_patients=index.has_patients,
+        anonymous=names.anonymous,
+        can_embed=not why_not,
+        why_not=why_not,
+        labels=labels,
+        keywords=[
+            _keyword(label, MeasuredLabel.of(index, label.value))
+            for label in labels
+            if not why_not or label.value in prompts
+        ],
+        columns=[
+            api.Column(
+                name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()]
+            )
+            for name, values in visible.columns.items()
+            if len(values) > 1
+        ],
+        all_columns=queryable,
+        max_upload_mib=max_upload_mib,
+        lists=names.lists_of(index),
+    )
+
+
+def _keyword(label: api.ValueCount, measured: MeasuredLabel | None) -> api.Keyword:
     """Convert a label that can be searched for, with what was measured of it."""
     return api.Keyword(
         value=label.value,
@@ -56,16 +110,21 @@ def keyword_out(label: api.ValueCount, measured: MeasuredLabel | None) -> api.Ke
     )
 
 
-def _hit(hit: Hit, names: CaseNames, columns: list[str]) -> api.HitOut:
+def _hit(hit: Hit, visible: Visible) -> api.HitOut:
+    columns = [name for name, values in visible.columns.items() if len(values) > 1]
     return api.HitOut(
         rank=hit.rank,
-        case=names.name_of(hit.study_id),
+        case=visible.names.name_of(hit.study_id),
         score=hit.score,
         labels=list(hit.labels),
         report=hit.report,
         spans=[api.HighlightOut(start=span.start, end=span.end, kind=span.kind) for span in hit.spans],
         columns={name: hit.row[name] for name in columns if hit.row.get(name)},
         thumbnails=hit.has_pictures,
+        patient=hit.patient_id if visible.patients else "",
+        day=series_facts(hit.row, visible.series).day,
+        repeats="",
+        repeats_why="",
     )
 
 

@@ -89,6 +89,15 @@ class LikeRequest(_StrictModel):
     top: int = Field(20, ge=1, le=MOST_HITS, description="how many cases to return")
 
 
+class CountsRequest(_StrictModel):
+    """Filters whose counts are wanted."""
+
+    where: list[ConditionText] = Field(
+        [], max_length=20, description=f"{CONDITIONS}; one on a column does not count among that column's values"
+    )
+    condition: JoinedConditions = Field("", description=JOINED_CONDITIONS)
+
+
 class JudgementRequest(_StrictModel):
     """Whether a case fits a query."""
 
@@ -148,6 +157,10 @@ class HitOut(BaseModel):
     spans: list[HighlightOut]
     columns: dict[str, str] = Field(description="the columns with few distinct values")
     thumbnails: bool = Field(description="whether there are thumbnails")
+    patient: str = Field(description="the patient's id; empty where the index has none, or ids are hidden")
+    day: str = Field(description="of the study, like 2020-03-31; empty where the index has no such date")
+    repeats: str = Field(description="the best-ranked hit with the same report or volume; empty if there is none")
+    repeats_why: Literal["", "report", "volume"] = Field(description="what both have in common")
 
 
 class SearchResponse(BaseModel):
@@ -233,15 +246,37 @@ class GridOut(BaseModel):
     obliquity: float = Field(description="degrees between the slices and the patient's axes")
 
 
+class SeriesFactsOut(BaseModel):
+    """What the manifest says of a case's series; empty where it says nothing, or where ids are hidden."""
+
+    date: str = Field(description="of the study, as the manifest has it")
+    day: str = Field(description="the same like 2020-03-31; empty where it is not for certain a date")
+    kernel: str
+    thickness: str = Field(description="of a slice, mm")
+    contrast: str = Field(description="the contrast medium")
+
+
+class PatientStudyOut(BaseModel):
+    """Another case of the same patient."""
+
+    case: str
+    series: SeriesFactsOut
+    days_later: int | None = Field(description="than the case that was asked for; negative: before it; null: unknown")
+    labels: list[str]
+
+
 class CaseResponse(BaseModel):
     """All that is shown of a case."""
 
     case: str
     report: str
     labels: list[str]
-    columns: dict[str, str]
+    columns: dict[str, str] = Field(description="of the manifest, other than what `series` says")
     grid: GridOut | None
     thumbnails: bool
+    patient: str = Field(description="the patient's id; empty where the index has none, or ids are hidden")
+    series: SeriesFactsOut
+    same_patient: list[PatientStudyOut] = Field(description="other cases of the patient, the newest first")
     nearest: list[HitOut] = Field(description="the other cases with the nearest volumes")
 
 
@@ -257,6 +292,14 @@ class Keyword(ValueCount):
 
     measured: str = Field(description="what `index` has measured, as a sentence; empty if nothing")
     better_than_chance: bool | None = Field(description="null where nothing was measured")
+
+
+class CountsResponse(BaseModel):
+    """How many studies are left under some filters, with each label and each value."""
+
+    studies: int
+    labels: dict[str, int] = Field(description="label → studies that pass the filters and have it")
+    columns: dict[str, dict[str, int]] = Field(description="column → value → studies left if this value is chosen")
 
 
 class Column(BaseModel):
@@ -284,6 +327,7 @@ class IndexFacts(BaseModel):
     columns: list[Column] = Field(description="columns offered as filters, beside the labels")
     all_columns: list[str] = Field(description="columns that a condition may name")
     max_upload_mib: int
+    lists: str = Field(description="the name under which a browser keeps its lists of cases of this index")
 
 
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -37,6 +37,9 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
         await limits.run_at_rows(lambda: service.judge(request))
         return api.JudgementResponse()
 
+    async def counts(request: api.CountsRequest) -> api.CountsResponse:
+        return await limits.run_at_rows(lambda: service.snapshot().counts(request))
+
     async def relevance(request: api.RelevanceRequest) -> api.RelevanceResponse:
         return await limits.run_at_model(lambda: service.snapshot().relevance(request))
 
@@ -58,6 +61,7 @@ def add_search_routes(app: FastAPI, service: SearchService, limits: ConcurrencyL
     asked: tuple[tuple[str, Callable[..., Any], str], ...] = (
         ("search", search, "Search by text, keyword, case or words"),
         ("search/like", more_like, "More cases like some, and unlike others (Rocchio)"),
+        ("counts", counts, "How many studies are left under some filters, with each label and value"),
         ("judgements", judge, "Write down whether a case fits a query, for evaluate --judgements"),
         ("relevance", relevance, "Where in a case the model looks for a query; no diagnosis"),
         ("relevance/slices", relevant_slices, "Pictures of a case through the place where the model looks most"),

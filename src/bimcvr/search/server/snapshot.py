@@ -7,24 +7,26 @@ from typing import Any, cast
 
 import numpy as np
 
-from bimcvr import __version__
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.data.reading.refused import RefusedVolume
 from bimcvr.errors import UserError
 from bimcvr.models.embedder import Localised
 from bimcvr.models.localisation.peak_slices import peak_slices
+from bimcvr.search.index.facets import count_facets
 from bimcvr.search.index.filters import parse_where, split_where
 from bimcvr.search.index.reader import Index
+from bimcvr.search.index.series_facts import series_columns
 from bimcvr.search.index.viewer_volumes import ViewerVolumes, grid_of
 from bimcvr.search.query.encoder import Encoder
-from bimcvr.search.query.measured import MeasuredLabel
+from bimcvr.search.query.near_duplicates import NearDuplicates
 from bimcvr.search.query.reasons import explain, explain_like
 from bimcvr.search.query.results import SearchResults
 from bimcvr.search.query.searcher import Searcher
 from bimcvr.search.server import schemas as api
 from bimcvr.search.server.overlay import overlay
-from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, filter_columns
-from bimcvr.search.server.responses import grid_out, keyword_out, reasons_out, search_response, slices_out
+from bimcvr.search.server.privacy import LEAST_STUDIES, SEPARATE_COLUMNS, CaseNames, Visible, filter_columns
+from bimcvr.search.server.responses import facts_out, grid_out, reasons_out, search_response, slices_out
+from bimcvr.search.server.same_patient import series_out, studies_of_patient
 
 _NEAREST = 6
 _SOURCE_MISSING = "The source volume of this case is not where it was when the index was made."
@@ -64,11 +66,14 @@ class IndexSnapshot:
         self._case_names = [names.name_of(study) for study in self.index.study_ids]
         self._study_ids = dict(zip(self._case_names, self.index.study_ids, strict=True))
         self._filter_columns = filter_columns(self.index, names.anonymous)
+        self._near_duplicates = NearDuplicates(self.index, by_ids=not names.anonymous)
         if names.anonymous:
             self._queryable_columns, self._case_columns = ["labels", *self._filter_columns], list(self._filter_columns)
         else:
             self._queryable_columns = self.index.columns
             self._case_columns = [name for name in self.index.columns if name not in SEPARATE_COLUMNS]
+        series = series_columns(self._case_columns)
+        self._visible = Visible(names, self._filter_columns, series, patients=not names.anonymous)
 
     def study_id(self, case: str) -> str:
         """Return the study id of a case.
@@ -95,35 +100,24 @@ class IndexSnapshot:
         Returns:
             The facts.
         """
-        recorded, index, has_model = self.index.facts, self.index, self.searcher.model is not None
-        labels = [api.ValueCount(value=value, count=number) for value, number in index.label_counts().items()]
-        prompts = set(index.prompts.labels) if index.prompts else set()
-        return api.IndexFacts(
-            version=__version__,
-            studies=len(index),
-            patients=len(set(index.patients)) if "patient_id" in index.columns else None,
-            model=" + ".join(str(recorded[name]) for name in ("volume_encoder", "text_encoder") if recorded.get(name)),
-            created=str(recorded.get("created", "")),
-            phantom=index.is_phantom,
-            has_patients=index.has_patients,
-            anonymous=self._names.anonymous,
-            can_embed=has_model,
-            why_not="" if has_model else _NO_MODEL,
-            labels=labels,
-            keywords=[
-                keyword_out(label, MeasuredLabel.of(index, label.value))
-                for label in labels
-                if has_model or label.value in prompts
-            ],
-            columns=[
-                api.Column(
-                    name=name, values=[api.ValueCount(value=value, count=number) for value, number in values.items()]
-                )
-                for name, values in self._filter_columns.items()
-                if len(values) > 1
-            ],
-            all_columns=self._queryable_columns,
-            max_upload_mib=max_upload_mib,
+        has_model = self.searcher.model is not None
+        return facts_out(
+            self.index, self._visible, self._queryable_columns, max_upload_mib, "" if has_model else _NO_MODEL
+        )
+
+    def counts(self, request: api.CountsRequest) -> api.CountsResponse:
+        """Count what is left under some filters.
+
+        Args:
+            request: the filters.
+
+        Raises:
+            UserError: a filter is not valid for this index.
+        """
+        self._conditions(request.where, request.condition)
+        columns = [name for name, values in self._filter_columns.items() if len(values) > 1]
+        return api.CountsResponse(
+            **vars(count_facets(self.index, request.where, split_where(request.condition), columns))
         )
 
     def search(self, request: api.SearchRequest) -> api.SearchResponse:
@@ -260,9 +254,16 @@ class IndexSnapshot:
             case=case,
             report=study.report,
             labels=list(study.labels),
-            columns={name: study.cells.get(name, "") for name in self._case_columns},
+            columns={
+                name: study.cells.get(name, "")
+                for name in self._case_columns
+                if name not in self._visible.series.values()
+            },
             grid=grid_out(study.geometry),
             thumbnails=bool(study.geometry),
+            patient=study.patient_id if self._visible.patients else "",
+            series=series_out(study, self._visible),
+            same_patient=studies_of_patient(self.index, study, self._visible),
             nearest=nearest,
         )
 
@@ -363,7 +364,7 @@ class IndexSnapshot:
         return conditions
 
     def _response(self, results: SearchResults) -> api.SearchResponse:
-        return search_response(results, self._names, self._filter_columns)
+        return search_response(results, self._near_duplicates.of(results.hits), self._visible)
 
 
 def _has_grid(path: Path, geometry: dict[str, Any]) -> bool:

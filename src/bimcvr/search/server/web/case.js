@@ -5,6 +5,8 @@ import { setUpAttention, showAttention } from "./attention.js";
 import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
 import { count, fill, find, make } from "./dom.js";
 import { copyButton } from "./export.js";
+import { keepButton } from "./lists.js";
+import { samePatient, seriesFacts } from "./patient.js";
 import { reasons } from "./reasons.js";
 import { linkAnatomy, setUpTools, toolKey, useTools } from "./tools.js";
 import { Viewer } from "./viewer.js";
@@ -14,15 +16,17 @@ let viewers = [];
 const converted = new WeakMap();
 let leaving = null;
 
-// request: the search; results: its results; position: of the case in them, or null; open(position, name or query) goes on
-export async function openCase(name, { request, results, position, open }) {
+// request: the search; results: its results; position: of the case in them, or null; beside: [the case before, after] as they
+// are listed; open(position, name or query) goes on
+export async function openCase(name, { request, results, position, beside, open }) {
   closeViewers();
   leaving = new AbortController();
   const { signal } = leaving;
   showAsOverlay(true);
   fill(find("case-title"), position === null ? name : `${position + 1}. ${name}`);
-  find("previous").disabled = position === null || position === 0;
-  find("next").disabled = position === null || position >= results.hits.length - 1;
+  find("keeping").replaceChildren(keepButton(name));
+  find("previous").disabled = !beside[0];
+  find("next").disabled = !beside[1];
   fill(find("reading"), make("p", { class: "soft" }, "Loading …"));
   fill(find("viewers"));
   find("case-title").focus({ preventScroll: true });
@@ -111,6 +115,7 @@ function reading(details, request, results, position, open) {
   const hit = position === null ? null : results.hits[position];
   const facts = [
     hit ? ["score", `${scoreText(hit.score)}, rank ${hit.rank} of ${count(results.candidates)}`] : null,
+    ...seriesFacts(details.series),
     ...gridFacts(details.grid),
     ...Object.entries(details.columns).filter(([, value]) => value !== ""),
   ].filter(Boolean);
@@ -119,6 +124,7 @@ function reading(details, request, results, position, open) {
     make("p", { id: "region", class: "soft", "aria-live": "polite" }),
     make("h3", {}, "Labels"), labelList(details.labels, request.labels),
     make("h3", {}, "Facts"), make("dl", { class: "facts" }, facts.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)])),
+    samePatient(details, open),
     make("div", { class: "near-head" }, make("h3", {}, "Nearest cases"),
       make("button", { type: "button", onclick: () => open({ mode: "study", query: details.case }) }, "Search with this case")),
     make("ol", { class: "near" }, details.nearest.map((near) => make("li", {},

@@ -12,13 +12,18 @@ const cell = (value) => {
 export function csvOf({ hits, score_is: scoreIs }, { mode, query }) {
   const columns = [...new Set(hits.flatMap((hit) => Object.keys(hit.columns)))];
   const rows = hits.map((hit) => [mode, query, hit.rank, hit.case, hit.score, scoreIs, hit.labels.join(";"), ...columns.map((name) => hit.columns[name] ?? ""), hit.report]);
-  return [["mode", "query", "rank", "case", "score", "score_is", "labels", ...columns, "report"], ...rows].map((row) => row.map(cell).join(",")).join("\r\n").concat("\r\n");
+  return csvText([["mode", "query", "rank", "case", "score", "score_is", "labels", ...columns, "report"], ...rows]);
 }
 
-export function downloadCsv(results, request) {
+const csvText = (rows) => rows.map((row) => row.map(cell).join(",")).join("\r\n").concat("\r\n");
+
+export const downloadHits = (results, request) => download(csvOf(results, request), "cases.csv");
+export const downloadCsv = (rows, name) => download(csvText(rows), name);
+
+function download(csv, name) {
   // with a mark of its encoding, which spreadsheets look for
-  const address = URL.createObjectURL(new Blob(["\ufeff", csvOf(results, request)], { type: "text/csv" }));
-  make("a", { href: address, download: "cases.csv" }).click();
+  const address = URL.createObjectURL(new Blob(["\ufeff", csv], { type: "text/csv" }));
+  make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 10_000);
 }
 

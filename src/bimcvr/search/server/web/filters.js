@@ -6,11 +6,11 @@ const LABELS_FIRST = 12;
 
 // facts: of the index; changed() is called when the user has changed a filter
 export function showFilters(facts, changed) {
-  const fields = [];
+  const fields = [make("p", { id: "left", class: "soft", role: "status" })];
   if (facts.labels.length) fields.push(labelField(facts.labels, changed));
   for (const { name, values } of facts.columns) {
     const any = make("option", { value: "" }, "any");
-    const options = values.map(({ value, count: number }) => make("option", { value: `${name} = ${value}` }, `${value || "(empty)"} (${count(number)})`));
+    const options = values.map(({ value, count: number }) => make("option", { value: `${name} = ${value}`, "data-value": value }, valueText(value, number)));
     fields.push(make("fieldset", {}, make("label", { class: "column" }, make("span", { class: "legend" }, name),
       make("select", { onchange: changed, "data-column": name }, any, options))));
   }
@@ -20,6 +20,20 @@ export function showFilters(facts, changed) {
       title: `COLUMN = VALUE; also != < <= > >=, several joined by and, for one of: ${others.join(", ")}` }))));
   fields.push(make("button", { type: "button", id: "clear", hidden: true, onclick: () => { setFilters({ where: [], condition: "" }); changed(); } }, "Clear filters"));
   fill(find("filter-fields"), fields);
+}
+
+const valueText = (value, number) => `${value || "(empty)"}${number === undefined ? "" : ` (${count(number)})`}`;
+
+// counts: what is left under the filters, as the API returns it; null where nothing is filtered
+export function showFilterCounts(counts, { labels, columns }) {
+  const known = (values) => Object.fromEntries(values.map(({ value, count: number }) => [value, number]));
+  const left = counts ? counts.labels : known(labels);
+  for (const box of boxes()) fill(box.parentElement.querySelector(".number"), left[box.value] === undefined ? "" : count(left[box.value]));
+  for (const list of lists()) {
+    const { column } = list.dataset;
+    const numbers = counts ? (counts.columns[column] ?? {}) : known(columns.find(({ name }) => name === column).values);
+    for (const option of list.options) if (option.value) option.textContent = valueText(option.dataset.value, numbers[option.dataset.value]);
+  }
 }
 
 // a condition that holds for some case of this index, so that it may be typed as it stands

@@ -5,12 +5,15 @@ import { call } from "./api.js";
 import { allowAttention } from "./attention.js";
 import { caseIsOpen, caseKey, closeCase, openCase, setUpCase } from "./case.js";
 import { count, fill, find, make, several } from "./dom.js";
+import { showCounts } from "./counts.js";
 import { showKeywords } from "./keywords.js";
+import { setUpLists } from "./lists.js";
 import { likeRequest } from "./feedback.js";
 import { chosenFilters, chosenLabels, setFilters, showFilters } from "./filters.js";
 import { setUpPeaks } from "./peaks.js";
 import { offerSeries } from "./series.js";
-import { focusResult, showError, showProgress, showResults, walk } from "./results.js";
+import { clearResults, focusResult, neighbour, reveal, showCards, showError, showProgress, showResults, walk } from "./results.js";
+import { setUpView } from "./view.js";
 
 const FIRST = 20;
 // modes that can be fused with the ranking by words
@@ -36,6 +39,7 @@ async function start() {
     fill(find("facts"));
     return showError(error.message);
   }
+  setUpView(facts, showCards);
   const parts = [several(facts.studies, "study", "studies")];
   if (facts.patients) parts.push(several(facts.patients, "patient"));
   if (facts.model) parts.push(facts.model);
@@ -46,7 +50,12 @@ async function start() {
     find("banner").hidden = false;
   }
   showKeywords(facts.keywords, (value) => search({ mode: "keyword", query: value }));
-  showFilters(facts, () => { const chosen = chosenFilters(); if (request) search({ ...request, ...chosen, labels: chosenLabels(), top: FIRST }); });
+  showFilters(facts, () => {
+    const chosen = chosenFilters();
+    showCounts(chosen, facts);
+    if (request) search({ ...request, ...chosen, labels: chosenLabels(), top: FIRST });
+  });
+  setUpLists(facts, (saved) => { setFilters(saved); showCounts(saved, facts); search(saved); }, openOrSearch);
   if (innerWidth > 900) find("filters").open = true;
   allowAttention(facts.can_embed);
   if (!facts.can_embed) {
@@ -59,8 +68,8 @@ async function start() {
   // who has searched while the index was loading is not led away from it
   if (request) return undefined;
   showStart();
-  const last = history.state?.request ? history.state : fromAddress(FIRST);
-  if (last.request) {
+  const last = history.state?.request || history.state?.openedCase ? history.state : fromAddress(FIRST);
+  if (last.request || last.openedCase) {
     if (last !== history.state) followed(last);
     restore(last);
   } else find("query").focus();
@@ -74,7 +83,7 @@ function followed({ request: linked, openedCase: name }) {
 }
 
 function showStart() {
-  fill(find("results"));
+  clearResults();
   find("more").hidden = true;
   fill(find("status"), make("div", { class: "start" },
     make("p", {}, facts.studies ? "Describe findings, choose a keyword, or drop a volume here." : "This index is empty."),
@@ -193,16 +202,16 @@ function openOrSearch(target) {
 
 function showCase(name) {
   openedCase = name;
+  reveal(name);
   const position = results ? results.hits.findIndex((hit) => hit.case === name) : -1;
-  return openCase(name, { request: request ?? { labels: [] }, results, position: position < 0 ? null : position, open: openOrSearch });
+  return openCase(name, { request: request ?? { labels: [] }, results, position: position < 0 ? null : position, beside: [-1, 1].map((by) => neighbour(name, by)), open: openOrSearch });
 }
 
 function openNeighbour(by) {
-  const position = results?.hits.findIndex((hit) => hit.case === openedCase) ?? -1;
-  const next = results?.hits[position + by];
-  if (position < 0 || !next) return;
-  history.replaceState({ request: storable(request), openedCase: next.case }, "", addressOf(request, next.case));
-  showCase(next.case);
+  const next = neighbour(openedCase, by);
+  if (!next) return;
+  history.replaceState({ request: storable(request), openedCase: next }, "", addressOf(request, next));
+  showCase(next);
 }
 
 function leaveCase() {
@@ -213,11 +222,13 @@ function leaveCase() {
 
 async function restore(state) {
   if (!state.request) {
-    if (caseIsOpen()) leaveCase();
-    return resetQuery();
+    if (!state.openedCase && caseIsOpen()) leaveCase();
+    resetQuery();
+    return state.openedCase && showCase(state.openedCase);
   }
   if (JSON.stringify(state.request) !== JSON.stringify(request && storable(request))) {
     setFilters(state.request);
+    showCounts(state.request, facts);
     if (state.request.mode !== "words") preferred.into = state.request.into;
     if (facts.can_embed && ["words", ...HAS_WORDS].includes(state.request.mode)) preferred.by = rankingOf(state.request);
     const file = files.get(state.request.file);
