@@ -81,7 +81,7 @@ def picture(page: Any, viewer: int = 0) -> bytes:
 
 def ready(page: Any, viewers: int = 1) -> None:
     page.wait_for_selector(f".viewer[data-ready] >> nth={viewers - 1}")
-    page.wait_for_selector(".viewer[data-map]")  # the map comes last, and may move the case to its highest place
+    page.wait_for_selector(".viewer[data-opened]")  # the map, or the slice to open at, comes last and may move the case
 
 
 def slice_number(page: Any, viewer: int = 0) -> int:

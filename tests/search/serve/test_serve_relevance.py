@@ -4,6 +4,7 @@ import base64
 import gzip
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -16,14 +17,17 @@ from starlette.testclient import TestClient
 from bimcvr.contracts import TokenGrid
 from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.loading.views import apply_window
+from bimcvr.data.manifest import read_manifest
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.data.reading.resample import read_on_grid
 from bimcvr.data.reading.volume import read_volume
 from bimcvr.models.embedder import Localised
 from bimcvr.models.localisation.relevance import Relevance
+from bimcvr.search.index.cohort_mean import load_mean
 from bimcvr.search.index.viewer_volumes import write_nifti
 from bimcvr.search.server.overlay import overlay
-from helpers.running_server import Made
+from helpers.page import ask, names, ready, slice_number, tab
+from helpers.running_server import Made, Running
 
 
 def decoded(content: str) -> nibabel.Nifti1Image:
@@ -110,6 +114,33 @@ def test_the_api_draws_slices_through_the_place(client: TestClient) -> None:
         assert (over.mode, over.size) == ("RGBA", Image.open(BytesIO(base64.b64decode(one["picture"]))).size)
         assert over.getextrema()[3][1] > 200
     assert client.post("/api/relevance/slices", json={**asked, "case": "nobody"}).status_code == 404
+
+
+def test_the_api_names_the_slice_that_differs_most(client: TestClient, made: Made) -> None:
+    mean = load_mean(made.index)
+    assert mean is not None
+    assert mean.volumes == 30
+    source = Path(read_manifest(made.manifest).column("volume")[4])
+    found = client.get("/api/opening", params={"case": "SECRET-s4"}).json()
+    assert found == {"slice": mean.most_different(read_on_grid(source, mean.grid)), "volumes": 30}
+    assert client.get("/api/opening", params={"case": "nobody"}).status_code == 404
+
+
+@pytest.mark.slow
+def test_a_case_of_words_opens_where_it_differs_most(browser: Any, running: Running, client: TestClient) -> None:
+    for page in tab(browser, running.address):
+        page.select_option("#by", "words")
+        ask(page, "case number 4")
+        case = names(page)[0]
+        page.click(".open >> nth=0")
+        ready(page)
+        expected = client.get("/api/opening", params={"case": case}).json()["slice"] + 1
+        assert slice_number(page) == expected
+        assert f"axial slice {expected} differs most from the mean of 30 volumes" in page.inner_text("#region")
+        assert "no finding" in page.inner_text("#region")
+        page.keyboard.press("Home")
+        page.click("#region button")
+        assert slice_number(page) == expected
 
 
 def test_without_a_model_there_is_no_map(made: Made) -> None:

@@ -22,6 +22,7 @@ from bimcvr.search.index.schema import check_columns
 from bimcvr.search.index.writer import IndexWriter
 from bimcvr.search.ingest.changes import Changes, write_changes
 from bimcvr.search.ingest.measure_labels import measure_labels
+from bimcvr.search.ingest.sampled_mean import forget_mean, refresh_mean
 from bimcvr.search.ingest.vector_sources import EMBEDDINGS, VectorSource
 from bimcvr.search.query.calibration import calibrate
 from bimcvr.search.query.measured import LABELS
@@ -124,6 +125,7 @@ def update_index(
         writer.remove(sorted(removed))
         erased = _finish(writer, source, manifest, {**facts, **_run_facts(manifest)})
         studies = set(writer.hashes())
+        refresh_mean(out, source, manifest, {row: name for row, name in identities.items() if ids[row] in studies})
     volumes = {row: reason for row, reason in refused.items() if not _has_no_embedding(reason)}
     write_refused(manifest, volumes, out / "refused.csv")
     return UpdateReport(
@@ -163,6 +165,8 @@ def remove_studies(out: Path, study_ids: Sequence[str]) -> UpdateReport:
         not_found = writer.remove(study_ids)
         studies = len(writer)
         erased = writer.reclaim()
+        if len(not_found) < len(study_ids):
+            forget_mean(out)
     removed = len(study_ids) - len(not_found)
     return UpdateReport(out, studies, removed=removed, erased=erased, not_found=tuple(not_found))
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,14 +12,17 @@ from bimcvr.contracts import Prompts
 from bimcvr.data.cache.cut_lungs import cut_lungs
 from bimcvr.data.cache.fill import default_folder, fill_cache
 from bimcvr.data.cache.volume_cache import VolumeCache, cache_entries, source_identity
+from bimcvr.data.hu.model_grid import ModelGrid
 from bimcvr.data.manifest import Manifest
 from bimcvr.data.reading.grid import DEFAULT_RULES, MAX_VOXELS, GridRules, NiftiForm
 from bimcvr.data.reading.refused import RefusedVolume, killed_reader, refusing_denied
+from bimcvr.data.reading.resample import read_resized
 from bimcvr.data.trained_rows import OWN_SPLIT, UNSEEN, TrainedRows
 from bimcvr.errors import UserError
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.metrics.prompts import prompt_sentences, prompted_labels
 from bimcvr.parallel import WorkerKilled, one_thread, run_tasks
+from bimcvr.search.index.cohort_mean import SMALL
 from bimcvr.search.ingest.thumbnails import VolumePreview, draw_preview
 from bimcvr.search.query.calibration import Embed
 
@@ -59,6 +62,9 @@ class VectorSource(Protocol):
 
     def embed_reports(self, manifest: Manifest, rows: Sequence[int]) -> np.ndarray:
         """Return the vectors (n, E) of the reports of n rows."""
+
+    def volumes(self, manifest: Manifest, rows: Sequence[int]) -> tuple[ModelGrid, Iterator[np.ndarray]]:
+        """Return the HU (D, H, W) of rows on a grid, without those that cannot be read now."""
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return the prompts of the labels that the rows have, if there are any."""
@@ -138,6 +144,12 @@ class CheckpointSource:
         """Encode whole reports."""
         reports = manifest.column("report")
         return self.model.embed_texts([reports[row] for row in rows])
+
+    def volumes(self, manifest: Manifest, rows: Sequence[int]) -> tuple[ModelGrid, Iterator[np.ndarray]]:
+        """Read rows from the cache."""
+        cache = self._folder(manifest)
+        entries, _ = cache_entries(manifest, np.asarray(rows, dtype=np.int64), cache)
+        return self.model.grid, (cache.read(entry).hu for entry in entries.values() if entry.is_file())
 
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Encode the prompts of every label."""
@@ -235,6 +247,13 @@ class EmbeddingsSource:
         studies = manifest.column("study_id")
         return self._embeddings.text.numpy()[[self._position[studies[row]] for row in rows]]
 
+    def volumes(self, manifest: Manifest, rows: Sequence[int]) -> tuple[ModelGrid, Iterator[np.ndarray]]:
+        """Read rows from their sources, resized as a whole."""
+        paths = {row: manifest.volume_path(row) for row in rows}
+        tasks = {row: (path, self._rules) for row, path in paths.items() if os.path.exists(path)}
+        read = (hu for _, hu in run_tasks(_read_small, tasks, self._jobs) if isinstance(hu, np.ndarray))
+        return ModelGrid(SMALL), read
+
     def prompts(self, labels: Sequence[frozenset[str]]) -> Prompts | None:
         """Return the prompts of the file."""
         return self._embeddings.prompts
@@ -263,6 +282,14 @@ def _draw_all(
         else:
             previews[row] = result
     return previews, refused
+
+
+def _read_small(path: Path, rules: GridRules) -> np.ndarray | None:
+    try:
+        with one_thread(), refusing_denied(path):
+            return read_resized(path, SMALL, rules).hu
+    except RefusedVolume:
+        return None
 
 
 def _draw(path: Path, rules: GridRules) -> VolumePreview | RefusedVolume:

@@ -214,6 +214,13 @@ class RelevantSlicesResponse(BaseModel):
     slices: list[RelevantSlice] = Field(description="none where no part of the volume speaks for the query")
 
 
+class OpeningResponse(BaseModel):
+    """The slice that a case opens at where the model says nothing. It is no finding."""
+
+    slice: int | None = Field(description="of the axial slices from the feet, from 0; null: the index has no mean")
+    volumes: int = Field(description="of how many volumes the mean is that this slice differs most from")
+
+
 class ReasonsRequest(_StrictModel):
     """A case, and the query that it is a hit of."""
 

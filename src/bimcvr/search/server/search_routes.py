@@ -84,6 +84,9 @@ def add_case_routes(app: FastAPI, service: SearchService, limits: ConcurrencyLim
     async def case(case: _Case) -> api.CaseResponse:
         return await limits.run_at_model(lambda: service.snapshot().case(case))
 
+    async def opening(case: _Case) -> api.OpeningResponse:
+        return await limits.run_at_model(lambda: service.snapshot().opening(case))
+
     async def thumbnail(case: _Case, plane: Literal["axial", "coronal", "sagittal"] = "axial") -> Response:
         content = await limits.run_at_rows(lambda: service.snapshot().thumbnail(case, plane))
         return Response(content, media_type="image/jpeg")
@@ -96,6 +99,12 @@ def add_case_routes(app: FastAPI, service: SearchService, limits: ConcurrencyLim
         "/api/case",
         case,
         summary="Report, labels, grid and nearest cases of a case",
+        responses=api.ERROR_RESPONSES,
+    )
+    app.add_api_route(
+        "/api/opening",
+        opening,
+        summary="The axial slice of a case that differs most from the mean of the index's volumes; no finding",
         responses=api.ERROR_RESPONSES,
     )
     app.add_api_route(

@@ -9,9 +9,11 @@ import numpy as np
 
 from bimcvr.data.reading.grid import GridRules
 from bimcvr.data.reading.refused import RefusedVolume
+from bimcvr.data.reading.resample import read_on_grid
 from bimcvr.errors import UserError
 from bimcvr.models.embedder import Localised
 from bimcvr.models.localisation.peak_slices import peak_slices
+from bimcvr.search.index.cohort_mean import load_mean
 from bimcvr.search.index.facets import count_facets
 from bimcvr.search.index.filters import parse_where, split_where
 from bimcvr.search.index.reader import Index
@@ -266,6 +268,20 @@ class IndexSnapshot:
             same_patient=studies_of_patient(self.index, study, self._visible),
             nearest=nearest,
         )
+
+    def opening(self, case: str) -> api.OpeningResponse:
+        """Return the slice of a case that differs most from the mean of the index's volumes.
+
+        Args:
+            case: its public name.
+
+        Raises:
+            CaseNotFound: as `volume`.
+        """
+        path, mean = self.volume(case), load_mean(self.index.folder)
+        if mean is None:
+            return api.OpeningResponse(slice=None, volumes=0)
+        return api.OpeningResponse(slice=mean.most_different(read_on_grid(path, mean.grid)), volumes=mean.volumes)
 
     def reasons(self, request: api.ReasonsRequest) -> api.ReasonsResponse:
         """Return why a case is a hit of a query, as far as its report tells.

@@ -6,6 +6,7 @@ import { labelList, reportText, scoreText, thumbnails } from "./cards.js";
 import { count, fill, find, make } from "./dom.js";
 import { copyButton } from "./export.js";
 import { keepButton } from "./lists.js";
+import { openAtDifference } from "./opening.js";
 import { samePatient, seriesFacts } from "./patient.js";
 import { reasons } from "./reasons.js";
 import { linkAnatomy, setUpTools, toolKey, useTools } from "./tools.js";
@@ -75,8 +76,21 @@ function showVolumes(details, request, signal) {
   const other = query?.load();
   const loaded = caseViewer.load(fetchBytes("api/volume", { query: { case: details.case }, signal }), details.grid);
   Promise.all([other, loaded]).then(linkAnatomy);
-  showAttention(caseViewer, loaded, details.case, request, signal).then((found) => { if (found && !signal.aborted) fill(find("region"), region(caseViewer, found)); });
+  explainOpening(caseViewer, loaded, details, request, signal);
 }
+
+// the place that matched, or why another slice is shown
+async function explainOpening(viewer, loaded, { case: name, grid }, request, signal) {
+  const found = await showAttention(viewer, loaded, name, request, signal);
+  // beside an uploaded volume a case starts at the same place of the chest
+  const other = found?.speaks || !grid || request.mode === "volume" ? null : await openAtDifference(viewer, loaded, name, signal);
+  if (signal.aborted) return;
+  fill(find("region"), found ? region(viewer, found) : null, other ? difference(viewer, other) : null);
+  viewer.element.dataset.opened = "yes";
+}
+
+const difference = (viewer, { slice, volumes }) => [" Of all slices, ", make("button", { type: "button", onclick: () => viewer.show(slice, false, 2) }, `axial slice ${slice + 1}`),
+  ` differs most from the mean of ${count(volumes)} volumes of this index, in standard deviations: the volume opens there. That is no finding.`];
 
 // the place that matched, in words, and a way back to it
 function region(viewer, found) {
