@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from bimcvr.curation.translation.checks import check_translation
+from bimcvr.curation.translation.checks import check_translation, problem_places
 from curation.translation_pairs import HELD_OUT, PAIRS
 
 SWAPS = {"right": "left", "left": "right", "Right": "Left", "Left": "Right", "RLL": "LLL", "LUL": "RUL"}
@@ -133,3 +133,24 @@ def test_each_problem_is_named(source: str, translation: str, word: str) -> None
 )
 def test_same_numbers_in_another_dress(source: str, translation: str) -> None:
     assert check_translation(source, translation) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "of_source", "of_translation"),
+    [
+        ("Nódulo de 8 mm.", "Nodule of 6 mm.", ["8"], ["6"]),
+        ("Paciente [NAME]. Nódulo.", "Patient. Nodule.", ["[NAME]"], []),
+        ("Nódulo. Sin derrame [DATE].", "Nodule. Effusion [DATE].", ["Sin"], []),
+        ("Masa derecha, quiste izquierdo.", "Left mass, right cyst.", ["derecha", "izquierdo"], ["Left", "right"]),
+        ("Nódulo en el pulmón. Normal.", "Nódulo en el pulmón. Normal.", [], ["el"]),
+    ],
+)
+def test_the_places_of_a_problem_are_those_to_compare(
+    source: str, translation: str, of_source: list[str], of_translation: list[str]
+) -> None:
+    found: tuple[set[tuple[int, int]], set[tuple[int, int]]] = (set(), set())
+    for problem in check_translation(source, translation):
+        for kept, places in zip(found, problem_places(problem, source, translation), strict=True):
+            kept.update(places)
+    assert [source[start:end] for start, end in sorted(found[0])] == of_source
+    assert [translation[start:end] for start, end in sorted(found[1])] == of_translation
