@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from bimcvr.cli import main
-from bimcvr.curation import label_manifest
+from bimcvr.curation import label_manifest, with_labels
 from bimcvr.data.manifest import read_manifest
 
 
@@ -107,3 +107,29 @@ def test_a_manifest_gets_the_labels_that_curate_would_give(tmp_path: Path, capsy
     assert label_manifest(read_manifest(tmp_path / "m.csv"), replace=True).column("labels")[2] == "emphysema"
     assert main(["label", str(tmp_path / "m.csv"), "--out", str(tmp_path / "else/m.csv")]) == 1
     assert "Name a file beside it" in capsys.readouterr().err
+
+
+def test_labels_in_memory_are_those_that_label_writes_and_no_part_of_the_table(tmp_path: Path) -> None:
+    reports = ["Small nodule. No pleural effusion.", "Sin derrame pleural. Enfisema.", "Heart of normal size."]
+    table = pd.DataFrame({"study_id": ["s1", "s2", "s3"], "volume": ["a", "b", "c"], "report": reports})
+    table.to_csv(tmp_path / "three.csv", index=False)
+    assert main(["label", str(tmp_path / "three.csv")]) == 0
+    three, written = read_manifest(tmp_path / "three.csv"), read_manifest(tmp_path / "three-labelled.csv")
+    made = with_labels(three)
+    assert made.column("labels") == written.column("labels") == ["nodule", "emphysema", ""]
+    assert made.labels_digest == written.labels_digest != three.labels_digest
+    assert (three.labels_from, written.labels_from) == ("none", "column")
+    assert made.labels_from.startswith("reports, by findings.yaml ")
+    assert made.digest == three.digest
+    assert list(made.table) == ["study_id", "volume", "report"]
+    assert made.with_column("status", ["ok"] * 3).cell("labels", 1) == "emphysema"
+    assert made.with_column("labels", ["cyst"] * 3).labels_from == "column"
+
+
+def test_a_manifest_with_any_label_is_left_alone(tmp_path: Path) -> None:
+    table = {"study_id": ["s1", "s2"], "volume": ["a", "b"], "report": ["A nodule.", "A cyst."], "labels": ["", ""]}
+    pd.DataFrame(table).to_csv(tmp_path / "empty.csv", index=False)
+    assert with_labels(read_manifest(tmp_path / "empty.csv")).column("labels")[0] == "nodule"
+    pd.DataFrame(table | {"labels": ["", "by hand"]}).to_csv(tmp_path / "own.csv", index=False)
+    own = read_manifest(tmp_path / "own.csv")
+    assert with_labels(own) is own

@@ -14,8 +14,6 @@ import pytest
 import torch
 
 from bimcvr.cli import main
-from bimcvr.curation.labels.manifest_labels import with_labels
-from bimcvr.data.manifest import read_manifest
 from bimcvr.evaluation.embeddings import load_embeddings
 from bimcvr.models.checkpoint import read_checkpoint
 from bimcvr.search.index.reader import Index
@@ -28,6 +26,8 @@ REPORTS = (
 )
 COUNT = 18
 LABELS = ["nodule", "pleural effusion", "emphysema"]
+pytestmark = pytest.mark.slow
+
 MADE = "labels: made in memory from the reports, by findings.yaml "
 
 
@@ -134,20 +134,6 @@ def test_results_checkpoint_embeddings_and_index_tell_where_the_labels_are_from(
 def test_made_labels_are_not_written(roads: tuple[Road, Road]) -> None:
     assert list(pd.read_csv(roads[0].manifest)) == ["study_id", "volume", "report"]
     assert list(pd.read_csv(roads[0].run / "manifest.csv")) == ["study_id", "volume", "report", "split"]
-    made = with_labels(read_manifest(roads[0].manifest))
-    assert made.digest == read_manifest(roads[0].manifest).digest
-    assert made.with_column("status", ["ok"] * COUNT).cell("labels", 1) == "pleural effusion"
-    assert made.with_column("labels", ["cyst"] * COUNT).labels_from == "column"
-
-
-def test_a_column_is_left_alone(roads: tuple[Road, Road], tmp_path: Path) -> None:
-    table = pd.read_csv(roads[0].manifest).assign(labels="")
-    table.to_csv(tmp_path / "empty.csv", index=False)
-    assert with_labels(read_manifest(tmp_path / "empty.csv")).column("labels")[:3] == LABELS
-    table.loc[4, "labels"] = "cyst"
-    table.to_csv(tmp_path / "own.csv", index=False)
-    own = read_manifest(tmp_path / "own.csv")
-    assert with_labels(own) is own
 
 
 def test_a_run_does_not_go_on_with_other_labels(
