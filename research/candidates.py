@@ -86,7 +86,9 @@ class SharedLabels(Objective):
         super().__init__(**options)
         self.share = share
 
-    def forward(self, *features: Tensor, **more: Any) -> dict[str, Tensor]:
+    def forward(
+        self, z1: Tensor, z2: Tensor, image: Tensor, text: Tensor, target: Tensor | None = None, *rest: Any, **more: Any
+    ) -> dict[str, Tensor]:
         """Compute the losses."""
         has_label = more.get("has_label")
         if has_label is not None:
@@ -95,8 +97,8 @@ class SharedLabels(Objective):
             alike = both / (sizes[:, None] + sizes - both).clamp_min(1)
             alike.fill_diagonal_(0)
             alike = self.share * alike / alike.sum(1, keepdim=True).clamp_min(1e-6)
-            return super().forward(*features[:4], alike + torch.diag(1 - alike.sum(1)), **more)
-        return super().forward(*features, **more)
+            target = alike + torch.diag(1 - alike.sum(1))
+        return super().forward(z1, z2, image, text, target, *rest, **more)
 
 
 class Sigmoid(Objective):

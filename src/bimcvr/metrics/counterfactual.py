@@ -85,7 +85,8 @@ def _won_by_others(images: Tensor, change: Tensor, rows: Tensor, patients: Seque
     number = {name: position for position, name in enumerate(dict.fromkeys(patients))}
     patient = torch.tensor([number[name] for name in patients])
     shares = []
-    for part, own in zip(change.split(_BLOCK), rows.split(_BLOCK), strict=True):
+    for start in range(0, len(rows), _BLOCK):
+        part, own = change[start : start + _BLOCK], rows[start : start + _BLOCK]
         wins = _wins(part @ images.T).masked_fill(patient[own][:, None] == patient, torch.nan)
         shares.append(wins.nanmean(1))
     return torch.cat(shares) if shares else torch.empty(0, dtype=torch.float64)
