@@ -282,7 +282,7 @@ def test_labels_filter_and_keywords_ask(page: Any) -> None:
     lists = page.eval_on_selector_all(".card", texts)
     assert len(lists) == 15
     assert all("left" in labels for labels in lists)
-    page.select_option("select[data-column='split']", label="test (7)")
+    page.select_option("select[data-column='split']", "split = test")
     until(page, "document.querySelectorAll('.card').length < 15")
     assert "Filters (2)" in page.inner_text("#filters summary")
     page.click("#clear")
