@@ -85,7 +85,7 @@ def test_a_queue_is_gone_through_by_keys(browser: Any, address: str, folder: Pat
     at(page, "s3")
     assert decisions(folder)["s2"] == ("accept", "", "Ana")
     assert "2 of 4 answered by you" in page.inner_text("#progress-text")
-    assert "The volume" in page.inner_text("[data-plane=axial] .wait")
+    until(page, "document.querySelector('[data-plane=axial] .wait').textContent.startsWith('The volume')")
     page.keyboard.press("u")
     at(page, "s2")
     assert decisions(folder)["s2"] == ("", "", "")

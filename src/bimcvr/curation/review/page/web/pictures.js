@@ -98,7 +98,8 @@ async function draw(frame) {
   const slice = Math.floor((wanted.at + 0.5) / volume.slices[frame.plane] * count) + 1;
   try {
     const address = await fetchPicture("api/picture", { query: { question: wanted.question, plane: frame.plane, number: wanted.at, window: wanted.window } });
-    if (current()) await put(frame, address, `${frame.plane} · ${slice} of ${count} · ${wanted.window} window, ${limits[0]} to ${limits[1]} HU`.replaceAll("-", "−"));
+    const picture = await decoded(address);
+    if (current()) put(frame, picture, `${frame.plane} · ${slice} of ${count} · ${wanted.window} window, ${limits[0]} to ${limits[1]} HU`.replaceAll("-", "−"));
     URL.revokeObjectURL(address);
   } catch (error) {
     if (current()) clear(frame, error.message);
@@ -107,11 +108,18 @@ async function draw(frame) {
   if (volume && (!current() || frame.at !== wanted.at || windowName !== wanted.window)) draw(frame);
 }
 
-async function put(frame, address, caption) {
-  frame.image.src = address;
-  await frame.image.decode();
-  frame.image.hidden = frame.side.hidden = false;
-  frame.image.alt = caption;
+// in an element of its own: a picture whose address is taken away while it is decoded may never be done
+async function decoded(address) {
+  const picture = make("img", { src: address });
+  await picture.decode();
+  return picture;
+}
+
+function put(frame, picture, caption) {
+  frame.image.replaceWith(picture);
+  frame.image = picture;
+  frame.side.hidden = false;
+  picture.alt = caption;
   frame.wait.hidden = true;
   fill(frame.caption, caption);
 }
