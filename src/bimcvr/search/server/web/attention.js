@@ -3,6 +3,8 @@
 import { call } from "./api.js";
 import { fill, find } from "./dom.js";
 
+const MADE_OF = { maps: "maps of the encoder's stages", tokens: "the encoder's tokens", gradients: "gradients of its input" };
+
 let canLocate = false;
 let shownOver = null;
 
@@ -33,7 +35,7 @@ export async function showAttention(viewer, loaded, name, request, signal) {
     if (signal.aborted) return null;
     await viewer.overlay(found, strength());
     const size = found.token_mm.map((mm) => mm.toFixed(0)).join(" × ");
-    fill(find("map-facts"), `The model's attention, no diagnosis: ${found.speaks ? `parts of ${size} mm, by ${found.made_of}` : "no part of the volume speaks for the query"}.`, found.note ? ` ${found.note}` : null);
+    fill(find("map-facts"), `The model's attention, no diagnosis: ${found.speaks ? `parts of ${size} mm, by ${MADE_OF[found.made_of]}` : "no part of the volume speaks for the query"}.`, found.note ? ` ${found.note}` : null);
     find("attention").hidden = false;
     return found;
   } catch (error) {
