@@ -130,7 +130,7 @@ def test_test_scores_where_the_model_looks_and_evaluate_repeats_it(
     for part in ("metrics", "intervals"):
         assert repeated[part]["localisation"] == result[part]["localisation"]
     told = capsys.readouterr().out
-    assert "where the model looks, no diagnosis: maps by tokens of 12 × 8 × 8 mm" in told
+    assert "where the model looks, no diagnosis: by tokens of 12 × 8 × 8 mm" in told
     row = next(line for line in told.splitlines() if line.startswith("nodule "))
     assert f"{nodule['pointing']:.1f} %" in row
     page = (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -242,7 +242,8 @@ def _places(result: dict[str, Any], width: int) -> list[str]:
             row.append(cell(name, metrics[f"chance_{name}"]))
             row.append(cell(name, metrics[f"other_{name}"]) if f"other_{name}" in metrics else "")
         rows.append(row)
-    title = f"where the model looks, no diagnosis: maps by {about['how']} of {size} mm (slices, rows, columns)"
+    how = "inner maps" if about["how"] == "maps" else about["how"]
+    title = f"where the model looks, no diagnosis: by {how} of {size} mm (slices, rows, columns)"
     return _table(title, rows, width)
 
 
