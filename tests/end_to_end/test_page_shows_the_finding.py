@@ -14,7 +14,7 @@ import torch
 
 from bimcvr.cli import main
 from helpers.cli import newest_run
-from helpers.page import ask, names, ready, slice_number, tab, until
+from helpers.page import ask, chromium, names, ready, slice_number, tab, until
 from helpers.running_server import serving
 from helpers.toy_modules import PatchMeans
 
@@ -78,20 +78,11 @@ def slices_of(cohort: Path) -> dict[str, tuple[float, float, int]]:
 
 @pytest.fixture(scope="module")
 def page(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    from helpers.page import CHROMIUM
-
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no browser at {CHROMIUM}")
     with (
+        chromium() as browser,
         serving(index, tmp_path_factory.mktemp("log") / "log", "--trust", "helpers") as running,
-        playwright.sync_playwright() as started,
     ):
-        browser = started.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--enable-unsafe-swiftshader", "--no-sandbox"]
-        )
         yield from tab(browser, running.address)
-        browser.close()
 
 
 def test_the_page_lands_on_the_finding(page: Any, cohort: Path) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bimcvr.atomic_files import replacing
+from bimcvr.atomic_files import force_to_disk, replacing
 from bimcvr.data.spreadsheet_cells import escape_cell, unescape_cell
 from bimcvr.errors import UserError
 
@@ -127,13 +127,13 @@ class QueueFile:
         """
         with replacing(path) as temporary:
             temporary.write_bytes(content)
-            _to_disk(temporary)
+            force_to_disk(temporary)
             if (path.read_bytes() if path.exists() else b"") != self.content:
                 raise SavedMeanwhile(
                     f"{path} was saved by another program at this moment; nothing was written. Run the command again."
                 )
         with suppress(OSError):  # some network file systems refuse it for a folder
-            _to_disk(path.parent)
+            force_to_disk(path.parent)
 
     def _text(self, row: Mapping[str, str]) -> str:
         stream = io.StringIO(newline="")
@@ -186,11 +186,3 @@ def _parsed(path: Path, lines: list[str], delimiter: str) -> tuple[list[str], li
     except csv.Error as error:
         raise UserError(f"{path}, line {begin + 1}: the row cannot be read: {error}.") from error
     return header, rows
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bimcvr.atomic_files import NO_LOCKS, only_one, replacing
+from bimcvr.atomic_files import NO_LOCKS, force_to_disk, only_one, replacing
 from bimcvr.errors import UserError
 
 FORMAT = 1
@@ -224,12 +224,3 @@ def without_readers(folder: Path) -> Iterator[bool]:
             yield False
             return
         yield True
-
-
-def force_to_disk(path: Path) -> None:
-    """Have the system write a file or folder to the disk now."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
