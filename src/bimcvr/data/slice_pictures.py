@@ -8,6 +8,15 @@ import numpy as np
 CHEST_WINDOW = (-1000.0, 400.0)
 """HU from black to white; lungs and soft tissue are both visible."""
 
+PLANES = ("axial", "coronal", "sagittal")
+"""The planes of `slices_at`, in its order."""
+
+THUMBNAIL_GRID = (128, 192, 192)
+"""What a volume is resized to for small pictures: slices, rows, columns."""
+
+THUMBNAIL_SIDE = 192
+"""Pixels along their longer side."""
+
 _NARROWEST = 0.25
 _WIDEST = 4.0
 

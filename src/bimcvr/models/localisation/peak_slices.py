@@ -8,12 +8,19 @@ import numpy as np
 from bimcvr.data.hu.placement import Placement
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.resample import read_resized
-from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, jpeg, png, slices_at
+from bimcvr.data.slice_pictures import (
+    CHEST_WINDOW,
+    PLANES,
+    THUMBNAIL_GRID,
+    THUMBNAIL_SIDE,
+    fit_in,
+    grey,
+    jpeg,
+    png,
+    slices_at,
+)
 from bimcvr.models.localisation.relevance import Relevance
 from bimcvr.models.localisation.spread import on_source_grid
-
-_GRID = (128, 192, 192)
-_SIDE = 192
 
 
 class PeakSlice(NamedTuple):
@@ -50,11 +57,11 @@ def peak_slices(
     """
     from matplotlib import colormaps
 
-    values = np.clip(on_source_grid(relevance.values[0], relevance.grid, placement, _GRID), 0, None)
+    values = np.clip(on_source_grid(relevance.values[0], relevance.grid, placement, THUMBNAIL_GRID), 0, None)
     if not values.any():
         return ()
-    volume = read_resized(path, _GRID, rules)
-    peak = np.unravel_index(int(values.argmax()), _GRID)
+    volume = read_resized(path, THUMBNAIL_GRID, rules)
+    peak = np.unravel_index(int(values.argmax()), THUMBNAIL_GRID)
     depth, height, width = map(int, peak)
     place = (depth, height, width)
     pictures = slices_at(grey(volume.hu, CHEST_WINDOW), volume.spacing, place)
@@ -62,9 +69,9 @@ def peak_slices(
     colours = (255 * colormaps["inferno"](np.arange(256))).astype(np.uint8)
     colours[:, 3] = np.arange(256)
     drawn = []
-    for axis, plane in enumerate(("axial", "coronal", "sagittal")):
+    for axis, plane in enumerate(PLANES):
         count = placement.shape[axis]
-        number = min(int((place[axis] + 0.5) * count / _GRID[axis]), count - 1) + 1
-        over = png(colours[fit_in(*levels[axis], _SIDE)])
-        drawn.append(PeakSlice(plane, jpeg(fit_in(*pictures[axis], _SIDE)), over, number, count))
+        number = min(int((place[axis] + 0.5) * count / THUMBNAIL_GRID[axis]), count - 1) + 1
+        over = png(colours[fit_in(*levels[axis], THUMBNAIL_SIDE)])
+        drawn.append(PeakSlice(plane, jpeg(fit_in(*pictures[axis], THUMBNAIL_SIDE)), over, number, count))
     return tuple(drawn)

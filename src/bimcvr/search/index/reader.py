@@ -13,6 +13,7 @@ import numpy as np
 
 from bimcvr.contracts import Prompts
 from bimcvr.data.manifest import split_list
+from bimcvr.data.slice_pictures import PLANES
 from bimcvr.errors import UserError
 from bimcvr.search.index.commit import NAME, Commit, hold_for_reading, read_commit
 from bimcvr.search.index.exact_search import Vectors
@@ -22,7 +23,6 @@ from bimcvr.search.index.prompt_vectors import load_prompts
 from bimcvr.search.index.schema import (
     GEOMETRY,
     LABELS,
-    PLANES,
     SLOT,
     SOURCE,
     IndexedStudy,

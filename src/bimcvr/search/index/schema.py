@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bimcvr.data.slice_pictures import PLANES
 from bimcvr.errors import UserError
 
-PLANES = ("axial", "coronal", "sagittal")
 _PREFIX = "bimcvr_"
 SLOT, CELLS_HASH, VOLUME_HASH, SOURCE, LABELS, GEOMETRY = (
     _PREFIX + name for name in ("slot", "cells_hash", "volume_hash", "source", "labels", "geometry")

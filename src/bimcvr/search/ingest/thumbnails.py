@@ -6,11 +6,16 @@ from typing import Any, NamedTuple
 
 from bimcvr.data.reading.grid import DEFAULT_RULES, GridRules
 from bimcvr.data.reading.resample import read_resized
-from bimcvr.data.slice_pictures import CHEST_WINDOW, fit_in, grey, jpeg, middle_slices
-from bimcvr.search.index.schema import PLANES
-
-_GRID = (128, 192, 192)
-_SIDE = 192
+from bimcvr.data.slice_pictures import (
+    CHEST_WINDOW,
+    PLANES,
+    THUMBNAIL_GRID,
+    THUMBNAIL_SIDE,
+    fit_in,
+    grey,
+    jpeg,
+    middle_slices,
+)
 
 
 class VolumePreview(NamedTuple):
@@ -38,7 +43,7 @@ def draw_preview(path: Path, rules: GridRules = DEFAULT_RULES) -> VolumePreview:
     Raises:
         RefusedVolume: it is not a regular volume in HU.
     """
-    volume = read_resized(path, _GRID, rules)
+    volume = read_resized(path, THUMBNAIL_GRID, rules)
     slices = middle_slices(grey(volume.hu, CHEST_WINDOW), volume.spacing)
-    thumbnails = {plane: jpeg(fit_in(*slices[i], _SIDE)) for i, plane in enumerate(PLANES)}
+    thumbnails = {plane: jpeg(fit_in(*slices[i], THUMBNAIL_SIDE)) for i, plane in enumerate(PLANES)}
     return VolumePreview(thumbnails, asdict(volume.geometry))

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import track
 
 from bimcvr.atomic_files import write_text
+from bimcvr.data.slice_pictures import PLANES
 from bimcvr.errors import UserError
 from bimcvr.html.render import render
 from bimcvr.models.localisation.peak_slices import peak_slices
 from bimcvr.search.index.reader import Index
-from bimcvr.search.index.schema import PLANES
 from bimcvr.search.query.encoder import Encoder
 from bimcvr.search.query.results import Hit, SearchResults
 
